@@ -1,0 +1,1 @@
+"""How others answer: the LLM aggregator and its parts, blind, constant and chance models."""

@@ -1,0 +1,1 @@
+"""How a video becomes tokens, a vector, a caption."""

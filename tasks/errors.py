@@ -1,0 +1,17 @@
+"""Errors a user can act on. The command line prints them as one line and exits with 2."""
+
+
+class LongvidError(Exception):
+    """Something the user can put right; the message says what and how."""
+
+
+class DataError(LongvidError):
+    """A data file is missing, damaged or not what the benchmark defines."""
+
+
+class ModelError(LongvidError):
+    """A model is unknown, mis-configured or lacks what a task needs."""
+
+
+class RecordError(LongvidError):
+    """A run directory is unreadable, foreign or belongs to another run."""

@@ -1,0 +1,134 @@
+"""What a model can do, as small Protocols that tasks check before any work starts.
+
+A model offers one or more of them; tasks never know how it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import ModelError
+from tasks.task import Clip, JsonValue, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a record keeps of a model. `prompts` maps prompt-file names to their digests."""
+
+    name: str
+    parameters: int | None = None
+    weights_sha256: str | None = None
+    device: str = "cpu"
+    dtype: str | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """A prompt about a clip, to be answered in free text of at most `max_tokens` tokens."""
+
+    item_id: str
+    clip: Clip
+    prompt: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRequest:
+    """A prompt about a clip and the continuations of the reply to weigh against each other.
+
+    The reply begins with `reply_start`; each option is a string that continues it.
+    """
+
+    item_id: str
+    clip: Clip
+    prompt: str
+    reply_start: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextReply:
+    """A model's text; `finished` is False when the token limit cut it."""
+
+    text: str
+    finished: bool
+    trace: Trace = field(default_factory=Trace)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionScores:
+    """Mean log-likelihood per token (nats) of each option."""
+
+    scores: tuple[float, ...]
+    trace: Trace = field(default_factory=Trace)
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Vectors float32 [N, D], unit length, and how each was made."""
+
+    vectors: NDArray[np.float32]
+    traces: tuple[Trace, ...]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Every model says what it is."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+
+@runtime_checkable
+class VideoTextEncoder(Protocol):
+    """Embeds videos and texts into one space."""
+
+    def embed_video(self, clips: Sequence[Clip]) -> Embeddings: ...
+    def embed_text(self, texts: Sequence[str]) -> Embeddings: ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Writes a text about a clip."""
+
+    def caption(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]: ...
+
+
+@runtime_checkable
+class ChoiceScorer(Protocol):
+    """Weighs given continuations of a reply by likelihood."""
+
+    def score_options(self, requests: Sequence[OptionRequest]) -> Sequence[OptionScores]: ...
+
+
+@runtime_checkable
+class TextGenerator(Protocol):
+    """Answers a prompt about a clip in free text."""
+
+    def generate(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]: ...
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """Names an option outright, without weighing or words: chance, constants, imports."""
+
+    def choose(self, requests: Sequence[OptionRequest]) -> Sequence[int]: ...
+
+
+def require(model: object, capability: type, task_name: str, why: str) -> None:
+    """Raise ModelError unless `model` offers `capability` (a runtime-checkable Protocol)."""
+    if isinstance(model, capability):
+        return
+    methods = " and ".join(
+        sorted(name for name in vars(capability) if not name.startswith("_") and name != "info")
+    )
+    name = model.info.name if isinstance(model, Model) else type(model).__name__
+    msg = f"{task_name} needs {capability.__name__} ({methods}) {why}; model '{name}' does not offer it"
+    raise ModelError(msg)

@@ -1,0 +1,182 @@
+"""The Task API: what is asked, what a model answered and what the answer is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What to look at, without its pixels: a stretch of a video, in seconds."""
+
+    video_id: str
+    start: float
+    end: float
+    path: Path | None = None
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """What a result must name so that nobody mixes it with another.
+
+    `items_sha256` is the digest of the item set (see `item_set_digest`); `chance` is the expected
+    value of the primary metric for a uniformly random answer.
+    """
+
+    name: str
+    family: str
+    version: str
+    item_count: int
+    items_sha256: str
+    primary_metric: str
+    chance: float
+    cluster: str
+    source: str
+    licence: str
+    citation: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Language-model tokens spent on one item; `cached` of the prompt's were not computed again."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FramesSeen:
+    """Time stamps (seconds) of the frames a model looked at, and the share of the clip they span."""
+
+    seconds: tuple[float, ...]
+    share_of_clip: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How an answer came about: the prompt's digest, tokens, seconds by stage, frames, and notes."""
+
+    prompt_sha256: str | None = None
+    usage: TokenUsage = TokenUsage()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    frames: FramesSeen | None = None
+    notes: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+class Item(Protocol):
+    """One question, query or clip of a benchmark; `cluster` groups items of one source video."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def clip(self) -> Clip: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's answer to one item: a choice's index, a text, or None when nothing could be read.
+
+    `raw` is the model's own output, `rule` the parser's rule that read it; both are kept so that
+    a record can be scored again without the model.
+    """
+
+    item_id: str
+    answer: int | str | None
+    raw: str = ""
+    rule: str = ""
+    option_scores: tuple[float, ...] = ()
+    trace: Trace = field(default_factory=Trace)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one prediction is worth: per-item values by metric name, None where it can't be known."""
+
+    item_id: str
+    cluster: str
+    answer: int | str | None
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure with its uncertainty. `value` is None where it can't be known from public data."""
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None
+    level: float
+    method: str
+    n: int
+    clusters: int
+    primary: bool
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The figures of a set of scores, with details for the reader and warnings."""
+
+    metrics: tuple[Metric, ...]
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+
+
+class Task(Protocol[ItemT]):
+    """A benchmark with its pool. Only `predict` touches a model; the rest is pure."""
+
+    @property
+    def info(self) -> TaskInfo: ...
+
+    def items(self) -> Sequence[ItemT]:
+        """All items: unique ids, stable order."""
+        ...
+
+    def check(self, model: object) -> None:
+        """Raise ModelError, naming what is missing, when the model can't do this task."""
+        ...
+
+    def protocol(self, model: object) -> Mapping[str, str]:
+        """The route, prompt and parser by name, version and digest: what makes runs comparable."""
+        ...
+
+    def predict(self, model: object, batch: Sequence[ItemT]) -> list[Prediction]:
+        """Ask the model; one prediction per item, in order."""
+        ...
+
+    def reread(self, item: ItemT, prediction: Prediction) -> Prediction:
+        """Read a recorded raw output again with today's parser."""
+        ...
+
+    def score(self, item: ItemT, prediction: Prediction) -> Score:
+        """Score one prediction."""
+        ...
+
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
+        """Corpus figures with intervals."""
+        ...
