@@ -126,9 +126,7 @@ def require(model: object, capability: type, task_name: str, why: str) -> None:
     """Raise ModelError unless `model` offers `capability` (a runtime-checkable Protocol)."""
     if isinstance(model, capability):
         return
-    methods = " and ".join(
-        sorted(name for name in vars(capability) if not name.startswith("_") and name != "info")
-    )
+    methods = " and ".join(sorted(name for name in vars(capability) if not name.startswith("_") and name != "info"))
     name = model.info.name if isinstance(model, Model) else type(model).__name__
     msg = f"{task_name} needs {capability.__name__} ({methods}) {why}; model '{name}' does not offer it"
     raise ModelError(msg)

@@ -66,10 +66,11 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class FramesSeen:
-    """Time stamps (seconds) of the frames a model looked at, and the share of the clip they span."""
+    """How many frames a model looked at, their time stamps (seconds), and the share of the clip they span."""
 
-    seconds: tuple[float, ...]
-    share_of_clip: float
+    count: int
+    seconds: tuple[float, ...] = ()
+    share_of_clip: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,6 @@ class LanguageModel(Protocol):
         """Greedy replies. Raises ModelError when a prompt leaves no room for the reply."""
         ...
 
-    def score(
-        self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
-    ) -> list[ContinuationScores]:
+    def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
         """Log-likelihoods of continuations, each prompt processed once."""
         ...

@@ -1,0 +1,62 @@
+"""The language model alone: no video, no captions. What a benchmark gives away in its words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from baselines.llm.load import load_language_model
+from baselines.llm.protocol import Chat, LanguageModel
+from baselines.prompted import Composed, Composer, PromptedModel
+from tasks.model import ModelInfo
+from tasks.multiple_choice import Route
+from tasks.prompt import Prompt, load_prompt
+from tasks.task import Clip
+
+
+@dataclass(frozen=True, slots=True)
+class BlindOptions:
+    """Options of `--model blind`."""
+
+    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
+    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
+    prompt: str = field(default="blind.v1", metadata={"help": "prompt file in baselines/prompts"})
+    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
+    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
+
+
+def compose_blind(template: Prompt) -> Composer:
+    """A composer that leaves the clip unseen."""
+
+    def compose(clip: Clip, prompt: str, reply_start: str, room: int) -> Composed:  # noqa: ARG001 - blind
+        return Composed(
+            Chat(
+                user=template.fill("user", prompt=prompt),
+                system=template.fill("system"),
+                reply_start=reply_start,
+            )
+        )
+
+    return compose
+
+
+def build_blind(options: BlindOptions) -> PromptedModel:
+    """Load the language model and wrap it. Raises ModelError for an unknown model or prompt."""
+    prompt = load_prompt("baselines", options.prompt)
+    llm = load_language_model(options.llm, context=options.context)
+    return PromptedModel(
+        llm, compose_blind(prompt), info_with_prompt("blind", llm, prompt), options.route, options.max_tokens
+    )
+
+
+def info_with_prompt(name: str, llm: LanguageModel, prompt: Prompt, **details: str | float) -> ModelInfo:
+    """What a record keeps of a prompted model: the language model's facts under the baseline's name."""
+    inner = llm.info
+    return ModelInfo(
+        name=name,
+        parameters=inner.parameters,
+        weights_sha256=inner.weights_sha256,
+        device=inner.device,
+        dtype=inner.dtype,
+        prompts={prompt.name: prompt.sha256},
+        details={"llm": inner.name, "context": llm.context, **inner.details, **details},
+    )

@@ -1,0 +1,103 @@
+"""Caption files: one captioning of the videos, read by any number of aggregators.
+
+Two formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
+LaViLa files: one a second), and JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import DataError
+from tasks.task import Clip
+
+WEARER_TAG = re.compile(r"^#\s*[CO]\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What was seen between two times (seconds)."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionFile:
+    """A file's captions by video id: bare texts are untimed until a clip says how long it is."""
+
+    path: Path
+    sha256: str
+    captioner: str
+    by_video: Mapping[str, Sequence[str | Caption]]
+
+    def of(self, clip: Clip) -> tuple[Caption, ...]:
+        """The clip's captions in order of time. Raises DataError when there are none: never a silent gap."""
+        entries = self.by_video.get(clip.video_id, ())
+        if not entries:
+            msg = f"no captions for '{clip.video_id}' in {self.path}"
+            raise DataError(msg)
+        step = clip.duration / len(entries)
+        timed = [
+            entry if isinstance(entry, Caption) else Caption(clip.start + i * step, clip.start + (i + 1) * step, entry)
+            for i, entry in enumerate(entries)
+        ]
+        return tuple(sorted(timed, key=lambda caption: (caption.start, caption.end)))
+
+
+def load_captions(path: Path) -> CaptionFile:
+    """Read either format. Raises DataError naming the file, and the line or id at fault."""
+    if not path.is_file():
+        msg = f"captions file {path} does not exist; check -M captions="
+        raise DataError(msg)
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        text = data.decode("utf-8")
+        if path.suffix == ".jsonl":
+            by_video, captioner = read_caption_lines(path, text)
+            return CaptionFile(path, digest, captioner, by_video)
+        content = json.loads(text)
+    except ValueError as error:
+        msg = f"captions file {path} is damaged or truncated ({error}); get it again"
+        raise DataError(msg) from error
+    if not isinstance(content, dict) or not content:
+        msg = f"captions file {path} must hold an object of video ids to lists of captions"
+        raise DataError(msg)
+    for video, entries in content.items():
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            msg = f"captions file {path}: '{video}' is not a list of texts"
+            raise DataError(msg)
+    return CaptionFile(path, digest, path.stem, content)
+
+
+def read_caption_lines(path: Path, text: str) -> tuple[dict[str, list[str | Caption]], str]:
+    """Captions by video and the captioners' names, from JSON lines."""
+    by_video: dict[str, list[str | Caption]] = {}
+    captioners: set[str] = set()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            caption = Caption(float(row["start"]), float(row["end"]), str(row["text"]))
+            by_video.setdefault(str(row["video"]), []).append(caption)
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"captions file {path}, line {number} is damaged or truncated ({error!r})"
+            raise DataError(msg) from error
+        captioners.add(str(row.get("captioner", path.stem)))
+    if not by_video:
+        msg = f"captions file {path} is empty"
+        raise DataError(msg)
+    return by_video, "+".join(sorted(captioners))
+
+
+def clean_caption(text: str) -> str:
+    """Drop LaViLa's actor tag (`#C`, `#O`), doubled spaces and the final full stop."""
+    return " ".join(WEARER_TAG.sub("", text.strip()).split()).removesuffix(".")

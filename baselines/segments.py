@@ -1,0 +1,86 @@
+"""Segments of a video and the captions that fall into each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from baselines.captions import Caption, clean_caption
+from tasks.errors import DataError
+from tasks.task import Clip
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of video (seconds) and what its captions say, without immediate repeats."""
+
+    start: float
+    end: float
+    texts: tuple[str, ...]
+
+
+def uniform_boundaries(clip: Clip, seconds: float) -> list[tuple[float, float]]:
+    """Cut a clip every `seconds`; the last piece is what remains (paper: 16 s)."""
+    count = max(1, ceil(clip.duration / seconds - 1e-9))
+    starts = [clip.start + i * seconds for i in range(count)]
+    return list(zip(starts, [*starts[1:], clip.end], strict=True))
+
+
+def load_boundaries(path: Path) -> Mapping[str, list[tuple[float, float]]]:
+    """Read `{video id: [[start, end], …]}` in seconds. Raises DataError naming file and id."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        boundaries = {
+            str(video): [(float(start), float(end)) for start, end in pairs] for video, pairs in content.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        msg = f"boundaries file {path} must hold {{video id: [[start, end], …]}} in seconds ({error})"
+        raise DataError(msg) from error
+    for video, pairs in boundaries.items():
+        if not pairs or any(end <= start for start, end in pairs):
+            msg = f"boundaries file {path}: '{video}' has no segment, or one that ends before it starts"
+            raise DataError(msg)
+    return boundaries
+
+
+def group_captions(captions: Sequence[Caption], boundaries: Sequence[tuple[float, float]]) -> list[Segment]:
+    """Give each caption to the segment that holds its middle; captions outside every segment are left out."""
+    segments = []
+    for start, end in boundaries:
+        texts: list[str] = []
+        for caption in captions:
+            if start <= (caption.start + caption.end) / 2 < end:
+                text = clean_caption(caption.text)
+                if text and (not texts or texts[-1] != text):
+                    texts.append(text)
+        segments.append(Segment(start, end, tuple(texts)))
+    return segments
+
+
+def thin(segments: Sequence[Segment], keep_every: int) -> list[Segment]:
+    """Keep every `keep_every`-th text, counted over the whole video, starting with the first."""
+    thinned = []
+    position = 0
+    for segment in segments:
+        kept = [text for i, text in enumerate(segment.texts, start=position) if i % keep_every == 0]
+        position += len(segment.texts)
+        thinned.append(Segment(segment.start, segment.end, tuple(kept)))
+    return thinned
+
+
+def render(segments: Sequence[Segment]) -> str:
+    """One line per segment that says something: `[0:16-0:32] C washes a bowl; C picks a sponge`."""
+    return "\n".join(
+        f"[{clock(segment.start)}-{clock(segment.end)}] {'; '.join(segment.texts)}"
+        for segment in segments
+        if segment.texts
+    )
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, `2:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -1,0 +1,277 @@
+"""The verbs every benchmark has: prepare, plan, run, score, import, report. They import what they need when called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evals import console
+from evals.benchmarks import Benchmark, benchmark_folder
+
+if TYPE_CHECKING:
+    from evals.record import Results, Run, Sample
+    from evals.runner import RunSettings
+    from tasks.task import Task
+
+DATA = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data root; default: $LONGVID_DATA, ./data, ../shared/data.", show_default=False),
+]
+POOL = Annotated[str, typer.Option("--pool", help="Which item set; it is part of the task's name.")]
+MODEL = Annotated[str, typer.Option("--model", "-m", help="A model's name; 'longvid models' lists them.")]
+OPTIONS = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", "-M", metavar="KEY=VALUE", help="An option of the model; repeatable."),
+]
+OUT = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: runs/<task>/<model>-….")]
+LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
+RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+
+
+def load_task(benchmark: Benchmark, pool: str, data: Path | None) -> Task[Any]:
+    """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files."""
+    from evals.models import resolve
+    from tasks.errors import DataError
+
+    if pool not in benchmark.pools:
+        raise DataError(f"{benchmark.name} has no pool '{pool}'; pools are {', '.join(benchmark.pools)}")
+    task: Task[Any] = resolve(benchmark.load)(benchmark_folder(benchmark, data), pool)
+    return task
+
+
+def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
+    """The task that a run directory belongs to."""
+    from evals.store import read_run
+    from tasks.errors import RecordError
+
+    name, _, pool = read_run(folder).task.name.partition("@")
+    if name != benchmark.name:
+        raise RecordError(f"{folder} is a run of {name}: use 'longvid {name} …'")
+    return load_task(benchmark, pool, data)
+
+
+def benchmark_app(benchmark: Benchmark) -> typer.Typer:
+    """The benchmark's command group."""
+    app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False)
+    add_prepare(app, benchmark)
+    add_plan(app, benchmark)
+    add_run(app, benchmark)
+    add_score(app, benchmark)
+    add_import(app, benchmark)
+    add_report(app, benchmark)
+    return app
+
+
+def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
+    """The verb `prepare`."""
+
+    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data")
+    def prepare(
+        data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
+            "data"
+        ),
+        source: Annotated[str | None, typer.Option(help="Base URL of a mirror of the official files.")] = None,
+    ) -> None:
+        """Fetch the official files, checked against pinned digests; works offline where they are already there."""
+        from evals.prepare import fetch
+
+        folder = data / benchmark.name
+        for fetched in fetch(benchmark, folder, source):
+            console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
+        for pool in benchmark.pools:
+            task = load_task(benchmark, pool, data)
+            videos = sum(item.clip.path is not None for item in task.items())
+            console.say(f"{task.info.name}: {len(task.items())} items, {videos} with their video")
+        console.say(benchmark.videos.format(folder=folder))
+
+
+def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
+    """The verb `plan`."""
+
+    @app.command(epilog=f"Example: longvid {benchmark.name} plan --model blind -M llm=smollm2")
+    def plan(
+        model: MODEL,
+        model_option: OPTIONS = None,
+        pool: POOL = benchmark.pools[0],
+        data: DATA = None,
+        limit: LIMIT = None,
+        probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
+    ) -> None:
+        """Say what a run will take: items, tokens and time, from a short probe."""
+        from evals.models import build_model, parse_options
+        from evals.planning import make_plan
+
+        task = load_task(benchmark, pool, data)
+        estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
+        rows = [
+            ("items", f"{estimate.items} in {estimate.clusters} clusters ({task.info.cluster})"),
+            ("with video", str(estimate.items_with_video)),
+            (
+                "prompt tokens",
+                f"{estimate.prompt_tokens_per_item:.0f} an item, about {estimate.prompt_tokens:.0f} in all",
+            ),
+            ("completion tokens", f"{estimate.completion_tokens_per_item:.0f} an item"),
+            (
+                "time",
+                f"{estimate.seconds_per_item:.2f} s an item, about {estimate.seconds / 60:.1f} min in all",
+            ),
+            ("probed", f"{estimate.probed} items"),
+        ]
+        console.show_table(estimate.task, ("", "estimate"), rows)
+
+
+def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
+    """The verb `run`."""
+
+    @app.command(
+        epilog=f"Example: longvid {benchmark.name} run --model aggregator -M captions=FILE -M llm=smollm2 "
+        "-M route=letter-logprob. The same command resumes an interrupted run."
+    )
+    def run(
+        model: MODEL,
+        model_option: OPTIONS = None,
+        pool: POOL = benchmark.pools[0],
+        data: DATA = None,
+        out: OUT = None,
+        name: Annotated[str | None, typer.Option(help="The run's name in reports; default: its folder's.")] = None,
+        limit: LIMIT = None,
+        batch_size: Annotated[int, typer.Option(min=1, help="Items handed to the model at once.")] = 1,
+        max_failures: Annotated[int, typer.Option(min=0, help="Stop after more failed items than this.")] = 25,
+        retry_failed: Annotated[bool, typer.Option(help="On resuming, try failed items again.")] = True,
+        seed: Annotated[int, typer.Option(help="Seed of the intervals and of the chance floor.")] = 0,
+    ) -> None:
+        """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
+        from evals.models import build_model, parse_options
+        from evals.new_run import default_folder, describe_run
+        from evals.runner import RunSettings
+
+        task = load_task(benchmark, pool, data)
+        options = parse_options(model_option or [])
+        built = build_model(model, options)
+        task.check(built)
+        record = describe_run(task, built, name or model, options, sys.argv, seed=seed, limit=limit)
+        folder = out or default_folder(record)
+        record = record.model_copy(update={"name": name or folder.resolve().name})
+        settings = RunSettings(folder, batch_size, max_failures, retry_failed)
+        show_results([folder], [run_with_progress(task, built, record, settings)])
+
+
+def run_with_progress(task: Task[Any], model: object, record: Run, settings: RunSettings) -> Results:
+    """Run behind a progress bar; an interrupt leaves a partial record and exit code 130."""
+    from evals.runner import run_task
+    from evals.store import read_samples
+
+    done = read_samples(settings.out) if settings.out.is_dir() else {}
+    total = min(len(task.items()), record.limit or len(task.items()))
+    finished = sum(sample.error is None for sample in done.values())
+    if finished:
+        console.say(f"resuming {settings.out}: {finished} of {total} items are done")
+    values = [v for sample in done.values() if (v := sample.scores.get(task.info.primary_metric)) is not None]
+    try:
+        with console.progress(task.info.name, total, finished) as tick:
+
+            def on_sample(sample: Sample) -> None:
+                value = sample.scores.get(task.info.primary_metric)
+                if value is not None:
+                    values.append(value)
+                mean = f"{task.info.primary_metric} {sum(values) / len(values):.3f}" if values else ""
+                tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
+
+            return run_task(task, model, record, settings, on_sample)
+    except KeyboardInterrupt:
+        console.fail(f"interrupted; the finished items are in {settings.out}, and the same command resumes there")
+        raise typer.Exit(130) from None
+
+
+def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
+    """The verb `score`."""
+
+    @app.command(epilog=f"Example: longvid {benchmark.name} score runs/{benchmark.name}@{benchmark.pools[0]}/my-run")
+    def score(folder: RUN_FOLDER, data: DATA = None) -> None:
+        """Score a record again with today's parser and metrics; needs no model."""
+        from evals.runner import rescore
+
+        show_results([folder], [rescore(task_of_run(benchmark, folder, data), folder)])
+
+
+def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
+    """The verb `import`."""
+
+    @app.command(
+        "import",
+        epilog=f"Example: longvid {benchmark.name} import predictions.csv --name gpt4o --out runs/gpt4o",
+    )
+    def import_file(
+        file: Annotated[Path, typer.Argument(help="JSON or CSV of ids and answers.")],
+        name: Annotated[str, typer.Option(help="The run's name in reports.")],
+        out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
+        pool: POOL = benchmark.pools[0],
+        data: DATA = None,
+        route: Annotated[str, typer.Option(help="How the answers were got, if known.")] = "unknown",
+    ) -> None:
+        """Turn predictions made elsewhere into a record. A file for a larger pool is cut to this one's items."""
+        from evals.import_predictions import checked_answers, import_run, read_predictions
+        from evals.new_run import describe_import
+        from evals.prepare import file_sha256
+        from tasks.errors import DataError
+        from tasks.multiple_choice import MultipleChoiceTask
+
+        task, everything = (load_task(benchmark, p, data) for p in (pool, benchmark.pools[-1]))
+        if not isinstance(task, MultipleChoiceTask):
+            raise DataError(f"{task.info.name} takes no imported choices")
+        answers = checked_answers(file, read_predictions(file), task.items(), everything.items())
+        if len(answers) > len(task.items()):
+            console.say(f"{len(answers) - len(task.items())} predictions are outside {task.info.name}: not imported")
+        record = describe_import(task, name, {"route": route}, file_sha256(file), sys.argv)
+        show_results([out], [import_run(task, record, out, answers)])
+
+
+def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
+    """The verb `report`."""
+
+    @app.command(epilog=f"Example: longvid {benchmark.name} report runs/{benchmark.name}@{benchmark.pools[0]}/*")
+    def report(
+        folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
+        form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+    ) -> None:
+        """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
+        from evals.store import read_results
+        from tasks.errors import RecordError
+
+        runs = [read_results(folder) for folder in folders]
+        strangers = [run.name for run in runs if run.task.name.partition("@")[0] != benchmark.name]
+        if strangers:
+            raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
+        show_results(folders, runs, form)
+
+
+def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
+    """Print a report of runs with everything a reader needs beside the number."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from evals.report import COLUMNS, NUMERIC, blind_neighbours, cells, make_report, markdown
+    from tasks.errors import RecordError
+
+    if form not in ("table", "markdown", "json"):
+        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+    report = make_report(runs, blind_neighbours(folders, runs))
+    if form == "json":
+        rows = [{**asdict(row), "metric": row.metric.model_dump(mode="json")} for row in report.rows]
+        console.emit(dumps({"task": report.task, "rows": rows, "notes": report.notes}, indent=2))
+        return
+    if form == "markdown":
+        console.emit(markdown(report))
+        return
+    console.show_table(report.task, COLUMNS, [cells(row) for row in report.rows], NUMERIC)
+    for run in runs:
+        chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
+        if chosen:
+            console.say(f"{run.name}: options chosen {chosen}, right answers {truth}")
+    for note in report.notes:
+        console.warn(note)
+    for folder in folders:
+        console.say(f"record: {folder}")

@@ -1,0 +1,93 @@
+"""The `longvid` command: one group per benchmark, the same verbs in each, and a few commands of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals import console
+from evals.egoschema import app as egoschema
+from tasks.errors import LongvidError
+
+USER_ERROR = 2
+app = typer.Typer(
+    name="longvid",
+    help="Evaluate long-video understanding: no number without its floor, its interval, its protocol and its cost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Example: [bold]longvid egoschema run --model blind -M llm=smollm2 --limit 20[/]",
+)
+app.add_typer(egoschema, name="egoschema")
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show one model's options only.")] = None,
+) -> None:
+    """List the models and their -M options."""
+    from evals.models import MODELS, option_help, spec_of
+
+    for model in [name] if name else MODELS:
+        console.show_table(
+            f"{model} — {spec_of(model).summary}",
+            ("option", "type", "default", "meaning"),
+            [(row.name, row.kind, row.default, row.help) for row in option_help(model)],
+        )
+    if name is None:
+        from baselines.llm.load import KINDS
+
+        console.show_table(
+            "language models (-M llm=…)", ("spec", "meaning"), [(kind.form, kind.summary) for kind in KINDS]
+        )
+
+
+@app.command()
+def doctor(
+    data: Annotated[
+        Path | None, typer.Option(help="Data root; default: $LONGVID_DATA, ./data, ../shared/data.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what this machine can run: packages, devices, models, data."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from evals.doctor import examine
+
+    checks = examine(data)
+    if json:
+        console.emit(dumps([asdict(check) for check in checks], indent=2))
+        return
+    console.show_table(
+        "",
+        ("", "what", "found"),
+        [("ok" if c.ok else "–" if c.optional else "MISSING", c.what, c.found) for c in checks],
+    )
+    if any(not check.ok and not check.optional for check in checks):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; an error a user can act on is one line and exit code 2."""
+    run_app(app)
+
+
+def run_app(application: typer.Typer) -> None:
+    """Run an application with the one boundary between exceptions and exit codes."""
+    try:
+        application()
+    except LongvidError as error:
+        console.fail(str(error))
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        place = error.filename or "the output"
+        console.fail(f"{place}: {error.strerror or error}; what was already recorded is kept")
+        sys.exit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()

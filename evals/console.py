@@ -1,0 +1,107 @@
+"""The only place that prints. Text from records is escaped: a caption can't pass for markup or control codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+PLAIN_EVERY_SECONDS = 30.0
+
+
+def safe(text: object) -> str:
+    """Text without control characters and with markup escaped."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "�" for c in str(text)))
+
+
+def say(text: str) -> None:
+    """A line for the reader."""
+    out.print(safe(text))
+
+
+def warn(text: str) -> None:
+    """A warning, on standard error."""
+    err.print(f"[yellow]warning:[/] {safe(text)}")
+
+
+def fail(text: str) -> None:
+    """One clear line about what went wrong, on standard error."""
+    err.print(f"[red]error:[/] {safe(' '.join(text.split()))}")
+
+
+def emit(text: str) -> None:
+    """Machine-readable output, untouched."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> None:
+    """A table; columns named in `numeric` are set right."""
+    table = Table(title=safe(title) or None, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(safe(column), justify="right" if column in numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(safe(cell) for cell in row))
+    out.print(table)
+
+
+class Ticker(Protocol):
+    """Called after each finished item, with a few words on how it stands."""
+
+    def __call__(self, note: str) -> None: ...
+
+
+@contextmanager
+def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
+    """A progress bar with ETA; a line now and then where there is no terminal."""
+    if not err.is_terminal:
+        yield plain_ticker(label, total, done)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task(safe(label), total=total, completed=done, note="")
+
+        def tick(note: str) -> None:
+            bar.update(task, advance=1, note=safe(note))
+
+        yield tick
+
+
+def plain_ticker(label: str, total: int, done: int) -> Ticker:
+    """Lines for logs: at the first item, every half minute, and at the last."""
+    started = last = monotonic()
+    finished = done
+
+    def tick(note: str) -> None:
+        nonlocal finished, last
+        finished += 1
+        now = monotonic()
+        if finished in (done + 1, total) or now - last >= PLAIN_EVERY_SECONDS:
+            last = now
+            left = (total - finished) * (now - started) / (finished - done)
+            err.print(safe(f"{label}: {finished}/{total}, {now - started:.0f} s, {left:.0f} s left, {note}"))
+
+    return tick

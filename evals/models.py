@@ -1,0 +1,129 @@
+"""The models by name, with their typed options; listing them imports none of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+from tasks.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model's name, what it is, and where its options and its builder are (`module:attribute`)."""
+
+    summary: str
+    options: str
+    build: str
+
+
+MODELS: Mapping[str, ModelSpec] = MappingProxyType(
+    {
+        "aggregator": ModelSpec(
+            "captions of segments, read by a language model",
+            "baselines.aggregator:AggregatorOptions",
+            "baselines.aggregator:build_aggregator",
+        ),
+        "blind": ModelSpec(
+            "a language model alone: no video",
+            "baselines.blind:BlindOptions",
+            "baselines.blind:build_blind",
+        ),
+        "constant": ModelSpec(
+            "one option, every time",
+            "baselines.floor_models:ConstantOptions",
+            "baselines.floor_models:build_constant",
+        ),
+        "chance": ModelSpec(
+            "an option at random, seeded",
+            "baselines.floor_models:ChanceOptions",
+            "baselines.floor_models:build_chance",
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionHelp:
+    """One option of a model, as listed."""
+
+    name: str
+    kind: str
+    default: str
+    help: str
+
+
+def resolve(path: str) -> Any:  # noqa: ANN401 - returns whatever lies there
+    """Import `module:attribute`."""
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def spec_of(name: str) -> ModelSpec:
+    """The named model's spec. Raises ModelError with the nearest known name."""
+    if name in MODELS:
+        return MODELS[name]
+    msg = f"unknown model '{name}'{nearest(name, MODELS)}; 'longvid models' lists them"
+    raise ModelError(msg)
+
+
+def nearest(word: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """`, did you mean 'x'?` where one is close."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def option_help(name: str) -> list[OptionHelp]:
+    """The options of a model: name, type, default, meaning."""
+    options = resolve(spec_of(name).options)
+    hints = get_type_hints(options)
+    rows = []
+    for field in dataclasses.fields(options):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        kind = getattr(hints[field.name], "__name__", str(hints[field.name]).replace("pathlib.", ""))
+        default = "required" if required else "" if field.default is None else str(field.default)
+        rows.append(OptionHelp(field.name, kind, default, str(field.metadata.get("help", ""))))
+    return rows
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, str]:
+    """`key=value` arguments as a mapping. Raises ModelError for a malformed or repeated one."""
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            msg = f"model option '{pair}' is not of the form key=value"
+            raise ModelError(msg)
+        if key in options:
+            msg = f"model option '{key}' is given twice"
+            raise ModelError(msg)
+        options[key] = value
+    return options
+
+
+def typed_options(name: str, options: Mapping[str, str]) -> object:
+    """The model's options dataclass from strings. Raises ModelError naming the option at fault."""
+    from pydantic import TypeAdapter, ValidationError
+
+    known = [row.name for row in option_help(name)]
+    for key in options:
+        if key not in known:
+            msg = f"model '{name}' has no option '{key}'{nearest(key, known)} (it has: {', '.join(known)})"
+            raise ModelError(msg)
+    try:
+        return TypeAdapter(resolve(spec_of(name).options)).validate_python(dict(options))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        msg = f"model '{name}': option '{where}': {problem['msg'].lower()} (given: {options.get(where, 'nothing')})"
+        raise ModelError(msg) from error
+
+
+def build_model(name: str, options: Mapping[str, str]) -> object:
+    """Build a model from its name and option strings. Raises ModelError or DataError."""
+    return resolve(spec_of(name).build)(typed_options(name, options))

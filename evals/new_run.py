@@ -1,0 +1,59 @@
+"""`run.json` for a task and a model about to meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evals.provenance import collect, redact_options
+from evals.record import ModelRow, Run, TaskRow
+from tasks.model import Model, ModelInfo
+from tasks.task import Task
+
+RUNS = Path("runs")
+
+
+def describe_run(
+    task: Task[Any],
+    model: object,
+    name: str,
+    options: Mapping[str, str],
+    argv: Sequence[str],
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+) -> Run:
+    """Everything known before the first item."""
+    info = model.info if isinstance(model, Model) else ModelInfo(name=type(model).__name__)
+    facts = asdict(info)
+    facts.pop("name")
+    return Run(
+        name=name,
+        task=TaskRow(**asdict(task.info)),
+        model=ModelRow(name=info.name, options=redact_options(dict(options)), **facts),
+        protocol=dict(task.protocol(model)),
+        seed=seed,
+        limit=limit,
+        provenance=collect(argv),
+    )
+
+
+def describe_import(task: Task[Any], name: str, protocol: Mapping[str, str], digest: str, argv: Sequence[str]) -> Run:
+    """The same for predictions made elsewhere; the file's digest stands in for the model's facts."""
+    return Run(
+        name=name,
+        task=TaskRow(**asdict(task.info)),
+        model=ModelRow(name=name, options={}, device="elsewhere", details={"predictions_sha256": digest}),
+        protocol=dict(protocol),
+        seed=0,
+        imported=True,
+        provenance=collect(argv),
+    )
+
+
+def default_folder(run: Run) -> Path:
+    """`runs/<task>/<model>-<route>-<digest>`: the same command finds its own run again."""
+    words = [run.model.name, run.protocol.get("route", ""), run.fingerprint()[:8]]
+    return RUNS / run.task.name / "-".join(word for word in words if word)

@@ -1,0 +1,64 @@
+"""What a run will take, from a probe of a few items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from tasks.task import Item, Task, TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Items, tokens and time of a run; the estimates are means over the probed items."""
+
+    task: str
+    items: int
+    clusters: int
+    items_with_video: int
+    probed: int
+    prompt_tokens_per_item: float
+    completion_tokens_per_item: float
+    seconds_per_item: float
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds for the whole run."""
+        return self.seconds_per_item * self.items
+
+    @property
+    def prompt_tokens(self) -> float:
+        """Estimated prompt tokens for the whole run."""
+        return self.prompt_tokens_per_item * self.items
+
+
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+    """`count` items at the mid-points of equal stretches of the list."""
+    count = min(count, len(items))
+    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+
+
+def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> Plan:
+    """Answer one item to warm up, then `probe` items with the clock running. Errors are not caught."""
+    task.check(model)
+    items: Sequence[Item] = list(task.items())[:limit]
+    probed = spread(items, probe)
+    task.predict(model, probed[:1])
+    usage = TokenUsage()
+    started = perf_counter()
+    for item in probed:
+        for prediction in task.predict(model, [item]):
+            usage += prediction.trace.usage
+    seconds = perf_counter() - started
+    return Plan(
+        task=task.info.name,
+        items=len(items),
+        clusters=len({item.cluster for item in items}),
+        items_with_video=sum(item.clip.path is not None for item in items),
+        probed=len(probed),
+        prompt_tokens_per_item=usage.prompt / len(probed),
+        completion_tokens_per_item=usage.completion / len(probed),
+        seconds_per_item=seconds / len(probed),
+    )

@@ -1,0 +1,59 @@
+"""Fetch a benchmark's official files into a plain local folder, checked against pinned digests."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.benchmarks import Benchmark, RemoteFile
+from tasks.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file that is now in place, and whether it had to be downloaded."""
+
+    path: Path
+    downloaded: bool
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(benchmark: Benchmark, folder: Path, source: str | None = None) -> list[Fetched]:
+    """Put every official file into `folder`; files already there with the right digest need no network.
+
+    `source` replaces the official place by a mirror (a base URL). Raises DataError when a file can't be had
+    or is not the official one; a wrong local file is never overwritten.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return [fetch_file(folder, remote, source) for remote in benchmark.files]
+
+
+def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
+    """One file: verified if present, downloaded if not."""
+    path = folder / remote.name
+    if path.is_file():
+        if file_sha256(path) != remote.sha256:
+            msg = f"{path} is not the official file (its SHA-256 differs); move it away and prepare again"
+            raise DataError(msg)
+        return Fetched(path, downloaded=False)
+    url = f"{source.rstrip('/')}/{remote.name}" if source else remote.url
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    try:
+        pooch.retrieve(url, known_hash=f"sha256:{remote.sha256}", fname=remote.name, path=folder)
+    except ValueError as error:
+        msg = f"{url} gave a file whose SHA-256 is not the pinned one; nothing was kept ({error})".split("\n")[0]
+        raise DataError(msg) from error
+    except (requests.RequestException, OSError) as error:
+        msg = f"could not download {url} ({type(error).__name__}: {error}); put the file at {path} by hand"
+        raise DataError(msg) from error
+    return Fetched(path, downloaded=True)

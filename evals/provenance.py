@@ -1,0 +1,95 @@
+"""Where a run came from: code, versions, machine, command; never a secret."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from evals.record import Provenance
+
+PACKAGES = ("longvid", "numpy", "pydantic", "torch", "transformers", "open_clip_torch", "av", "vllm")
+SECRET_NAME = re.compile(r"(key|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE)
+URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+REMOVED = "***"
+
+
+def collect(argv: Sequence[str]) -> Provenance:
+    """The provenance of a run that starts now."""
+    root = Path(__file__).resolve().parent.parent
+    commit = git(root, "rev-parse", "HEAD")
+    changes = git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
+    return Provenance(
+        argv=tuple(redact(argv)),
+        commit=commit,
+        uncommitted_changes=bool(changes) if changes is not None else None,
+        versions=installed_versions(),
+        platform=f"{platform.platform()}, Python {platform.python_version()}, {processor()}",
+        threads=os.cpu_count(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def redact(argv: Sequence[str]) -> list[str]:
+    """Blank the values of options whose names speak of secrets, and user names and passwords in URLs."""
+    cleaned = []
+    blank_next = False
+    for argument in argv:
+        if blank_next:
+            cleaned.append(REMOVED)
+            blank_next = False
+            continue
+        name, equals, _ = argument.partition("=")
+        if equals and SECRET_NAME.search(name):
+            cleaned.append(f"{name}={REMOVED}")
+            continue
+        blank_next = argument.startswith("--") and bool(SECRET_NAME.search(argument)) and not equals
+        cleaned.append(URL_PASSWORD.sub(f"{REMOVED}@", argument))
+    return cleaned
+
+
+def redact_options(options: dict[str, str]) -> dict[str, str]:
+    """The same for a model's options."""
+    return {
+        name: REMOVED if SECRET_NAME.search(name) else URL_PASSWORD.sub(f"{REMOVED}@", value)
+        for name, value in options.items()
+    }
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that can change a score."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """Output of a git command in the code's own checkout, None outside one."""
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def processor() -> str:
+    """The CPU's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown CPU"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown CPU"

@@ -1,0 +1,210 @@
+"""What a run directory holds: `run.json`, `samples.jsonl`, `results.json`. The schemas are published in evals/schemas.
+
+Fields marked `x-wall-clock` in the schema tell when and how fast a run happened; all others are the same for the
+same run, however often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+WALL_CLOCK = {"x-wall-clock": True}
+
+Status = Literal["complete", "partial", "failed"]
+Seconds = Annotated[float | None, Field(ge=0, json_schema_extra=WALL_CLOCK)]
+
+
+class Row(BaseModel):
+    """Base of everything stored: unknown fields are refused, values don't change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="null")
+
+
+class TaskRow(Row):
+    """The task as `tasks.task.TaskInfo` describes it."""
+
+    name: str
+    family: str
+    version: str
+    item_count: int
+    items_sha256: str
+    primary_metric: str
+    chance: float
+    cluster: str
+    source: str
+    licence: str
+    citation: str
+
+
+class ModelRow(Row):
+    """The model with the options it was given and the facts it tells about itself."""
+
+    name: str
+    options: dict[str, str]
+    parameters: int | None = None
+    weights_sha256: str | None = None
+    device: str = "cpu"
+    dtype: str | None = None
+    prompts: dict[str, str] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class Provenance(Row):
+    """Where a run came from. `argv` has its secrets removed."""
+
+    argv: tuple[str, ...]
+    commit: str | None
+    uncommitted_changes: bool | None
+    versions: dict[str, str]
+    platform: str
+    threads: int | None = None
+    created: Annotated[str, Field(json_schema_extra=WALL_CLOCK)]
+
+
+class Run(Row):
+    """`run.json`: everything known before the first item; written first."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    task: TaskRow
+    model: ModelRow
+    protocol: dict[str, str]
+    seed: int
+    limit: int | None = None
+    imported: bool = False
+    provenance: Provenance
+
+    def fingerprint(self) -> str:
+        """Digest of what decides the answers: a run resumes only where it is the same."""
+        deciding = self.model_dump_json(include={"task", "model", "protocol", "seed", "imported"})
+        return hashlib.sha256(deciding.encode()).hexdigest()
+
+
+class FramesRow(Row):
+    """Frames looked at: how many, when (seconds), and the share of the clip they span."""
+
+    count: int
+    seconds: tuple[float, ...] = ()
+    share_of_clip: float | None = None
+
+
+class TokensRow(Row):
+    """Language-model tokens of one item. How many came from a cache depends on what ran just before."""
+
+    prompt: int = 0
+    cached: Annotated[int, Field(json_schema_extra=WALL_CLOCK)] = 0
+    completion: int = 0
+
+
+class ErrorRow(Row):
+    """Why an item has no answer."""
+
+    kind: str
+    message: str
+    where: str = ""
+
+
+class Sample(Row):
+    """One line of `samples.jsonl`: a finished item, or one that failed and why. The last line of an id counts."""
+
+    id: str
+    cluster: str
+    answer: int | str | None = None
+    raw: str = ""
+    rule: str = ""
+    option_scores: tuple[float, ...] = ()
+    scores: dict[str, float | None] = Field(default_factory=dict)
+    prompt_sha256: str | None = None
+    frames: FramesRow | None = None
+    tokens: TokensRow = TokensRow()
+    seconds: Annotated[dict[str, float], Field(json_schema_extra=WALL_CLOCK)] = Field(default_factory=dict)
+    peak_memory_bytes: Annotated[int | None, Field(json_schema_extra=WALL_CLOCK)] = None
+    notes: dict[str, Any] = Field(default_factory=dict)
+    error: ErrorRow | None = None
+
+
+class MetricRow(Row):
+    """A figure with its uncertainty; fractions are of 1. `value` is null where it can't be known."""
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None
+    level: float
+    method: str
+    n: int
+    clusters: int
+    primary: bool
+    higher_is_better: bool
+
+
+class FloorRow(Row):
+    """What a model that never looks gets on the same items."""
+
+    model: str
+    metric: MetricRow
+
+
+class Counts(Row):
+    """Items the task has, asked for, answered, failed and not reached. They add up."""
+
+    task_items: int
+    asked: int
+    answered: int
+    failed: int
+    not_reached: int
+
+
+class Cost(Row):
+    """What the answers took. Seconds are summed over items, by stage."""
+
+    prompt_tokens: int
+    cached_tokens: Annotated[int, Field(json_schema_extra=WALL_CLOCK)]
+    completion_tokens: int
+    prompt_tokens_per_item: float | None
+    completion_tokens_per_item: float | None
+    frames_per_item: float | None
+    seconds: Seconds
+    seconds_per_item: Seconds
+    seconds_by_stage: Annotated[dict[str, float], Field(json_schema_extra=WALL_CLOCK)]
+    peak_memory_bytes: Annotated[int | None, Field(json_schema_extra=WALL_CLOCK)]
+
+
+class OfficialScore(Row):
+    """A score that the benchmark's own server gave for this run's submission."""
+
+    metric: str
+    value: float
+    source: str
+
+
+class Results(Row):
+    """`results.json`: a pure function of `run.json`, `samples.jsonl` and the task."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    fingerprint: str
+    status: Status
+    task: TaskRow
+    model: ModelRow
+    protocol: dict[str, str]
+    seed: int
+    limit: int | None
+    imported: bool
+    counts: Counts
+    failed_ids: tuple[str, ...]
+    metrics: tuple[MetricRow, ...]
+    floors: tuple[FloorRow, ...]
+    details: dict[str, Any]
+    cost: Cost
+    official: OfficialScore | None
+    provenance: Provenance
+    warnings: tuple[str, ...]
+
+    @property
+    def primary(self) -> MetricRow:
+        """The figure the task is ranked by."""
+        return next(metric for metric in self.metrics if metric.primary)

@@ -1,0 +1,141 @@
+"""A result never stands alone: the run, its floors and the blind model's runs on the same items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.record import MetricRow, Results
+from evals.store import RESULTS, read_results
+from tasks.errors import RecordError
+
+NOT_MEASURED = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One line of a report: what it is, its primary figure, and what it cost."""
+
+    name: str
+    kind: str
+    route: str
+    status: str
+    metric: MetricRow
+    unparsed: float | None = None
+    seconds_per_item: float | None = None
+    prompt_tokens_per_item: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The rows of one task, and what a reader has to know beside them."""
+
+    task: str
+    rows: tuple[ReportRow, ...]
+    notes: tuple[str, ...]
+
+
+def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
+    """Blind runs on the same items that lie beside the given run folders."""
+    wanted = {(run.task.name, run.task.items_sha256) for run in runs}
+    known = {run.fingerprint for run in runs}
+    found = {}
+    for parent in dict.fromkeys(folder.resolve().parent for folder in folders):
+        for path in sorted(parent.glob(f"*/{RESULTS}")):
+            try:
+                results = read_results(path.parent)
+            except RecordError:
+                continue
+            same_items = (results.task.name, results.task.items_sha256) in wanted
+            if results.model.name == "blind" and same_items and results.fingerprint not in known:
+                found[results.fingerprint] = results
+    return list(found.values())
+
+
+def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
+    """Rows of the runs, then blind, then constant and chance. Raises RecordError when the tasks differ."""
+    tasks = {run.task.name for run in runs}
+    if len(tasks) != 1:
+        msg = f"a report is on one task; these runs are on {', '.join(sorted(tasks))}"
+        raise RecordError(msg)
+    blind = list(blind)
+    rows = [run_row(run, "run") for run in runs] + [run_row(run, "floor: blind") for run in blind]
+    fullest = max(runs, key=lambda run: run.counts.answered)
+    rows += [ReportRow(floor.model, "floor", "given", f"n={floor.metric.n}", floor.metric) for floor in fullest.floors]
+    notes = [f"{run.name}: {warning}" for run in runs for warning in run.warnings]
+    if not blind and all(run.model.name != "blind" for run in runs):
+        notes.append(
+            "no blind run on these items was found beside the run: without it nobody knows what the words alone give "
+            f"away; run 'longvid {fullest.task.name.partition('@')[0]} run --model blind'"
+        )
+    return Report(tasks.pop(), tuple(rows), tuple(notes))
+
+
+def run_row(run: Results, kind: str) -> ReportRow:
+    """A run's line; where the primary figure is unknown the public one stands in, under its own name."""
+    metric = run.primary
+    if metric.value is None:
+        metric = next((m for m in run.metrics if m.name.endswith("_public")), metric)
+    unparsed = next((m.value for m in run.metrics if m.name == "unparsed_rate"), None)
+    return ReportRow(
+        name=run.name,
+        kind="imported" if run.imported else kind,
+        route=run.protocol.get("route", NOT_MEASURED),
+        status=run.status,
+        metric=metric,
+        unparsed=unparsed,
+        seconds_per_item=run.cost.seconds_per_item,
+        prompt_tokens_per_item=run.cost.prompt_tokens_per_item if run.cost.prompt_tokens else None,
+    )
+
+
+COLUMNS = (
+    "model",
+    "kind",
+    "route",
+    "status",
+    "metric",
+    "value",
+    "95 % interval",
+    "n",
+    "clusters",
+    "unparsed",
+    "s/item",
+    "tokens/item",
+)
+NUMERIC = COLUMNS[5:]
+
+
+def cells(row: ReportRow) -> tuple[str, ...]:
+    """A row as text: fractions in percent with one decimal."""
+    metric = row.metric
+    interval = metric.interval
+    return (
+        row.name,
+        row.kind,
+        row.route,
+        row.status,
+        metric.name,
+        NOT_MEASURED if metric.value is None else f"{100 * metric.value:.1f} %",
+        NOT_MEASURED if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}",
+        str(metric.n),
+        str(metric.clusters),
+        NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
+        NOT_MEASURED if row.seconds_per_item is None else f"{row.seconds_per_item:.2f}",
+        NOT_MEASURED if row.prompt_tokens_per_item is None else f"{row.prompt_tokens_per_item:.0f}",
+    )
+
+
+def markdown(report: Report) -> str:
+    """The report as a Markdown table and a list of notes."""
+    lines = [
+        f"### {report.task}",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + "|".join("---:" if column in NUMERIC else "---" for column in COLUMNS) + "|",
+    ]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in report.rows]
+    if report.notes:
+        lines += ["", *(f"- {' '.join(note.split())}" for note in report.notes)]
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""`results.json` from `run.json`, `samples.jsonl` and the task: pure, so that `score` needs no model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from evals.floors import floor_rows
+from evals.record import (
+    Cost,
+    Counts,
+    MetricRow,
+    OfficialScore,
+    Results,
+    Run,
+    Sample,
+    Status,
+)
+from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
+
+
+def prediction_of(sample: Sample) -> Prediction:
+    """The recorded answer, as the task's scoring takes it."""
+    frames = sample.frames
+    return Prediction(
+        item_id=sample.id,
+        answer=sample.answer,
+        raw=sample.raw,
+        rule=sample.rule,
+        option_scores=sample.option_scores,
+        trace=Trace(
+            prompt_sha256=sample.prompt_sha256,
+            usage=TokenUsage(sample.tokens.prompt, sample.tokens.cached, sample.tokens.completion),
+            seconds=sample.seconds,
+            frames=FramesSeen(frames.count, frames.seconds, frames.share_of_clip) if frames else None,
+            notes=sample.notes,
+        ),
+    )
+
+
+def build_results(
+    task: Task[Any], run: Run, samples: Mapping[str, Sample], official: OfficialScore | None = None
+) -> Results:
+    """Score the recorded samples in the task's own order and summarise them."""
+    asked = list(task.items())[: run.limit]
+    answered = [item for item in asked if item.id in samples and samples[item.id].error is None]
+    failed = [item.id for item in asked if item.id in samples and samples[item.id].error is not None]
+    predictions = [task.reread(item, prediction_of(samples[item.id])) for item in answered]
+    scores = [task.score(item, prediction) for item, prediction in zip(answered, predictions, strict=True)]
+    summary = task.summarise(scores, np.random.default_rng(run.seed))
+    counts = Counts(
+        task_items=len(task.items()),
+        asked=len(asked),
+        answered=len(answered),
+        failed=len(failed),
+        not_reached=len(asked) - len(answered) - len(failed),
+    )
+    status = status_of(counts)
+    metrics = [metric_row(metric) for metric in summary.metrics]
+    if official is not None:
+        metrics = [official_metric(metric, official) for metric in metrics]
+    return Results(
+        name=run.name,
+        fingerprint=run.fingerprint(),
+        status=status,
+        task=run.task,
+        model=run.model,
+        protocol=run.protocol,
+        seed=run.seed,
+        limit=run.limit,
+        imported=run.imported,
+        counts=counts,
+        failed_ids=tuple(failed),
+        metrics=tuple(metrics),
+        floors=tuple(floor_rows(task, answered, run.seed)),
+        details=dict(summary.details),
+        cost=cost_of([samples[item.id] for item in answered]),
+        official=official,
+        provenance=run.provenance,
+        warnings=(*status_warnings(counts, failed, samples), *summary.warnings),
+    )
+
+
+def metric_row(metric: Metric) -> MetricRow:
+    """A task's metric as it is stored."""
+    return MetricRow(**asdict(metric))
+
+
+def official_metric(metric: MetricRow, official: OfficialScore) -> MetricRow:
+    """The benchmark server's score takes the place of a figure that public data can't give."""
+    if metric.name != official.metric or metric.value is not None:
+        return metric
+    return metric.model_copy(update={"value": official.value, "method": f"official score ({official.source})"})
+
+
+def status_of(counts: Counts) -> Status:
+    """Complete only when every item of the task has an answer; failed when none has."""
+    if counts.answered == 0:
+        return "failed"
+    return "complete" if counts.answered == counts.task_items else "partial"
+
+
+def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str, Sample]) -> list[str]:
+    """Why a run is not complete, with the failed items' reasons."""
+    warnings = []
+    if counts.asked < counts.task_items:
+        warnings.append(f"limited to the first {counts.asked} of {counts.task_items} items: not a benchmark result")
+    if counts.not_reached:
+        warnings.append(f"{counts.not_reached} of {counts.asked} items were not reached; run again to resume")
+    if failed:
+        reasons = Counter(error.message for key in failed if (error := samples[key].error))
+        message, times = reasons.most_common(1)[0]
+        warnings.append(f"{len(failed)} items failed and are not scored; most often ({times}×): {message}")
+    return warnings
+
+
+def cost_of(samples: Sequence[Sample]) -> Cost:
+    """Totals and means over the answered items; None where nothing was measured."""
+    n = len(samples)
+    stages: Counter[str] = Counter()
+    for sample in samples:
+        stages.update(sample.seconds)
+    total = stages.pop("total", None)
+    prompt = sum(sample.tokens.prompt for sample in samples)
+    completion = sum(sample.tokens.completion for sample in samples)
+    frames = [sample.frames.count for sample in samples if sample.frames]
+    return Cost(
+        prompt_tokens=prompt,
+        cached_tokens=sum(sample.tokens.cached for sample in samples),
+        completion_tokens=completion,
+        prompt_tokens_per_item=prompt / n if n else None,
+        completion_tokens_per_item=completion / n if n else None,
+        frames_per_item=sum(frames) / len(frames) if frames else None,
+        seconds=total,
+        seconds_per_item=total / n if n and total is not None else None,
+        seconds_by_stage=dict(stages),
+        peak_memory_bytes=max((s.peak_memory_bytes for s in samples if s.peak_memory_bytes), default=None),
+    )

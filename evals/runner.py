@@ -1,0 +1,183 @@
+"""Run a model over a task's items: every finished item is on disk before the next one starts."""
+
+from __future__ import annotations
+
+import resource
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from evals.record import ErrorRow, FramesRow, Results, Run, Sample, TokensRow
+from evals.results import build_results
+from evals.store import (
+    RESULTS,
+    RUN,
+    SampleLog,
+    locked,
+    read_official,
+    read_run,
+    read_samples,
+    write_row,
+)
+from tasks.errors import RecordError
+from tasks.task import Item, Prediction, Task
+
+TOTAL = "total"
+OnSample = Callable[[Sample], None]
+
+
+class TooManyFailuresError(RecordError):
+    """More items failed than the run allows; what was answered is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How to run: where to, how many items at once, and when to give up."""
+
+    out: Path
+    batch_size: int = 1
+    max_failures: int = 25
+    retry_failed: bool = True
+
+
+def run_task(task: Task[Any], model: object, run: Run, settings: RunSettings, on_sample: OnSample) -> Results:
+    """Run what is not yet done and write `results.json`, also when stopped by failures or an interrupt.
+
+    Raises ModelError before any work when the model can't do the task, RecordError when the folder holds
+    another run, TooManyFailuresError, and OSError when the disk can't be written.
+    """
+    task.check(model)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    with locked(settings.out):
+        run = claim(settings.out, run)
+        try:
+            run_items(task, model, run, settings, on_sample)
+        except (KeyboardInterrupt, TooManyFailuresError):
+            write_results(task, run, settings.out)
+            raise
+        return write_results(task, run, settings.out)
+
+
+def claim(folder: Path, run: Run) -> Run:
+    """Start the folder's `run.json`, or take up the one that is there if it is the same run."""
+    if not (folder / RUN).exists():
+        strangers = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+        if strangers:
+            msg = f"{folder} is not empty and holds no run ({', '.join(strangers[:3])} …); choose another --out"
+            raise RecordError(msg)
+        write_row(folder / RUN, run)
+        return run
+    earlier = read_run(folder)
+    if earlier.fingerprint() != run.fingerprint():
+        changed = ", ".join(differences(earlier, run))
+        msg = f"{folder} holds another run (different: {changed}); choose another --out or delete it"
+        raise RecordError(msg)
+    if earlier.limit != run.limit:
+        earlier = earlier.model_copy(update={"limit": run.limit})
+        write_row(folder / RUN, earlier)
+    return earlier
+
+
+def differences(earlier: Run, now: Run) -> list[str]:
+    """The fields that make two runs different, by dotted name."""
+    names = {"task", "model", "protocol", "seed", "imported"}
+    flat_earlier, flat_now = (flatten(run.model_dump(mode="json", include=names)) for run in (earlier, now))
+    return sorted(key for key in flat_earlier | flat_now if flat_earlier.get(key) != flat_now.get(key))
+
+
+def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, object] = {}
+    for key, inner in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(inner, Mapping):
+            flat |= flatten(inner, f"{name}.")
+        else:
+            flat[name] = inner
+    return flat
+
+
+def run_items(task: Task[Any], model: object, run: Run, settings: RunSettings, on_sample: OnSample) -> None:
+    """Answer the items that have no row yet, in the task's order."""
+    done = read_samples(settings.out)
+    kept = {key for key, sample in done.items() if sample.error is None or not settings.retry_failed}
+    todo = [item for item in list(task.items())[: run.limit] if item.id not in kept]
+    failures = 0
+    with SampleLog(settings.out) as log:
+        for start in range(0, len(todo), settings.batch_size):
+            for sample in answer(task, model, todo[start : start + settings.batch_size]):
+                log.append(sample)
+                on_sample(sample)
+                failures += sample.error is not None
+            if failures > settings.max_failures:
+                raise TooManyFailuresError(
+                    f"{failures} items failed (--max-failures {settings.max_failures}); the answered ones are kept "
+                    f"in {settings.out}. The last error: {sample.error.message if sample.error else 'see above'}"
+                )
+
+
+def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[Sample]:
+    """Answers to a batch; where it fails, item by item, so that one bad item costs only itself."""
+    started = perf_counter()
+    try:
+        predictions = task.predict(model, batch)
+    except Exception as error:  # noqa: BLE001 - the one per-item boundary: the error becomes data
+        if len(batch) > 1:
+            return [sample for item in batch for sample in answer(task, model, [item])]
+        return [failed_sample(batch[0], error)]
+    seconds = (perf_counter() - started) / len(batch)
+    return [
+        answered_sample(task, item, prediction, seconds) for item, prediction in zip(batch, predictions, strict=True)
+    ]
+
+
+def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds: float) -> Sample:
+    """The row of an answered item."""
+    trace = prediction.trace
+    return Sample(
+        id=item.id,
+        cluster=item.cluster,
+        answer=prediction.answer,
+        raw=prediction.raw,
+        rule=prediction.rule,
+        option_scores=prediction.option_scores,
+        scores=dict(task.score(item, prediction).values),
+        prompt_sha256=trace.prompt_sha256,
+        frames=FramesRow(**asdict(trace.frames)) if trace.frames else None,
+        tokens=TokensRow(**asdict(trace.usage)),
+        seconds={**trace.seconds, TOTAL: seconds},
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        notes=dict(trace.notes),
+    )
+
+
+def failed_sample(item: Item, error: Exception) -> Sample:
+    """The row of an item without an answer: what went wrong and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    message = str(error) or type(error).__name__
+    return Sample(
+        id=item.id,
+        cluster=item.cluster,
+        error=ErrorRow(kind=type(error).__name__, message=message, where=where),
+    )
+
+
+def write_results(task: Task[Any], run: Run, folder: Path) -> Results:
+    """Summarise what is on disk."""
+    results = build_results(task, run, read_samples(folder), read_official(folder))
+    write_row(folder / RESULTS, results)
+    return results
+
+
+def rescore(task: Task[Any], folder: Path) -> Results:
+    """Read every recorded raw output again with today's parser, and write `results.json` anew; no model needed."""
+    run = read_run(folder)
+    if (run.task.name, run.task.items_sha256) != (task.info.name, task.info.items_sha256):
+        msg = f"{folder} is a run of {run.task.name} on other items than this {task.info.name}"
+        raise RecordError(msg)
+    with locked(folder):
+        return write_results(task, run, folder)

@@ -1,0 +1,39 @@
+"""The published JSON Schemas of the record files: `python -m evals.schema_files` rewrites evals/schemas."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evals.record import WALL_CLOCK, Results, Row, Run, Sample
+
+FOLDER = Path(__file__).parent / "schemas"
+KINDS: dict[str, type[Row]] = {"run": Run, "sample": Sample, "results": Results}
+
+
+def schema_text(kind: type[Row]) -> str:
+    """A record's JSON Schema as it is published."""
+    return json.dumps(kind.model_json_schema(mode="serialization"), indent=2) + "\n"
+
+
+def without_wall_clock(row: Row) -> dict[str, Any]:
+    """A record without its wall-clock fields: what must be the same however often a run was interrupted."""
+    kept = {}
+    for name, field in type(row).model_fields.items():
+        if field.json_schema_extra == WALL_CLOCK:
+            continue
+        value = getattr(row, name)
+        kept[name] = without_wall_clock(value) if isinstance(value, Row) else row.model_dump(mode="json")[name]
+    return kept
+
+
+def main() -> None:
+    """Write the schema files."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, kind in KINDS.items():
+        (FOLDER / f"{name}.schema.json").write_text(schema_text(kind), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""EgoSchema (Mangalam et al. 2023): 5-way questions about 3-minute egocentric videos.
+
+Pools: `egoschema@500`, whose answers are public, and `egoschema@5031`, scored by the authors' servers only.
+Intervals cluster on the Ego4D source video (protocols: 347 sources under the 500).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, cast
+
+from tasks.errors import DataError
+from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.task import Clip, TaskInfo
+
+Pool = Literal["500", "5031"]
+POOLS: tuple[Pool, ...] = ("500", "5031")
+OPTIONS = 5
+FILES = ("questions.json", "subset_answers.json", "uid_to_ego4d.json")
+ITEM_SETS: Mapping[Pool, tuple[int, str]] = {
+    "500": (500, "c24d061ce2400bb360124e17c36c52b783dfb4a5b381bfd070376a49638e5ff6"),
+    "5031": (5031, "72cfc86b0cd50bcafbd3bf7457be3819c9fae659fa5d643704814a1a735cf89a"),
+}
+PROMPTS = ChoicePrompts(
+    similarity="egoschema-similarity.v1",
+    loglik="egoschema-loglik.v1",
+    letter="egoschema-letter.v1",
+    generate="egoschema-generate.v1",
+)
+
+
+def task_info(pool: Pool) -> TaskInfo:
+    """The pool's description, with the count and digest that its items must have."""
+    count, digest = ITEM_SETS[pool]
+    return TaskInfo(
+        name=f"egoschema@{pool}",
+        family="multiple-choice",
+        version="1",
+        item_count=count,
+        items_sha256=digest,
+        primary_metric="accuracy",
+        chance=1 / OPTIONS,
+        cluster="Ego4D source video",
+        source="https://github.com/egoschema/EgoSchema",
+        licence="Ego4D licence (https://ego4d-data.org)",
+        citation="Mangalam, Akshulakov, Malik: EgoSchema, NeurIPS 2023, arXiv 2308.09126",
+    )
+
+
+def load_egoschema(folder: Path, pool: Pool = "500") -> MultipleChoiceTask:
+    """Build a pool from the official files in `folder`; videos, where present, are `videos/<q_uid>.mp4`.
+
+    Raises DataError when a file is missing or damaged, or the items are not the official ones.
+    """
+    questions, answers, sources = (read_json(folder / name) for name in FILES)
+    if not isinstance(questions, list) or not isinstance(answers, dict) or not isinstance(sources, dict):
+        msg = f"{folder}: not the official EgoSchema files (a list of questions and two id maps)"
+        raise DataError(msg)
+    items = [choice_item(folder, row, answers, sources) for row in questions]
+    if pool == "500":
+        items = [item for item in items if item.answer is not None]
+    info = task_info(pool)
+    if len(items) != info.item_count or item_set_digest(items) != info.items_sha256:
+        msg = (
+            f"{folder}: these are not the items of {info.name} (found {len(items)}, expected {info.item_count}, "
+            f"or a text or answer differs); fetch the official files with 'longvid egoschema prepare'"
+        )
+        raise DataError(msg)
+    return MultipleChoiceTask(info, items, PROMPTS)
+
+
+def read_json(path: Path) -> object:
+    """Parse a JSON file; DataError names it and says how to get it."""
+    if not path.is_file():
+        msg = f"{path} is missing: run 'longvid egoschema prepare', or point --data at a folder that has it"
+        raise DataError(msg)
+    try:
+        return cast("object", json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path} is not valid JSON ({error}); delete it and run 'longvid egoschema prepare'"
+        raise DataError(msg) from error
+
+
+def choice_item(
+    folder: Path,
+    row: Mapping[str, str],
+    answers: Mapping[str, int],
+    sources: Mapping[str, Mapping[str, object]],
+) -> ChoiceItem:
+    """One row of questions.json with its source video and, where public, its answer."""
+    try:
+        uid = row["q_uid"]
+        source = sources[uid]
+        start, end = float(str(source["starting_sec"])), float(str(source["ending_sec"]))
+        path = folder / "videos" / f"{uid}.mp4"
+        return ChoiceItem(
+            id=uid,
+            cluster=str(source["video_uid"]),
+            # The published clip starts at the source's starting_sec: its own clock begins at 0.
+            clip=Clip(uid, 0.0, end - start, path if path.is_file() else None),
+            question=row["question"],
+            options=tuple(row[f"option {i}"] for i in range(OPTIONS)),
+            answer=answers.get(uid),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{folder}: question {row.get('q_uid', '?') if isinstance(row, dict) else row!r} is malformed ({error!r})"
+        raise DataError(msg) from error

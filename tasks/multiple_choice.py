@@ -1,0 +1,307 @@
+"""The multiple-choice family: a question, k options, one right. A result names the route it took."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from string import ascii_uppercase
+
+import numpy as np
+
+from tasks.answer_parser import PARSER_VERSION, parse_choice
+from tasks.errors import DataError, ModelError
+from tasks.intervals import fraction_metric
+from tasks.model import (
+    ChoiceScorer,
+    Chooser,
+    OptionRequest,
+    TextGenerator,
+    TextRequest,
+    VideoTextEncoder,
+    require,
+)
+from tasks.prompt import Prompt, load_prompt, text_sha256
+from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace
+
+REPLY_TOKENS = 64
+COLLAPSE_SHARE = 0.5
+COLLAPSE_MIN_ANSWERS = 20
+
+
+class Route(StrEnum):
+    """How an answer is got out of a model. `given` is for models that name an option outright."""
+
+    SIMILARITY = "embedding-similarity"
+    OPTIONS_LOGLIK = "options-loglik"
+    LETTER_LOGPROB = "letter-logprob"
+    GENERATE = "generate+parse"
+    GIVEN = "given"
+
+
+CAPABILITY_OF_ROUTE: Mapping[Route, type] = {
+    Route.SIMILARITY: VideoTextEncoder,
+    Route.OPTIONS_LOGLIK: ChoiceScorer,
+    Route.LETTER_LOGPROB: ChoiceScorer,
+    Route.GENERATE: TextGenerator,
+    Route.GIVEN: Chooser,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceItem:
+    """A question about a clip; `answer` is an index into `options`, None where it is not public."""
+
+    id: str
+    cluster: str
+    clip: Clip
+    question: str
+    options: tuple[str, ...]
+    answer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChoicePrompts:
+    """Names of the benchmark's prompt files in tasks/prompts, one per route that needs words."""
+
+    similarity: str
+    loglik: str
+    letter: str
+    generate: str
+
+    def of(self, route: Route) -> Prompt | None:
+        """The prompt of a route, None for `given`."""
+        names = {
+            Route.SIMILARITY: self.similarity,
+            Route.OPTIONS_LOGLIK: self.loglik,
+            Route.LETTER_LOGPROB: self.letter,
+            Route.GENERATE: self.generate,
+        }
+        return load_prompt("tasks", names[route]) if route in names else None
+
+
+def item_set_digest(items: Sequence[ChoiceItem]) -> str:
+    """Digest of everything that defines the questions and their answers, in order."""
+    rows = [[i.id, i.cluster, i.question, list(i.options), i.answer] for i in items]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def route_of(model: object) -> Route:
+    """The route a model asks for with its `route` attribute, else the one that its capability implies."""
+    wanted = getattr(model, "route", None)
+    if wanted is not None:
+        try:
+            return Route(str(wanted))
+        except ValueError:
+            msg = f"unknown route '{wanted}'; routes are {', '.join(Route)}"
+            raise ModelError(msg) from None
+    for route, capability in CAPABILITY_OF_ROUTE.items():
+        if isinstance(model, capability):
+            return route
+    return Route.GENERATE
+
+
+def lettered(options: Sequence[str]) -> str:
+    """The options as a list, one line each: `A. first`."""
+    return "\n".join(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, options, strict=False))
+
+
+class MultipleChoiceTask:
+    """Implements the Task API for one benchmark's items, prompts and info."""
+
+    def __init__(self, info: TaskInfo, items: Sequence[ChoiceItem], prompts: ChoicePrompts) -> None:
+        self.info = info
+        self.prompts = prompts
+        self._items = tuple(items)
+
+    def items(self) -> Sequence[ChoiceItem]:
+        return self._items
+
+    def check(self, model: object) -> None:
+        route = route_of(model)
+        require(model, CAPABILITY_OF_ROUTE[route], self.info.name, f"for the route {route}")
+
+    def protocol(self, model: object) -> Mapping[str, str]:
+        route = route_of(model)
+        prompt = self.prompts.of(route)
+        named = {"route": str(route)}
+        if prompt is not None:
+            named |= {"prompt": prompt.name, "prompt_sha256": prompt.sha256}
+        if route is Route.GENERATE:
+            named["parser"] = PARSER_VERSION
+        return named
+
+    def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
+        route = route_of(model)
+        prompt = self.prompts.of(route)
+        if isinstance(model, VideoTextEncoder) and route is Route.SIMILARITY and prompt:
+            return by_similarity(model, batch, prompt)
+        if isinstance(model, ChoiceScorer) and route is Route.OPTIONS_LOGLIK and prompt:
+            return by_likelihood(model, [loglik_request(item, prompt) for item in batch])
+        if isinstance(model, ChoiceScorer) and route is Route.LETTER_LOGPROB and prompt:
+            return by_likelihood(model, [letter_request(item, prompt) for item in batch])
+        if isinstance(model, TextGenerator) and route is Route.GENERATE and prompt:
+            return by_generation(model, batch, prompt)
+        if isinstance(model, Chooser) and route is Route.GIVEN:
+            chosen = model.choose([bare_request(item) for item in batch])
+            return [
+                Prediction(item.id, index, raw=str(index), rule="given")
+                for item, index in zip(batch, chosen, strict=True)
+            ]
+        self.check(model)
+        msg = f"{self.info.name} can't ask this model by the route {route}"
+        raise ModelError(msg)
+
+    def reread(self, item: ChoiceItem, prediction: Prediction) -> Prediction:
+        if prediction.rule == "given":
+            return prediction
+        if prediction.option_scores:
+            answer, rule = best_option(item.id, prediction.option_scores)
+            return replace(prediction, answer=answer, rule=rule)
+        parsed = parse_choice(prediction.raw, item.options)
+        return replace(prediction, answer=parsed.answer, rule=parsed.rule)
+
+    def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
+        known = item.answer is not None
+        values = {
+            "accuracy": float(prediction.answer == item.answer) if known else None,
+            "unparsed": float(prediction.answer is None),
+        }
+        return Score(item.id, item.cluster, prediction.answer, values)
+
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
+        return summarise_choices(scores, self._items, self.info, rng)
+
+
+def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
+    """Weigh the options' own words; they are not listed in the prompt."""
+    return OptionRequest(
+        item_id=item.id,
+        clip=item.clip,
+        prompt=prompt.fill("user", question=item.question),
+        reply_start=prompt.fill("reply"),
+        options=tuple(f" {text.strip()}" for text in item.options),
+    )
+
+
+def letter_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
+    """Weigh the letters; the options are listed in the prompt."""
+    return OptionRequest(
+        item_id=item.id,
+        clip=item.clip,
+        prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
+        reply_start=prompt.fill("reply"),
+        options=tuple(f" {letter}" for letter in ascii_uppercase[: len(item.options)]),
+    )
+
+
+def bare_request(item: ChoiceItem) -> OptionRequest:
+    """The question as it stands, for models that don't read prompts."""
+    return OptionRequest(item.id, item.clip, item.question, "", item.options)
+
+
+def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
+    """The highest score's index; of equal ones the first, and the rule says so. Refuses NaN."""
+    if np.isnan(scores).any():
+        msg = f"item {item_id}: an option's score is not a number: {list(scores)}"
+        raise DataError(msg)
+    best = int(np.argmax(scores))
+    tied = sum(score == scores[best] for score in scores) > 1
+    return best, "argmax (tie: first)" if tied else "argmax"
+
+
+def by_similarity(model: VideoTextEncoder, batch: Sequence[ChoiceItem], prompt: Prompt) -> list[Prediction]:
+    """EgoSchema's dual-encoder route: a text per option, the one nearest to the video wins."""
+    videos = model.embed_video([item.clip for item in batch])
+    predictions = []
+    for item, vector, trace in zip(batch, videos.vectors, videos.traces, strict=True):
+        texts = [prompt.fill("text", question=item.question, option=text.lower()) for text in item.options]
+        embedded = model.embed_text(texts)
+        scores = tuple(float(s) for s in embedded.vectors @ vector)
+        answer, rule = best_option(item.id, scores)
+        notes = {**embedded.traces[0].notes, **trace.notes}
+        seen = replace(trace, prompt_sha256=text_sha256(*texts), notes=notes)
+        predictions.append(Prediction(item.id, answer, rule=rule, option_scores=scores, trace=seen))
+    return predictions
+
+
+def by_likelihood(model: ChoiceScorer, requests: Sequence[OptionRequest]) -> list[Prediction]:
+    """The continuation with the highest mean log-likelihood per token wins."""
+    predictions = []
+    for request, weighed in zip(requests, model.score_options(requests), strict=True):
+        answer, rule = best_option(request.item_id, weighed.scores)
+        predictions.append(
+            Prediction(request.item_id, answer, rule=rule, option_scores=weighed.scores, trace=weighed.trace)
+        )
+    return predictions
+
+
+def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Prompt) -> list[Prediction]:
+    """Free text, read by the parser's named rules."""
+    requests = [
+        TextRequest(
+            item_id=item.id,
+            clip=item.clip,
+            prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
+            max_tokens=REPLY_TOKENS,
+        )
+        for item in batch
+    ]
+    predictions = []
+    for item, reply in zip(batch, model.generate(requests), strict=True):
+        parsed = parse_choice(reply.text, item.options)
+        trace: Trace = replace(reply.trace, notes={**reply.trace.notes, "finished": reply.finished})
+        predictions.append(Prediction(item.id, parsed.answer, reply.text, parsed.rule, trace=trace))
+    return predictions
+
+
+def summarise_choices(
+    scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo, rng: np.random.Generator
+) -> Summary:
+    """Accuracy, unparsed rate, how often each option was chosen, and a warning where one swallows the rest."""
+    known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
+    public = fraction_metric("accuracy", [v for _, v in known], [s.cluster for s, _ in known], rng, primary=True)
+    unparsed = fraction_metric(
+        "unparsed_rate",
+        [float(s.values["unparsed"] or 0.0) for s in scores],
+        [s.cluster for s in scores],
+        rng,
+        higher_is_better=False,
+    )
+    metrics = [public, unparsed]
+    warnings = []
+    if len(known) < len(scores):
+        hidden = replace(public, value=None, interval=None, method="none (answers not public)", n=len(scores))
+        metrics = [hidden, replace(public, name="accuracy_public", primary=False), unparsed]
+        warnings.append(
+            f"answers are public for {len(known)} of {len(scores)} items: accuracy stays null until an "
+            f"official score is set; accuracy_public is on the public ones only"
+        )
+    chosen = Counter(s.answer for s in scores if s.answer is not None)
+    warnings += collapse_warning(chosen)
+    if unparsed.value:
+        warnings.append(f"{unparsed.value:.1%} of replies could not be read; they count as wrong")
+    scored = {s.item_id for s, _ in known}
+    options = max((len(item.options) for item in items), default=0)
+    truth = Counter(item.answer for item in items if item.id in scored)
+    details: dict[str, JsonValue] = {
+        "chosen_counts": [chosen.get(i, 0) for i in range(options)],
+        "answer_counts": [truth.get(i, 0) for i in range(options)],
+        "unparsed": sum(s.answer is None for s in scores),
+        "chance": info.chance,
+    }
+    return Summary(tuple(metrics), details, tuple(warnings))
+
+
+def collapse_warning(chosen: Counter[int | str]) -> list[str]:
+    """Ours: a model that puts more than half of its answers on one option hardly reads the question."""
+    total = chosen.total()
+    if total < COLLAPSE_MIN_ANSWERS:
+        return []
+    option, count = chosen.most_common(1)[0]
+    if count <= COLLAPSE_SHARE * total:
+        return []
+    return [f"collapse: {count} of {total} answers ({count / total:.0%}) are option {option}"]

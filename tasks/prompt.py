@@ -1,0 +1,63 @@
+"""Prompt templates as versioned text files.
+
+A file is named `<what>.v<number>.txt` and holds sections, each begun by a line `=== <section>`. `$name` stands
+for a value. Changing the text of a file that has been used means a new version: a test pins every digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+from tasks.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A template file: its sections, unfilled, and the digest of the whole text."""
+
+    name: str
+    sections: Mapping[str, str]
+    sha256: str
+
+    def fill(self, section: str, **values: str) -> str:
+        """The section with its values in place; a value's own `$` signs stay as they are."""
+        return Template(self.sections[section]).substitute(values)
+
+
+@cache
+def load_prompt(package: str, name: str) -> Prompt:
+    """Read `<package>/prompts/<name>.txt`. Raises ModelError for an unknown name."""
+    folder = files(package).joinpath("prompts")
+    source = folder.joinpath(f"{name}.txt")
+    if not source.is_file():
+        known = ", ".join(sorted(p.name.removesuffix(".txt") for p in folder.iterdir()))
+        msg = f"no prompt '{name}' in {package}/prompts; there are: {known}"
+        raise ModelError(msg)
+    text = source.read_text(encoding="utf-8")
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("=== "):
+            current = sections.setdefault(line.removeprefix("=== ").strip(), [])
+        else:
+            current.append(line)
+    return Prompt(
+        name=name,
+        sections={key: "\n".join(lines).strip() for key, lines in sections.items()},
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def text_sha256(*parts: str) -> str:
+    """Digest of a rendered prompt; the parts are kept apart so that text can't move between them unseen."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()
