@@ -266,7 +266,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     if form == "markdown":
         console.emit(markdown(report))
         return
-    console.show_table(report.task, COLUMNS, [cells(row) for row in report.rows], NUMERIC)
+    console.show_table(report.title, COLUMNS, [cells(row) for row in report.rows], NUMERIC)
     for run in runs:
         chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
         if chosen:

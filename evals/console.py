@@ -20,7 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 140
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 PLAIN_EVERY_SECONDS = 30.0
 
@@ -32,7 +33,7 @@ def safe(text: object) -> str:
 
 def say(text: str) -> None:
     """A line for the reader."""
-    out.print(safe(text))
+    out.print(safe(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:

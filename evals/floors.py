@@ -1,36 +1,55 @@
-"""The floors that cost nothing, run as models through the same scoring: chance and the best constant answer."""
+"""The floors that cost nothing, on exactly the items that were answered: chance and the best constant answer."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from baselines.floor_models import ChanceModel, ConstantModel
+from baselines.floor_models import ConstantModel
 from evals.record import FloorRow, MetricRow
-from tasks.multiple_choice import MultipleChoiceTask
+from tasks.intervals import LEVEL, RESAMPLES, percentile_interval
+from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.task import Summary, Task
 
 
 def floor_rows(task: Task[Any], items: Sequence[Any], seed: int) -> Iterator[FloorRow]:
-    """Chance and the best constant on exactly these items, by the task's primary metric.
+    """The floors of a multiple-choice task, by its primary metric.
 
     The best constant is picked with the answers in hand: it is the most that never looking could get.
     """
-    if not isinstance(task, MultipleChoiceTask) or not items:
+    known = [item for item in items if isinstance(item, ChoiceItem) and item.answer is not None]
+    if not isinstance(task, MultipleChoiceTask) or not known:
         return
-    known = [item for item in items if item.answer is not None]
-    if not known:
-        return
-    yield FloorRow(model="chance", metric=primary(floor_summary(task, ChanceModel(seed), known, seed)))
+    yield FloorRow(model="chance", metric=chance_metric(task.info.primary_metric, known, seed))
     options = min(len(item.options) for item in known)
     constants = [
         (choice, primary(floor_summary(task, ConstantModel(choice), known, seed))) for choice in range(options)
     ]
     choice, best = max(constants, key=lambda pair: (pair[1].value or 0.0, -pair[0]))
     yield FloorRow(model=f"constant (choice={choice})", metric=best)
+
+
+def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int) -> MetricRow:
+    """What uniform guessing is expected to score, and the range that 95 % of guessers fall into."""
+    rng = np.random.default_rng(seed)
+    right = np.zeros(RESAMPLES)
+    for options, count in sorted(Counter(len(item.options) for item in items).items()):
+        right += rng.binomial(count, 1 / options, size=RESAMPLES)
+    return MetricRow(
+        name=name,
+        value=float(np.mean([1 / len(item.options) for item in items])),
+        interval=percentile_interval(right / len(items)),
+        level=LEVEL,
+        method=f"expected value; interval: central range of {RESAMPLES} random guessers",
+        n=len(items),
+        clusters=len({item.cluster for item in items}),
+        primary=True,
+        higher_is_better=True,
+    )
 
 
 def floor_summary(task: Task[Any], model: object, items: Sequence[Any], seed: int) -> Summary:

@@ -32,8 +32,14 @@ class Report:
     """The rows of one task, and what a reader has to know beside them."""
 
     task: str
+    metric: str
     rows: tuple[ReportRow, ...]
     notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The task with its pool and the figure that is shown."""
+        return f"{self.task}: {self.metric}"
 
 
 def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
@@ -62,14 +68,14 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
     blind = list(blind)
     rows = [run_row(run, "run") for run in runs] + [run_row(run, "floor: blind") for run in blind]
     fullest = max(runs, key=lambda run: run.counts.answered)
-    rows += [ReportRow(floor.model, "floor", "given", f"n={floor.metric.n}", floor.metric) for floor in fullest.floors]
+    rows += [ReportRow(floor.model, "floor", "given", "complete", floor.metric) for floor in fullest.floors]
     notes = [f"{run.name}: {warning}" for run in runs for warning in run.warnings]
     if not blind and all(run.model.name != "blind" for run in runs):
         notes.append(
             "no blind run on these items was found beside the run: without it nobody knows what the words alone give "
             f"away; run 'longvid {fullest.task.name.partition('@')[0]} run --model blind'"
         )
-    return Report(tasks.pop(), tuple(rows), tuple(notes))
+    return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes))
 
 
 def run_row(run: Results, kind: str) -> ReportRow:
@@ -94,33 +100,28 @@ COLUMNS = (
     "model",
     "kind",
     "route",
-    "status",
-    "metric",
     "value",
     "95 % interval",
-    "n",
-    "clusters",
+    "items / clusters",
     "unparsed",
-    "s/item",
-    "tokens/item",
+    "s / item",
+    "tokens / item",
 )
-NUMERIC = COLUMNS[5:]
+NUMERIC = COLUMNS[3:]
 
 
 def cells(row: ReportRow) -> tuple[str, ...]:
-    """A row as text: fractions in percent with one decimal."""
+    """A row as text: fractions in percent with one decimal; what is not complete says so in its kind."""
     metric = row.metric
     interval = metric.interval
+    named = "" if metric.primary else f" ({metric.name})"
     return (
         row.name,
-        row.kind,
+        row.kind if row.status == "complete" else f"{row.kind}, {row.status}",
         row.route,
-        row.status,
-        metric.name,
-        NOT_MEASURED if metric.value is None else f"{100 * metric.value:.1f} %",
+        NOT_MEASURED if metric.value is None else f"{100 * metric.value:.1f} %{named}",
         NOT_MEASURED if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}",
-        str(metric.n),
-        str(metric.clusters),
+        f"{metric.n} / {metric.clusters}",
         NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
         NOT_MEASURED if row.seconds_per_item is None else f"{row.seconds_per_item:.2f}",
         NOT_MEASURED if row.prompt_tokens_per_item is None else f"{row.prompt_tokens_per_item:.0f}",
@@ -130,7 +131,7 @@ def cells(row: ReportRow) -> tuple[str, ...]:
 def markdown(report: Report) -> str:
     """The report as a Markdown table and a list of notes."""
     lines = [
-        f"### {report.task}",
+        f"### {report.title}",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "|".join("---:" if column in NUMERIC else "---" for column in COLUMNS) + "|",

