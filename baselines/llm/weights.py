@@ -1,0 +1,50 @@
+"""Weight files: which ones a model folder holds, their digest, and where derived ones are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import platformdirs
+
+from tasks.errors import ModelError
+
+CACHE_VARIABLE = "LONGVID_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where derived files are kept: `LONGVID_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("longvid")
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of one file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a transformers folder, sorted by name. Raises ModelError if incomplete."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ModelError(f"{index} is not an index of safetensors files") from error
+    else:
+        names = ["model.safetensors"]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"model folder {folder} lacks {', '.join(missing)}")
+    return tuple(folder / name for name in names)
+
+
+def weights_sha256(files: tuple[Path, ...]) -> str:
+    """A single file's own digest, or the digest of all files' "digest  name" lines."""
+    if len(files) == 1:
+        return file_sha256(files[0])
+    lines = "".join(f"{file_sha256(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
