@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def _unpack(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
             quantization_config=GgufConfig(dequantize=True),
             dtype=dtype,
         )
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
         raise ModelError(f"can't read GGUF file {gguf}: {error}".splitlines()[0]) from error
     try:
         model.save_pretrained(str(folder))
