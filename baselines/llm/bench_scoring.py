@@ -13,9 +13,7 @@ from baselines.llm.protocol import Chat, ContinuationScores
 class BothWays(Protocol):
     """A language model that can score either way."""
 
-    def score(
-        self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
-    ) -> list[ContinuationScores]: ...
+    def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]: ...
 
     def score_from_scratch(
         self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
@@ -43,9 +41,7 @@ class ScoringComparison:
         return self.scratch_seconds / self.cached_seconds
 
 
-def compare_scoring(
-    llm: BothWays, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
-) -> ScoringComparison:
+def compare_scoring(llm: BothWays, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> ScoringComparison:
     """Score every chat both ways in turn, so that other load on the machine falls on both alike.
 
     The first chat is scored once beforehand, unmeasured, to warm up. Raises ValueError without chats.

@@ -49,7 +49,7 @@ def load_language_model(
     if kind == "transformers" and not argument:
         raise ModelError("llm 'transformers' needs a model: transformers:NAME_OR_PATH")
     _require_packages(kind)
-    from baselines.llm.transformers_llm import load_gguf, load_transformers  # noqa: PLC0415  (torch)
+    from baselines.llm.transformers_llm import load_gguf, load_transformers
 
     if kind == "smollm2":
         return load_gguf(find_smollm2(), name=SMOLLM2_NAME, context=context, dtype=dtype, device=device)

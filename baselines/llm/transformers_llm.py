@@ -69,9 +69,7 @@ class TransformersLanguageModel:
             raise ModelError(f"max_tokens is {max_tokens}, must be at least 1")
         return [self._generate_one(index, chat, max_tokens) for index, chat in enumerate(chats)]
 
-    def score(
-        self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
-    ) -> list[ContinuationScores]:
+    def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
         """Log-likelihoods of continuations; `usage.prompt` counts each prompt once.
 
         Raises ModelError when a continuation is empty, merges with its prompt's last token, or does
@@ -101,9 +99,7 @@ class TransformersLanguageModel:
             self._check_room(item, len(tokens.prompt), max(counts), "its longest continuation")
             logprobs = tuple(logprobs_of(self._model, tokens))
             if not all(math.isfinite(value) for value in logprobs):
-                raise ModelError(
-                    f"{item}: model '{self._info.name}' gave a log-likelihood that is not finite"
-                )
+                raise ModelError(f"{item}: model '{self._info.name}' gave a log-likelihood that is not finite")
             passes = 1 if share_prompt else len(counts)
             usage = TokenUsage(prompt=passes * len(tokens.prompt), completion=sum(counts))
             results.append(ContinuationScores(logprobs, counts, usage))

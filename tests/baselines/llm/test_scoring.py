@@ -29,9 +29,7 @@ VOCAB = 264
 def llama(**changes: object) -> PreTrainedModel:
     torch.manual_seed(3)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
-    config = LlamaConfig(
-        vocab_size=VOCAB, num_key_value_heads=2, max_position_embeddings=256, **sizes | changes
-    )
+    config = LlamaConfig(vocab_size=VOCAB, num_key_value_heads=2, max_position_embeddings=256, **sizes | changes)
     return LlamaForCausalLM(config)
 
 
@@ -69,9 +67,7 @@ def tiny() -> TransformersLanguageModel:
 @pytest.mark.parametrize("build", [llama, eager_llama, mistral_with_window, gpt2])
 def test_scoring_from_the_cache_equals_scoring_from_scratch(build) -> None:
     llm = tiny_llm(build())
-    for cached, scratch in zip(
-        llm.score(CHATS, OPTIONS), llm.score_from_scratch(CHATS, OPTIONS), strict=True
-    ):
+    for cached, scratch in zip(llm.score(CHATS, OPTIONS), llm.score_from_scratch(CHATS, OPTIONS), strict=True):
         assert cached.tokens == scratch.tokens
         assert cached.logprobs == pytest.approx(scratch.logprobs, abs=2e-4)
 
