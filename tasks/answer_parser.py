@@ -78,7 +78,7 @@ _MARK_UP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\b|</answer>|[*_`#$\\{}]"
 _PLAIN = (
     {0xFF01 + i: 0x21 + i for i in range(94)}  # full-width forms
     | dict.fromkeys(map(ord, "“”„«»"), '"')
-    | dict.fromkeys(map(ord, "‘’"), "'")  # noqa: RUF001 - the typographic quotes themselves
+    | dict.fromkeys(map(ord, "‘’"), "'")
     | dict.fromkeys(range(_FIRST_SIGN, ord(_NO_ONES_SIGN) + 1), " ")
 )
 
@@ -123,15 +123,10 @@ _NAME = re.compile(rf"{_SIGN}|\b[A-Za-z]\b(?!')")
 def _named(text: str) -> set[int]:
     """Every option that `text` names, by its sign or by a letter standing alone."""
     names: set[str] = set(_NAME.findall(text))
-    return {
-        ord(name) - _FIRST_SIGN if ord(name) >= _FIRST_SIGN else ord(name.upper()) - ord("A")
-        for name in names
-    }
+    return {ord(name) - _FIRST_SIGN if ord(name) >= _FIRST_SIGN else ord(name.upper()) - ord("A") for name in names}
 
 
-_LETTER_ALONE = re.compile(
-    rf"{_NO_WORD}*(?:(?:option|choice|answer)\b{_NO_WORD}*)?[a-z]{_NO_WORD}*", re.IGNORECASE
-)
+_LETTER_ALONE = re.compile(rf"{_NO_WORD}*(?:(?:option|choice|answer)\b{_NO_WORD}*)?[a-z]{_NO_WORD}*", re.IGNORECASE)
 
 
 def _letter_alone(text: str) -> set[int]:
@@ -184,7 +179,7 @@ def _closing_letter(text: str) -> set[int]:
 # reading", "is a man" and "B?" name none. A second value after a comma, "or", "and" is a list.
 _LETTER = rf"""\b[A-Za-z]\b(?: ["']?[)\]] | (?=["']?(?:
     $ | \n | [.,;:!](?!\w) | \s[-–—]\s | \s?["'(]?{_SIGN} | \s(?:because|since|as)\b
-    | ,?\s(?:or|and)\s[A-Z]\b | /[A-Z]\b )))"""  # noqa: RUF001 - dashes as models write them
+    | ,?\s(?:or|and)\s[A-Z]\b | /[A-Z]\b )))"""
 _VALUE = rf"""(?:{_LETTER}(?:(?:(?!\n){_NO_WORD}){{0,4}}{_SIGN})?|{_SIGN})"""
 _THE_ANSWER_IS = r"""(?:
       (?<!to\s)\banswer\b(?!\s(?:choice\s|option\s)?(?-i:[A-Z])\b)

@@ -69,9 +69,7 @@ def test_the_camera_wearer_is_no_answer(reply):
     assert letter_read(reply) is None
 
 
-@pytest.mark.parametrize(
-    "reply", ["C", "C.", "(C)", "The answer is C.", "The answer is C because he sings", "so C"]
-)
+@pytest.mark.parametrize("reply", ["C", "C.", "(C)", "The answer is C.", "The answer is C because he sings", "so C"])
 def test_the_letter_c_still_answers_where_an_answer_stands(reply):
     assert letter_read(reply) == "C"
 
