@@ -2,8 +2,8 @@
 
 Two passes over the packets. The first reads only their time stamps, so that the second knows which frames are
 wanted: it decodes from the key frame before each, hands only wanted frames to the scaler, and in H.264
-lets the decoder drop unwanted frames that no other frame refers to. Where anything looks doubtful, every frame is
-decoded again on one thread, and a wanted frame that damage may have reached is refused.
+lets the decoder drop unwanted frames that no other frame refers to. Where anything looks doubtful, every
+frame is decoded again on one thread, and a wanted frame that damage may have reached is refused.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Decoded:
 def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads: int = 1) -> Decoded:
     """The frames of `path` on screen at `seconds` (ascending), in the shape that `policy` asks for.
 
-    Second 0 is the file's beginning, whatever its clock says there. Raises a VideoError of its own for each cause.
+    Second 0 is the file's beginning, whatever its clock says there. Raises a VideoError per cause.
     """
     with open_video(path) as video:
-        ticks = _ticks(video, seconds)
+        ticks = to_ticks(video, seconds)
         index = index_packets(video, int(ticks[0]), int(ticks[-1]))
-        _check_inside(video, index, seconds)
+        check_inside(video, index, seconds)
     with open_video(path, threads) as video:
         canvas = Canvas(len(seconds), policy)
         chosen = _decode_chosen(video, index, ticks, canvas) if index.timed else None
@@ -68,12 +68,14 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
         return Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
 
 
-def _ticks(video: OpenVideo, seconds: tuple[float, ...]) -> NDArray[np.int64]:
+def to_ticks(video: OpenVideo, seconds: tuple[float, ...]) -> NDArray[np.int64]:
+    """Time stamps int64 [T] in ticks of the stream's clock."""
     offset = video.origin + _ROUNDING
     return np.array([int((Fraction(s) + offset) // video.time_base) for s in seconds], dtype=np.int64)
 
 
-def _check_inside(video: OpenVideo, index: PacketIndex, seconds: tuple[float, ...]) -> None:
+def check_inside(video: OpenVideo, index: PacketIndex, seconds: tuple[float, ...]) -> None:
+    """Raise OutsideVideoError or TruncatedVideoError where `seconds` go beyond what the file holds."""
     if index.timed and index.end is not None:
         _refuse_after(video, video.seconds(index.end), seconds[-1])
 
@@ -84,7 +86,7 @@ def _refuse_after(video: OpenVideo, end: float, wanted: float) -> None:
     declared = video.stream.duration
     if declared is not None and video.seconds(declared + (video.stream.start_time or 0)) >= wanted:
         raise TruncatedVideoError(
-            f"{video.path}: the file breaks off at {end:.2f} s, before the wanted {wanted:.2f} s; download it again"
+            f"{video.path}: breaks off at {end:.2f} s, before the wanted {wanted:.2f} s; download it again"
         )
     raise OutsideVideoError(f"{video.path}: the video ends at {end:.2f} s, before the wanted {wanted:.2f} s")
 
@@ -209,13 +211,15 @@ def _refuse_spoilt(
     if not bad:
         return
     if not index.timed:
-        raise DamagedVideoError(f"{video.path}: damaged, and without time stamps that would tell which frames")
+        raise DamagedVideoError(f"{video.path}: damaged, and without time stamps to tell which frames")
     spoilt = np.sort(index.pts[index.spoilt_by(bad) & index.shown])
     for tick, taken in zip(ticks, chosen, strict=True):
         # The frame taken may be an intact one that stands in for a spoilt one due after it.
-        if np.searchsorted(spoilt, max(tick, taken), side="right") > np.searchsorted(spoilt, taken, side="left"):
+        if np.searchsorted(spoilt, max(tick, taken), side="right") > np.searchsorted(
+            spoilt, taken, side="left"
+        ):
             first = video.seconds(int(spoilt[0]))
             wanted = video.seconds(int(tick))
             raise DamagedVideoError(
-                f"{video.path}: damaged from {first:.2f} s on; the frame wanted at {wanted:.2f} s cannot be decoded"
+                f"{video.path}: damaged from {first:.2f} s on; the frame at {wanted:.2f} s cannot be decoded"
             )

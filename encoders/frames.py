@@ -38,8 +38,8 @@ class Frames:
 def read_frames(clip: Clip, policy: FramePolicy, *, threads: int = 1, backend: Backend = "pyav") -> Frames:
     """The frames that `policy` takes from `clip`, decoded by `threads` threads.
 
-    At a time stamp the frame on screen then is taken: the last that appeared at or before it. Raises a VideoError
-    that names the file and the cause, or FramePolicyError for a clip without length.
+    At a time stamp the frame on screen then is taken: the last that appeared at or before it. Raises a
+    VideoError that names the file and the cause, or FramePolicyError for a clip without length.
     """
     if clip.path is None:
         raise MissingVideoError(f"{clip.video_id}: the clip names no video file")

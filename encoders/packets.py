@@ -1,4 +1,4 @@
-"""What the packets of a video say before anything is decoded: which frame is shown when, and what it needs."""
+"""What the packets of a video say before decoding: which frame is shown when, and what it needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PacketIndex:
 
     `pts` int64 [N] ticks, `key` and `shown` bool [N]; `seek_to` is the seek (ticks) that `packets` repeats,
     None for the file's beginning; `end` is the last frame's end in ticks, where the file's own end was
-    reached, else None. `timed` is False where packets carry no usable time stamps: then only the decoder knows.
+    reached, else None. `timed` is False where packets have no usable time stamps.
     """
 
     pts: NDArray[np.int64]
@@ -56,7 +56,7 @@ class PacketIndex:
         return int(usable[-1]) if usable.size else 0
 
     def spoilt_by(self, bad: set[int]) -> NDArray[np.bool_]:
-        """bool [N]: packets in `bad` and whatever may be predicted from them, up to the next key frame."""
+        """Flags [N]: packets in `bad` and whatever may be predicted from them, up to the next key frame."""
         spoilt = np.zeros(len(self.pts), dtype=np.bool_)
         damaged = damaged_before = False
         key_pts: int | None = None

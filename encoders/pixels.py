@@ -39,7 +39,9 @@ class Canvas:
             frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
         )
         plane = scaled.planes[0]
-        rows = np.frombuffer(plane, dtype=np.uint8)[: height * plane.line_size].reshape(height, plane.line_size)
+        # Planes export the buffer protocol; PyAV's stubs don't say so.
+        stored = np.frombuffer(plane, np.uint8, height * plane.line_size)  # type: ignore[call-overload]
+        rows = stored.reshape(height, plane.line_size)
         picture = np.rot90(rows[:, : width * 3].reshape(height, width, 3), quarter_turns(frame))
         picture = centre_crop(picture, self._policy)
         if self._pixels is None:
@@ -68,7 +70,7 @@ def scaled_size(width: int, height: int, policy: FramePolicy) -> tuple[int, int]
 
 
 def centre_crop(picture: NDArray[np.uint8], policy: FramePolicy) -> NDArray[np.uint8]:
-    """The centre square of a picture [H, W, 3] that `scaled_size` made; all of it where nothing is cropped."""
+    """The centre square of a picture [H, W, 3] that `scaled_size` made; all of it where none is cropped."""
     if policy.size is None or policy.fit == "squash":
         return picture
     top = round((picture.shape[0] - policy.size) / 2)

@@ -22,8 +22,8 @@ class FramePolicy:
     (what 256 frames at 1 FPS do to longer videos in the paper).
 
     `size` is the side of the square handed on: with `fit="crop"` the short side is scaled to `size` and the
-    centre kept, as open_clip's own transform does; with `fit="squash"` the whole picture is scaled to the square
-    (nothing is lost, shapes are distorted). `size=None` keeps the stored pixels.
+    centre kept, as open_clip's own transform does; with `fit="squash"` the whole picture is scaled to the
+    square (nothing is lost, shapes are distorted). `size=None` keeps the stored pixels.
 
     Raises FramePolicyError where the fields contradict each other.
     """
@@ -39,7 +39,7 @@ class FramePolicy:
         if (self.count is None) == (self.fps is None):
             raise FramePolicyError("a frame policy takes either count or fps: give exactly one of them")
         if (self.fps is None) != (self.cap is None):
-            raise FramePolicyError("cap bounds the frames that fps gives: give cap with fps, and only with it")
+            raise FramePolicyError("cap bounds the frames that fps gives: give both or neither")
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise FramePolicyError(f"fps must be a positive number, not {self.fps}")
         for name, value in (("count", self.count), ("cap", self.cap), ("size", self.size)):
@@ -67,7 +67,9 @@ def sample(policy: FramePolicy, start: float, end: float) -> Stamps:
     the clip has no length.
     """
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
-        raise FramePolicyError(f"a clip must run from start >= 0 to a later end, in seconds, not {start} to {end}")
+        raise FramePolicyError(
+            f"a clip runs from a start >= 0 to a later end (seconds), not {start} to {end}"
+        )
     if policy.fps is None:
         return Stamps(_mid_points(start, end, policy.count or 1), 1.0)
     wanted = max(1, math.ceil((end - start) * policy.fps - _ROUNDING))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import av.error
+import numpy as np
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from encoders.video_errors import (
     CoverArtOnlyError,
@@ -27,6 +30,8 @@ from encoders.video_errors import (
 )
 
 _MICROSECONDS = Fraction(1, 1_000_000)
+# Matroska rounds to milliseconds, so equal gaps come out one tick apart; some writers are off by one more.
+_ROUNDED_TICKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +50,17 @@ class OpenVideo:
 
     def seconds(self, ticks: int) -> float:
         """Seconds since the file's beginning of a time stamp in ticks."""
-        return float(ticks * self.time_base - self.origin)
+        return round(float(ticks * self.time_base - self.origin), 6) + 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video file is. Width and height are those of the upright picture (`rotation` applied, in degrees).
+    """What a video file is; `width` and `height` are those of the upright picture.
+
+    `rotation` (degrees, counter-clockwise) is what brings the stored picture upright.
 
     `duration` (seconds) ends with the last frame and counts from the file's beginning, `start` is where the
-    first frame appears; `fps` is None where the rate varies or is unknown, `frame_count` where the header has none.
+    first frame appears; `fps` is None where the rate varies, `frame_count` where the header has none.
     """
 
     path: Path
@@ -69,7 +76,7 @@ class VideoInfo:
 
 @contextmanager
 def open_video(path: Path, threads: int = 1) -> Iterator[OpenVideo]:
-    """Open `path` and choose its video stream as FFmpeg does; raises a VideoError of its own for each cause."""
+    """Open `path` and choose its video stream as FFmpeg does; raises a VideoError of its own per cause."""
     if not path.is_file():
         raise MissingVideoError(f"{path}: no such video file")
     if path.stat().st_size == 0:
@@ -116,21 +123,48 @@ def _origin(container: InputContainer, stream: VideoStream) -> Fraction:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Describe the video at `path`; one frame is decoded, and packets are counted where the header is silent."""
+    """Describe the video at `path`: its packets are read and one frame is decoded."""
+    with open_video(path) as video:
+        stream = video.stream
+        count = stream.frames or None
+        codec = stream.codec_context.codec.canonical_name
+        declared = stream.duration
+        start_time = stream.start_time or 0
+        ticks, last_length = _packet_times(video)
+        if declared is not None:
+            end = video.seconds(start_time + declared)
+        else:
+            end = video.seconds(int(ticks[-1]) + last_length) if ticks.size else 0.0
+        fps = _constant_rate(ticks, video.time_base)
     with open_video(path) as video:
         first = _first_frame(video)
-        rotation = quarter_turns(first) * 90 % 360
-        width, height = (first.height, first.width) if rotation in {90, 270} else (first.width, first.height)
-        stream = video.stream
         start = video.seconds(first.pts or 0)
-        fps = _constant_rate(stream)
-        codec = stream.codec_context.codec.canonical_name
-        count = stream.frames or None
-        end = _declared_end(video)
-    if end is None:
-        with open_video(path) as video:
-            end = _scanned_end(video)
+    rotation = quarter_turns(first) * 90
+    width, height = (first.height, first.width) if rotation in {90, 270} else (first.width, first.height)
     return VideoInfo(path, end, start, width, height, rotation, codec, fps, count)
+
+
+def _packet_times(video: OpenVideo) -> tuple[NDArray[np.int64], int]:
+    """Time stamps in order of display, and how long the last of them lasts (ticks)."""
+    times, last_length = array("q"), 0
+    demuxed = video.container.demux(video.stream)
+    # A file that breaks off is described as far as it goes.
+    with suppress(av.error.FFmpegError):
+        for packet in demuxed:
+            if packet.pts is None or packet.is_discard:
+                continue
+            if not times or packet.pts >= max(times[-1], times[0]):
+                last_length = packet.duration or 0
+            times.append(packet.pts)
+    return np.sort(np.array(times, dtype=np.int64)), last_length
+
+
+def _constant_rate(ticks: NDArray[np.int64], time_base: Fraction) -> float | None:
+    """Frames per second where all gaps are equal but for the rounding of time stamps to ticks."""
+    gaps = np.diff(ticks)
+    if not gaps.size or gaps.max() - gaps.min() > _ROUNDED_TICKS:
+        return None
+    return float(gaps.size / (int(ticks[-1] - ticks[0]) * time_base))
 
 
 def _first_frame(video: OpenVideo) -> VideoFrame:
@@ -138,27 +172,8 @@ def _first_frame(video: OpenVideo) -> VideoFrame:
         for frame in video.container.decode(video.stream):
             return frame
     except av.error.FFmpegError as error:
-        raise DamagedVideoError(f"{video.path}: its first frame cannot be decoded ({error.strerror})") from error
+        raise DamagedVideoError(f"{video.path}: cannot decode its first frame ({error.strerror})") from error
     raise DamagedVideoError(f"{video.path}: the video stream holds no frame that can be decoded")
-
-
-def _constant_rate(stream: VideoStream) -> float | None:
-    average, base = stream.average_rate, stream.base_rate
-    return float(average) if average and average == base else None
-
-
-def _declared_end(video: OpenVideo) -> float | None:
-    if video.stream.duration is None:
-        return None
-    return video.seconds((video.stream.start_time or 0) + video.stream.duration)
-
-
-def _scanned_end(video: OpenVideo) -> float:
-    last, span = 0, 0
-    for packet in video.container.demux(video.stream):
-        if packet.pts is not None and packet.pts >= last:
-            last, span = packet.pts, packet.duration or 0
-    return video.seconds(last + span)
 
 
 def quarter_turns(frame: VideoFrame) -> int:
