@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -22,20 +21,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from encoders.packets import PacketIndex, index_packets, packets
+from encoders.packets import PacketIndex, Wanted, find_wanted, packets, refuse_after
 from encoders.pixels import Canvas
 from encoders.sampling import FramePolicy
-from encoders.video_errors import (
-    DamagedVideoError,
-    OutsideVideoError,
-    TruncatedVideoError,
-)
+from encoders.video_errors import DamagedVideoError
 from encoders.video_file import OpenVideo, open_video
 
-# A time stamp that misses a frame's start by float rounding still means that frame.
-_ROUNDING = Fraction(1, 1_000_000)
-# How long after its end the last frame counts as still on screen: annotations end on rounded seconds.
-HOLD_SECONDS = 1.0
 # The most frames that a decoder holds back to bring them into order of display (H.264 and HEVC: 16).
 _REORDER_DEPTH = 16
 
@@ -53,49 +44,23 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
 
     Second 0 is the file's beginning, whatever its clock says there. Raises a VideoError per cause.
     """
-    with open_video(path) as video:
-        ticks = to_ticks(video, seconds)
-        index = index_packets(video, int(ticks[0]), int(ticks[-1]))
-        check_inside(video, index, seconds)
-    with open_video(path, threads) as video:
+    wanted = find_wanted(path, seconds)
+    if wanted.index.timed:
         canvas = Canvas(len(seconds), policy)
-        chosen = _decode_chosen(video, index, ticks, canvas) if index.timed else None
-        if chosen is not None:
-            return Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
+        with open_video(path, threads) as video:
+            chosen = _decode_chosen(video, wanted, canvas)
+            if chosen is not None:
+                return Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
+    canvas = Canvas(len(seconds), policy)
     with open_video(path) as video:
-        canvas = Canvas(len(seconds), policy)
-        chosen = _decode_everything(video, index, ticks, canvas)
+        chosen = _decode_everything(video, wanted, canvas)
         return Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
 
 
-def to_ticks(video: OpenVideo, seconds: tuple[float, ...]) -> NDArray[np.int64]:
-    """Time stamps int64 [T] in ticks of the stream's clock."""
-    offset = video.origin + _ROUNDING
-    return np.array([int((Fraction(s) + offset) // video.time_base) for s in seconds], dtype=np.int64)
-
-
-def check_inside(video: OpenVideo, index: PacketIndex, seconds: tuple[float, ...]) -> None:
-    """Raise OutsideVideoError or TruncatedVideoError where `seconds` go beyond what the file holds."""
-    if index.timed and index.end is not None:
-        _refuse_after(video, video.seconds(index.end), seconds[-1])
-
-
-def _refuse_after(video: OpenVideo, end: float, wanted: float) -> None:
-    if wanted <= end + HOLD_SECONDS:
-        return
-    declared = video.stream.duration
-    if declared is not None and video.seconds(declared + (video.stream.start_time or 0)) >= wanted:
-        raise TruncatedVideoError(
-            f"{video.path}: breaks off at {end:.2f} s, before the wanted {wanted:.2f} s; download it again"
-        )
-    raise OutsideVideoError(f"{video.path}: the video ends at {end:.2f} s, before the wanted {wanted:.2f} s")
-
-
-def _decode_chosen(
-    video: OpenVideo, index: PacketIndex, ticks: NDArray[np.int64], canvas: Canvas
-) -> list[int] | None:
+def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int] | None:
     """Decode only what the wanted frames need; None where the outcome isn't beyond doubt."""
-    positions = index.displayed(ticks)
+    index = wanted.index
+    positions = index.displayed(wanted.ticks)
     slots: dict[int, list[int]] = {}
     for slot, position in enumerate(positions):
         slots.setdefault(int(index.pts[position]), []).append(slot)
@@ -124,6 +89,8 @@ def _chosen_frames(video: OpenVideo, index: PacketIndex, wanted: set[int]) -> It
     for position, packet in enumerate(packets(video, index.seek_to)):
         if position > last:
             break
+        if packet.pts != index.pts[position]:
+            return
         if not needed[position]:
             continue
         if position > fed + 1:
@@ -148,10 +115,9 @@ def _needed(index: PacketIndex, wanted: set[int]) -> NDArray[np.bool_]:
     return needed
 
 
-def _decode_everything(
-    video: OpenVideo, index: PacketIndex, ticks: NDArray[np.int64], canvas: Canvas
-) -> list[int]:
+def _decode_everything(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int]:
     """Decode every frame on one thread and refuse any wanted one that damage may have reached."""
+    index, ticks = wanted.index, wanted.ticks
     bad = set(index.corrupt)
     chosen: list[int] = []
     shown: VideoFrame | None = None
@@ -171,9 +137,9 @@ def _decode_everything(
     end = video.seconds((shown.pts or 0) + (shown.duration or 0))
     while len(chosen) < len(ticks):
         _take(shown, chosen, canvas)
-    _refuse_spoilt(video, index, bad, chosen, ticks)
+    _refuse_spoilt(video, wanted, bad, chosen)
     if not index.timed:
-        _refuse_after(video, end, video.seconds(int(ticks[-1])))
+        refuse_after(video, end, video.seconds(int(ticks[-1])))
     return chosen
 
 
@@ -205,15 +171,14 @@ def _decode_noting(
     return frames
 
 
-def _refuse_spoilt(
-    video: OpenVideo, index: PacketIndex, bad: set[int], chosen: list[int], ticks: NDArray[np.int64]
-) -> None:
+def _refuse_spoilt(video: OpenVideo, wanted: Wanted, bad: set[int], chosen: list[int]) -> None:
+    index = wanted.index
     if not bad:
         return
     if not index.timed:
         raise DamagedVideoError(f"{video.path}: damaged, and without time stamps to tell which frames")
     spoilt = np.sort(index.pts[index.spoilt_by(bad) & index.shown])
-    for tick, taken in zip(ticks, chosen, strict=True):
+    for tick, taken in zip(wanted.ticks, chosen, strict=True):
         # The frame taken may be an intact one that stands in for a spoilt one due after it.
         if np.searchsorted(spoilt, max(tick, taken), side="right") > np.searchsorted(
             spoilt, taken, side="left"
@@ -221,5 +186,5 @@ def _refuse_spoilt(
             first = video.seconds(int(spoilt[0]))
             wanted = video.seconds(int(tick))
             raise DamagedVideoError(
-                f"{video.path}: damaged from {first:.2f} s on; the frame at {wanted:.2f} s cannot be decoded"
+                f"{video.path}: damaged from {first:.2f} s on; the frame at {at:.2f} s cannot be decoded"
             )

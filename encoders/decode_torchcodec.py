@@ -9,8 +9,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from av.video.frame import VideoFrame
 
-from encoders.decode import Decoded, check_inside, decode, to_ticks
-from encoders.packets import index_packets
+from encoders.decode import Decoded, decode
+from encoders.packets import find_wanted
 from encoders.pixels import Canvas
 from encoders.sampling import FramePolicy
 from encoders.video_errors import BackendError
@@ -21,7 +21,7 @@ _BATCH = 8
 
 
 class _Decoder(Protocol):
-    def get_frames_played_at(self, seconds: list[float]) -> Any: ...  # noqa: ANN401  torchcodec is optional
+    def get_frames_played_at(self, seconds: list[float]) -> Any: ...  # noqa: ANN401  untyped
 
 
 class _DecoderClass(Protocol):
@@ -39,12 +39,13 @@ def decode_torchcodec(
     that has no time stamps, is left to PyAV, which tells damage from oddity. Raises BackendError without TorchCodec.
     """
     decoder_class = _decoder_class()
+    found = find_wanted(path, seconds)
+    index = found.index
     with open_video(path) as video:
-        ticks = to_ticks(video, seconds)
-        index = index_packets(video, int(ticks[0]), int(ticks[-1]))
-        check_inside(video, index, seconds)
         stream_index, time_base = video.stream.index, video.time_base
-        wanted = [int(index.pts[position]) for position in index.displayed(ticks)] if index.timed else []
+        wanted = (
+            [int(index.pts[position]) for position in index.displayed(found.ticks)] if index.timed else []
+        )
         times = tuple(video.seconds(pts) for pts in wanted)
     canvas = Canvas(len(wanted), policy)
     starts = [float(pts * time_base) for pts in wanted]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import av.error
@@ -13,10 +15,17 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from encoders.video_file import OpenVideo
+from encoders.video_errors import OutsideVideoError, TruncatedVideoError
+from encoders.video_file import OpenVideo, open_video
 
 # How far before the first wanted time to look for a key frame before reading from the very beginning.
 _LOOK_BACK_SECONDS = (0.0, 12.0)
+# Nearer to the beginning than this, reading from there costs less than looking for a key frame.
+_LINEAR_SECONDS = 5
+# A time stamp that misses a frame's start by float rounding still means that frame.
+_ROUNDING = Fraction(1, 1_000_000)
+# How long after its end the last frame counts as still on screen: annotations end on rounded seconds.
+HOLD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +54,10 @@ class PacketIndex:
         order = order[np.argsort(self.pts[order], kind="stable")]
         at = np.searchsorted(self.pts[order], ticks, side="right") - 1
         return order[np.maximum(at, 0)]
+
+    def reaches(self, tick: int) -> bool:
+        """Whether it begins with a key frame shown at or before `tick`."""
+        return self.timed and bool(self.key[0]) and int(self.pts[0]) <= tick
 
     def key_before(self, position: int) -> int:
         """The key packet from which decoding reaches `position` exactly; 0 where there is none.
@@ -86,19 +99,54 @@ def packets(video: OpenVideo, seek_to: int | None) -> Iterator[Packet[VideoStrea
             yield packet
 
 
-def index_packets(video: OpenVideo, first: int, last: int) -> PacketIndex:
-    """Index the packets needed to show the frames from `first` to `last` (ticks), reading no pixels."""
-    start = video.stream.start_time or 0
-    for seconds in _LOOK_BACK_SECONDS:
-        seek_to = first - int(seconds / video.time_base)
-        if seek_to - start < int(5 / video.time_base):
-            break
-        index = _read_index(video, seek_to, last)
-        if index.timed and len(index.pts) and index.key[0] and index.pts[0] <= first:
-            return index
-    if first - start >= int(5 / video.time_base):
-        video.container.seek(start, stream=video.stream)
-    return _read_index(video, None, last)
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """Wanted times as int64 [T] `ticks` of the stream's clock, and the packets that lead to them."""
+
+    ticks: NDArray[np.int64]
+    index: PacketIndex
+
+
+def find_wanted(path: Path, seconds: tuple[float, ...]) -> Wanted:
+    """Index the packets needed to show `seconds` (ascending, from the file's beginning), reading no pixels.
+
+    Raises OutsideVideoError or TruncatedVideoError where `seconds` go beyond what the file holds.
+    """
+    for look_back in _LOOK_BACK_SECONDS:
+        with open_video(path) as video:
+            ticks = _to_ticks(video, seconds)
+            seek_to = int(ticks[0]) - int(look_back / video.time_base)
+            if seek_to * video.time_base - video.origin < _LINEAR_SECONDS:
+                break
+            index = _read_index(video, seek_to, int(ticks[-1]))
+            if index.reaches(int(ticks[0])):
+                return _checked(video, ticks, index, seconds[-1])
+    with open_video(path) as video:
+        ticks = _to_ticks(video, seconds)
+        return _checked(video, ticks, _read_index(video, None, int(ticks[-1])), seconds[-1])
+
+
+def _checked(video: OpenVideo, ticks: NDArray[np.int64], index: PacketIndex, last: float) -> Wanted:
+    if index.timed and index.end is not None:
+        refuse_after(video, video.seconds(index.end), last)
+    return Wanted(ticks, index)
+
+
+def _to_ticks(video: OpenVideo, seconds: tuple[float, ...]) -> NDArray[np.int64]:
+    offset = video.origin + _ROUNDING
+    return np.array([int((Fraction(s) + offset) // video.time_base) for s in seconds], dtype=np.int64)
+
+
+def refuse_after(video: OpenVideo, end: float, wanted: float) -> None:
+    """Raise OutsideVideoError or TruncatedVideoError where `wanted` is long after the last frame's `end`."""
+    if wanted <= end + HOLD_SECONDS:
+        return
+    declared = video.stream.duration
+    if declared is not None and video.seconds(declared + (video.stream.start_time or 0)) >= wanted:
+        raise TruncatedVideoError(
+            f"{video.path}: breaks off at {end:.2f} s, before the wanted {wanted:.2f} s; download it again"
+        )
+    raise OutsideVideoError(f"{video.path}: the video ends at {end:.2f} s, before the wanted {wanted:.2f} s")
 
 
 def _read_index(video: OpenVideo, seek_to: int | None, last: int) -> PacketIndex:

@@ -32,6 +32,7 @@ from encoders.video_errors import (
 _MICROSECONDS = Fraction(1, 1_000_000)
 # Matroska rounds to milliseconds, so equal gaps come out one tick apart; some writers are off by one more.
 _ROUNDED_TICKS = 2
+_SAME_RATE = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def probe(path: Path) -> VideoInfo:
             end = video.seconds(start_time + declared)
         else:
             end = video.seconds(int(ticks[-1]) + last_length) if ticks.size else 0.0
-        fps = _constant_rate(ticks, video.time_base)
+        fps = _constant_rate(ticks, video)
     with open_video(path) as video:
         first = _first_frame(video)
         start = video.seconds(first.pts or 0)
@@ -159,12 +160,15 @@ def _packet_times(video: OpenVideo) -> tuple[NDArray[np.int64], int]:
     return np.sort(np.array(times, dtype=np.int64)), last_length
 
 
-def _constant_rate(ticks: NDArray[np.int64], time_base: Fraction) -> float | None:
+def _constant_rate(ticks: NDArray[np.int64], video: OpenVideo) -> float | None:
     """Frames per second where all gaps are equal but for the rounding of time stamps to ticks."""
     gaps = np.diff(ticks)
     if not gaps.size or gaps.max() - gaps.min() > _ROUNDED_TICKS:
         return None
-    return float(gaps.size / (int(ticks[-1] - ticks[0]) * time_base))
+    measured = gaps.size / (int(ticks[-1] - ticks[0]) * video.time_base)
+    declared = video.stream.average_rate
+    # The header's rate is free of the rounding, where it is the rate at all.
+    return float(declared if declared and abs(declared / measured - 1) < _SAME_RATE else measured)
 
 
 def _first_frame(video: OpenVideo) -> VideoFrame:
