@@ -180,11 +180,9 @@ def _refuse_spoilt(video: OpenVideo, wanted: Wanted, bad: set[int], chosen: list
     spoilt = np.sort(index.pts[index.spoilt_by(bad) & index.shown])
     for tick, taken in zip(wanted.ticks, chosen, strict=True):
         # The frame taken may be an intact one that stands in for a spoilt one due after it.
-        if np.searchsorted(spoilt, max(tick, taken), side="right") > np.searchsorted(
-            spoilt, taken, side="left"
-        ):
-            first = video.seconds(int(spoilt[0]))
-            wanted = video.seconds(int(tick))
+        low, high = np.searchsorted(spoilt, taken, "left"), np.searchsorted(spoilt, max(tick, taken), "right")
+        if low < high:
+            first, at = video.seconds(int(spoilt[0])), video.seconds(int(tick))
             raise DamagedVideoError(
                 f"{video.path}: damaged from {first:.2f} s on; the frame at {at:.2f} s cannot be decoded"
             )

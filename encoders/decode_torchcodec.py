@@ -36,7 +36,8 @@ def decode_torchcodec(
     """As `encoders.decode.decode`; frames agree within the rounding of scaling RGB instead of YUV.
 
     Which frames are wanted is read from the packets as there. A file that TorchCodec cannot decode, or
-    that has no time stamps, is left to PyAV, which tells damage from oddity. Raises BackendError without TorchCodec.
+    that has no time stamps, is left to PyAV, which tells damage from oddity. Raises BackendError where
+    TorchCodec does not load.
     """
     decoder_class = _decoder_class()
     found = find_wanted(path, seconds)
