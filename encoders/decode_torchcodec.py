@@ -44,6 +44,7 @@ def decode_torchcodec(
     index = found.index
     with open_video(path) as video:
         stream_index, time_base = video.stream.index, video.time_base
+        stored_as = video.stream.codec_context.pix_fmt
         wanted = (
             [int(index.pts[position]) for position in index.displayed(found.ticks)] if index.timed else []
         )
@@ -54,7 +55,9 @@ def decode_torchcodec(
         decoder = decoder_class(
             path, stream_index=stream_index, num_ffmpeg_threads=threads, dimension_order="NHWC"
         )
-        complete = bool(wanted) and _draw_all(decoder, starts, canvas)
+        complete = bool(wanted) and _draw_all(
+            decoder, starts, canvas, None if policy.size is None else stored_as
+        )
     except (RuntimeError, ValueError, IndexError):
         complete = False
     return Decoded(canvas.pixels, times) if complete else decode(path, seconds, policy, threads)
@@ -68,8 +71,11 @@ def _decoder_class() -> _DecoderClass:
         raise BackendError(f"backend torchcodec does not load ({reason}); install it or use pyav") from error
 
 
-def _draw_all(decoder: _Decoder, starts: list[float], canvas: Canvas) -> bool:
-    """Draw the frames that begin at `starts` (seconds by the file's clock); False where others come."""
+def _draw_all(decoder: _Decoder, starts: list[float], canvas: Canvas, scaled_as: str | None) -> bool:
+    """Draw the frames that begin at `starts` (seconds by the file's clock); False where others come.
+
+    They are scaled in the pixel format `scaled_as`: scaling RGB treats colour edges visibly otherwise than YUV.
+    """
     for first in range(0, len(starts), _BATCH):
         batch = starts[first : first + _BATCH]
         # A microsecond inside the frame's time, past the rounding of its beginning.
@@ -77,5 +83,6 @@ def _draw_all(decoder: _Decoder, starts: list[float], canvas: Canvas) -> bool:
         if not np.allclose(played.pts_seconds.numpy(), batch, rtol=0, atol=1e-6):
             return False
         for slot, picture in enumerate(played.data.numpy(), start=first):
-            canvas.draw(VideoFrame.from_ndarray(picture, format="rgb24"), [slot])
+            frame = VideoFrame.from_ndarray(picture, format="rgb24")
+            canvas.draw(frame.reformat(format=scaled_as, interpolation="BICUBIC"), [slot])
     return True

@@ -85,7 +85,6 @@ def test_closing_early_leaves_no_process(shared_data: Path) -> None:
 def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(
     shared_data: Path, tmp_path: Path
 ) -> None:
-    # A named pipe is no regular file, so it is refused; a slow file is what a long stretch of VP9 is here.
     slow = clip(shared_data / "videos" / "natural" / "epic_wall_vp9_720p60_10s.webm", 0, 9.9)
     quick = clip(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", 0, 1)
     policy = AheadPolicy(workers=1, ahead=2, timeout=0.001)
@@ -98,8 +97,8 @@ def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(
 
 
 def test_a_worker_that_dies_costs_one_video_and_is_replaced(shared_data: Path) -> None:
-    one = clip(shared_data / "videos" / "natural" / "scrambled_eggs_70s.mp4", 0, 60)
-    stream = decode_ahead([one] * 6, FramePolicy(count=60, size=64), AheadPolicy(workers=1, ahead=3))
+    one = clip(shared_data / "videos" / "natural" / "bottles_40s.mp4", 0, 30)
+    stream = decode_ahead([one] * 4, FramePolicy(count=60, size=64), AheadPolicy(workers=1, ahead=3))
     first = next(stream)
     for child in multiprocessing.active_children():
         os.kill(child.pid, 9)
@@ -108,7 +107,7 @@ def test_a_worker_that_dies_costs_one_video_and_is_replaced(shared_data: Path) -
     errors = [result.error for result in rest if result.error is not None]
     assert len(errors) == 1
     assert isinstance(errors[0], DecodeWorkerError)
-    assert "scrambled_eggs_70s.mp4" in str(errors[0])
+    assert "bottles_40s.mp4" in str(errors[0])
 
 
 def test_an_exception_of_the_consumer_ends_the_workers(shared_data: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ FILES = [
 @pytest.fixture
 def torchcodec() -> None:
     try:
-        import torchcodec.decoders
+        import_module("torchcodec.decoders")
     except (ImportError, RuntimeError, OSError) as error:
         pytest.skip(f"needs torchcodec: {str(error).splitlines()[0]}")
 
