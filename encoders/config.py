@@ -105,8 +105,6 @@ class TextConfig:
     vocabulary: int = 30522
     context: int = 512
     activation: Literal["gelu", "quick_gelu", "gelu_tanh"] = "gelu"
-    causal: bool = True
-    pool: Literal["end", "last"] = "end"
     eps: float = 1e-5
 
     def __post_init__(self) -> None:

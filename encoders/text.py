@@ -67,12 +67,11 @@ class ClipTower(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """[texts, width]: the output at each chunk's end token, or at the last position."""
+        """[texts, width]: the output at each chunk's end token."""
         x = self.embedding(batch.ids) + self.positions[: batch.ids.shape[1]]
         for block in self.blocks:
-            x = block(x, causal=self.config.causal)
-        last = torch.full_like(batch.owner, batch.ids.shape[1] - 1)
-        end = batch.mask.sum(1) - 1 if self.config.pool == "end" else last
+            x = block(x, causal=True)
+        end = batch.mask.sum(1) - 1
         ends = x[torch.arange(len(x), device=x.device), end]
         return pool_chunks(self.norm(ends), torch.ones_like(end), batch)
 

@@ -65,7 +65,7 @@ class TextTokenizer:
     def batch(self, texts: Sequence[str], context: int, *, length: int | None = None) -> TextBatch:
         """Tokenise into chunks of at most `context` tokens, start and end tokens included.
 
-        `length` pads every chunk to a fixed length, for compiled towers and CLIP's last-token pool.
+        `length` pads every chunk to a fixed length, for compiled towers.
         """
         if not texts:
             raise ModelError("no texts to tokenise")
