@@ -45,7 +45,7 @@ TUBES = (
     Kernel(4, 12, (16, 32), (0, 16)),
     Kernel(1, 16, (32, 16)),
 )
-"""TubeViT's four kernels (arXiv 2212.03229, section 3.2): shape, stride and offset as published."""
+"""TubeViT's four kernels, after arXiv 2212.03229; boxes that cross the border are dropped (ours)."""
 
 
 def image_kernel(config: VisionConfig) -> Kernel:

@@ -1,7 +1,8 @@
 """Texts to token ids without a hub: a `tokenizers` file of our own lies beside the weights.
 
-Ours, as the paper names no tokenizer: lower-cased WordPiece, trained on the training texts by the
-recipe; BERT's `tokenizer.json` or CLIP's serve as well. Texts longer than the tower's context are
+Ours, as the paper names no tokenizer: lower-cased byte-level BPE, trained on the training texts by
+the recipe. It knows no unknown words, and training it is deterministic, which `tokenizers`'
+WordPiece is not. BERT's `tokenizer.json` or CLIP's serve as well. Texts longer than the tower's context are
 split into chunks whose outputs are pooled, and `TextBatch.chunks` says so: nothing is cut.
 """
 
@@ -20,7 +21,7 @@ from tasks.errors import ModelError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-UNKNOWN = "[UNK]"
+OWN = ("[PAD]", "[CLS]", "[SEP]")
 SPECIALS = (("[CLS]", "[SEP]", "[PAD]"), ("<start_of_text>", "<end_of_text>", "<end_of_text>"))
 """Start, end and padding tokens a vocabulary may have: BERT's, or open_clip's."""
 
@@ -113,29 +114,37 @@ def load_tokenizer(path: Path) -> TextTokenizer:
     return read_tokenizer(path.read_text(encoding="utf-8"), str(path))
 
 
-def train_wordpiece(texts: Iterable[str], size: int) -> TextTokenizer:
-    """Train a lower-cased WordPiece vocabulary of at most `size` entries on `texts`, as BERT's."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers  # noqa: PLC0415
+def train_tokenizer(texts: Iterable[str], size: int) -> TextTokenizer:
+    """Train a lower-cased byte-level BPE of at most `size` entries; the same texts give the same file."""
+    from tokenizers import trainers  # noqa: PLC0415 - only texts need it
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=["[PAD]", UNKNOWN, "[CLS]", "[SEP]"], show_progress=False
+    tokenizer = _byte_level()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(OWN),
+        initial_alphabet=_alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return as_text_tokenizer(tokenizer, "the trained vocabulary")
 
 
 def byte_tokenizer() -> TextTokenizer:
-    """UTF-8 bytes as tokens: needs no vocabulary, for untrained encoders and tests."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
+    """UTF-8 bytes as tokens: needs no training, for untrained encoders and tests."""
+    return train_tokenizer([], 0)
 
-    vocabulary = {"[PAD]": 0, UNKNOWN: 1, "[CLS]": 2, "[SEP]": 3}
-    for letter in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocabulary[letter] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+def _alphabet() -> list[str]:
+    from tokenizers import pre_tokenizers  # noqa: PLC0415 - only texts need it
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def _byte_level() -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return as_text_tokenizer(tokenizer, "the byte vocabulary")
+    return tokenizer

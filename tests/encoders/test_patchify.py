@@ -82,7 +82,9 @@ def test_coarse_patches_halve_and_quarter_the_tokens_of_16_frames(patch, tubelet
 
 
 def test_tubes_of_32_frames_give_the_tokens_of_their_four_grids():
-    assert token_count(vision(patches="tubes", size=224, patch=16, frames=32), 32, 224, 224) == sum(TUBE_GRIDS)
+    assert token_count(vision(patches="tubes", size=224, patch=16, frames=32), 32, 224, 224) == sum(
+        TUBE_GRIDS
+    )
 
 
 def test_every_token_of_every_tube_has_a_step_and_a_place_on_the_grid():
