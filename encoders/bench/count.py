@@ -1,0 +1,130 @@
+"""Counting without computing: FLOPs and saved activations on the meta device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.flop_counter import FlopCounterMode
+
+from encoders.adapt import add_modules, freeze, trainable_patterns
+from encoders.bench.methods import Method, method_config
+from encoders.bench.rows import Row
+from encoders.kernels import time_steps, token_count
+from encoders.masking import kept_count
+from encoders.vision import VisionTower
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Square uint8 videos: [batch, frames, side, side, 3]."""
+
+    batch: int
+    frames: int
+    side: int
+
+    def pixels(self, device: torch.device | str) -> Tensor:
+        """Random frames, or a shape without data on the meta device."""
+        size = (self.batch, self.frames, self.side, self.side, 3)
+        if torch.device(device).type == "meta":
+            return torch.empty(size, dtype=torch.uint8, device=device)
+        return torch.randint(0, 256, size, dtype=torch.uint8, device=device)
+
+
+class Prefixed(nn.Module):
+    """A tower under the name it has in the dual encoder, so that the same patterns freeze it."""
+
+    def __init__(self, tower: VisionTower) -> None:
+        super().__init__()
+        self.vision = tower
+
+
+def build_tower(method: Method, size: str, frames: int, device: torch.device | str) -> VisionTower:
+    """A method's bf16 vision tower, frozen as in training. Weights are left as torch makes them."""
+    config = method_config(method, size, frames)
+    with torch.device(device):
+        tower = VisionTower(config).to(torch.bfloat16)
+        add_modules(tower, method.adapt)
+    freeze(Prefixed(tower), trainable_patterns(method.adapt, config))
+    return tower.to(torch.bfloat16)
+
+
+def meta_keep(tower: VisionTower, shape: Shape, mask: float) -> Tensor | None:
+    """A mask's indices as a shape only."""
+    if mask == 0:
+        return None
+    config = tower.config
+    tokens = token_count(config, shape.frames, shape.side, shape.side)
+    if config.attention == "joint":
+        return torch.empty(shape.batch, kept_count(tokens, mask), dtype=torch.long, device="meta")
+    steps = time_steps(config, shape.frames)
+    drawn = steps if config.attention == "frame" else 1
+    kept = kept_count(tokens // steps, mask)
+    return torch.empty(shape.batch, drawn, kept, dtype=torch.long, device="meta")
+
+
+def saved_bytes(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
+    """Bytes that a forward pass keeps for the backward one, on any device.
+
+    Every storage counts once, however many views of it are kept; parameters do not count.
+    """
+    own = {StorageWeakRef(p.untyped_storage()) for p in (*tower.parameters(), *tower.buffers())}
+    kept: dict[StorageWeakRef, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept.setdefault(StorageWeakRef(storage), storage.nbytes())
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        tower(pixels, keep)
+    return sum(size for storage, size in kept.items() if storage not in own)
+
+
+def forward_flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
+    """FLOPs of one forward pass, two for a multiply-add."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        tower(pixels, keep)
+    return counter.get_total_flops()
+
+
+def train_flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
+    """FLOPs of one forward and backward pass."""
+    with FlopCounterMode(display=False) as counter:
+        tower(pixels, keep).pooled.sum().backward()
+    tower.zero_grad()
+    return counter.get_total_flops()
+
+
+def count_row(method: Method, size: str, frames: int) -> Row:
+    """A row of everything that can be known without computing, for one video."""
+    tower = build_tower(method, size, frames, "meta")
+    shape = Shape(1, frames, tower.config.size)
+    pixels, keep = shape.pixels("meta"), meta_keep(tower, shape, method.mask)
+    trainable = sum(p.numel() for p in tower.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in tower.parameters())
+    dense = token_count(tower.config, frames, shape.side, shape.side)
+    return Row(
+        size=size,
+        method=method.name,
+        frames=frames,
+        mask=method.mask,
+        tokens=dense if keep is None else keep.shape[1:].numel() * _broadcast(tower, keep, frames),
+        parameters=parameters,
+        trainable=trainable,
+        forward_flops=forward_flops(tower, pixels, keep),
+        train_flops=train_flops(tower, pixels, keep),
+        activation_bytes=saved_bytes(tower, pixels, keep),
+        weight_bytes=2 * parameters,
+        gradient_bytes=2 * trainable,
+        optimizer_bytes=12 * trainable,
+        dense_flops=forward_flops(tower, pixels, None),
+    )
+
+
+def _broadcast(tower: VisionTower, keep: Tensor, frames: int) -> int:
+    """How often each index stands for a token: once per step under tube masking."""
+    return time_steps(tower.config, frames) if keep.ndim == 3 and keep.shape[1] == 1 else 1

@@ -1,0 +1,315 @@
+"""Any open_clip ViT as an ImageViT, or inflated to a video tower that agrees with it on still videos.
+
+What makes the still video exact: the 2D kernel repeated over time and divided, time positions that
+start at zero, one class token for each time step, and pooling that averages over the steps. The
+projection follows the pool, as in open_clip. Towers of open_clip's own `VisionTransformer` and
+CLIP text transformer are read; timm and Hugging Face towers inside open_clip are refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from encoders.config import EncoderConfig, TextConfig, VisionConfig
+from encoders.dual import DualEncoder, build_encoder
+from encoders.open_clip_tokens import convert_tokenizer
+from encoders.patchify import flatten_convolution, inflate
+from encoders.tokens import TextTokenizer
+from encoders.weights import load_strict
+from tasks.errors import ModelError
+
+Attention = Literal["frame", "joint", "factorized"]
+LOCAL, HUB = "local-dir:", "hf-hub:"
+TextActivation = Literal["gelu", "quick_gelu", "gelu_tanh"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inflation:
+    """How frames are joined: "frame" gives the ImageViT, the others a video tower of tubelets."""
+
+    attention: Attention = "frame"
+    frames: int = 16
+    tubelet: int = 2
+
+
+def from_open_clip(
+    name: str, pretrained: str | None = None, inflation: Inflation = Inflation()
+) -> tuple[DualEncoder, TextTokenizer]:
+    """Build from `ViT-B-16` and a tag or a .safetensors file, `local-dir:PATH`, or `hf-hub:ORG/REPO`.
+
+    Hub names download on first use. Raises ModelError when open_clip is missing, has no such model,
+    offers its weights only as a pickle, or has a tower that can't be converted.
+    """
+    open_clip = _open_clip()
+    gelu = _check_source(open_clip, name, pretrained)
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
+        tokenizer = open_clip.get_tokenizer(name)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ModelError(f"open_clip cannot load '{name}': {error}") from error
+    encoder = convert_model(model, name, inflation)
+    if gelu is not None and (encoder.config.vision.activation == "quick_gelu") != gelu:
+        raise ModelError(
+            f"the weights '{pretrained}' of {name} were trained with {'quick' if gelu else 'exact'} GELU: "
+            f"choose the open_clip model {'with' if gelu else 'without'} '-quickgelu' in its name"
+        )
+    return encoder, convert_tokenizer(tokenizer, name)
+
+
+def convert_model(model: nn.Module, name: str, inflation: Inflation = Inflation()) -> DualEncoder:
+    """Convert an open_clip model, its weights included. Raises ModelError for towers of other kinds."""
+    vision, vision_state = _vision(model, name, inflation)
+    text, text_state = _text(model, name)
+    state = {**vision_state, **text_state}
+    scale: Tensor = _part(model, "logit_scale")
+    config = EncoderConfig(
+        f"{name} ({inflation.attention})",
+        vision,
+        text,
+        len(state["vision_proj.weight"]),
+        math.exp(-scale.item()),
+    )
+    state["log_scale"] = scale.detach().reshape(1)
+    encoder = build_encoder(config)
+    load_strict(encoder, {key: value.detach().float() for key, value in state.items()}, name)
+    return encoder.eval()
+
+
+def _open_clip() -> Any:  # noqa: ANN401 - an untyped library
+    try:
+        import open_clip  # noqa: PLC0415 - optional, and it needs a torchvision that matches torch
+    except (ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"open_clip models need the extra 'openclip' (and its torchvision): {error}"
+        ) from error
+    return open_clip
+
+
+def _check_source(open_clip: Any, name: str, pretrained: str | None) -> bool | None:  # noqa: ANN401
+    """Make sure that safetensors will be read; say whether the tag's weights want quick-GELU, if known."""
+    if name.startswith(LOCAL):
+        folder = Path(name.removeprefix(LOCAL))
+        if not any(folder.glob("*.safetensors")):
+            raise ModelError(f"{folder} holds no .safetensors weights; pickled ones are not read")
+        return None
+    if name.startswith(HUB):
+        _check_weights(open_clip.download_pretrained_from_hf(name.removeprefix(HUB)))
+        return None
+    if pretrained is None:
+        raise ModelError(f"open_clip model '{name}' needs pretrained=TAG or a .safetensors file")
+    tag = open_clip.get_pretrained_cfg(name, pretrained)
+    if not tag:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(name))
+        if not Path(pretrained).is_file():
+            raise ModelError(
+                f"open_clip has no weights '{pretrained}' for '{name}'; known are {known or 'none'}"
+            )
+        _check_weights(pretrained)
+        return None
+    try:
+        _check_weights(open_clip.download_pretrained(tag))
+    except OSError as error:
+        raise ModelError(f"cannot download '{pretrained}' of {name}: {error}") from error
+    return bool(tag.get("quick_gelu", False))
+
+
+def _check_weights(path: str) -> None:
+    if Path(path).suffix != ".safetensors":
+        raise ModelError(f"{path} is a pickle; only .safetensors weights are read")
+
+
+def _part(module: nn.Module, name: str) -> Any:  # noqa: ANN401 - an untyped library
+    return getattr(module, name, None)
+
+
+def _vision(model: nn.Module, name: str, inflation: Inflation) -> tuple[VisionConfig, dict[str, Tensor]]:
+    visual = _part(model, "visual")
+    if type(visual).__name__ != "VisionTransformer":
+        raise ModelError(
+            f"{name}: cannot convert a vision tower of type {type(visual).__name__}, only open_clip's ViT"
+        )
+    config = _vision_config(visual, name, inflation)
+    state = {
+        "image.proj.weight": flatten_convolution(visual.conv1.weight),
+        "image.proj.bias": torch.zeros(config.width),
+        "positions.space": visual.positional_embedding[1:],
+        "class_token": visual.class_embedding + visual.positional_embedding[0],
+        "pool.norm.weight": visual.ln_post.weight,
+        "pool.norm.bias": visual.ln_post.bias,
+        **_blocks(visual.transformer.resblocks, name),
+    }
+    if config.pre_norm:
+        state |= {"pre_norm.weight": visual.ln_pre.weight, "pre_norm.bias": visual.ln_pre.bias}
+    if config.pool == "attention":
+        state |= _attention_pool(visual.attn_pool)
+    if config.patches == "tubelet":
+        state["video.0.proj.weight"] = inflate(state["image.proj.weight"], config.tubelet)
+        state["video.0.proj.bias"] = state["image.proj.bias"]
+        state["positions.time"] = torch.zeros(config.steps, config.width)
+    if config.attention == "factorized":
+        state |= _temporal(state, config.depth)
+    named = {f"vision.{key}": value for key, value in state.items()}
+    return config, {**named, "vision_proj.weight": visual.proj.T}
+
+
+def _vision_config(visual: Any, name: str, inflation: Inflation) -> VisionConfig:  # noqa: ANN401
+    pooled = visual.attn_pool is not None
+    if visual.pool_type not in ("tok", "avg") or (pooled and visual.pool_type != "tok"):
+        raise ModelError(f"{name}: cannot convert pooling of type '{visual.pool_type}'")
+    block = visual.transformer.resblocks[0]
+    width = visual.conv1.out_channels
+    return VisionConfig(
+        width=width,
+        depth=len(visual.transformer.resblocks),
+        heads=block.attn.num_heads,
+        mlp=block.mlp.c_fc.out_features,
+        size=_square(visual.image_size, name),
+        patch=_square(visual.patch_size, name),
+        tubelet=inflation.tubelet,
+        frames=inflation.frames,
+        attention=inflation.attention,
+        patches="image" if inflation.attention == "frame" else "tubelet",
+        pool="attention" if pooled else {"tok": "class", "avg": "mean"}[visual.pool_type],  # type: ignore[arg-type]  # mypy widens the dictionary's literals
+        pool_width=visual.ln_post.weight.shape[0] if pooled else None,
+        pool_heads=visual.attn_pool.attn.num_heads if pooled else 8,
+        class_token=True,
+        pre_norm=isinstance(visual.ln_pre, nn.LayerNorm),
+        norm_after_pool=visual.final_ln_after_pool and not pooled,
+        activation=_activation(block, name),
+        eps=visual.ln_post.eps,
+        pixel_mean=_channels(visual, "image_mean", VisionConfig.__dataclass_fields__["pixel_mean"].default),
+        pixel_std=_channels(visual, "image_std", VisionConfig.__dataclass_fields__["pixel_std"].default),
+    )
+
+
+def _channels(visual: Any, name: str, default: Any) -> tuple[float, float, float]:  # noqa: ANN401
+    first, second, third = getattr(visual, name, None) or default
+    return float(first), float(second), float(third)
+
+
+def _square(sides: tuple[int, int], name: str) -> int:
+    if sides[0] != sides[1]:
+        raise ModelError(f"{name}: {sides[0]} by {sides[1]} pixels is not square, which positions here need")
+    return int(sides[0])
+
+
+def _activation(block: Any, name: str) -> TextActivation:  # noqa: ANN401
+    act = block.mlp.gelu
+    if type(act).__name__ == "QuickGELU":
+        return "quick_gelu"
+    if isinstance(act, nn.GELU):
+        return "gelu_tanh" if act.approximate == "tanh" else "gelu"
+    raise ModelError(f"{name}: cannot convert activation {type(act).__name__}")
+
+
+def _blocks(blocks: Any, name: str) -> dict[str, Tensor]:  # noqa: ANN401
+    state: dict[str, Tensor] = {}
+    for number, block in enumerate(blocks):
+        if type(block).__name__ != "ResidualAttentionBlock" or hasattr(block, "ln_1_kv"):
+            raise ModelError(f"{name}: cannot convert a block of type {type(block).__name__}")
+        first, second = _gain(block.ls_1), _gain(block.ls_2)
+        parts = {
+            "norm1.weight": block.ln_1.weight,
+            "norm1.bias": block.ln_1.bias,
+            "attn.qkv.weight": block.attn.in_proj_weight,
+            "attn.qkv.bias": block.attn.in_proj_bias,
+            "attn.proj.weight": block.attn.out_proj.weight * first[..., None],
+            "attn.proj.bias": block.attn.out_proj.bias * first,
+            "norm2.weight": block.ln_2.weight,
+            "norm2.bias": block.ln_2.bias,
+            "mlp.fc1.weight": block.mlp.c_fc.weight,
+            "mlp.fc1.bias": block.mlp.c_fc.bias,
+            "mlp.fc2.weight": block.mlp.c_proj.weight * second[..., None],
+            "mlp.fc2.bias": block.mlp.c_proj.bias * second,
+        }
+        state |= {f"blocks.{number}.{key}": value for key, value in parts.items()}
+    return state
+
+
+def _gain(layer_scale: nn.Module) -> Tensor:
+    """LayerScale multiplies a linear layer's output: folded into that layer."""
+    gamma = getattr(layer_scale, "gamma", None)
+    return gamma if isinstance(gamma, Tensor) else torch.ones(1)
+
+
+def _attention_pool(pool: Any) -> dict[str, Tensor]:  # noqa: ANN401
+    attn = pool.attn
+    if attn.in_proj_weight is None:
+        weights = (attn.q_proj_weight, attn.k_proj_weight, attn.v_proj_weight)
+    else:
+        weights = attn.in_proj_weight.chunk(3)
+    biases = attn.in_proj_bias.chunk(3)
+    state = {
+        "query": pool.query[:1],  # queries do not see each other, and only the first is the image's
+        "norm_q.weight": pool.ln_q.weight,
+        "norm_q.bias": pool.ln_q.bias,
+        "norm_kv.weight": pool.ln_k.weight,
+        "norm_kv.bias": pool.ln_k.bias,
+        "proj.weight": attn.out_proj.weight,
+        "proj.bias": attn.out_proj.bias,
+    }
+    for letter, weight, bias in zip("qkv", weights, biases, strict=True):
+        state |= {f"{letter}.weight": weight, f"{letter}.bias": bias}
+    return {f"pool.attention.{key}": value for key, value in state.items()}
+
+
+def _temporal(state: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """The gate at zero, and temporal attention that starts as the spatial one (paper, FST)."""
+    copies: dict[str, Tensor] = {}
+    for number in range(depth):
+        copies[f"blocks.{number}.alpha"] = torch.zeros(1)
+        for kind, ending in (("norm1", "norm_time"), ("attn", "attn_time")):
+            start = f"blocks.{number}.{kind}."
+            copies |= {
+                f"blocks.{number}.{ending}.{key.removeprefix(start)}": value
+                for key, value in state.items()
+                if key.startswith(start)
+            }
+    return copies
+
+
+def _text(model: nn.Module, name: str) -> tuple[TextConfig, dict[str, Tensor]]:
+    text: Any = getattr(model, "text", model)
+    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
+    supported = pool in ("argmax", "eos") and getattr(text, "cls_emb", None) is None
+    if not supported or getattr(text, "attn_mask", None) is None:
+        raise ModelError(
+            f"{name}: cannot convert its text tower, only CLIP's causal one with end-token pooling"
+        )
+    block = text.transformer.resblocks[0]
+    context, width = text.positional_embedding.shape
+    config = TextConfig(
+        kind="clip",
+        width=width,
+        depth=len(text.transformer.resblocks),
+        heads=block.attn.num_heads,
+        mlp=block.mlp.c_fc.out_features,
+        vocabulary=text.token_embedding.num_embeddings,
+        context=context,
+        activation=_activation(block, name),
+        eps=text.ln_final.eps,
+    )
+    state = {
+        "embedding.weight": text.token_embedding.weight,
+        "positions": text.positional_embedding,
+        "norm.weight": text.ln_final.weight,
+        "norm.bias": text.ln_final.bias,
+        **_blocks(text.transformer.resblocks, name),
+    }
+    named = {f"text.{key}": value for key, value in state.items()}
+    return config, {**named, "text_proj.weight": _projection(text.text_projection, name)}
+
+
+def _projection(projection: object, name: str) -> Tensor:
+    if isinstance(projection, Tensor):
+        return projection.T
+    weight = getattr(projection, "weight", None)
+    if isinstance(weight, Tensor) and getattr(projection, "bias", None) is None:
+        return weight
+    raise ModelError(f"{name}: its text projection is not a matrix without bias")

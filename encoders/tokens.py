@@ -1,0 +1,150 @@
+"""Texts to token ids without a hub: a `tokenizers` file of our own lies beside the weights.
+
+Ours, as the paper names no tokenizer: lower-cased byte-level BPE, trained on the training texts by
+the recipe. It knows no unknown words, and training it is deterministic, which `tokenizers`'
+WordPiece is not. BERT's `tokenizer.json` or CLIP's serve as well. Texts longer than the tower's context are
+split into chunks whose outputs are pooled, and `TextBatch.chunks` says so: nothing is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tasks.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+OWN = ("[PAD]", "[CLS]", "[SEP]")
+SPECIALS = (("[CLS]", "[SEP]", "[PAD]"), ("<start_of_text>", "<end_of_text>", "<end_of_text>"))
+"""Start, end and padding tokens a vocabulary may have: BERT's, or open_clip's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """Token ids [C, L] of C chunks, `mask` (True at real tokens) and the text each chunk is of."""
+
+    ids: Tensor
+    mask: Tensor
+    owner: Tensor
+    texts: int
+
+    def to(self, device: torch.device | str) -> TextBatch:
+        """The same batch on another device."""
+        return TextBatch(self.ids.to(device), self.mask.to(device), self.owner.to(device), self.texts)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Chunks of each text; more than 1 where it was longer than the context."""
+        return tuple(torch.bincount(self.owner, minlength=self.texts).tolist())
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A `tokenizers.Tokenizer` with the ids of its start, end and padding tokens."""
+
+    tokenizer: Tokenizer
+    start: int
+    end: int
+    pad: int
+
+    @property
+    def size(self) -> int:
+        """Vocabulary entries."""
+        return self.tokenizer.get_vocab_size()
+
+    def to_json(self) -> str:
+        """The tokenizer file's text."""
+        return self.tokenizer.to_str(pretty=True)
+
+    def batch(self, texts: Sequence[str], context: int, *, length: int | None = None) -> TextBatch:
+        """Tokenise into chunks of at most `context` tokens, start and end tokens included.
+
+        `length` pads every chunk to a fixed length, for compiled towers.
+        """
+        if not texts:
+            raise ModelError("no texts to tokenise")
+        room = context - 2
+        chunks: list[list[int]] = []
+        owner: list[int] = []
+        for number, encoding in enumerate(self.tokenizer.encode_batch(list(texts), add_special_tokens=False)):
+            for first in range(0, max(len(encoding.ids), 1), room):
+                chunks.append([self.start, *encoding.ids[first : first + room], self.end])
+                owner.append(number)
+        longest = max(map(len, chunks))
+        ids = torch.full((len(chunks), max(longest, length or 0)), self.pad, dtype=torch.long)
+        mask = torch.zeros(ids.shape, dtype=torch.bool)
+        for row, chunk in enumerate(chunks):
+            ids[row, : len(chunk)] = torch.tensor(chunk)
+            mask[row, : len(chunk)] = True
+        return TextBatch(ids, mask, torch.tensor(owner), len(texts))
+
+
+def as_text_tokenizer(tokenizer: Tokenizer, source: str) -> TextTokenizer:
+    """Find the special tokens. Raises ModelError naming `source` when there are none."""
+    for names in SPECIALS:
+        start, end, pad = (tokenizer.token_to_id(name) for name in names)
+        if start is not None and end is not None and pad is not None:
+            return TextTokenizer(tokenizer, start, end, pad)
+    known = " or ".join(", ".join(names) for names in SPECIALS)
+    raise ModelError(f"{source} has no start, end and padding tokens; give a tokenizer that has {known}")
+
+
+def read_tokenizer(text: str, source: str) -> TextTokenizer:
+    """A tokenizer from its JSON. Raises ModelError naming `source` when it isn't one."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - only texts need it
+
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # tokenizers raises nothing narrower for a foreign file
+        raise ModelError(f"{source} is not a tokenizer file: {error}") from error
+    return as_text_tokenizer(tokenizer, source)
+
+
+def load_tokenizer(path: Path) -> TextTokenizer:
+    """Read a `tokenizer.json`. Raises ModelError when it is missing or isn't one."""
+    if not path.is_file():
+        raise ModelError(f"no tokenizer at {path}")
+    return read_tokenizer(path.read_text(encoding="utf-8"), str(path))
+
+
+def train_tokenizer(texts: Iterable[str], size: int) -> TextTokenizer:
+    """Train a lower-cased byte-level BPE of at most `size` entries; the same texts give the same file."""
+    from tokenizers import trainers  # noqa: PLC0415 - only texts need it
+
+    tokenizer = _byte_level()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(OWN),
+        initial_alphabet=_alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return as_text_tokenizer(tokenizer, "the trained vocabulary")
+
+
+def byte_tokenizer() -> TextTokenizer:
+    """UTF-8 bytes as tokens: needs no training, for untrained encoders and tests."""
+    return train_tokenizer([], 0)
+
+
+def _alphabet() -> list[str]:
+    from tokenizers import pre_tokenizers  # noqa: PLC0415 - only texts need it
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def _byte_level() -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
