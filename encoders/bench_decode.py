@@ -29,8 +29,8 @@ class Timing:
     """One reader: seconds of each repeat, and CPU seconds (all threads and child processes).
 
     `against_ours` is the median over repeats of its time over ours in the same round: above 1, ours is
-    faster; `cpu_against_ours` likewise. `psnr` is its least agreement (dB) with a plain sequential read: equal
-    frames differ by the scaler only, another frame shows. `missing` says why there is no timing.
+    faster; `cpu_against_ours` likewise. `psnr` is its least agreement (dB) with a plain sequential read:
+    equal frames differ by the scaler only, another frame shows. `missing` says why there is no timing.
     """
 
     name: str
@@ -161,7 +161,8 @@ def _timing(name: str, rounds: list[dict[str, _Run]], truth: Pixels, failure: st
 def _least_psnr(pixels: Pixels, truth: Pixels) -> float | None:
     if pixels.shape != truth.shape:
         return None
-    errors = [float(np.mean((a.astype(np.float32) - b) ** 2)) for a, b in zip(pixels, truth, strict=True)]
+    pairs = zip(pixels, truth, strict=True)
+    errors = [float(np.mean((a.astype(np.float32) - b) ** 2)) for a, b in pairs]
     return float(10 * np.log10(255**2 / max(*errors, 1e-10)))
 
 
