@@ -115,7 +115,7 @@ def _why_missing(name: str) -> str | None:
 
 
 def _run_apart(job: _Job, timeout: float) -> _Run | str:
-    """One run in a process of its own, or why there is none: a peer that hangs or crashes is its own fault."""
+    """One run in a process of its own, or why there is none: a peer may hang or crash."""
     pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     try:
         return pool.submit(_run, job).result(timeout)

@@ -23,7 +23,8 @@ from pathlib import Path
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from tasks.task import Clip
-frames = read_frames(Clip("long", 0, float(sys.argv[2]), Path(sys.argv[1])), FramePolicy(count=256), threads=2)
+clip = Clip("long", 0, float(sys.argv[2]), Path(sys.argv[1]))
+frames = read_frames(clip, FramePolicy(count=256), threads=2)
 assert frames.pixels.shape == (256, 224, 224, 3)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
@@ -83,6 +84,6 @@ def test_sampling_at_one_fps_is_no_slower_than_the_fastest_peer(shared_data: Pat
 def test_the_benchmark_reads_the_same_frames_with_every_reader(shared_data: Path) -> None:
     result = bench_decode(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", fps=5, size=64, repeats=1)
     rows = {timing.name: timing for timing in result.timings}
-    assert list(rows)[0] == "ours"
+    assert next(iter(rows)) == "ours"
     assert rows["ours"].psnr == rows["pyav-sequential"].psnr
     assert all(row.missing or (row.psnr or 0) > 30 for row in result.timings)
