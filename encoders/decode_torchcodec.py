@@ -74,7 +74,7 @@ def _decoder_class() -> _DecoderClass:
 def _draw_all(decoder: _Decoder, starts: list[float], canvas: Canvas, scaled_as: str | None) -> bool:
     """Draw the frames that begin at `starts` (seconds by the file's clock); False where others come.
 
-    They are scaled in the pixel format `scaled_as`: scaling RGB treats colour edges visibly otherwise than YUV.
+    They are scaled in the pixel format `scaled_as`: RGB has other colour edges when scaled than YUV has.
     """
     for first in range(0, len(starts), _BATCH):
         batch = starts[first : first + _BATCH]

@@ -44,7 +44,9 @@ def test_both_backends_give_the_same_frames(shared_data: Path, name: str, size: 
     ours = read_frames(one, policy, backend="pyav")
     theirs = read_frames(one, policy, backend="torchcodec")
     assert ours.frame_seconds == theirs.frame_seconds
-    assert min(psnr(a, b) for a, b in zip(ours.pixels, theirs.pixels, strict=True)) > 38
+    # Scaled pixels went through RGB once more in theirs.
+    rounding = 38 if size is None else 36
+    assert min(psnr(a, b) for a, b in zip(ours.pixels, theirs.pixels, strict=True)) > rounding
 
 
 @pytest.mark.usefixtures("torchcodec")
