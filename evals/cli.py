@@ -11,6 +11,7 @@ import typer
 from evals import console
 from evals.bench import app as bench
 from evals.egoschema import app as egoschema
+from evals.embed import embed
 from tasks.errors import LongvidError
 
 USER_ERROR = 2
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(egoschema, name="egoschema")
 app.add_typer(bench, name="bench")
+app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(embed)
 
 
 @app.command()
@@ -33,9 +35,12 @@ def models(
     """List the models and their -M options."""
     from evals.models import MODELS, option_help, spec_of
 
-    for model in [name] if name else MODELS:
+    if name is None:
+        console.show_table("models (-m …)", ("name", "what it is"), [(key, spec.summary) for key, spec in MODELS.items()])
+    shown = {spec.options: key for key, spec in reversed(MODELS.items())} if name is None else {"": name}
+    for model in reversed(shown.values()):
         console.show_table(
-            f"{model} — {spec_of(model).summary}",
+            f"-M options of {model}" + (", and the other sizes and families" if spec_of(model).preset else ""),
             ("option", "type", "default", "meaning"),
             [(row.name, row.kind, row.default, row.help) for row in option_help(model)],
         )

@@ -15,13 +15,25 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model's name, what it is, and where its options and its builder are (`module:attribute`)."""
+    """What a model is, and where its options and its builder are (`module:attribute`).
+
+    A builder of several presets takes the preset's name before the options.
+    """
 
     summary: str
     options: str
     build: str
+    preset: str | None = None
 
 
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "imagevit": "a ViT on each frame, averaged over time",
+        "shortvivit": "joint space-time attention, 16 frames",
+        "longvivit": "joint space-time attention, up to 256 frames at 1 FPS",
+        "factorized": "a ViT with gated temporal attention in each layer",
+    }
+)
 MODELS: Mapping[str, ModelSpec] = MappingProxyType(
     {
         "aggregator": ModelSpec(
@@ -44,6 +56,21 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
             "baselines.floor_models:ChanceOptions",
             "baselines.floor_models:build_chance",
         ),
+        "openclip": ModelSpec(
+            "any open_clip ViT, frame by frame or inflated to video",
+            "encoders.model_options:OpenClipOptions",
+            "encoders.build:build_open_clip",
+        ),
+        **{
+            f"{family}-{size}": ModelSpec(
+                f"{summary} ({size})",
+                "encoders.model_options:PresetOptions",
+                "encoders.build:build_preset",
+                preset=f"{family}-{size}",
+            )
+            for family, summary in FAMILIES.items()
+            for size in ("tiny", "b", "l")
+        },
     }
 )
 
@@ -126,4 +153,7 @@ def typed_options(name: str, options: Mapping[str, str]) -> object:
 
 def build_model(name: str, options: Mapping[str, str]) -> object:
     """Build a model from its name and option strings. Raises ModelError or DataError."""
-    return resolve(spec_of(name).build)(typed_options(name, options))
+    spec = spec_of(name)
+    build = resolve(spec.build)
+    typed = typed_options(name, options)
+    return build(typed) if spec.preset is None else build(spec.preset, typed)

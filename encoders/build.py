@@ -1,0 +1,113 @@
+"""From options to an encoder model: presets with weights of ours, and open_clip's."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import torch
+
+from encoders.config import EncoderConfig
+from encoders.dual import DualEncoder, build_encoder
+from encoders.from_open_clip import Inflation, from_open_clip
+from encoders.model_options import LONG, SHORT, Dtype, OpenClipOptions, PresetOptions, frame_policy, weights_path
+from encoders.presets import preset
+from encoders.sampling import FramePolicy
+from encoders.task_model import EncoderModel, Runtime, policy_facts
+from encoders.tokens import byte_tokenizer
+from encoders.weights import load_encoder
+from tasks.errors import ModelError
+from tasks.model import ModelInfo
+
+
+def build_preset(name: str, options: PresetOptions) -> EncoderModel:
+    """The named preset with its weights. Raises ModelError when the file holds another encoder."""
+    config = preset(name)
+    path = weights_path(options)
+    own = LONG if name.startswith("longvivit") else SHORT
+    runtime = runtime_of(options)
+    if path is None:
+        encoder, tokenizer = build_encoder(config, seed=options.seed), byte_tokenizer()
+        digest = state_digest(encoder)
+    else:
+        loaded = load_encoder(path)
+        encoder, tokenizer, digest = loaded.encoder, loaded.tokenizer, loaded.digest
+        check_family(encoder.config, config, str(path))
+    policy = frame_policy(options, own, encoder.config.vision.size)
+    return EncoderModel(encoder, tokenizer, policy, runtime, model_info(name, encoder, digest, policy, runtime))
+
+
+def build_open_clip(options: OpenClipOptions) -> EncoderModel:
+    """Any open_clip ViT, per frame or inflated. Hub names download on first use."""
+    runtime = runtime_of(options)
+    encoder, tokenizer = from_open_clip(options.name, options.pretrained, Inflation(options.attention))
+    policy = frame_policy(options, SHORT, encoder.config.vision.size)
+    info = model_info(f"openclip:{options.name}", encoder, state_digest(encoder), policy, runtime)
+    return EncoderModel(encoder, tokenizer, policy, runtime, info)
+
+
+def model_info(
+    name: str, encoder: DualEncoder, digest: str, policy: FramePolicy, runtime: Runtime
+) -> ModelInfo:
+    """What a record keeps of an encoder, its frame policy included."""
+    return ModelInfo(
+        name=name,
+        parameters=sum(p.numel() for p in encoder.parameters()),
+        weights_sha256=digest,
+        device=device_name(runtime.device),
+        dtype=str(runtime.dtype).removeprefix("torch."),
+        details={"encoder": encoder.config.name, **policy_facts(policy)},
+    )
+
+
+def check_family(found: EncoderConfig, wanted: EncoderConfig, source: str) -> None:
+    """Raise ModelError naming the fields in which a file's vision tower is not the preset's.
+
+    The time positions' count may differ: they are interpolated to any number of frames.
+    """
+    free = {"frames", "size"}
+    differing = [
+        f"{f.name} {getattr(found.vision, f.name)} instead of {getattr(wanted.vision, f.name)}"
+        for f in dataclasses.fields(wanted.vision)
+        if f.name not in free and getattr(found.vision, f.name) != getattr(wanted.vision, f.name)
+    ]
+    if differing:
+        raise ModelError(f"{source} holds '{found.name}', not {wanted.name}: {', '.join(differing[:4])}")
+
+
+def runtime_of(options: PresetOptions | OpenClipOptions) -> Runtime:
+    """Resolve device and dtype. Raises ModelError for a device that is not there."""
+    name = options.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"unknown device '{name}': auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device '{name}' is not there: {torch.cuda.device_count()} CUDA devices found")
+    if options.batch < 1 or options.workers < 1:
+        raise ModelError("batch and workers must be at least 1")
+    return Runtime(device, dtype_of(options.dtype, device), options.compile, options.batch, options.workers)
+
+
+def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU and on CPUs with bfloat16 instructions, else float32."""
+    if name == "auto":
+        fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
+        return torch.bfloat16 if fast else torch.float32
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or a GPU with its name."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def state_digest(encoder: DualEncoder) -> str:
+    """SHA-256 over names and values: the same for the same weights, wherever they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,205 @@
+"""Vectors of many videos, written as they come: parts on disk, then one Parquet or safetensors file.
+
+`OUT.parts/` holds the finished parts and `run.json`, which says what made them; it goes when `OUT` is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+from encoders.decode_ahead import AheadPolicy, decode_ahead
+from encoders.frames import Frames
+from encoders.task_model import EncoderModel
+from encoders.video_file import probe
+from tasks.errors import DataError, LongvidError
+from tasks.task import Clip, JsonValue
+
+VIDEO_SUFFIXES = frozenset(".mp4 .mkv .webm .mov .avi .m4v .mpg .mpeg .ts .flv .wmv".split())
+FORMATS = (".parquet", ".safetensors")
+PART_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedFolder:
+    """What came of it: vectors written, and the reason by id for each video that gave none."""
+
+    out: Path
+    written: int
+    failed: Mapping[str, str]
+
+
+def find_videos(folder: Path) -> dict[str, Path]:
+    """Videos below a folder by id, their path within it. Raises DataError when there are none."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder")
+    found = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+    }
+    if not found:
+        raise DataError(f"{folder} holds no videos ({' '.join(sorted(VIDEO_SUFFIXES))})")
+    return found
+
+
+def embed_folder(
+    model: EncoderModel, videos: Mapping[str, Path], out: Path, on_video: Callable[[str, str | None], None]
+) -> EmbeddedFolder:
+    """Embed every video not yet in `OUT.parts`; `on_video` hears of each id, with the error if it gave one.
+
+    Raises DataError when `out` exists, has another suffix, or its parts were made by another model or policy.
+    """
+    check_target(out)
+    parts = parts_folder(out)
+    claim_parts(parts, {"model": asdict(model.info)})
+    done = read_parts(parts)
+    failed: dict[str, str] = {}
+    todo = [key for key in videos if key not in done]
+    for batch in chunks(todo, PART_SIZE):
+        rows = embed_batch(model, {key: videos[key] for key in batch}, failed, on_video)
+        if rows:
+            write_part(parts, rows)
+    done = read_parts(parts)
+    ordered = [done[key] for key in videos if key in done]
+    if not ordered:
+        raise DataError(f"none of the {len(videos)} videos gave a vector; the first: {next(iter(failed.items()))}")
+    write_out(out, ordered, {"model": asdict(model.info), "failed": failed})
+    shutil.rmtree(parts)
+    return EmbeddedFolder(out, len(ordered), failed)
+
+
+def already_embedded(out: Path) -> int:
+    """Vectors that an interrupted run has left for `out`."""
+    return len(read_parts(parts_folder(out)))
+
+
+def parts_folder(out: Path) -> Path:
+    """Where an unfinished run keeps its vectors."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def check_target(out: Path) -> None:
+    """Raise DataError unless `out` is a new file of a known format."""
+    if out.suffix not in FORMATS:
+        raise DataError(f"{out}: write to a name that ends in {' or '.join(FORMATS)}")
+    if out.exists():
+        raise DataError(f"{out} exists already; delete it or choose another name")
+
+
+def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
+    """Start the parts folder, or make sure that the one there was made by the same model and policy."""
+    parts.mkdir(parents=True, exist_ok=True)
+    path = parts / "run.json"
+    text = json.dumps(facts, indent=2, sort_keys=True)
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise DataError(f"{parts} was made by another model or frame policy; delete it or choose another name")
+
+
+def embed_batch(
+    model: EncoderModel, videos: Mapping[str, Path], failed: dict[str, str], on_video: Callable[[str, str | None], None]
+) -> list[dict[str, Any]]:
+    """Rows of one part's videos; those that fail are named in `failed`."""
+    rows = []
+    for key, frames, seconds in decoded(model, videos, failed, on_video):
+        embedded = model.embed_frames([frames], [seconds])
+        trace = embedded.traces[0]
+        rows.append(
+            {
+                "id": key,
+                "vector": embedded.vectors[0],
+                "frames": len(frames.seconds),
+                "share_of_clip": frames.share_of_clip,
+                "seconds_decode": trace.seconds["decode"],
+                "seconds_encode": trace.seconds["encode"],
+            }
+        )
+        on_video(key, None)
+    return rows
+
+
+def decoded(
+    model: EncoderModel, videos: Mapping[str, Path], failed: dict[str, str], on_video: Callable[[str, str | None], None]
+) -> Iterator[tuple[str, Frames, float]]:
+    """Frames of each video that can be read, decoded ahead while earlier ones are encoded."""
+    clips = []
+    for key, path in videos.items():
+        try:
+            clips.append(Clip(key, 0.0, probe(path).duration, path))
+        except LongvidError as error:
+            failed[key] = str(error)
+            on_video(key, str(error))
+    workers = model.runtime.workers
+    for clip in decode_ahead(clips, model.policy, AheadPolicy(workers=workers, ahead=2 * workers)):
+        if clip.frames is None:
+            failed[clip.clip.video_id] = str(clip.error)
+            on_video(clip.clip.video_id, str(clip.error))
+        else:
+            yield clip.clip.video_id, clip.frames, clip.decode_seconds
+
+
+def write_part(parts: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One more part, whole or not at all."""
+    number = 1 + max((int(path.stem) for path in parts.glob("*.parquet")), default=0)
+    atomically(parts / f"{number:06d}.parquet", lambda path: pq.write_table(as_table(rows), path))
+
+
+def read_parts(parts: Path) -> dict[str, dict[str, Any]]:
+    """The rows of all finished parts by id."""
+    rows = [row for path in sorted(parts.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return {row["id"]: row for row in rows}
+
+
+def write_out(out: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+    """The whole result: columns and facts in Parquet; or `vectors` [N, D] with ids and facts as metadata."""
+    text = json.dumps(facts)
+    if out.suffix == ".parquet":
+        table = as_table(rows).replace_schema_metadata({"longvid": text})
+        atomically(out, lambda path: pq.write_table(table, path))
+        return
+    vectors = np.asarray([row["vector"] for row in rows], dtype=np.float32)
+    ids = json.dumps([row["id"] for row in rows])
+    atomically(out, lambda path: save_file({"vectors": vectors}, path, {"ids": ids, "longvid": text}))
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as columns, vectors as fixed-size lists of float32."""
+    dimensions = len(rows[0]["vector"])
+    flat = pa.array(np.concatenate([np.asarray(row["vector"], dtype=np.float32) for row in rows]))
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0] if name != "vector"}
+    return pa.table({**columns, "vector": pa.FixedSizeListArray.from_arrays(flat, dimensions)})
+
+
+def atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a neighbour, then put it in place."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def chunks(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Consecutive pieces of at most `size`."""
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
+
+
+def facts_of(out: Path) -> JsonValue:
+    """The facts stored beside the vectors of a finished Parquet file."""
+    metadata = pq.read_schema(out).metadata or {}
+    facts: JsonValue = json.loads(metadata.get(b"longvid", b"null"))
+    return facts

@@ -1,0 +1,73 @@
+"""Options of the encoder models on the command line; importing this loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from encoders.sampling import FramePolicy
+
+Dtype = Literal["auto", "bfloat16", "float32"]
+Attention = Literal["frame", "joint", "factorized"]
+SHORT = FramePolicy(count=16)
+LONG = FramePolicy(fps=1.0, cap=256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameOptions:
+    """Which frames are looked at; what is not given is the model's own."""
+
+    frames: int | None = field(default=None, metadata={"help": "this many frames, evenly over the clip"})
+    fps: float | None = field(default=None, metadata={"help": "or frames a second, at most cap"})
+    cap: int = field(default=256, metadata={"help": "most frames that fps may give"})
+    beyond_cap: Literal["spread", "cut"] = field(
+        default="spread", metadata={"help": "past the cap: spread over the whole clip, or cut its end off (paper)"}
+    )
+    fit: Literal["crop", "squash"] = field(default="crop", metadata={"help": "how a frame becomes a square"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetOptions(FrameOptions):
+    """Options of `--model imagevit-…|shortvivit-…|longvivit-…|factorized-…`."""
+
+    weights: str = field(metadata={"help": "a .safetensors file of ours, or 'random' for an untrained encoder"})
+    seed: int = field(default=0, metadata={"help": "seed of weights=random"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
+    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower"})
+    batch: int = field(default=8, metadata={"help": "most videos encoded at once"})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenClipOptions(FrameOptions):
+    """Options of `--model openclip`."""
+
+    name: str = field(metadata={"help": "open_clip model: ViT-B-16, local-dir:PATH or hf-hub:ORG/REPO"})
+    pretrained: str | None = field(default=None, metadata={"help": "open_clip tag or .safetensors file"})
+    attention: Attention = field(
+        default="frame", metadata={"help": "frame: ImageViT; joint or factorized: inflated to a video encoder"}
+    )
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
+    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower"})
+    batch: int = field(default=8, metadata={"help": "most videos encoded at once"})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead"})
+
+
+def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:
+    """The policy that options ask for, else the model's own, at the encoder's resolution."""
+    if options.frames is not None and options.fps is None:
+        return FramePolicy(count=options.frames, size=size, fit=options.fit)
+    if options.fps is not None or own.fps is not None:
+        fps = options.fps if options.fps is not None else own.fps
+        return FramePolicy(
+            count=options.frames, fps=fps, cap=options.cap, beyond_cap=options.beyond_cap, size=size, fit=options.fit
+        )
+    return FramePolicy(count=own.count, size=size, fit=options.fit)
+
+
+def weights_path(options: PresetOptions) -> Path | None:
+    """The weights file, None for `random`."""
+    return None if options.weights == "random" else Path(options.weights)

@@ -1,0 +1,121 @@
+"""The encoders as models for the tasks: clips and texts in, unit vectors of one space out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders.decode_ahead import AheadPolicy, decode_ahead
+from encoders.dual import DualEncoder
+from encoders.frames import Frames, read_frames
+from encoders.sampling import FramePolicy
+from encoders.tokens import TextTokenizer
+from tasks.model import Embeddings, ModelInfo
+from tasks.multiple_choice import Route
+from tasks.task import Clip, JsonValue, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where and how an encoder computes."""
+
+    device: torch.device
+    dtype: torch.dtype
+    compile: bool = False
+    batch: int = 8
+    workers: int = 2
+
+
+class EncoderModel:
+    """Offers VideoTextEncoder; answers multiple choice by similarity."""
+
+    route = Route.SIMILARITY
+
+    def __init__(
+        self, encoder: DualEncoder, tokenizer: TextTokenizer, policy: FramePolicy, runtime: Runtime, info: ModelInfo
+    ) -> None:
+        self.info = info
+        self.policy = policy
+        self.runtime = runtime
+        self._encoder = encoder.to(runtime.device, runtime.dtype).eval()
+        self._tokenizer = tokenizer
+        self._tubelet = encoder.config.vision.tubelet if encoder.config.vision.patches != "image" else 1
+        embed: Callable[[Tensor], Tensor] = self._encoder.embed_video
+        # Frame counts vary with the clip under an FPS policy: one graph for all of them.
+        self._embed = torch.compile(embed, dynamic=policy.fps is not None) if runtime.compile else embed
+
+    def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
+        """Unit vectors of clips. Raises the first clip's VideoError: the caller decides what a bad video means."""
+        decoded: list[Frames] = []
+        seconds: list[float] = []
+        if len(clips) == 1:
+            started = perf_counter()
+            decoded.append(read_frames(clips[0], self.policy, threads=torch.get_num_threads()))
+            seconds.append(perf_counter() - started)
+        else:
+            ahead = AheadPolicy(workers=self.runtime.workers, ahead=max(self.runtime.workers, self.runtime.batch))
+            for clip in decode_ahead(clips, self.policy, ahead):
+                if clip.frames is None:
+                    raise clip.error or RuntimeError(f"{clip.clip.video_id}: no frames and no error")
+                decoded.append(clip.frames)
+                seconds.append(clip.wait_seconds)
+        return self.embed_frames(decoded, seconds)
+
+    def embed_frames(self, decoded: Sequence[Frames], decode_seconds: Sequence[float]) -> Embeddings:
+        """Unit vectors of frames already read, in batches of equal frame counts; order is kept."""
+        vectors = np.empty((len(decoded), self._encoder.config.embed), dtype=np.float32)
+        traces: list[Trace] = [Trace()] * len(decoded)
+        by_count: dict[int, list[int]] = {}
+        padded = [pad_to_multiple(frames.pixels, self._tubelet) for frames in decoded]
+        for index, pixels in enumerate(padded):
+            by_count.setdefault(len(pixels), []).append(index)
+        for group in by_count.values():
+            for start in range(0, len(group), self.runtime.batch):
+                chunk = group[start : start + self.runtime.batch]
+                began = perf_counter()
+                vectors[chunk] = self._encode(np.stack([padded[i] for i in chunk]))
+                spent = (perf_counter() - began) / len(chunk)
+                for i in chunk:
+                    traces[i] = frame_trace(decoded[i], len(padded[i]), decode_seconds[i], spent)
+        return Embeddings(vectors, tuple(traces))
+
+    @torch.inference_mode()
+    def embed_text(self, texts: Sequence[str]) -> Embeddings:
+        """Unit vectors of texts; longer texts than the tower's context are pooled from chunks, and say so."""
+        batch = self._tokenizer.batch(texts, self._encoder.config.text.context)
+        vectors = self._encoder.embed_text(batch.to(self.runtime.device)).float().cpu().numpy()
+        traces = tuple(Trace(notes={"text_chunks": chunks} if chunks > 1 else {}) for chunks in batch.chunks)
+        return Embeddings(vectors, traces)
+
+    @torch.inference_mode()
+    def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [B, T, H, W, 3] → float32 [B, E]; pixels travel as bytes and are normalised on the device."""
+        batch = torch.from_numpy(pixels)
+        if self.runtime.device.type == "cuda":
+            batch = batch.pin_memory().to(self.runtime.device, non_blocking=True)
+        vectors: NDArray[np.float32] = self._embed(batch).float().cpu().numpy()
+        return vectors
+
+
+def pad_to_multiple(pixels: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+    """Repeat the last frame until the count divides into tubelets; at most `multiple - 1` times."""
+    missing = -len(pixels) % multiple
+    return pixels if missing == 0 else np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
+
+
+def frame_trace(frames: Frames, fed: int, decode: float, encode: float) -> Trace:
+    """What a record keeps of one clip's embedding."""
+    repeated = fed - len(frames.seconds)
+    notes: dict[str, JsonValue] = {"last_frame_repeated": repeated} if repeated else {}
+    return Trace(seconds={"decode": decode, "encode": encode}, frames=frames.seen, notes=notes)
+
+
+def policy_facts(policy: FramePolicy) -> dict[str, JsonValue]:
+    """A frame policy as a record keeps it."""
+    return {f"frames_{name}": value for name, value in asdict(policy).items() if value is not None}
