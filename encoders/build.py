@@ -46,9 +46,7 @@ def build_open_clip(options: OpenClipOptions) -> EncoderModel:
     return EncoderModel(encoder, tokenizer, policy, runtime, info)
 
 
-def model_info(
-    name: str, encoder: DualEncoder, digest: str, policy: FramePolicy, runtime: Runtime
-) -> ModelInfo:
+def model_info(name: str, encoder: DualEncoder, digest: str, policy: FramePolicy, runtime: Runtime) -> ModelInfo:
     """What a record keeps of an encoder, its frame policy included."""
     return ModelInfo(
         name=name,

@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from encoders.decode_ahead import AheadPolicy, decode_ahead
-from encoders.frames import Frames
+from encoders.decode_ahead import AheadPolicy, DecodedClip, decode_ahead
 from encoders.task_model import EncoderModel
+from encoders.video_errors import VideoError
 from encoders.video_file import probe
-from tasks.errors import DataError, LongvidError
+from tasks.errors import DataError
 from tasks.task import Clip, JsonValue
 
-VIDEO_SUFFIXES = frozenset(".mp4 .mkv .webm .mov .avi .m4v .mpg .mpeg .ts .flv .wmv".split())
+VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
 FORMATS = (".parquet", ".safetensors")
 PART_SIZE = 16
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,23 @@ def embed_folder(
     claim_parts(parts, {"model": asdict(model.info)})
     done = read_parts(parts)
     failed: dict[str, str] = {}
-    todo = [key for key in videos if key not in done]
-    for batch in chunks(todo, PART_SIZE):
-        rows = embed_batch(model, {key: videos[key] for key in batch}, failed, on_video)
+
+    def fail(key: str, error: str) -> None:
+        failed[key] = error
+        on_video(key, error)
+
+    rows: list[Row] = []
+    try:
+        for batch in batched(
+            decoded(model, {k: p for k, p in videos.items() if k not in done}, fail), model.runtime.batch
+        ):
+            for row in embed_batch(model, batch):
+                rows.append(row)
+                on_video(str(row["id"]), None)
+            if len(rows) >= PART_SIZE:
+                write_part(parts, rows)
+                rows = []
+    finally:
         if rows:
             write_part(parts, rows)
     done = read_parts(parts)
@@ -108,61 +124,52 @@ def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
         raise DataError(f"{parts} was made by another model or frame policy; delete it or choose another name")
 
 
-def embed_batch(
-    model: EncoderModel, videos: Mapping[str, Path], failed: dict[str, str], on_video: Callable[[str, str | None], None]
-) -> list[dict[str, Any]]:
-    """Rows of one part's videos; those that fail are named in `failed`."""
-    rows = []
-    for key, frames, seconds in decoded(model, videos, failed, on_video):
-        embedded = model.embed_frames([frames], [seconds])
-        trace = embedded.traces[0]
-        rows.append(
-            {
-                "id": key,
-                "vector": embedded.vectors[0],
-                "frames": len(frames.seconds),
-                "share_of_clip": frames.share_of_clip,
-                "seconds_decode": trace.seconds["decode"],
-                "seconds_encode": trace.seconds["encode"],
-            }
-        )
-        on_video(key, None)
-    return rows
+def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[Row]:
+    """A row for each decoded clip."""
+    pairs = [(clip, clip.frames) for clip in batch if clip.frames is not None]
+    embedded = model.embed_frames([frames for _, frames in pairs], [clip.decode_seconds for clip, _ in pairs])
+    for (clip, frames), vector, trace in zip(pairs, embedded.vectors, embedded.traces, strict=True):
+        yield {
+            "id": clip.clip.video_id,
+            "vector": vector,
+            "frames": len(frames.seconds),
+            "share_of_clip": frames.share_of_clip,
+            "seconds_decode": trace.seconds["decode"],
+            "seconds_encode": trace.seconds["encode"],
+        }
 
 
-def decoded(
-    model: EncoderModel, videos: Mapping[str, Path], failed: dict[str, str], on_video: Callable[[str, str | None], None]
-) -> Iterator[tuple[str, Frames, float]]:
+def decoded(model: EncoderModel, videos: Mapping[str, Path], fail: Callable[[str, str], None]) -> Iterator[DecodedClip]:
     """Frames of each video that can be read, decoded ahead while earlier ones are encoded."""
-    clips = []
-    for key, path in videos.items():
-        try:
-            clips.append(Clip(key, 0.0, probe(path).duration, path))
-        except LongvidError as error:
-            failed[key] = str(error)
-            on_video(key, str(error))
+
+    def clips() -> Iterator[Clip]:
+        for key, path in videos.items():
+            try:
+                yield Clip(key, 0.0, probe(path).duration, path)
+            except VideoError as error:
+                fail(key, str(error))
+
     workers = model.runtime.workers
-    for clip in decode_ahead(clips, model.policy, AheadPolicy(workers=workers, ahead=2 * workers)):
+    for clip in decode_ahead(clips(), model.policy, AheadPolicy(workers=workers, ahead=2 * workers)):
         if clip.frames is None:
-            failed[clip.clip.video_id] = str(clip.error)
-            on_video(clip.clip.video_id, str(clip.error))
+            fail(clip.clip.video_id, str(clip.error))
         else:
-            yield clip.clip.video_id, clip.frames, clip.decode_seconds
+            yield clip
 
 
-def write_part(parts: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_part(parts: Path, rows: Sequence[Row]) -> None:
     """One more part, whole or not at all."""
     number = 1 + max((int(path.stem) for path in parts.glob("*.parquet")), default=0)
     atomically(parts / f"{number:06d}.parquet", lambda path: pq.write_table(as_table(rows), path))
 
 
-def read_parts(parts: Path) -> dict[str, dict[str, Any]]:
+def read_parts(parts: Path) -> dict[str, Row]:
     """The rows of all finished parts by id."""
     rows = [row for path in sorted(parts.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     return {row["id"]: row for row in rows}
 
 
-def write_out(out: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+def write_out(out: Path, rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
     """The whole result: columns and facts in Parquet; or `vectors` [N, D] with ids and facts as metadata."""
     text = json.dumps(facts)
     if out.suffix == ".parquet":
@@ -174,7 +181,7 @@ def write_out(out: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, 
     atomically(out, lambda path: save_file({"vectors": vectors}, path, {"ids": ids, "longvid": text}))
 
 
-def as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def as_table(rows: Sequence[Row]) -> pa.Table:
     """Rows as columns, vectors as fixed-size lists of float32."""
     dimensions = len(rows[0]["vector"])
     flat = pa.array(np.concatenate([np.asarray(row["vector"], dtype=np.float32) for row in rows]))
@@ -192,10 +199,10 @@ def atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def chunks(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Consecutive pieces of at most `size`."""
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
+def batched(clips: Iterator[DecodedClip], size: int) -> Iterator[list[DecodedClip]]:
+    """Consecutive lists of at most `size`."""
+    while batch := list(islice(clips, size)):
+        yield batch
 
 
 def facts_of(out: Path) -> JsonValue:

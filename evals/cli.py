@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 app.add_typer(egoschema, name="egoschema")
 app.add_typer(bench, name="bench")
-app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(embed)
+app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
+    embed
+)
 
 
 @app.command()
@@ -36,7 +38,9 @@ def models(
     from evals.models import MODELS, option_help, spec_of
 
     if name is None:
-        console.show_table("models (-m …)", ("name", "what it is"), [(key, spec.summary) for key, spec in MODELS.items()])
+        console.show_table(
+            "models (-m …)", ("name", "what it is"), [(key, spec.summary) for key, spec in MODELS.items()]
+        )
     shown = {spec.options: key for key, spec in reversed(MODELS.items())} if name is None else {"": name}
     for model in reversed(shown.values()):
         console.show_table(
