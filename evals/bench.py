@@ -67,3 +67,72 @@ def egoschema_options(
     requests = [loglik_request(item, prompt) for item in spread(items, questions)]
     chats = [compose(r.clip, r.prompt, r.reply_start, room=256).chat for r in requests]
     return chats, [r.options for r in requests]
+
+
+@app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")
+def decode(
+    video: Annotated[Path, typer.Argument(help="A video of constant frame rate.")],
+    fps: Annotated[float, typer.Option(help="Frames a second to take.")] = 1.0,
+    size: Annotated[int, typer.Option(min=1, help="Side of the square handed on, in pixels.")] = 256,
+    threads: Annotated[int, typer.Option(min=1, help="Decoder threads, for every reader alike.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each runs every reader in turn.")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Sample frames with ours and every reader that is installed, in turn: seconds, ratios, agreement."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from encoders.bench_decode import bench_decode
+
+    result = bench_decode(video, fps=fps, size=size, threads=threads, repeats=repeats)
+    if json:
+        console.emit(dumps(asdict(result), indent=2, default=str))
+        return
+    rows = [
+        (
+            timing.name,
+            number(timing.median_seconds, "{:.2f}"),
+            number(timing.against_ours, "{:.2f}"),
+            number(timing.cpu_against_ours, "{:.2f}"),
+            timing.missing or number(timing.psnr, "{:.1f} dB"),
+        )
+        for timing in result.timings
+    ]
+    title = f"{result.frames} frames of {video.name} at {size} px, {threads} threads, median of {repeats}"
+    console.show_table(title, ("reader", "seconds", "against ours", "CPU against ours", "agreement"), rows)
+
+
+def number(value: float | None, form: str) -> str:
+    """A figure, or a dash where there is none."""
+    return "–" if value is None else form.format(value)
+
+
+@app.command(epilog="Example: longvid bench encoder --device cuda --json bench.json --plot bench.png")
+def encoder(
+    device: Annotated[str, typer.Option(help="meta counts without computing; cpu and cuda measure as well.")] = "meta",
+    sizes: Annotated[list[str] | None, typer.Option("--size", help="tiny, b, l; repeatable. Default: b and l.")] = None,
+    frames: Annotated[list[int] | None, typer.Option(help="Repeatable. Default: 16, 128, 256.")] = None,
+    methods: Annotated[list[str] | None, typer.Option("--method", help="Repeatable. Default: all.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs, of which the median counts.")] = 5,
+    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the timed forward pass.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the plot here.")] = None,
+) -> None:
+    """Count and measure the paper's methods: parameters, tokens, FLOPs, training memory, time."""
+    from encoders.bench.report import table, write_json, write_plot
+    from encoders.bench.run import BenchOptions, bench
+
+    options = BenchOptions(
+        tuple(sizes or ("b", "l")),
+        tuple(frames or (16, 128, 256)),
+        tuple(methods or ()),
+        device,
+        repeats,
+        compiled,
+    )
+    report = bench(options, lambda row: console.note(f"{row.size}, {row.frames} frames, {row.method}"))
+    if json:
+        write_json(report, json)
+    if plot:
+        write_plot(report, plot)
+    console.emit(table(report))

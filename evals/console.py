@@ -36,6 +36,11 @@ def say(text: str) -> None:
     out.print(safe(text), soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """What is going on, on standard error."""
+    err.print(f"[dim]{safe(text)}[/]")
+
+
 def warn(text: str) -> None:
     """A warning, on standard error."""
     err.print(f"[yellow]warning:[/] {safe(text)}")
