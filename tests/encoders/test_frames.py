@@ -54,9 +54,9 @@ def test_sampled_frames_equal_those_of_a_plain_sequential_read(
     shared_data: Path, name: str, threads: int
 ) -> None:
     path = find(shared_data, name)
-    plain = plain_read(path)
+    plain = plain_read(path, until=12)
     policy = FramePolicy(count=24, size=48, fit="squash")
-    frames = read_frames(clip(path, 0, probe(path).duration), policy, threads=threads)
+    frames = read_frames(clip(path, 0, min(12, probe(path).duration)), policy, threads=threads)
     at = [plain.shown_at(second) for second in frames.seconds]
     assert frames.frame_seconds == pytest.approx([plain.seconds[i] for i in at], abs=2e-6)
     assert np.array_equal(frames.pixels, plain.pixels[at])
