@@ -33,7 +33,7 @@ class Frames:
     @property
     def seen(self) -> FramesSeen:
         """What a record keeps of them."""
-        return FramesSeen(self.seconds, self.share_of_clip)
+        return FramesSeen(len(self.seconds), self.seconds, self.share_of_clip)
 
 
 def read_frames(clip: Clip, policy: FramePolicy, *, threads: int = 1, backend: Backend = "pyav") -> Frames:
