@@ -167,7 +167,7 @@ def test_every_way_to_predict_frames_is_decoded_exactly(tmp_path: Path, options:
 def test_the_share_of_a_clip_that_was_cut_off_is_known(shared_data: Path) -> None:
     policy = FramePolicy(fps=1, cap=32, beyond_cap="cut", size=48)
     frames = read_frames(clip(find(shared_data, "person_139s_10fps.mp4"), 0, 128), policy)
-    assert frames.seen == FramesSeen(tuple(i + 0.5 for i in range(32)), 0.25)
+    assert frames.seen == FramesSeen(32, tuple(i + 0.5 for i in range(32)), 0.25)
 
 
 def test_times_after_the_end_are_refused_by_name(shared_data: Path) -> None:
