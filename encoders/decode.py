@@ -84,7 +84,8 @@ def _chosen_frames(video: OpenVideo, index: PacketIndex, wanted: set[int]) -> It
     droppable = context.codec.canonical_name == "h264"
     needed = _needed(index, wanted)
     last = max(wanted)
-    fed = -1
+    # Decoding begins in the middle of the file after a seek, and again wherever packets are left out.
+    fed = -1 if index.seek_to is None else -2
     skip_before: int | None = None
     for position, packet in enumerate(packets(video, index.seek_to)):
         if position > last:
@@ -155,6 +156,8 @@ def _every_frame(video: OpenVideo, index: PacketIndex, bad: set[int]) -> Iterato
     position = -1
     fed: Iterator[Packet[VideoStream]] = packets(video, index.seek_to if index.timed else None)
     for position, packet in enumerate(islice(fed, count)):
+        if index.seek_to is not None and index.timed and int(index.pts[position]) < int(index.pts[0]):
+            continue
         yield from _decode_noting(video, packet, position, at, bad)
     yield from _decode_noting(video, None, position, at, bad)
 

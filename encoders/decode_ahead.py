@@ -57,9 +57,7 @@ class AheadPolicy:
     backend: Backend = "pyav"
 
 
-def decode_ahead(
-    clips: Iterable[Clip], policy: FramePolicy, ahead: AheadPolicy | None = None
-) -> Iterator[DecodedClip]:
+def decode_ahead(clips: Iterable[Clip], policy: FramePolicy, ahead: AheadPolicy | None = None) -> Iterator[DecodedClip]:
     """Yield every clip in the given order, decoded while earlier ones are in use.
 
     The workers end when the iterator does: exhausted, closed or dropped by an exception.
@@ -124,9 +122,7 @@ class _Worker:
             return _receive(pipe, clip)
         except (EOFError, OSError) as error:
             self.end()
-            raise DecodeWorkerError(
-                f"{clip.path}: the decoding process died; the file may be damaged"
-            ) from error
+            raise DecodeWorkerError(f"{clip.path}: the decoding process died; the file may be damaged") from error
 
     def stop(self) -> None:
         """Kill the process and start no other; whoever waits for it gets a DecodeWorkerError."""

@@ -30,9 +30,7 @@ class _DecoderClass(Protocol):
     ) -> _Decoder: ...
 
 
-def decode_torchcodec(
-    path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads: int = 1
-) -> Decoded:
+def decode_torchcodec(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads: int = 1) -> Decoded:
     """As `encoders.decode.decode`; frames agree within the rounding of scaling RGB instead of YUV.
 
     Which frames are wanted is read from the packets as there. A file that TorchCodec cannot decode, or
@@ -45,19 +43,13 @@ def decode_torchcodec(
     with open_video(path) as video:
         stream_index, time_base = video.stream.index, video.time_base
         stored_as = video.stream.codec_context.pix_fmt
-        wanted = (
-            [int(index.pts[position]) for position in index.displayed(found.ticks)] if index.timed else []
-        )
+        wanted = [int(index.pts[position]) for position in index.displayed(found.ticks)] if index.timed else []
         times = tuple(video.seconds(pts) for pts in wanted)
     canvas = Canvas(len(wanted), policy)
     starts = [float(pts * time_base) for pts in wanted]
     try:
-        decoder = decoder_class(
-            path, stream_index=stream_index, num_ffmpeg_threads=threads, dimension_order="NHWC"
-        )
-        complete = bool(wanted) and _draw_all(
-            decoder, starts, canvas, None if policy.size is None else stored_as
-        )
+        decoder = decoder_class(path, stream_index=stream_index, num_ffmpeg_threads=threads, dimension_order="NHWC")
+        complete = bool(wanted) and _draw_all(decoder, starts, canvas, None if policy.size is None else stored_as)
     except (RuntimeError, ValueError, IndexError):
         complete = False
     return Decoded(canvas.pixels, times) if complete else decode(path, seconds, policy, threads)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.decode import decode
+from encoders.decode_torchcodec import decode_torchcodec
 from encoders.sampling import FramePolicy, sample
 from encoders.video_errors import MissingVideoError
 from tasks.task import Clip, FramesSeen
@@ -45,8 +46,6 @@ def read_frames(clip: Clip, policy: FramePolicy, *, threads: int = 1, backend: B
         raise MissingVideoError(f"{clip.video_id}: the clip names no video file")
     stamps = sample(policy, clip.start, clip.end)
     if backend == "torchcodec":
-        from encoders.decode_torchcodec import decode_torchcodec  # noqa: PLC0415  needs torch
-
         decoded = decode_torchcodec(clip.path, stamps.seconds, policy, threads)
     else:
         decoded = decode(clip.path, stamps.seconds, policy, threads)

@@ -67,9 +67,7 @@ def sample(policy: FramePolicy, start: float, end: float) -> Stamps:
     the clip has no length.
     """
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
-        raise FramePolicyError(
-            f"a clip runs from a start >= 0 to a later end (seconds), not {start} to {end}"
-        )
+        raise FramePolicyError(f"a clip runs from a start >= 0 to a later end (seconds), not {start} to {end}")
     if policy.fps is None:
         return Stamps(_mid_points(start, end, policy.count or 1), 1.0)
     wanted = max(1, math.ceil((end - start) * policy.fps - _ROUNDING))

@@ -82,9 +82,7 @@ def test_closing_early_leaves_no_process(shared_data: Path) -> None:
     assert not multiprocessing.active_children()
 
 
-def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(shared_data: Path, tmp_path: Path) -> None:
     slow = clip(shared_data / "videos" / "natural" / "epic_wall_vp9_720p60_10s.webm", 0, 9.9)
     quick = clip(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", 0, 1)
     policy = AheadPolicy(workers=1, ahead=2, timeout=0.001)

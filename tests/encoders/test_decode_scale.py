@@ -81,6 +81,7 @@ def test_sampling_at_one_fps_is_no_slower_than_the_fastest_peer(shared_data: Pat
             assert max(timing.against_ours, timing.cpu_against_ours or 0) >= 1, timing
 
 
+@pytest.mark.slow
 def test_the_benchmark_reads_the_same_frames_with_every_reader(shared_data: Path) -> None:
     result = bench_decode(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", fps=5, size=64, repeats=1)
     rows = {timing.name: timing for timing in result.timings}

@@ -53,9 +53,7 @@ def test_both_backends_give_the_same_frames(shared_data: Path, name: str, size: 
 def test_damage_is_told_as_with_pyav(shared_data: Path) -> None:
     folder = shared_data / "videos" / "broken"
     with pytest.raises(DamagedVideoError):
-        read_frames(
-            clip(folder / "corrupted_midstream.mp4", 0, 5), FramePolicy(count=8), backend="torchcodec"
-        )
+        read_frames(clip(folder / "corrupted_midstream.mp4", 0, 5), FramePolicy(count=8), backend="torchcodec")
     with pytest.raises(EmptyVideoError):
         read_frames(clip(folder / "empty_0_bytes.webm", 0, 5), FramePolicy(count=8), backend="torchcodec")
 

@@ -50,13 +50,11 @@ def grey(seconds: list[float], path: Path, stamps: list[float]) -> list[int]:
 
 @pytest.mark.parametrize("name", CHEAP_TO_READ)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_sampled_frames_equal_those_of_a_plain_sequential_read(
-    shared_data: Path, name: str, threads: int
-) -> None:
+def test_sampled_frames_equal_those_of_a_plain_sequential_read(shared_data: Path, name: str, threads: int) -> None:
     path = find(shared_data, name)
-    plain = plain_read(path)
+    plain = plain_read(path, until=12)
     policy = FramePolicy(count=24, size=48, fit="squash")
-    frames = read_frames(clip(path, 0, probe(path).duration), policy, threads=threads)
+    frames = read_frames(clip(path, 0, min(12, probe(path).duration)), policy, threads=threads)
     at = [plain.shown_at(second) for second in frames.seconds]
     assert frames.frame_seconds == pytest.approx([plain.seconds[i] for i in at], abs=2e-6)
     assert np.array_equal(frames.pixels, plain.pixels[at])
@@ -64,9 +62,7 @@ def test_sampled_frames_equal_those_of_a_plain_sequential_read(
 
 @given(data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_stretch_of_a_file_gives_the_frames_of_a_plain_read(
-    shared_data: Path, data: st.DataObject
-) -> None:
+def test_any_stretch_of_a_file_gives_the_frames_of_a_plain_read(shared_data: Path, data: st.DataObject) -> None:
     names = ["bikes_10s.mp4", "person_139s_10fps.mp4", "vfr_vp8_45s.webm", "bbb_5s.mp4", "nasa_13s.mp4"]
     path = find(shared_data, data.draw(st.sampled_from(names)))
     plain = plain_read(path)
@@ -97,9 +93,7 @@ def test_one_scene_in_h264_and_vp9_gives_nearly_the_same_pixels(shared_data: Pat
     assert min(psnr(a, b) for a, b in zip(one, other, strict=True)) > 33
 
 
-@pytest.mark.parametrize(
-    ("name", "width", "height"), [("rot0", 568, 320), ("rot90", 320, 568), ("rot180", 568, 320)]
-)
+@pytest.mark.parametrize(("name", "width", "height"), [("rot0", 568, 320), ("rot90", 320, 568), ("rot180", 568, 320)])
 def test_rotated_files_come_out_upright(shared_data: Path, name: str, width: int, height: int) -> None:
     path = find(shared_data, f"{name}.mov")
     info = probe(path)
@@ -173,7 +167,7 @@ def test_every_way_to_predict_frames_is_decoded_exactly(tmp_path: Path, options:
 def test_the_share_of_a_clip_that_was_cut_off_is_known(shared_data: Path) -> None:
     policy = FramePolicy(fps=1, cap=32, beyond_cap="cut", size=48)
     frames = read_frames(clip(find(shared_data, "person_139s_10fps.mp4"), 0, 128), policy)
-    assert frames.seen == FramesSeen(tuple(i + 0.5 for i in range(32)), 0.25)
+    assert frames.seen == FramesSeen(32, tuple(i + 0.5 for i in range(32)), 0.25)
 
 
 def test_times_after_the_end_are_refused_by_name(shared_data: Path) -> None:
@@ -188,9 +182,7 @@ def test_the_last_frame_is_held_for_annotations_on_rounded_seconds(shared_data: 
     assert np.array_equal(late.pixels, last.pixels)
 
 
-def test_a_file_that_breaks_off_gives_what_it_has_and_refuses_the_rest(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_breaks_off_gives_what_it_has_and_refuses_the_rest(shared_data: Path, tmp_path: Path) -> None:
     whole = find(shared_data, "person_139s_10fps.mp4")
     path = tmp_path / "half.mp4"
     subprocess.run(

@@ -33,9 +33,7 @@ def test_stamps_ascend_and_stay_inside_the_clip(policy: FramePolicy, start: floa
 
 
 @given(policies(), STARTS, LENGTHS)
-def test_both_ends_of_what_is_seen_are_within_half_a_stride(
-    policy: FramePolicy, start: float, length: float
-) -> None:
+def test_both_ends_of_what_is_seen_are_within_half_a_stride(policy: FramePolicy, start: float, length: float) -> None:
     stamps = sample(policy, start, start + length)
     seen = stamps.share_of_clip * length
     strides = [b - a for a, b in pairwise(stamps.seconds)]

@@ -94,7 +94,7 @@ class PlainRead:
 
 
 @functools.cache
-def plain_read(path: Path) -> PlainRead:
+def plain_read(path: Path, until: float = float("inf")) -> PlainRead:
     seconds, pictures = [], []
     with av.open(path) as container:
         stream = container.streams.best("video")
@@ -103,6 +103,8 @@ def plain_read(path: Path) -> PlainRead:
             seconds.append(float(frame.pts * stream.time_base - origin))
             picture = frame.reformat(48, 48, "rgb24", interpolation=Interpolation.BICUBIC).to_ndarray()
             pictures.append(np.rot90(picture, round(frame.rotation / 90)))
+            if seconds[-1] > until:
+                break
     return PlainRead(seconds, np.stack(pictures))
 
 
