@@ -9,6 +9,7 @@ from pathlib import Path
 from encoders.bench.rows import Machine, Report, Row
 from tasks.errors import DataError
 
+NOTHING = "-"
 COLUMNS = (
     "size",
     "frames",
@@ -59,14 +60,14 @@ def cells(row: Row, machine: Machine) -> tuple[str, ...]:
         row.note or _measured(row.peak_bytes, 1e9),
         _measured(row.step_seconds, digits=3),
         _measured(row.videos_per_second, digits=1),
-        "–" if share is None else f"{share:.0%}",
+        NOTHING if share is None else f"{share:.0%}",
     )
 
 
 def table(report: Report) -> str:
     """All rows as a Markdown table; columns that nothing was measured for are left out."""
     lines = [cells(row, report.machine) for row in report.rows]
-    shown = [at for at in range(len(COLUMNS)) if any(line[at] != "–" for line in lines)]
+    shown = [at for at in range(len(COLUMNS)) if any(line[at] != NOTHING for line in lines)]
     head = ["| " + " | ".join(COLUMNS[at] for at in shown) + " |", "|" + " --- |" * len(shown)]
     return "\n".join(head + ["| " + " | ".join(line[at] for at in shown) + " |" for line in lines]) + "\n"
 
@@ -101,4 +102,4 @@ def write_plot(report: Report, path: Path) -> None:
 
 
 def _measured(value: float | None, unit: float = 1.0, digits: int = 2) -> str:
-    return "–" if value is None else f"{value / unit:.{digits}f}"
+    return NOTHING if value is None else f"{value / unit:.{digits}f}"
