@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from encoders.adapt import add_modules, freeze, trainable_patterns
 from encoders.bench.methods import Method, method_config
 from encoders.bench.rows import Row
+from encoders.init import initialise
 from encoders.kernels import time_steps, token_count
 from encoders.masking import kept_count
 from encoders.vision import VisionTower
@@ -43,10 +44,11 @@ class Prefixed(nn.Module):
 
 
 def build_tower(method: Method, size: str, frames: int, device: torch.device | str) -> VisionTower:
-    """A method's bf16 vision tower, frozen as in training. Weights are left as torch makes them."""
+    """A method's bf16 vision tower, frozen as in training."""
     config = method_config(method, size, frames)
     with torch.device(device):
-        tower = VisionTower(config).to(torch.bfloat16)
+        tower = VisionTower(config)
+        initialise(tower)
         add_modules(tower, method.adapt)
     freeze(Prefixed(tower), trainable_patterns(method.adapt, config))
     return tower.to(torch.bfloat16)
