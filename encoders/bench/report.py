@@ -74,12 +74,14 @@ def table(report: Report) -> str:
 
 def write_plot(report: Report, path: Path) -> None:
     """Training memory over frames, a panel for each size and a line for each method."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - plots alone need it
+    from matplotlib import colormaps  # noqa: PLC0415 - plots alone need it
+    from matplotlib.figure import Figure  # noqa: PLC0415
 
     sizes = list(dict.fromkeys(row.size for row in report.rows))
-    figure = Figure(figsize=(6 * max(len(sizes), 1), 5), layout="constrained")
+    figure = Figure(figsize=(5 * len(sizes) + 2, 5), layout="constrained")
     for panel, size in enumerate(sizes, 1):
         axes = figure.add_subplot(1, len(sizes), panel)
+        axes.set_prop_cycle(color=[colormaps["tab20"](at) for at in range(20)])
         rows = [row for row in report.rows if row.size == size]
         for method in dict.fromkeys(row.method for row in rows):
             line = [row for row in rows if row.method == method]
@@ -97,7 +99,8 @@ def write_plot(report: Report, path: Path) -> None:
             yscale="log",
         )
         axes.set_xticks(sorted({row.frames for row in rows}))
-        axes.legend(fontsize=7)
+    methods, names = figure.axes[0].get_legend_handles_labels() if sizes else ([], [])
+    figure.legend(methods, names, loc="outside right upper", fontsize=7)
     figure.savefig(path)
 
 
