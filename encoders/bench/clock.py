@@ -13,7 +13,6 @@ from torch import Tensor
 from encoders.bench.count import Shape, build_tower
 from encoders.bench.methods import Method
 from encoders.bench.rows import Row
-from encoders.init import initialise
 from encoders.masking import sample_keep
 from encoders.vision import VisionTower
 
@@ -77,7 +76,6 @@ def clock_row(row: Row, method: Method, device: torch.device, repeats: int, *, c
     """Add to a counted row what the device takes; out of memory becomes a note."""
     try:
         tower = build_tower(method, row.size, row.frames, device)
-        initialise(tower)
         row = _clock_step(row, method, tower, device, repeats)
         return _clock_forward(row, tower, device, repeats, compiled=compiled)
     except torch.OutOfMemoryError:

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from encoders.adapt import add_modules, freeze, trainable_patterns
 from encoders.bench.methods import Method, method_config
 from encoders.bench.rows import Row
+from encoders.init import initialise
 from encoders.kernels import time_steps, token_count
 from encoders.masking import kept_count
 from encoders.vision import VisionTower
@@ -43,10 +44,11 @@ class Prefixed(nn.Module):
 
 
 def build_tower(method: Method, size: str, frames: int, device: torch.device | str) -> VisionTower:
-    """A method's bf16 vision tower, frozen as in training. Weights are left as torch makes them."""
+    """A method's bf16 vision tower, frozen as in training."""
     config = method_config(method, size, frames)
     with torch.device(device):
-        tower = VisionTower(config).to(torch.bfloat16)
+        tower = VisionTower(config)
+        initialise(tower)
         add_modules(tower, method.adapt)
     freeze(Prefixed(tower), trainable_patterns(method.adapt, config))
     return tower.to(torch.bfloat16)
@@ -71,12 +73,11 @@ def saved_bytes(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
 
     Every storage counts once, however many views of it are kept; parameters do not count.
     """
-    own = {StorageWeakRef(p.untyped_storage()) for p in (*tower.parameters(), *tower.buffers())}
+    own = {_identity(p) for p in (*tower.parameters(), *tower.buffers())}
     kept: dict[StorageWeakRef, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept.setdefault(StorageWeakRef(storage), storage.nbytes())
+        kept[_identity(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -84,19 +85,18 @@ def saved_bytes(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
     return sum(size for storage, size in kept.items() if storage not in own)
 
 
-def forward_flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
-    """FLOPs of one forward pass, two for a multiply-add."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        tower(pixels, keep)
-    return counter.get_total_flops()
+def _identity(tensor: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
-def train_flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
-    """FLOPs of one forward and backward pass."""
+def flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> tuple[int, int]:
+    """FLOPs of a forward pass, and of a training step's forward and backward; two for a multiply-add."""
     with FlopCounterMode(display=False) as counter:
-        tower(pixels, keep).pooled.sum().backward()
+        loss = tower(pixels, keep).pooled.sum()
+        forward = counter.get_total_flops()
+        loss.backward()
     tower.zero_grad()
-    return counter.get_total_flops()
+    return forward, counter.get_total_flops()
 
 
 def count_row(method: Method, size: str, frames: int) -> Row:
@@ -107,6 +107,7 @@ def count_row(method: Method, size: str, frames: int) -> Row:
     trainable = sum(p.numel() for p in tower.parameters() if p.requires_grad)
     parameters = sum(p.numel() for p in tower.parameters())
     dense = token_count(tower.config, frames, shape.side, shape.side)
+    forward, train = flops(tower, pixels, keep)
     return Row(
         size=size,
         method=method.name,
@@ -115,13 +116,13 @@ def count_row(method: Method, size: str, frames: int) -> Row:
         tokens=dense if keep is None else keep.shape[1:].numel() * _broadcast(tower, keep, frames),
         parameters=parameters,
         trainable=trainable,
-        forward_flops=forward_flops(tower, pixels, keep),
-        train_flops=train_flops(tower, pixels, keep),
+        forward_flops=forward,
+        train_flops=train,
         activation_bytes=saved_bytes(tower, pixels, keep),
         weight_bytes=2 * parameters,
         gradient_bytes=2 * trainable,
         optimizer_bytes=12 * trainable,
-        dense_flops=forward_flops(tower, pixels, None),
+        dense_flops=forward if keep is None else flops(tower, pixels, None)[0],
     )
 
 

@@ -18,7 +18,7 @@ class Method:
     name: str
     mask: float = 0.0
     changes: Mapping[str, Any] = field(default_factory=dict)
-    adapt: AdaptConfig = AdaptConfig()
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
 
 
 METHODS = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from encoders.bench.rows import Machine, Report, Row
 from tasks.errors import DataError
 
+NOTHING = "-"
 COLUMNS = (
     "size",
     "frames",
@@ -59,26 +60,28 @@ def cells(row: Row, machine: Machine) -> tuple[str, ...]:
         row.note or _measured(row.peak_bytes, 1e9),
         _measured(row.step_seconds, digits=3),
         _measured(row.videos_per_second, digits=1),
-        "–" if share is None else f"{share:.0%}",
+        NOTHING if share is None else f"{share:.0%}",
     )
 
 
 def table(report: Report) -> str:
     """All rows as a Markdown table; columns that nothing was measured for are left out."""
     lines = [cells(row, report.machine) for row in report.rows]
-    shown = [at for at in range(len(COLUMNS)) if any(line[at] != "–" for line in lines)]
+    shown = [at for at in range(len(COLUMNS)) if any(line[at] != NOTHING for line in lines)]
     head = ["| " + " | ".join(COLUMNS[at] for at in shown) + " |", "|" + " --- |" * len(shown)]
     return "\n".join(head + ["| " + " | ".join(line[at] for at in shown) + " |" for line in lines]) + "\n"
 
 
 def write_plot(report: Report, path: Path) -> None:
     """Training memory over frames, a panel for each size and a line for each method."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - plots alone need it
+    from matplotlib import colormaps  # noqa: PLC0415 - plots alone need it
+    from matplotlib.figure import Figure  # noqa: PLC0415
 
     sizes = list(dict.fromkeys(row.size for row in report.rows))
-    figure = Figure(figsize=(6 * max(len(sizes), 1), 5), layout="constrained")
+    figure = Figure(figsize=(5 * len(sizes) + 2, 5), layout="constrained")
     for panel, size in enumerate(sizes, 1):
         axes = figure.add_subplot(1, len(sizes), panel)
+        axes.set_prop_cycle(color=[colormaps["tab20"](at) for at in range(20)])
         rows = [row for row in report.rows if row.size == size]
         for method in dict.fromkeys(row.method for row in rows):
             line = [row for row in rows if row.method == method]
@@ -96,9 +99,10 @@ def write_plot(report: Report, path: Path) -> None:
             yscale="log",
         )
         axes.set_xticks(sorted({row.frames for row in rows}))
-        axes.legend(fontsize=7)
+    methods, names = figure.axes[0].get_legend_handles_labels() if sizes else ([], [])
+    figure.legend(methods, names, loc="outside right upper", fontsize=7)
     figure.savefig(path)
 
 
 def _measured(value: float | None, unit: float = 1.0, digits: int = 2) -> str:
-    return "–" if value is None else f"{value / unit:.{digits}f}"
+    return NOTHING if value is None else f"{value / unit:.{digits}f}"
