@@ -25,60 +25,73 @@ _SIGNS = {
     "⅓": "1/3",
     "⅔": "2/3",
 }
+# quotation marks, dashes and the ellipsis: what they become is dropped as punctuation
+_DROPPED_SIGNS = '"\u201c\u201d\u2018\u2019\u00ab\u00bb\u2039\u203a\u2026\u2013\u2014\u2015'
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": "''", "&apos;": "'", "&nbsp;": ""}
 
-_ABBREVIATIONS = """a adj adm adv al ala alex apr ariz assn asst aug ave bhd bldg blvd brig bros calif capt cf cie
-cmdr co col colo conn corp cos cpl ct dak dec dept det dr drs elec ens esq est etc ext feb fla fri ft ga gen gov
-hon ind inc insp intl jan jos jr jul jun kan ky lt ltd maj mar md messrs mich minn mlle mme mo mon mont mr mrs
-ms mt natl neb nev nov oct okla penn pfc ph plc pres prof pvt rd rep rev rt sen sep sept seq sfc sgt spc sq sr
-st ste supt sys tel tenn thu thurs treas tue tues univ va vs vt wed wis wm wyo mfg mtg ppty pte pty"""
+_ABBREVIATIONS = """
+a adj adm adv al ala alex apr ariz assn asst aug ave bhd bldg blvd brig bros calif capt cf cie cmdr
+co col colo conn corp cos cpl ct dak dec dept det dr drs elec ens esq est etc ext feb fla fri ft ga
+gen gov hon ind inc insp intl jan jos jr jul jun kan ky lt ltd maj mar md messrs mich minn mlle mme
+mo mon mont mr mrs ms mt natl neb nev nov oct okla penn pfc ph plc pres prof pvt rd rep rev rt sen
+sep sept seq sfc sgt spc sq sr st ste supt sys tel tenn thu thurs treas tue tues univ va vs vt wed
+wis wm wyo mfg mtg ppty pte pty
+"""
 _CAPITAL_ABBREVIATIONS = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash"
 _BEFORE_NUMBERS = "art ca fig figs no nos op pp prop"
 # after a single letter and a dot, these begin a sentence: the letter is then no initial
-_SENTENCE_STARTS = """A About According Additionally After An As At But Earlier He Her Here However If In It Last
-Many More Now Once One Other Our She Since So Some Such That The Their Then There These They This We What When
-While Yet You"""
+_SENTENCE_STARTS = """
+A About According Additionally After An As At But Earlier He Her Here However If In It Last Many
+More Now Once One Other Our She Since So Some Such That The Their Then There These They This We What
+When While Yet You
+"""
 
 _LETTER = r"[^\W\d_²³¹¼-¾⅐-⅟①-⓿]"
-_APOSTROPHE = "['’]"
+_APOS = "['\u2019]"
 
 
 def _any_of(words: str) -> str:
     return "|".join(sorted(words.split(), key=len, reverse=True))
 
 
-_NOT_IN_ADDRESS = r'\s"<>|()'
+_APART = r'\s"<>|()'  # what no address holds
+_ENDING = rf"{_APART}.!?{{}},"  # nor ends with
 _PATTERNS = {
     # most words of most captions: tried first, since the rules for the rest are slow
-    "plain": r"(?!(?:cannot|gonna|wanna|gotta|gimme|lemme)\b)[a-z]+(?=\ |$)",
+    "plain": r"(?!(?:cannot|gonna|wanna|gotta|gimme|lemme)\b)[a-z]+(?=\ |$)|\d+(?=\ [a-z]|$)",
     "tag": r"</?[A-Za-z!?][^<>\n]*>",
-    "kept": rf"""https?://[^{_NOT_IN_ADDRESS}]*[^{_NOT_IN_ADDRESS}.!?{{}},-]
-        | (?:www\.(?:[^{_NOT_IN_ADDRESS}.!?{{}},]+\.)+[A-Za-z]{{2,4}}|(?:[A-Za-z0-9-]+\.)+(?:com|net|org|edu)\b)
-          (?:/[^{_NOT_IN_ADDRESS}]+[^{_NOT_IN_ADDRESS}.!?{{}},-])?
-        | [A-Za-z0-9][^{_NOT_IN_ADDRESS}@]*@[^{_NOT_IN_ADDRESS}.!?{{}},@]+(?:\.[^{_NOT_IN_ADDRESS}.!?{{}},@]+)*
+    "kept": rf"""(?=[^{_APART}]*[.@:]|\#)(?:https?://[^{_APART}]*[^{_ENDING}-]
+        | (?:www\.(?:[^{_ENDING}]+\.)+[A-Za-z]{{2,4}}|(?:[A-Za-z0-9-]+\.)+(?:com|net|org|edu)\b)
+          (?:/[^{_APART}]+[^{_ENDING}-])?
+        | [A-Za-z0-9][^{_APART}@]*@[^{_ENDING}@]+(?:\.[^{_ENDING}@]+)*
         | [A-Za-z0-9]+\.(?:mp[34]|jpe?g|png|gif|html?|pdf|txt|docx?|zip|xml|py|wav|mov)\b
-        | @[A-Za-z_]\w* | \#{_LETTER}+""",
+        | @[A-Za-z_]\w* | \#{_LETTER}+)""",
     "entity": r"&(?:amp|lt|gt|quot|apos|nbsp);|&\#\d+;",
     "number": r"""\d{1,2}[-/]\d{1,2}[-/]\d{2,4}
         | (?:\d{2,4}[-\ ])?\d{2,4}[-\ ]\d{3,4}[-\ ]?\d{3,5}(?![A-Za-z0-9])
-        | \d{1,4}[-\ ]\d{1,4}[/⁄]\d{1,4}(?![\w/])
-        | \d+⁄\d+ | [-+]?\d*(?:[.:,]\d+)+(?:-(?:[A-Za-z]+|\d+))* | [-+]\d+""",
+        | \d{1,4}[-\ ]\d{1,4}[/\u2044]\d{1,4}(?![\w/])
+        | \d+\u2044\d+ | [-+]?\d*(?:[.,]\d+)+(?:-(?:[A-Za-z]+|\d+))* | \d+(?::\d+)+ | [-+]\d+""",
     "smiley": r"[<>]?[:;=][-o*']?[()DPdp\\{@|\[\]](?!\w)|[-^x=~<>']_[-^x=~<>'](?!\w)",
-    "contraction": rf"""(?i:can(?=not\b) | (?<=can)not | (?:gon|wan)(?=na\b) | (?<=gon)na | (?<=wan)na
-        | got(?=ta\b) | (?<=got)ta | (?:gim|lem)(?=me\b) | (?<=gim)me | (?<=lem)me | {_APOSTROPHE}t(?=(?:is|was)\b))""",
+    "contraction": rf"""(?i:(?=[cgnmtwl'\u2019])(?:can(?=not\b) | (?<=can)not
+        | (?:gon|wan)(?=na\b) | (?<=gon)na | (?<=wan)na
+        | got(?=ta\b) | (?<=got)ta | (?:gim|lem)(?=me\b) | (?<=gim)me | (?<=lem)me
+        | {_APOS}t(?=(?:is|was)\b)))""",
     "slashed": r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}(?:/[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}){1,2}",
-    "initials": r"[A-Z]+(?:&[A-Z]+)+ | [A-Za-z](?:\.[A-Za-z])+\.(?!\w)",
-    "dotted": rf"{_LETTER}+(?:\.{_LETTER}+)+(?!{_APOSTROPHE}[A-Za-z]*{_LETTER}{{3}})",
-    "abbreviation": rf"""(?:(?i:{_any_of(_ABBREVIATIONS)})|{_any_of(_CAPITAL_ABBREVIATIONS)})\.
+    "initials": r"[A-Z]+(?:&[A-Z]+)+ | [A-Za-z]{1,2}(?:\.[A-Za-z])+\.(?!\w)",
+    "dotted": rf"{_LETTER}+(?:\.{_LETTER}+)+",
+    "abbreviation": rf"""(?={_LETTER}+\.)(?:
+        (?:(?i:{_any_of(_ABBREVIATIONS)})|{_any_of(_CAPITAL_ABBREVIATIONS)})\.
         | (?i:{_any_of(_BEFORE_NUMBERS)})\.(?=\ ?\d)
         | {_LETTER}\.(?!\s+(?:{_any_of(_SENTENCE_STARTS)})\b)(?!\.)
-        | {_LETTER}+\.(?=\s?[,;:])""",
-    "negated": rf"(?i:[a-z]+(?=n{_APOSTROPHE}t(?![a-z]))|n{_APOSTROPHE}t(?![a-z]))",
-    "apostrophe": rf"""(?i:{_APOSTROPHE}(?:[msd]|re|ve|ll)(?![a-z])|y{_APOSTROPHE}(?!(?:[msd]|re|ve|ll)\b)(?=[a-z])
-        | {_APOSTROPHE}n{_APOSTROPHE}?(?![a-z])|{_APOSTROPHE}(?:em|till?|cause)|{_APOSTROPHE}[2-9]0s)""",
-    "prefix": rf"(?i:[dlj]{_APOSTROPHE}(?=\s|$))|[A-HJ-XZ]{_APOSTROPHE}{_LETTER}{{2,}}",
-    "word": rf"""(?:(?i:[dol]{_APOSTROPHE}(?=[a-z]{{2}})|(?:ma{_APOSTROPHE}am|s{_APOSTROPHE}mores|c{_APOSTROPHE}mon)\b))?
-        (?:{_LETTER}|\d|[\u00ad\u0300-\u036f])+(?:[-‐‑_](?:(?i:[dol]'(?=[a-z]{{2}})))?(?:{_LETTER}|\d)+)*""",
+        | {_LETTER}+\.(?=\s?[,;:]))""",
+    "negated": rf"(?i:[a-z]+(?=n{_APOS}t(?![a-z]))|n{_APOS}t(?![a-z]))",
+    "apostrophe": rf"""(?i:{_APOS}(?:[msd]|re|ve|ll)(?![a-z])|y{_APOS}(?!(?:[msd]|re|ve|ll)\b)(?=[a-z])
+        | {_APOS}n(?:{_APOS}|(?![a-z]))|{_APOS}(?:em|till?|cause)|{_APOS}[2-9]0s)""",
+    "bound": rf"""(?i:(?:c{_APOS}mon|s{_APOS}mores|nat{_APOS}l)\b|ol{_APOS})|[A-Z]+\$|[CF]\#(?!\w)
+        | -[lr][rsc]b- | [A-Za-z]*[aeiouyAEIOUY]{_APOS}[aeiou][A-Za-z]*
+        | (?i:[dlj]{_APOS}(?=\s|$))|[A-HJ-XZ]{_APOS}{_LETTER}{{2,}}""",
+    "word": rf"""(?i:[dol]{_APOS}(?=[a-z]{{2}}))?(?:{_LETTER}|\d|[\u00ad\u0300-\u036f])+
+        (?:[-\u2010\u2011_](?:(?i:[dol]'(?=[a-z]{{2}})))?(?:{_LETTER}|\d)+)*""",
     "run": r"[?!]+|\.{3,4}|-{5,}|-{2,4}|\*+|_+|\#+|''|``|[&]",
     "sign": r"[^\s\U00010000-\U0010ffff\u200b-\u200f\ufe0f\u00ad]",
 }
@@ -97,7 +110,7 @@ def ptb_tokens(text: str) -> tuple[str, ...]:
             return tuple(words)
     found = []
     for match in _TOKEN.finditer(" ".join(text.splitlines())):
-        token = _written(match.lastgroup, match[0])
+        token = match[0] if match.lastgroup == "plain" else _written(match.lastgroup, match[0])
         if token and token not in _PUNCTUATION:
             found.append(token)
     return tuple(found)
@@ -105,11 +118,9 @@ def ptb_tokens(text: str) -> tuple[str, ...]:
 
 def _written(kind: str | None, token: str) -> str:
     """A token as the original prints it: normalised and lower-cased."""
-    if kind == "plain":
-        return token
     if kind == "sign":
-        token = _BRACKETS.get(token) or _SIGNS.get(token) or token
-        return "" if token in '"“”‘’«»‹›…–—―' else token.lower()
+        written = _BRACKETS.get(token) or _SIGNS.get(token) or token.lower()
+        return "" if written in _DROPPED_SIGNS else written
     if kind in {"tag", "number"}:
         return token.replace(" ", "\u00a0").lower()
     if kind == "smiley":
@@ -119,5 +130,5 @@ def _written(kind: str | None, token: str) -> str:
     if kind == "run":
         return "" if token.startswith(("...", "--")) and len(token) < 5 else token
     if kind in {"negated", "apostrophe"}:
-        token = token.replace("’", "'")
+        token = token.replace("\u2019", "'")
     return token.replace("\u00ad", "").lower()
