@@ -12,7 +12,7 @@ from tasks.ptb_tokenizer import ptb_tokens
 from tasks.tokenizers import tokenizer
 
 GOLDEN = json.loads((Path(__file__).parent / "ptb_golden.json").read_text())
-PUNCTUATION = set(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
+PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"}
 
 
 @pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: entry["text"][:30])

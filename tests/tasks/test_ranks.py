@@ -66,7 +66,7 @@ def test_a_matrix_with_a_hole_is_refused_by_row(value):
     matrix[3, 1] = value
     with pytest.raises(DataError, match="rows 3"):
         ranks.ranks_from_similarities(matrix, ranks.one_to_one(5))
-    with pytest.raises(DataError, match="gallery vectors .* rows 3"):
+    with pytest.raises(DataError, match=r"gallery vectors .* rows 3"):
         ranks.ranks_from_vectors(np.eye(5), matrix, ranks.one_to_one(5))
 
 
