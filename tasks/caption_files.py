@@ -55,9 +55,7 @@ def _texts(value: object, name: str, path: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def paired(
-    hypotheses: Mapping[str, tuple[str, ...]], references: Mapping[str, tuple[str, ...]]
-) -> list[CaptionedItem]:
+def paired(hypotheses: Mapping[str, tuple[str, ...]], references: Mapping[str, tuple[str, ...]]) -> list[CaptionedItem]:
     """Items in the references' order, each its own cluster.
 
     Raises DataError, naming ids, when the two sets of ids differ, when an id has several
@@ -65,9 +63,7 @@ def paired(
     """
     _refuse(sorted(references.keys() - hypotheses.keys()), "have references but no hypothesis")
     _refuse(sorted(hypotheses.keys() - references.keys()), "have a hypothesis but no reference")
-    _refuse(
-        [name for name, texts in hypotheses.items() if len(texts) != 1], "have several hypotheses: give one"
-    )
+    _refuse([name for name, texts in hypotheses.items() if len(texts) != 1], "have several hypotheses: give one")
     empty = [name for name, texts in references.items() if not all(text.strip() for text in texts)]
     _refuse(empty, "have an empty reference")
     return [CaptionedItem(name, name, hypotheses[name][0], texts) for name, texts in references.items()]

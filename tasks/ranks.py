@@ -59,9 +59,7 @@ def ranks_from_similarities(similarities: Matrix, truth: Truth) -> Ints:
     ranks = np.zeros(len(similarities), dtype=np.int64)
     step = max(1, _BLOCK_ELEMENTS // max(similarities.shape[1], 1))
     for start in range(0, len(similarities), step):
-        ranks[start : start + step] = _block_ranks(
-            similarities[start : start + step], right[start : start + step]
-        )
+        ranks[start : start + step] = _block_ranks(similarities[start : start + step], right[start : start + step])
     return ranks
 
 
@@ -83,9 +81,7 @@ def _block_ranks(block: Matrix, columns: Sequence[Ints], copies: Ints | None = N
 def _distinct_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], Ints, Ints]:
     """Distinct rows, each row's place among them, and how many rows each stands for."""
     seen: dict[bytes, int] = {}
-    place = np.fromiter(
-        (seen.setdefault(row.tobytes(), len(seen)) for row in rows + np.float32(0)), dtype=np.int64
-    )
+    place = np.fromiter((seen.setdefault(row.tobytes(), len(seen)) for row in rows + np.float32(0)), dtype=np.int64)
     if len(seen) == len(rows):
         return rows, place, np.ones(len(rows), dtype=np.int64)
     first = np.unique(place, return_index=True)[1]
@@ -97,9 +93,7 @@ def _checked(truth: Truth, queries: int, gallery: int) -> list[Ints]:
         msg = f"right answers are given for {len(truth)} of {queries} queries: each needs at least one"
         raise DataError(msg)
     right = [np.unique(np.asarray(answers, dtype=np.int64)) for answers in truth]
-    bad = [
-        q for q, answers in enumerate(right) if not len(answers) or answers[0] < 0 or answers[-1] >= gallery
-    ]
+    bad = [q for q, answers in enumerate(right) if not len(answers) or answers[0] < 0 or answers[-1] >= gallery]
     if bad:
         msg = f"queries {_listed(bad)} have no right answer among the gallery's {gallery} rows"
         raise DataError(msg)

@@ -52,9 +52,7 @@ class CaptionScores:
     def resampled(self, weights: NDArray[np.floating]) -> dict[str, Floats]:
         """Figures float64 [R] of each metric that was run, for cluster weights [R, K]."""
         if weights.ndim != 2 or weights.shape[1] != len(self.clusters):
-            msg = (
-                f"resample weights {weights.shape} need one column for each of {len(self.clusters)} clusters"
-            )
+            msg = f"resample weights {weights.shape} need one column for each of {len(self.clusters)} clusters"
             raise DataError(msg)
         return self.sums.figures(weights)
 
@@ -100,17 +98,13 @@ def joined_paragraphs(items: Sequence[CaptionedItem]) -> list[CaptionedItem]:
 def _joined(cluster: str, members: Sequence[CaptionedItem]) -> CaptionedItem:
     counts = {len(item.references) for item in members}
     if len(counts) != 1:
-        msg = (
-            f"video '{cluster}' has segments with {sorted(counts)} references: paragraphs need equal numbers"
-        )
+        msg = f"video '{cluster}' has segments with {sorted(counts)} references: paragraphs need equal numbers"
         raise DataError(msg)
     return CaptionedItem(
         id=cluster,
         cluster=cluster,
         hypothesis=" ".join(item.hypothesis for item in members),
-        references=tuple(
-            " ".join(texts) for texts in zip(*(item.references for item in members), strict=True)
-        ),
+        references=tuple(" ".join(texts) for texts in zip(*(item.references for item in members), strict=True)),
     )
 
 

@@ -62,9 +62,7 @@ class ClusterSums:
         return {name: values[name] for name in METRIC_NAMES if name in values}
 
 
-def item_statistics(
-    corpus: Corpus, meteor: MeteorJar | None = None, groups: Ints | None = None
-) -> ItemStatistics:
+def item_statistics(corpus: Corpus, meteor: MeteorJar | None = None, groups: Ints | None = None) -> ItemStatistics:
     """Statistics of every item; `groups` int64 [N] bounds the items that share CIDEr-D's idf."""
     table = ngram_table(corpus)
     return ItemStatistics(

@@ -29,9 +29,7 @@ _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
 _AGREEMENT = 1e-6
 # statistics of our own making in which every parameter of the formula counts
-_KNOWN = " ".join(
-    f"{n}.0" for n in (20, 24, 8, 10, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 5, 13, 12)
-)
+_KNOWN = " ".join(f"{n}.0" for n in (20, 24, 8, 10, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 5, 13, 12))
 # a `|||` inside a caption would end its field; other separators and control characters would end the line
 _NOT_TEXT = re.compile(r"\|{3,}|[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -162,8 +160,6 @@ def _ask(meteor: MeteorJar, lines: Sequence[str], replies: int) -> list[str]:
     answers = done.stdout.splitlines()
     if done.returncode or len(answers) != replies:
         complaint = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        msg = (
-            f"METEOR's jar returned {len(answers)} of {replies} results (exit {done.returncode}: {complaint})"
-        )
+        msg = f"METEOR's jar returned {len(answers)} of {replies} results (exit {done.returncode}: {complaint})"
         raise MeteorError(msg)
     return answers

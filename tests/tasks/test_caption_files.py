@@ -24,12 +24,8 @@ def _write(path, content):
 
 
 def test_a_perfect_caption_has_full_marks_and_meteor_says_why_it_was_not_run(tmp_path):
-    hypotheses = _write(
-        tmp_path / "h.json", {"a": "stir the red soup well", "b": ["cut a big loaf of bread"]}
-    )
-    references = _write(
-        tmp_path / "r.json", {"b": ["cut a big loaf of bread"], "a": ["Stir the red soup, well!", "x"]}
-    )
+    hypotheses = _write(tmp_path / "h.json", {"a": "stir the red soup well", "b": ["cut a big loaf of bread"]})
+    references = _write(tmp_path / "r.json", {"b": ["cut a big loaf of bread"], "a": ["Stir the red soup, well!", "x"]})
     found = score_caption_files(hypotheses, references, tokenizer("ptb"), NotRun("no jar today"))
     assert list(found) == [
         *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d", "meteor", "items", "meteor_not_run")

@@ -27,9 +27,7 @@ def test_a_line_break_is_a_space(entry):
 
 
 def _sentences(shared_data):
-    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())[
-        "database"
-    ]
+    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())["database"]
     return [[part["sentence"] for part in video["annotations"]] for video in content.values()]
 
 
@@ -52,10 +50,7 @@ def original(tmp_path):
         command = ["java", "-Dfile.encoding=UTF-8", "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
         command += ["-preserveLines", "-lowerCase", str(tmp_path / "in")]
         lines = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\n")
-        return [
-            [word for word in line.strip(" ").split(" ") if word and word not in PUNCTUATION]
-            for line in lines
-        ]
+        return [[word for word in line.strip(" ").split(" ") if word and word not in PUNCTUATION] for line in lines]
 
     return run
 
@@ -66,9 +61,7 @@ def test_sentences_and_paragraphs_of_youcook2_have_the_originals_tokens(shared_d
     texts = [sentence for video in videos for sentence in video]
     texts += [" ".join(video) for video in videos]
     texts += [". ".join(sentence.capitalize() for sentence in video) + ". Done" for video in videos]
-    wrong = [
-        text for text, tokens in zip(texts, original(texts), strict=False) if list(ptb_tokens(text)) != tokens
-    ]
+    wrong = [text for text, tokens in zip(texts, original(texts), strict=False) if list(ptb_tokens(text)) != tokens]
     assert wrong == []
 
 

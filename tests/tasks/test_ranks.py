@@ -26,9 +26,7 @@ def test_blocked_and_brute_force_ranks_agree_also_on_ties(seed, queries, gallery
     rng = np.random.default_rng(seed)
     # small whole numbers: many ties, and exact in float32
     q, g = rng.integers(-1, 2, (queries, 3)), rng.integers(-1, 2, (gallery, 3))
-    truth = [
-        rng.choice(gallery, rng.integers(1, gallery + 1), replace=False).tolist() for _ in range(queries)
-    ]
+    truth = [rng.choice(gallery, rng.integers(1, gallery + 1), replace=False).tolist() for _ in range(queries)]
     expected = _brute(q @ g.T, truth)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranks, "_BLOCK_ELEMENTS", block)
@@ -38,9 +36,7 @@ def test_blocked_and_brute_force_ranks_agree_also_on_ties(seed, queries, gallery
 
 def test_random_vectors_rank_in_the_middle_of_3350():
     rng = np.random.default_rng(0)
-    found = ranks.ranks_from_vectors(
-        rng.normal(size=(3350, 64)), rng.normal(size=(3350, 64)), ranks.one_to_one(3350)
-    )
+    found = ranks.ranks_from_vectors(rng.normal(size=(3350, 64)), rng.normal(size=(3350, 64)), ranks.one_to_one(3350))
     figures = ranks.rank_figures(found, 3350)
     assert figures["median_rank"][0] == pytest.approx(1675, abs=100)
     assert figures["recall_at_1"][0] < 0.0015

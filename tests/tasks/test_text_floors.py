@@ -21,9 +21,7 @@ from tasks.text_floors import (
 
 @pytest.fixture(scope="module")
 def paragraphs(shared_data):
-    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())[
-        "database"
-    ]
+    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())["database"]
     found = {"training": [], "validation": []}
     for name, video in content.items():
         text = " ".join(part["sentence"] for part in video["annotations"])
@@ -63,9 +61,7 @@ def test_the_medoid_of_training_reaches_25_and_a_half(paragraphs, similarities):
 @pytest.mark.slow
 def test_the_medoid_of_the_recipe_type_reaches_31(paragraphs, similarities):
     training = paragraphs["training"]
-    typical = typical_paragraphs(
-        [text for *_, text in training], [kind for _, kind, _ in training], similarities
-    )
+    typical = typical_paragraphs([text for *_, text in training], [kind for _, kind, _ in training], similarities)
     texts = [typical[kind] for _, kind, _ in paragraphs["validation"]]
     assert _rouge(texts, paragraphs) == pytest.approx(31.1, abs=0.3)
 

@@ -78,9 +78,7 @@ def test_the_paragraph_convention_joins_segments_to_the_published_score(svpc):
 
 
 def _coco(items, tokenize):
-    bleu = pytest.importorskip(
-        "pycocoevalcap.bleu.bleu", reason="pip install pycocoevalcap to compare with it"
-    )
+    bleu = pytest.importorskip("pycocoevalcap.bleu.bleu", reason="pip install pycocoevalcap to compare with it")
     cider = pytest.importorskip("pycocoevalcap.cider.cider")
     rouge = pytest.importorskip("pycocoevalcap.rouge.rouge")
     references = {item.id: [" ".join(tokenize(text)) for text in item.references] for item in items}
@@ -107,8 +105,7 @@ def test_random_texts_with_several_references_score_as_pycocoevalcap_scores_them
         return " ".join(rng.choices(["a", "b", "c", "1\u00a01/2", "e"], k=rng.randint(low, 9)))
 
     items = [
-        CaptionedItem(str(i), str(i % 7), text(0), tuple(text(1) for _ in range(rng.randint(1, 4))))
-        for i in range(60)
+        CaptionedItem(str(i), str(i % 7), text(0), tuple(text(1) for _ in range(rng.randint(1, 4)))) for i in range(60)
     ]
 
     def at_spaces(words):
@@ -145,19 +142,13 @@ def test_captions_with_line_breaks_and_bars_keep_meteor_in_step(jar: MeteorJar):
 @pytest.mark.slow
 def test_validation_segments_take_half_of_pycocoevalcaps_time_and_intervals_five_seconds(shared_data):
     ptb = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer", reason="pip install pycocoevalcap")
-    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())[
-        "database"
-    ]
+    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())["database"]
     parts = [
-        (v, part)
-        for v, video in content.items()
-        if video["subset"] == "validation"
-        for part in video["annotations"]
+        (v, part) for v, video in content.items() if video["subset"] == "validation" for part in video["annotations"]
     ]
     sentences = [part["sentence"] for _, part in parts]
     items = [
-        CaptionedItem(str(i), video, sentences[i - 1], (part["sentence"],))
-        for i, (video, part) in enumerate(parts)
+        CaptionedItem(str(i), video, sentences[i - 1], (part["sentence"],)) for i, (video, part) in enumerate(parts)
     ]
     begin = time.perf_counter()
     ours = score_captions(items, "micro", tokenizer("ptb"), NO_METEOR)
