@@ -48,9 +48,7 @@ class Adapter(nn.Module):
 def trainable_patterns(adapt: AdaptConfig, vision: VisionConfig) -> tuple[str, ...]:
     """Name patterns of the dual encoder's parameters that train. Raises ModelError where none can."""
     if adapt.method == "temporal" and vision.attention != "factorized":
-        raise ModelError(
-            "adaptation 'temporal' needs attention 'factorized': it trains its temporal attention"
-        )
+        raise ModelError("adaptation 'temporal' needs attention 'factorized': it trains its temporal attention")
     if adapt.method == "last" and not 1 <= adapt.last <= vision.depth:
         raise ModelError(f"cannot train the last {adapt.last} of {vision.depth} layers")
     last = range(vision.depth - adapt.last, vision.depth)
@@ -96,7 +94,7 @@ def _add_adapters(tower: VisionTower, bottleneck: int) -> None:
 
 def _add_lora(tower: VisionTower, rank: int) -> None:
     try:
-        from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415 - seconds to import
+        from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ModelError("adaptation 'lora' needs peft: pip install peft") from error
     config = LoraConfig(

@@ -109,9 +109,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that can't be built. Raises ModelError."""
-        _require(
-            self.width % self.heads == 0, f"text width {self.width} is not a multiple of {self.heads} heads"
-        )
+        _require(self.width % self.heads == 0, f"text width {self.width} is not a multiple of {self.heads} heads")
         _require(self.context >= 3, f"text context {self.context} leaves no room for a word")
 
 

@@ -83,11 +83,9 @@ def convert_model(model: nn.Module, name: str, inflation: Inflation = Inflation(
 
 def _open_clip() -> Any:  # noqa: ANN401 - an untyped library
     try:
-        import open_clip  # noqa: PLC0415 - optional, and it needs a torchvision that matches torch
+        import open_clip
     except (ImportError, RuntimeError) as error:
-        raise ModelError(
-            f"open_clip models need the extra 'openclip' (and its torchvision): {error}"
-        ) from error
+        raise ModelError(f"open_clip models need the extra 'openclip' (and its torchvision): {error}") from error
     return open_clip
 
 
@@ -107,9 +105,7 @@ def _check_source(open_clip: Any, name: str, pretrained: str | None) -> bool | N
     if not tag:
         known = ", ".join(open_clip.list_pretrained_tags_by_model(name))
         if not Path(pretrained).is_file():
-            raise ModelError(
-                f"open_clip has no weights '{pretrained}' for '{name}'; known are {known or 'none'}"
-            )
+            raise ModelError(f"open_clip has no weights '{pretrained}' for '{name}'; known are {known or 'none'}")
         _check_weights(pretrained)
         return None
     try:
@@ -131,9 +127,7 @@ def _part(module: nn.Module, name: str) -> Any:  # noqa: ANN401 - an untyped lib
 def _vision(model: nn.Module, name: str, inflation: Inflation) -> tuple[VisionConfig, dict[str, Tensor]]:
     visual = _part(model, "visual")
     if type(visual).__name__ != "VisionTransformer":
-        raise ModelError(
-            f"{name}: cannot convert a vision tower of type {type(visual).__name__}, only open_clip's ViT"
-        )
+        raise ModelError(f"{name}: cannot convert a vision tower of type {type(visual).__name__}, only open_clip's ViT")
     config = _vision_config(visual, name, inflation)
     state = {
         "image.proj.weight": flatten_convolution(visual.conv1.weight),
@@ -279,9 +273,7 @@ def _text(model: nn.Module, name: str) -> tuple[TextConfig, dict[str, Tensor]]:
     pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
     supported = pool in ("argmax", "eos") and getattr(text, "cls_emb", None) is None
     if not supported or getattr(text, "attn_mask", None) is None:
-        raise ModelError(
-            f"{name}: cannot convert its text tower, only CLIP's causal one with end-token pooling"
-        )
+        raise ModelError(f"{name}: cannot convert its text tower, only CLIP's causal one with end-token pooling")
     block = text.transformer.resblocks[0]
     context, width = text.positional_embedding.shape
     config = TextConfig(

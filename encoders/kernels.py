@@ -65,17 +65,11 @@ def video_kernels(config: VisionConfig) -> tuple[Kernel, ...]:
 def check_video(config: VisionConfig, frames: int, height: int, width: int) -> None:
     """Raise ModelError unless a [frames, height, width] video divides into tokens without rest."""
     if height % config.patch or width % config.patch:
-        raise ModelError(
-            f"frames of {height} by {width} pixels do not divide into patches of side {config.patch}"
-        )
+        raise ModelError(f"frames of {height} by {width} pixels do not divide into patches of side {config.patch}")
     if frames < 1 or (config.patches == "tubelet" and frames > 1 and frames % config.tubelet):
-        raise ModelError(
-            f"{frames} frames do not divide into tubelets of {config.tubelet}: sample a multiple"
-        )
+        raise ModelError(f"{frames} frames do not divide into tubelets of {config.tubelet}: sample a multiple")
     if config.patches == "tubes" and frames > 1 and min(k.count(frames, height, width) for k in TUBES) == 0:
-        raise ModelError(
-            f"{frames} frames of {height} by {width} pixels are too small for tubes of 16 frames"
-        )
+        raise ModelError(f"{frames} frames of {height} by {width} pixels are too small for tubes of 16 frames")
 
 
 def time_steps(config: VisionConfig, frames: int) -> int:
@@ -111,9 +105,7 @@ def time_coordinates(config: VisionConfig, kernel: Kernel, frames: int) -> list[
 
 def space_coordinates(config: VisionConfig, kernel: Kernel, side: int) -> list[float]:
     """Where each box's centre lies along one side (pixels) of the table of space positions (ours)."""
-    centres = (
-        start + kernel.patch / 2 for start in _starts(side, kernel.patch, kernel.stride[1], kernel.offset[1])
-    )
+    centres = (start + kernel.patch / 2 for start in _starts(side, kernel.patch, kernel.stride[1], kernel.offset[1]))
     return [min(max(centre / side * config.grid - 0.5, 0.0), config.grid - 1.0) for centre in centres]
 
 

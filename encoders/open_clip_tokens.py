@@ -17,10 +17,8 @@ def convert_tokenizer(tokenizer: Any, name: str) -> TextTokenizer:  # noqa: ANN4
     The repair of broken Unicode and HTML entities that open_clip does first is left out.
     """
     if type(tokenizer).__name__ != "SimpleTokenizer":
-        raise ModelError(
-            f"{name}: cannot convert a tokenizer of type {type(tokenizer).__name__}, only CLIP's BPE"
-        )
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415
+        raise ModelError(f"{name}: cannot convert a tokenizer of type {type(tokenizer).__name__}, only CLIP's BPE")
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     merges = [(str(first), str(second)) for first, second in tokenizer.bpe_ranks]
     bpe = models.BPE(vocab=dict(tokenizer.encoder), merges=merges, end_of_word_suffix="</w>")

@@ -42,9 +42,7 @@ class PixelNorm(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        affine = torch.tensor(
-            [[1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)]]
-        )
+        affine = torch.tensor([[1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)]])
         # Kept as bit patterns: a float buffer would lose half its digits in `.to(bfloat16)`.
         self.register_buffer("bits", affine.view(torch.int32), persistent=False)
 

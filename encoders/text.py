@@ -27,7 +27,7 @@ class BertTower(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        from transformers import BertConfig, BertModel  # noqa: PLC0415 - seconds to import, and only texts need it
+        from transformers import BertConfig, BertModel
 
         shape = BertConfig(
             vocab_size=config.vocabulary,
@@ -61,8 +61,7 @@ class ClipTower(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         self.positions = nn.Parameter(torch.empty(config.context, config.width))
         self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.mlp, config.activation, config.eps)
-            for _ in range(config.depth)
+            Block(config.width, config.heads, config.mlp, config.activation, config.eps) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
 

@@ -98,7 +98,7 @@ def as_text_tokenizer(tokenizer: Tokenizer, source: str) -> TextTokenizer:
 
 def read_tokenizer(text: str, source: str) -> TextTokenizer:
     """A tokenizer from its JSON. Raises ModelError naming `source` when it isn't one."""
-    from tokenizers import Tokenizer  # noqa: PLC0415 - only texts need it
+    from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_str(text)
@@ -116,7 +116,7 @@ def load_tokenizer(path: Path) -> TextTokenizer:
 
 def train_tokenizer(texts: Iterable[str], size: int) -> TextTokenizer:
     """Train a lower-cased byte-level BPE of at most `size` entries; the same texts give the same file."""
-    from tokenizers import trainers  # noqa: PLC0415 - only texts need it
+    from tokenizers import trainers
 
     tokenizer = _byte_level()
     trainer = trainers.BpeTrainer(
@@ -135,13 +135,13 @@ def byte_tokenizer() -> TextTokenizer:
 
 
 def _alphabet() -> list[str]:
-    from tokenizers import pre_tokenizers  # noqa: PLC0415 - only texts need it
+    from tokenizers import pre_tokenizers
 
     return sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
 def _byte_level() -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])

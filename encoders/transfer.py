@@ -20,9 +20,7 @@ from tasks.errors import ModelError
 TIME = "vision.positions.time"
 
 
-def transfer(
-    source: DualEncoder, config: EncoderConfig, *, time_std: float = 0.0, seed: int = 0
-) -> DualEncoder:
+def transfer(source: DualEncoder, config: EncoderConfig, *, time_std: float = 0.0, seed: int = 0) -> DualEncoder:
     """Build `config`'s encoder with the weights of `source`, an earlier stage.
 
     New time positions start at zero, so that a still video embeds exactly like its image; a tiny
@@ -30,15 +28,11 @@ def transfer(
     `config.adapt` is applied on top. Raises ModelError when the stages don't follow on each other.
     """
     if source.config.adapt.method in ("adapters", "lora"):
-        raise ModelError(
-            f"'{source.config.name}' has {source.config.adapt.method} in it: merge or drop them first"
-        )
+        raise ModelError(f"'{source.config.name}' has {source.config.adapt.method} in it: merge or drop them first")
     encoder = build_encoder(config, seed=seed)
     old = {name: value.detach() for name, value in source.state_dict().items()}
     if source.config.vision.patches != "image" and config.vision.patches == "image":
-        raise ModelError(
-            "a video encoder does not turn into a frame-level one: load the image encoder itself"
-        )
+        raise ModelError("a video encoder does not turn into a frame-level one: load the image encoder itself")
     state: dict[str, Tensor] = {}
     for name, own in encoder.state_dict().items():
         state[name] = _value(name, own, old, config, time_std)
@@ -75,7 +69,5 @@ def _time(own: Tensor, old: Tensor | None, std: float) -> Tensor:
     if old is None:
         return torch.zeros_like(own) if std == 0 else own * (std / own.std())
     if len(old) > len(own):
-        raise ModelError(
-            f"{len(old)} time positions do not fit into {len(own)}: the next stage must be no shorter"
-        )
+        raise ModelError(f"{len(old)} time positions do not fit into {len(own)}: the next stage must be no shorter")
     return extend(old, len(own))

@@ -55,8 +55,7 @@ class VisionTower(nn.Module):
         self.pre_norm = nn.LayerNorm(config.width, eps=config.eps) if config.pre_norm else None
         kind = FactorizedBlock if config.attention == "factorized" else Block
         self.blocks = nn.ModuleList(
-            kind(config.width, config.heads, config.mlp, config.activation, config.eps)
-            for _ in range(config.depth)
+            kind(config.width, config.heads, config.mlp, config.activation, config.eps) for _ in range(config.depth)
         )
         self.pool = Pool(config)
 
@@ -66,9 +65,7 @@ class VisionTower(nn.Module):
         Raises ModelError when the shape does not divide into tokens or `keep` does not fit.
         """
         if pixels.ndim != 5 or pixels.shape[-1] != 3 or pixels.dtype != torch.uint8:
-            raise ModelError(
-                f"pixels must be uint8 [B, T, H, W, 3], not {pixels.dtype} {tuple(pixels.shape)}"
-            )
+            raise ModelError(f"pixels must be uint8 [B, T, H, W, 3], not {pixels.dtype} {tuple(pixels.shape)}")
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         check_video(self.config, *shape)
         steps = time_steps(self.config, shape[0])
@@ -95,18 +92,13 @@ class VisionTower(nn.Module):
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
-    def _indices(
-        self, shape: tuple[int, int, int], keep: Tensor | None, pixels: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _indices(self, shape: tuple[int, int, int], keep: Tensor | None, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Time step and place of each token, [B, N] both."""
         if keep is not None:
             places = self._places(shape)
             return keep // places, keep % places
         axes = [
-            [
-                torch.tensor(axis, device=pixels.device)
-                for axis in grid_axes(self.config, patches.kernel, *shape)
-            ]
+            [torch.tensor(axis, device=pixels.device) for axis in grid_axes(self.config, patches.kernel, *shape)]
             for patches in self._patches(shape[0])
         ]
         time = torch.cat([steps.repeat_interleave(len(places)) for steps, places in axes])

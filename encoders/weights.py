@@ -130,6 +130,4 @@ def _check_suffix(path: Path) -> None:
 
 def _check_vocabulary(config: EncoderConfig, tokenizer: TextTokenizer, source: str) -> None:
     if tokenizer.size > config.text.vocabulary:
-        raise ModelError(
-            f"{source}: {tokenizer.size} tokens are too many for a text tower of {config.text.vocabulary}"
-        )
+        raise ModelError(f"{source}: {tokenizer.size} tokens are too many for a text tower of {config.text.vocabulary}")

@@ -44,9 +44,7 @@ def _progress(row: Row) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m encoders.bench", description=__doc__)
-    parser.add_argument(
-        "--device", default="meta", help="meta counts without computing; cpu, cuda measure too"
-    )
+    parser.add_argument("--device", default="meta", help="meta counts without computing; cpu, cuda measure too")
     parser.add_argument("--sizes", nargs="+", default=["b", "l"], help="tiny, b, l")
     parser.add_argument("--frames", nargs="+", type=int, default=[16, 128, 256])
     parser.add_argument("--methods", nargs="*", default=[], help="names; all when left out")

@@ -101,9 +101,7 @@ def _clock_step(row: Row, method: Method, tower: VisionTower, device: torch.devi
     return replace(row, step_seconds=median_seconds(step, device, repeats), peak_bytes=peak)
 
 
-def _clock_forward(
-    row: Row, tower: VisionTower, device: torch.device, repeats: int, *, compiled: bool
-) -> Row:
+def _clock_forward(row: Row, tower: VisionTower, device: torch.device, repeats: int, *, compiled: bool) -> Row:
     batch = max(1, FORWARD_FRAMES // row.frames) if device.type == "cuda" else 1
     pixels = Shape(batch, row.frames, tower.config.size).pixels(device)
     run = torch.compile(tower) if compiled else tower

@@ -74,8 +74,8 @@ def table(report: Report) -> str:
 
 def write_plot(report: Report, path: Path) -> None:
     """Training memory over frames, a panel for each size and a line for each method."""
-    from matplotlib import colormaps  # noqa: PLC0415 - plots alone need it
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
 
     sizes = list(dict.fromkeys(row.size for row in report.rows))
     figure = Figure(figsize=(5 * len(sizes) + 2, 5), layout="constrained")

@@ -25,21 +25,14 @@ def wanted(method):
     linears = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     layer = {f"{m}.{k}" for m in (*linears, "norm1", "norm2") for k in both}
     if method == "adapters":
-        return front | {
-            f"vision.blocks.{i}.adapter.{p}.{k}" for i in range(3) for p in ("down", "up") for k in both
-        }
+        return front | {f"vision.blocks.{i}.adapter.{p}.{k}" for i in range(3) for p in ("down", "up") for k in both}
     if method == "lora":
         return front | {
-            f"vision.blocks.{i}.{m}.lora_{ab}.default.weight"
-            for i in range(3)
-            for m in linears
-            for ab in "AB"
+            f"vision.blocks.{i}.{m}.lora_{ab}.default.weight" for i in range(3) for m in linears for ab in "AB"
         }
     if method == "last":
         return (
-            front
-            | {f"vision.blocks.{i}.{n}" for i in (1, 2) for n in layer}
-            | {f"vision.pool.norm.{k}" for k in both}
+            front | {f"vision.blocks.{i}.{n}" for i in (1, 2) for n in layer} | {f"vision.pool.norm.{k}" for k in both}
         )
     if method == "temporal":
         parts = {f"{m}.{k}" for m in ("attn_time.qkv", "attn_time.proj", "norm_time") for k in both}

@@ -42,9 +42,7 @@ def test_vit_b_over_16_and_256_frames_costs_what_arithmetic_says():
     assert count_row(method("jst-mask0"), "b", 256).forward_flops == pytest.approx(27.5e12, rel=0.01)
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"attention": "factorized"}, {"attention": "frame", "patches": "image"}]
-)
+@pytest.mark.parametrize("changes", [{}, {"attention": "factorized"}, {"attention": "frame", "patches": "image"}])
 @pytest.mark.parametrize("mask", [0, 0.5])
 def test_bytes_counted_without_data_are_those_a_real_forward_keeps(changes, mask):
     config = vision(**changes)
@@ -89,9 +87,7 @@ def test_frozen_early_layers_keep_no_activations():
 @pytest.mark.parametrize("size", ["b", "l"])
 def test_masking_three_quarters_saves_two_and_a_half_times_the_activations_at_128_frames(size):
     tower, shape = build_tower(method("jst-mask0"), size, 128, "meta"), Shape(1, 128, 224)
-    dense, masked = (
-        saved_bytes(tower, shape.pixels("meta"), meta_keep(tower, shape, mask)) for mask in (0, 0.75)
-    )
+    dense, masked = (saved_bytes(tower, shape.pixels("meta"), meta_keep(tower, shape, mask)) for mask in (0, 0.75))
     assert dense >= 2.5 * masked
 
 

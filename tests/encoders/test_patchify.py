@@ -52,10 +52,7 @@ def test_gathering_before_projecting_equals_projecting_then_dropping(kept, seed)
 
 def test_boxes_share_the_video_s_memory():
     pixels = videos()
-    assert (
-        boxes(pixels, Kernel(2, 8, (2, 8))).untyped_storage().data_ptr()
-        == pixels.untyped_storage().data_ptr()
-    )
+    assert boxes(pixels, Kernel(2, 8, (2, 8))).untyped_storage().data_ptr() == pixels.untyped_storage().data_ptr()
 
 
 def test_normalisation_keeps_its_constants_exact_after_a_cast_to_bf16():
@@ -74,17 +71,13 @@ def test_an_inflated_kernel_projects_a_repeated_frame_like_the_frame():
     )
 
 
-@pytest.mark.parametrize(
-    ("patch", "tubelet", "count"), [(16, 2, 1568), (16, 4, 784), (32, 2, 392), (32, 4, 196)]
-)
+@pytest.mark.parametrize(("patch", "tubelet", "count"), [(16, 2, 1568), (16, 4, 784), (32, 2, 392), (32, 4, 196)])
 def test_coarse_patches_halve_and_quarter_the_tokens_of_16_frames(patch, tubelet, count):
     assert token_count(vision(size=224, patch=patch, tubelet=tubelet, frames=16), 16, 224, 224) == count
 
 
 def test_tubes_of_32_frames_give_the_tokens_of_their_four_grids():
-    assert token_count(vision(patches="tubes", size=224, patch=16, frames=32), 32, 224, 224) == sum(
-        TUBE_GRIDS
-    )
+    assert token_count(vision(patches="tubes", size=224, patch=16, frames=32), 32, 224, 224) == sum(TUBE_GRIDS)
 
 
 def test_every_token_of_every_tube_has_a_step_and_a_place_on_the_grid():

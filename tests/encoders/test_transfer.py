@@ -25,9 +25,7 @@ def test_an_image_encoder_made_a_video_encoder_embeds_stills_as_before(attention
     image = stage(**FRAME)
     video = transfer(image, encoder(attention=attention).config)
     torch.testing.assert_close(video.embed_video(still()), image.embed_video(still()), rtol=0, atol=1e-5)
-    torch.testing.assert_close(
-        video.embed_video(videos(2, 1)), image.embed_video(videos(2, 1)), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(video.embed_video(videos(2, 1)), image.embed_video(videos(2, 1)), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

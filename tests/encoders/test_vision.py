@@ -61,9 +61,7 @@ def test_every_preset_runs_forward_and_backward_at_its_own_size(name):
     front = "vision.image" if name.startswith("imagevit") else "vision.video"
     trained = {n for n, p in model.named_parameters() if p.grad is not None}
     assert out.video.shape == out.text.shape == (2, 128)
-    assert {
-        n for n, _ in model.named_parameters() if not n.startswith(("vision.image", "vision.video"))
-    } <= trained
+    assert {n for n, _ in model.named_parameters() if not n.startswith(("vision.image", "vision.video"))} <= trained
     assert any(n.startswith(front) for n in trained)
 
 
@@ -99,11 +97,7 @@ def test_keeping_every_token_equals_the_dense_network(name):
     dense = model.vision(videos())
     places = 4 if model.config.vision.patch == 16 else 16
     tokens = dense.tokens.shape[1]
-    every = (
-        torch.arange(places).expand(2, 8 if frame else 1, -1)
-        if grouped
-        else torch.arange(tokens).expand(2, -1)
-    )
+    every = torch.arange(places).expand(2, 8 if frame else 1, -1) if grouped else torch.arange(tokens).expand(2, -1)
     kept = model.vision(videos(), every)
     torch.testing.assert_close(kept.pooled, dense.pooled)
     torch.testing.assert_close(kept.tokens, dense.tokens)
@@ -122,8 +116,7 @@ def reference_masked(model, pixels, keep):
         batch, length, width = x.shape
         heads = block.attn.heads
         q, k, v = (
-            part.view(batch, length, heads, -1).transpose(1, 2)
-            for part in block.attn.qkv(block.norm1(x)).chunk(3, -1)
+            part.view(batch, length, heads, -1).transpose(1, 2) for part in block.attn.qkv(block.norm1(x)).chunk(3, -1)
         )
         scores = (q @ k.transpose(2, 3)) * (width // heads) ** -0.5
         weights = scores.masked_fill(~alive[:, None, None], float("-inf")).softmax(-1)
