@@ -28,7 +28,7 @@ endif
 	$(BIN)/longvid egoschema report runs/demo/*
 
 test: $(READY) ## the fast tests
-	$(BIN)/python -m pytest -q -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
 
 test-slow: $(READY) ## the tests that take long or measure speed
 	$(BIN)/python -m pytest -q -m slow

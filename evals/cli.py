@@ -41,8 +41,7 @@ def models(
         console.show_table(
             "models (-m …)", ("name", "what it is"), [(key, spec.summary) for key, spec in MODELS.items()]
         )
-    shown = {spec.options: key for key, spec in reversed(MODELS.items())} if name is None else {"": name}
-    for model in reversed(shown.values()):
+    for model in [name] if name else first_of_each_kind():
         console.show_table(
             f"-M options of {model}" + (", and the other sizes and families" if spec_of(model).preset else ""),
             ("option", "type", "default", "meaning"),
@@ -54,6 +53,16 @@ def models(
         console.show_table(
             "language models (-M llm=…)", ("spec", "meaning"), [(kind.form, kind.summary) for kind in KINDS]
         )
+
+
+def first_of_each_kind() -> list[str]:
+    """A model for each kind of options."""
+    from evals.models import MODELS
+
+    first: dict[str, str] = {}
+    for key, spec in MODELS.items():
+        first.setdefault(spec.options, key)
+    return list(first.values())
 
 
 @app.command()

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from enum import StrEnum
 from importlib import import_module
-from types import MappingProxyType
-from typing import Any, get_type_hints
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tasks.errors import ModelError
 
@@ -112,10 +113,21 @@ def option_help(name: str) -> list[OptionHelp]:
     rows = []
     for field in dataclasses.fields(options):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        kind = getattr(hints[field.name], "__name__", str(hints[field.name]).replace("pathlib.", ""))
+        kind = kind_name(hints[field.name])
         default = "required" if required else "" if field.default is None else str(field.default)
         rows.append(OptionHelp(field.name, kind, default, str(field.metadata.get("help", ""))))
     return rows
+
+
+def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower type
+    """A type as users write its values: `int`, `Path or nothing`, `spread|cut`."""
+    if get_origin(hint) is Literal:
+        return "|".join(map(str, get_args(hint)))
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return "|".join(hint)
+    if get_origin(hint) is UnionType:
+        return " or ".join("nothing" if part is NoneType else kind_name(part) for part in get_args(hint))
+    return str(hint.__name__)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, str]:
