@@ -6,7 +6,6 @@ import csv
 import http.client
 import io
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,15 +62,16 @@ def upload(json_path: Path, url: str = SERVER, timeout: float = 60.0) -> str:
     if not url.startswith(("https://", "http://")):
         msg = f"'{url}' is not a web address"
         raise DataError(msg)
-    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-        url, data=json_path.read_bytes(), headers={"Content-Type": "application/json"}, method="POST"
-    )
     try:
+        request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+            url, data=json_path.read_bytes(), headers={"Content-Type": "application/json"}, method="POST"
+        )
         with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310
             return str(reply.read().decode("utf-8", errors="replace"))
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = " ".join(str(error).split())
         msg = (
-            f"{url} did not take the submission ({error}); {json_path} is kept: try later, or submit the CSV on "
+            f"{url} did not take the submission ({reason}); {json_path} is kept: try later, or submit the CSV on "
             f"https://www.kaggle.com/competitions/egoschema-public"
         )
         raise DataError(msg) from error
