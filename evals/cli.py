@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from evals import console
+from evals.bench import app as bench
 from evals.egoschema import app as egoschema
 from tasks.errors import LongvidError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     epilog="Example: [bold]longvid egoschema run --model blind -M llm=smollm2 --limit 20[/]",
 )
 app.add_typer(egoschema, name="egoschema")
+app.add_typer(bench, name="bench")
 
 
 @app.command()

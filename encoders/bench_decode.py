@@ -1,0 +1,180 @@
+"""How fast frames are sampled from a file, side by side with the libraries that people use for it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from encoders.bench_peers import READERS, Pixels, pyav_sequential
+from encoders.video_errors import BackendError, VideoError
+from encoders.video_file import probe
+
+_MODULES = {"decord": "decord", "torchcodec": "torchcodec", "opencv": "cv2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One reader: seconds of each repeat, and CPU seconds (all threads and child processes).
+
+    `against_ours` is the median over repeats of its time over ours in the same round: above 1, ours is
+    faster; `cpu_against_ours` likewise. `psnr` is its least agreement (dB) with a plain sequential read:
+    equal frames differ by the scaler only, another frame shows. `missing` says why there is no timing.
+    """
+
+    name: str
+    seconds: tuple[float, ...] = ()
+    cpu_seconds: tuple[float, ...] = ()
+    against_ours: float | None = None
+    cpu_against_ours: float | None = None
+    psnr: float | None = None
+    missing: str | None = None
+
+    @property
+    def median_seconds(self) -> float | None:
+        """Median over the repeats."""
+        return median(self.seconds) if self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeBench:
+    """What was read, and one row per reader, ours first."""
+
+    path: Path
+    frames: int
+    size: int
+    threads: int
+    timings: tuple[Timing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    name: str
+    path: Path
+    indices: tuple[int, ...]
+    rate: float
+    size: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    seconds: float
+    cpu_seconds: float
+    pixels: Pixels
+
+
+def bench_decode(
+    path: Path, *, fps: float = 1.0, size: int = 256, threads: int = 2, repeats: int = 3, timeout: float = 600
+) -> DecodeBench:
+    """Sample `path` (constant frame rate) at `fps` with ours and every peer that is installed, in turn.
+
+    Each run has a process of its own, whose start and imports are not counted. Raises BackendError where the
+    file's frame rate varies.
+    """
+    info = probe(path)
+    if info.fps is None:
+        raise BackendError(f"{path}: the benchmark needs a file of constant frame rate")
+    stride = max(1, round(info.fps / fps))
+    frames = info.frame_count or round(info.duration * info.fps)
+    indices = tuple(range(stride // 2, frames, stride))
+    truth = pyav_sequential(path, indices, info.fps, size, threads)
+    jobs = [_Job(name, path, indices, info.fps, size, threads) for name, _ in READERS]
+    present = [job for job in jobs if _why_missing(job.name) is None]
+    rounds: list[dict[str, _Run]] = []
+    failures: dict[str, str] = {}
+    for _ in range(repeats):
+        runs: dict[str, _Run] = {}
+        for job in present:
+            outcome = _run_apart(job, timeout)
+            if isinstance(outcome, str):
+                failures[job.name] = outcome
+            else:
+                runs[job.name] = outcome
+        rounds.append(runs)
+    timings = tuple(_timing(job.name, rounds, truth, failures.get(job.name)) for job in jobs)
+    return DecodeBench(path, len(indices), size, threads, timings)
+
+
+def _why_missing(name: str) -> str | None:
+    if name == "ffmpeg":
+        return None if shutil.which("ffmpeg") else "the ffmpeg program is not installed"
+    module = _MODULES.get(name)
+    return f"{module} is not installed" if module and find_spec(module) is None else None
+
+
+def _run_apart(job: _Job, timeout: float) -> _Run | str:
+    """One run in a process of its own, or why there is none: a peer may hang or crash."""
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        return pool.submit(_run, job).result(timeout)
+    except (TimeoutError, BrokenProcessPool, VideoError, ImportError, RuntimeError, OSError) as error:
+        for process in multiprocessing.active_children():
+            if isinstance(error, TimeoutError):
+                process.kill()
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    finally:
+        pool.shutdown()
+
+
+def _run(job: _Job) -> _Run:
+    reader = dict(READERS)[job.name]
+    # The first two frames bring in the libraries, whose import is not what is measured.
+    reader(job.path, job.indices[:2], job.rate, job.size, job.threads) if job.name in _MODULES else None
+    cpu, began = _cpu_seconds(), time.perf_counter()
+    pixels = reader(job.path, job.indices, job.rate, job.size, job.threads)
+    return _Run(time.perf_counter() - began, _cpu_seconds() - cpu, pixels)
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _timing(name: str, rounds: list[dict[str, _Run]], truth: Pixels, failure: str | None) -> Timing:
+    runs = [done[name] for done in rounds if name in done]
+    if not runs:
+        return Timing(name, missing=failure or _why_missing(name) or "it gave nothing")
+    both = [(done[name], done["ours"]) for done in rounds if name in done and "ours" in done]
+    return Timing(
+        name,
+        tuple(run.seconds for run in runs),
+        tuple(run.cpu_seconds for run in runs),
+        median(run.seconds / base.seconds for run, base in both) if both else None,
+        median(run.cpu_seconds / base.cpu_seconds for run, base in both) if both else None,
+        _least_psnr(runs[0].pixels, truth),
+        failure,
+    )
+
+
+def _least_psnr(pixels: Pixels, truth: Pixels) -> float | None:
+    if pixels.shape != truth.shape:
+        return None
+    pairs = zip(pixels, truth, strict=True)
+    errors = [float(np.mean((a.astype(np.float32) - b) ** 2)) for a, b in pairs]
+    return float(10 * np.log10(255**2 / max(*errors, 1e-10)))
+
+
+def make_bench_video(sources: Sequence[Path], path: Path, seconds: float = 300) -> None:
+    """Write 720p30 H.264 (a key frame every 250, B-frames), looping over real clips; needs ffmpeg."""
+    inputs = [argument for source in sources for argument in ("-i", str(source))]
+    scaled = ";".join(f"[{i}:v:0]scale=1280:720,setsar=1,fps=30[v{i}]" for i in range(len(sources)))
+    joined = "".join(f"[v{i}]" for i in range(len(sources))) + f"concat=n={len(sources)}:v=1"
+    graph = f"{scaled};{joined},loop=loop=-1:size=32767,trim=duration={seconds}"
+    coding = "keyint=250:min-keyint=250:scenecut=0:bframes=3"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", *inputs, "-filter_complex", graph, "-an", "-c:v", "libx264",
+         "-pix_fmt", "yuv420p", "-x264-params", coding, str(path)],
+        check=True,
+    )  # fmt: skip

@@ -1,0 +1,89 @@
+"""Which moments of a clip are looked at: one pure function from policy and clip to time stamps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from encoders.video_errors import FramePolicyError
+
+# A clip of 10.0000001 s at 1 FPS is one of 10 s whose length went through float arithmetic.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class FramePolicy:
+    """How many frames of a clip are taken, when, and in what shape.
+
+    Either `count` frames at the mid-points of equal segments, or `fps` frames a second on a regular grid
+    centred in the clip, at most `cap` of them. When `fps` would give more, `beyond_cap` says whether
+    to `spread` the `cap` frames over the whole clip (ours) or to `cut` the clip after `cap / fps` seconds
+    (what 256 frames at 1 FPS do to longer videos in the paper).
+
+    `size` is the side of the square handed on: with `fit="crop"` the short side is scaled to `size` and the
+    centre kept, as open_clip's own transform does; with `fit="squash"` the whole picture is scaled to the
+    square (nothing is lost, shapes are distorted). `size=None` keeps the stored pixels.
+
+    Raises FramePolicyError where the fields contradict each other.
+    """
+
+    count: int | None = None
+    fps: float | None = None
+    cap: int | None = None
+    beyond_cap: Literal["spread", "cut"] = "spread"
+    size: int | None = 224
+    fit: Literal["crop", "squash"] = "crop"
+
+    def __post_init__(self) -> None:
+        if (self.count is None) == (self.fps is None):
+            raise FramePolicyError("a frame policy takes either count or fps: give exactly one of them")
+        if (self.fps is None) != (self.cap is None):
+            raise FramePolicyError("cap bounds the frames that fps gives: give both or neither")
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise FramePolicyError(f"fps must be a positive number, not {self.fps}")
+        for name, value in (("count", self.count), ("cap", self.cap), ("size", self.size)):
+            if value is not None and value < 1:
+                raise FramePolicyError(f"{name} must be at least 1, not {value}")
+        if self.beyond_cap not in {"spread", "cut"}:
+            raise FramePolicyError(f"beyond_cap must be 'spread' or 'cut', not '{self.beyond_cap}'")
+        if self.fit not in {"crop", "squash"}:
+            raise FramePolicyError(f"fit must be 'crop' or 'squash', not '{self.fit}'")
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """Time stamps in seconds, ascending, and the share of the clip that they stand for."""
+
+    seconds: tuple[float, ...]
+    share_of_clip: float
+
+
+def sample(policy: FramePolicy, start: float, end: float) -> Stamps:
+    """Time stamps of the frames that `policy` takes from `start` to `end` (seconds).
+
+    Every stamp lies inside the clip; the first and the last are within half a stride of the ends of the part
+    that is seen, which is the whole clip unless `beyond_cap="cut"` shortens it. Raises FramePolicyError where
+    the clip has no length.
+    """
+    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+        raise FramePolicyError(f"a clip runs from a start >= 0 to a later end (seconds), not {start} to {end}")
+    if policy.fps is None:
+        return Stamps(_mid_points(start, end, policy.count or 1), 1.0)
+    wanted = max(1, math.ceil((end - start) * policy.fps - _ROUNDING))
+    cap = policy.cap or wanted
+    if wanted <= cap:
+        return Stamps(_centred_grid(start, end, wanted, 1 / policy.fps), 1.0)
+    if policy.beyond_cap == "spread":
+        return Stamps(_mid_points(start, end, cap), 1.0)
+    seen = min(cap / policy.fps, end - start)
+    return Stamps(_mid_points(start, start + seen, cap), seen / (end - start))
+
+
+def _mid_points(start: float, end: float, count: int) -> tuple[float, ...]:
+    return tuple(start + (end - start) * (i + 0.5) / count for i in range(count))
+
+
+def _centred_grid(start: float, end: float, count: int, stride: float) -> tuple[float, ...]:
+    margin = max(0.0, (end - start - (count - 1) * stride) / 2)
+    return tuple(min(end, start + margin + i * stride) for i in range(count))

@@ -1,0 +1,69 @@
+"""`longvid bench …`: ours beside the plain way, in one process, with the choices compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evals import console
+from evals.benchmark_app import DATA
+
+if TYPE_CHECKING:
+    from baselines.llm.protocol import Chat, LanguageModel
+
+app = typer.Typer(help="Measure speed side by side with the plain way.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: longvid bench scoring ../shared/data/captions/egoschema_lavila_1s.json --questions 6")
+def scoring(
+    captions: Annotated[Path, typer.Argument(help="Captions of EgoSchema's videos, as for -M captions=.")],
+    llm: Annotated[str, typer.Option(help="A language model run by transformers.")] = "smollm2",
+    questions: Annotated[int, typer.Option(min=1, help="How many questions, spread over the benchmark.")] = 6,
+    data: DATA = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score options from the prompt's cache and from scratch: seconds, ratio, and whether the choices agree."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from baselines.llm.bench_scoring import compare_scoring
+    from baselines.llm.load import load_language_model
+    from baselines.llm.transformers_llm import TransformersLanguageModel
+    from tasks.errors import ModelError
+
+    model = load_language_model(llm)
+    if not isinstance(model, TransformersLanguageModel):
+        raise ModelError(f"llm '{llm}' has no from-scratch reference to compare with: use a transformers model")
+    chats, options = egoschema_options(model, captions, questions, data)
+    with console.progress("scoring both ways", 1, 0) as tick:
+        result = compare_scoring(model, chats, options)
+        tick("")
+    facts = {**asdict(result), "speedup": result.speedup, "model": model.info.name, "device": model.info.device}
+    if json:
+        console.emit(dumps(facts, indent=2))
+        return
+    console.show_table(
+        "options scored from the cache and from scratch", ("", ""), [(k, str(v)) for k, v in facts.items()]
+    )
+
+
+def egoschema_options(
+    llm: LanguageModel, captions: Path, questions: int, data: Path | None
+) -> tuple[list[Chat], list[tuple[str, ...]]]:
+    """The aggregator's own chats for questions spread over egoschema@500, and the options to weigh."""
+    from baselines.aggregator import CaptionComposer
+    from baselines.captions import load_captions
+    from evals.benchmarks import BENCHMARKS, benchmark_folder
+    from evals.planning import spread
+    from tasks.egoschema import PROMPTS, load_egoschema
+    from tasks.multiple_choice import loglik_request
+    from tasks.prompt import load_prompt
+
+    items = load_egoschema(benchmark_folder(BENCHMARKS["egoschema"], data)).items()
+    prompt = load_prompt("tasks", PROMPTS.loglik)
+    compose = CaptionComposer(llm, load_captions(captions), load_prompt("baselines", "aggregator.v1"), 16.0)
+    requests = [loglik_request(item, prompt) for item in spread(items, questions)]
+    chats = [compose(r.clip, r.prompt, r.reply_start, room=256).chat for r in requests]
+    return chats, [r.options for r in requests]

@@ -1,0 +1,95 @@
+"""Score caption files without running anything: ids to texts in, figures by name out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
+from tasks.caption_metrics.meteor import MeteorJar, NotRun
+from tasks.errors import DataError
+from tasks.task import JsonValue
+from tasks.tokenizers import Tokenize
+
+
+def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read a JSON object of id → text or list of texts.
+
+    Raises DataError, naming the file and the id, on anything else: no texts, an empty text, a
+    repeated id.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise DataError(msg) from None
+    except ValueError as error:
+        msg = f"{path} is no JSON object of id to text: {error}"
+        raise DataError(msg) from None
+    if not isinstance(content, dict) or not content:
+        msg = f"{path} must hold a JSON object of id to text or list of texts, with at least one id"
+        raise DataError(msg)
+    return {name: _texts(value, name, path) for name, value in content.items()}
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content: dict[str, object] = {}
+    for name, value in pairs:
+        if name in content:
+            msg = f"id '{name}' stands there twice"
+            raise ValueError(msg)
+        content[name] = value
+    return content
+
+
+def _texts(value: object, name: str, path: Path) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        msg = f"{path}: id '{name}' needs a text or a list of texts"
+        raise DataError(msg)
+    for text in texts:
+        if not isinstance(text, str):
+            msg = f"{path}: id '{name}' has {json.dumps(text)[:40]} where a text is due"
+            raise DataError(msg)
+    return tuple(texts)
+
+
+def paired(hypotheses: Mapping[str, tuple[str, ...]], references: Mapping[str, tuple[str, ...]]) -> list[CaptionedItem]:
+    """Items in the references' order, each its own cluster.
+
+    Raises DataError, naming ids, when the two sets of ids differ, when an id has several
+    hypotheses, or when a reference is empty. An empty hypothesis is an answer, and a poor one.
+    """
+    _refuse(sorted(references.keys() - hypotheses.keys()), "have references but no hypothesis")
+    _refuse(sorted(hypotheses.keys() - references.keys()), "have a hypothesis but no reference")
+    _refuse([name for name, texts in hypotheses.items() if len(texts) != 1], "have several hypotheses: give one")
+    empty = [name for name, texts in references.items() if not all(text.strip() for text in texts)]
+    _refuse(empty, "have an empty reference")
+    return [CaptionedItem(name, name, hypotheses[name][0], texts) for name, texts in references.items()]
+
+
+def _refuse(names: list[str], why: str) -> None:
+    if names:
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        msg = f"ids {', '.join(names[:10])}{more} {why}"
+        raise DataError(msg)
+
+
+def score_caption_files(
+    hypotheses: Path, references: Path, tokenize: Tokenize, meteor: MeteorJar | NotRun
+) -> dict[str, JsonValue]:
+    """Figures `bleu_1` … `bleu_4`, `rouge_l`, `cider_d`, `meteor`, and `items`.
+
+    `meteor` is None when it was not run; `meteor_not_run` then says why.
+    """
+    items = paired(read_captions(hypotheses), read_captions(references))
+    return report(score_captions(items, "micro", tokenize, meteor))
+
+
+def report(scores: CaptionScores) -> dict[str, JsonValue]:
+    """The figures of `scores` as plain values, for JSON."""
+    content: dict[str, JsonValue] = {**scores.values, "items": scores.corpus_items}
+    if scores.meteor_not_run is not None:
+        content["meteor_not_run"] = scores.meteor_not_run
+    return content

@@ -1,0 +1,137 @@
+"""The three ways to turn captions of segments into one figure, under the names results carry.
+
+`micro`: all segments are one corpus. `macro`: each video is its own corpus (its own idf, so that a
+video of one segment has CIDEr-D 0), then videos are averaged. `paragraph`: a video's segments are
+joined in order, and paragraphs are the corpus. The same captions differ by a third between them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.caption_metrics.corpus import Corpus, Floats, Ints
+from tasks.caption_metrics.figures import METRIC_NAMES, ClusterSums, averaged, item_statistics, summed
+from tasks.caption_metrics.meteor import MeteorJar, NotRun
+from tasks.errors import DataError
+from tasks.tokenizers import Tokenize
+
+ConventionName = Literal["micro", "macro", "paragraph"]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedItem:
+    """A caption beside its references; `cluster` is the source video, and items stand in its order."""
+
+    id: str
+    cluster: str
+    hypothesis: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionScores:
+    """Figures of one convention.
+
+    `values` has every metric's name (None: not run, see `meteor_not_run`); `clusters` names the
+    columns of resample weights; `corpus_items` counts captions or paragraphs.
+    """
+
+    convention: ConventionName
+    values: dict[str, float | None]
+    clusters: tuple[str, ...]
+    corpus_items: int
+    meteor_not_run: str | None
+    sums: ClusterSums
+
+    def resampled(self, weights: NDArray[np.floating]) -> dict[str, Floats]:
+        """Figures float64 [R] of each metric that was run, for cluster weights [R, K]."""
+        if weights.ndim != 2 or weights.shape[1] != len(self.clusters):
+            msg = f"resample weights {weights.shape} need one column for each of {len(self.clusters)} clusters"
+            raise DataError(msg)
+        return self.sums.figures(weights)
+
+
+def score_captions(
+    items: Sequence[CaptionedItem], convention: str, tokenize: Tokenize, meteor: MeteorJar | NotRun
+) -> CaptionScores:
+    """Score `items` under one convention; DataError on no items, repeated ids or an unknown convention."""
+    name = _known(convention)
+    if not items:
+        raise DataError("no captions to score: the list of items is empty")
+    _refuse_repeats([item.id for item in items])
+    texts = joined_paragraphs(items) if name == "paragraph" else items
+    corpus = tokenised(texts, tokenize)
+    names, clusters = _numbered([text.cluster for text in texts])
+    jar = meteor if isinstance(meteor, MeteorJar) else None
+    if name == "macro":
+        sums = averaged(item_statistics(corpus, jar, clusters), clusters)
+    else:
+        sums = summed(item_statistics(corpus, jar), clusters)
+    figures = sums.figures()
+    return CaptionScores(
+        convention=name,
+        values={metric: float(figures[metric][0]) if metric in figures else None for metric in METRIC_NAMES},
+        clusters=names,
+        corpus_items=len(texts),
+        meteor_not_run=meteor.reason if isinstance(meteor, NotRun) else None,
+        sums=sums,
+    )
+
+
+def joined_paragraphs(items: Sequence[CaptionedItem]) -> list[CaptionedItem]:
+    """One item per cluster: its captions joined by spaces in order, and its k-th references likewise.
+
+    Raises DataError when a video's segments differ in their number of references.
+    """
+    by_cluster: dict[str, list[CaptionedItem]] = {}
+    for item in items:
+        by_cluster.setdefault(item.cluster, []).append(item)
+    return [_joined(cluster, members) for cluster, members in by_cluster.items()]
+
+
+def _joined(cluster: str, members: Sequence[CaptionedItem]) -> CaptionedItem:
+    counts = {len(item.references) for item in members}
+    if len(counts) != 1:
+        msg = f"video '{cluster}' has segments with {sorted(counts)} references: paragraphs need equal numbers"
+        raise DataError(msg)
+    return CaptionedItem(
+        id=cluster,
+        cluster=cluster,
+        hypothesis=" ".join(item.hypothesis for item in members),
+        references=tuple(" ".join(texts) for texts in zip(*(item.references for item in members), strict=True)),
+    )
+
+
+def tokenised(items: Sequence[CaptionedItem], tokenize: Tokenize) -> Corpus:
+    """The items' texts as tokens, in order."""
+    return Corpus(
+        hypotheses=tuple(tokenize(item.hypothesis) for item in items),
+        references=tuple(tuple(tokenize(text) for text in item.references) for item in items),
+    )
+
+
+def _known(convention: str) -> ConventionName:
+    names: tuple[ConventionName, ...] = get_args(ConventionName)
+    for name in names:
+        if name == convention:
+            return name
+    msg = f"no convention '{convention}': choose {', '.join(names)}"
+    raise DataError(msg)
+
+
+def _refuse_repeats(ids: Sequence[str]) -> None:
+    repeated = [name for name, times in Counter(ids).items() if times > 1]
+    if repeated:
+        msg = f"captions repeat the ids {', '.join(repeated[:5])}: each item is scored once"
+        raise DataError(msg)
+
+
+def _numbered(clusters: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
+    names = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
+    return tuple(names), np.array([names[name] for name in clusters], dtype=np.int64)

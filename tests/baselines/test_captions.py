@@ -1,0 +1,92 @@
+"""Caption files in both formats, and every way in which one can be broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from baselines.captions import Caption, clean_caption, load_captions
+from tasks.errors import DataError
+from tasks.task import Clip
+
+CLIP = Clip("v", 0.0, 180.0)
+
+
+def write(path: Path, content: object) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_bare_captions_are_spread_evenly_over_the_clip(tmp_path: Path) -> None:
+    captions = load_captions(write(tmp_path / "c.json", {"v": ["a", "b", "c"]})).of(CLIP)
+    assert captions == (Caption(0, 60, "a"), Caption(60, 120, "b"), Caption(120, 180, "c"))
+
+
+def test_the_real_lavila_captions_are_one_a_second(shared_data: Path) -> None:
+    file = load_captions(shared_data / "captions" / "egoschema_lavila_1s.json")
+    assert len(file.by_video) == 500
+    captions = file.of(Clip(next(iter(file.by_video)), 0.0, 180.0))
+    assert len(captions) == 180
+    assert (captions[7].start, captions[7].end) == (7.0, 8.0)
+
+
+def test_timed_captions_come_in_order_of_time(tmp_path: Path) -> None:
+    rows = [
+        {"video": "v", "start": 16, "end": 32, "text": "second", "captioner": "x"},
+        {"video": "v", "start": 0, "end": 16, "text": "first", "captioner": "x"},
+    ]
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = load_captions(path)
+    assert [caption.text for caption in file.of(CLIP)] == ["first", "second"]
+    assert file.captioner == "x"
+
+
+@pytest.mark.parametrize("entries", [[], None])
+def test_a_video_without_captions_is_an_error_that_names_it(tmp_path: Path, entries: list[str] | None) -> None:
+    content: dict[str, list[str]] = {"other": ["a"]}
+    if entries is not None:
+        content["v"] = entries
+    with pytest.raises(DataError, match=r"no captions for 'v' in .*c\.json"):
+        load_captions(write(tmp_path / "c.json", content)).of(CLIP)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.json does not exist"):
+        load_captions(tmp_path / "nowhere.json")
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.json", {"v": ["a"] * 100})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"c\.json is damaged or truncated"):
+        load_captions(path)
+
+
+def test_a_truncated_line_is_named_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"video": "v", "start": 0, "end": 1, "text": "a"}\n{"video": "v", "sta')
+    with pytest.raises(DataError, match=r"c\.jsonl, line 2"):
+        load_captions(path)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"v": "text"}, {"v": [1, 2]}])
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: object) -> None:
+    with pytest.raises(DataError, match=r"c\.json"):
+        load_captions(write(tmp_path / "c.json", content))
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("#C C picks  a bowl", "C picks a bowl"),
+        ("#O A man X walks.", "A man X walks"),
+        ("C paints the door.", "C paints the door"),
+        ("# C C sits", "C sits"),
+        ("#Cooking is fun", "#Cooking is fun"),
+    ],
+)
+def test_the_actor_tag_and_the_final_stop_are_dropped(raw: str, clean: str) -> None:
+    assert clean_caption(raw) == clean

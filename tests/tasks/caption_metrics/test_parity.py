@@ -1,0 +1,167 @@
+"""Published scores and pycocoevalcap's own code, on real captions."""
+
+import json
+import random
+import time
+
+import numpy as np
+import pytest
+
+from tasks.caption_metrics.conventions import CaptionedItem, score_captions
+from tasks.caption_metrics.figures import METRIC_NAMES
+from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
+from tasks.tokenizers import tokenizer
+
+NO_METEOR = NotRun("not wanted here")
+
+
+def _values(items, convention="micro", name="none", meteor=NO_METEOR):
+    values = score_captions(items, convention, tokenizer(name), meteor).values
+    return [values[metric] for metric in METRIC_NAMES[:6]]
+
+
+def test_the_thousand_image_fixture_scores_as_published(shared_data):
+    references = json.loads((shared_data / "metric_fixtures" / "gts.json").read_text())
+    captions = json.loads((shared_data / "metric_fixtures" / "res.json").read_text())
+    items = [CaptionedItem(name, name, captions[name][0], tuple(references[name])) for name in references]
+    published = [0.5793995754573356, 0.40439129741018104, 0.2785363856619147, 0.1908290437674253]
+    published += [0.39625269357570847, 0.5997905185184199]
+    assert _values(items) == pytest.approx(published, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("file", "published"),
+    [
+        ("good_captions.json", [0.6667, 0.4899, 0.3469, 0.4280, 0.5637]),
+        ("bad_captions.json", [0.4815, 0.2404, 0.1359, 0.3121, 0.2790]),
+    ],
+)
+def test_two_image_sets_score_as_published(shared_data, file, published):
+    folder = shared_data / "metric_fixtures" / "clipscore"
+    references = json.loads((folder / "refs.json").read_text())
+    captions = json.loads((folder / file).read_text())
+    items = [CaptionedItem(name, name, captions[name], tuple(references[name])) for name in references]
+    values = _values(items, name="ptb")
+    assert [*values[:3], *values[4:]] == pytest.approx(published, abs=5e-5)
+
+
+@pytest.fixture
+def svpc(shared_data):
+    folder = shared_data / "predictions"
+    references = json.loads((folder / "youcook2_svpc_references.json").read_text())
+    predictions = json.loads((folder / "youcook2_svpc_full.json").read_text())["results"]
+    return references, predictions
+
+
+def _svpc_paragraphs(references, predictions):
+    texts = {name: "".join(f"{part['sentence']}. " for part in predictions[name]) for name in references}
+    return [CaptionedItem(name, name, texts[name], (references[name],)) for name in references]
+
+
+def _svpc_sentences(predictions):
+    return [
+        CaptionedItem(f"{name}/{i}", name, part["sentence"], (part["gt_sentence"],))
+        for name, parts in predictions.items()
+        for i, part in enumerate(parts)
+    ]
+
+
+SVPC = [0.490481, 0.306774, 0.190690, 0.119573, 0.398944, 0.756081]
+
+
+def test_svpc_paragraphs_score_as_published(svpc):
+    assert _values(_svpc_paragraphs(*svpc), name="letters") == pytest.approx(SVPC, abs=1e-6)
+
+
+def test_the_paragraph_convention_joins_segments_to_the_published_score(svpc):
+    assert _values(_svpc_sentences(svpc[1]), "paragraph", "letters") == pytest.approx(SVPC, abs=1e-6)
+
+
+def _coco(items, tokenize):
+    bleu = pytest.importorskip("pycocoevalcap.bleu.bleu", reason="pip install pycocoevalcap to compare with it")
+    cider = pytest.importorskip("pycocoevalcap.cider.cider")
+    rouge = pytest.importorskip("pycocoevalcap.rouge.rouge")
+    references = {item.id: [" ".join(tokenize(text)) for text in item.references] for item in items}
+    captions = {item.id: [" ".join(tokenize(item.hypothesis))] for item in items}
+    return [
+        *bleu.Bleu(4).compute_score(references, captions, verbose=0)[0],
+        rouge.Rouge().compute_score(references, captions)[0],
+        cider.Cider().compute_score(references, captions)[0],
+    ]
+
+
+def test_each_video_alone_scores_as_pycocoevalcap_scores_it_and_macro_is_their_mean(svpc):
+    chosen = dict(list(svpc[1].items())[:40])
+    items = _svpc_sentences(chosen)
+    tokenize = tokenizer("ptb")
+    alone = [_coco([item for item in items if item.cluster == name], tokenize) for name in chosen]
+    assert _values(items, "macro", "ptb") == pytest.approx(np.mean(alone, axis=0), abs=1e-9)
+
+
+def test_random_texts_with_several_references_score_as_pycocoevalcap_scores_them():
+    rng = random.Random(3)
+
+    def text(low):
+        return " ".join(rng.choices(["a", "b", "c", "1\u00a01/2", "e"], k=rng.randint(low, 9)))
+
+    items = [
+        CaptionedItem(str(i), str(i % 7), text(0), tuple(text(1) for _ in range(rng.randint(1, 4)))) for i in range(60)
+    ]
+
+    def at_spaces(words):
+        return tuple(words.split(" ")) if words else ()
+
+    values = score_captions(items, "micro", at_spaces, NO_METEOR).values
+    assert [values[name] for name in METRIC_NAMES[:6]] == pytest.approx(_coco(items, at_spaces), abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def jar():
+    found = find_meteor()
+    if isinstance(found, NotRun):
+        pytest.skip(found.reason)
+    return found
+
+
+@pytest.mark.slow
+def test_meteor_of_svpc_paragraphs_is_as_published(svpc, jar: MeteorJar):
+    values = score_captions(_svpc_paragraphs(*svpc), "micro", tokenizer("letters"), jar).values
+    assert values["meteor"] == pytest.approx(0.21435752147827855, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_captions_with_line_breaks_and_bars_keep_meteor_in_step(jar: MeteorJar):
+    plain = CaptionedItem("a", "a", "put the onion in the pan", ("put an onion in a pan",))
+    rough = ["", "stir\r\nthe ||| pot", "mix\rwell\x85now\u2028", "|||", "☃ 🍕"]
+    items = [CaptionedItem(f"r{i}", "r", text, ("stir the pot well",)) for i, text in enumerate(rough)]
+    alone = score_captions([plain], "micro", tokenizer("none"), jar).values["meteor"]
+    scores = score_captions([*items, plain], "macro", tokenizer("none"), jar)
+    assert scores.resampled(np.array([[0.0, 1.0]]))["meteor"][0] == pytest.approx(alone, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_validation_segments_take_half_of_pycocoevalcaps_time_and_intervals_five_seconds(shared_data):
+    ptb = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer", reason="pip install pycocoevalcap")
+    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())["database"]
+    parts = [
+        (v, part) for v, video in content.items() if video["subset"] == "validation" for part in video["annotations"]
+    ]
+    sentences = [part["sentence"] for _, part in parts]
+    items = [
+        CaptionedItem(str(i), video, sentences[i - 1], (part["sentence"],)) for i, (video, part) in enumerate(parts)
+    ]
+    begin = time.perf_counter()
+    ours = score_captions(items, "micro", tokenizer("ptb"), NO_METEOR)
+    our_seconds = time.perf_counter() - begin
+    begin = time.perf_counter()
+    texts = ptb.PTBTokenizer().tokenize({item.id: [{"caption": item.references[0]}] for item in items})
+    other = ptb.PTBTokenizer().tokenize({item.id: [{"caption": item.hypothesis}] for item in items})
+    made = [CaptionedItem(item.id, item.cluster, other[item.id][0], (texts[item.id][0],)) for item in items]
+    theirs = _coco(made, lambda text: tuple(text.split(" ")))
+    their_seconds = time.perf_counter() - begin
+    assert [ours.values[name] for name in METRIC_NAMES[:6]] == pytest.approx(theirs, abs=1e-6)
+    assert our_seconds <= their_seconds / 2, (our_seconds, their_seconds)
+    begin = time.perf_counter()
+    clusters = len(ours.clusters)
+    ours.resampled(np.random.default_rng(0).multinomial(clusters, np.full(clusters, 1 / clusters), size=1000))
+    assert time.perf_counter() - begin < 5

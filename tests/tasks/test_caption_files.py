@@ -1,0 +1,106 @@
+"""Caption files: what is refused, and what comes out."""
+
+import json
+
+import pytest
+
+from tasks.caption_files import paired, read_captions, score_caption_files
+from tasks.caption_metrics.corpus import Corpus
+from tasks.caption_metrics.meteor import (
+    JAR_VARIABLE,
+    MeteorError,
+    MeteorJar,
+    NotRun,
+    find_meteor,
+    meteor_statistics,
+)
+from tasks.errors import DataError
+from tasks.tokenizers import tokenizer
+
+
+def _write(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_a_perfect_caption_has_full_marks_and_meteor_says_why_it_was_not_run(tmp_path):
+    hypotheses = _write(tmp_path / "h.json", {"a": "stir the red soup well", "b": ["cut a big loaf of bread"]})
+    references = _write(tmp_path / "r.json", {"b": ["cut a big loaf of bread"], "a": ["Stir the red soup, well!", "x"]})
+    found = score_caption_files(hypotheses, references, tokenizer("ptb"), NotRun("no jar today"))
+    assert list(found) == [
+        *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d", "meteor", "items", "meteor_not_run")
+    ]
+    assert found["bleu_4"] == pytest.approx(1)
+    assert found["rouge_l"] == pytest.approx(1)
+    assert (found["meteor"], found["meteor_not_run"], found["items"]) == (None, "no jar today", 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ('{"a": "x", "a": "y"}', "'a' stands there twice"),
+        ("[1]", "JSON object"),
+        ("{}", "at least one id"),
+        ("{", "is no JSON"),
+        ('{"q7": 3}', "'q7' needs a text"),
+        ('{"q7": []}', "'q7' needs a text"),
+        ('{"q7": ["x", null]}', "'q7' has null"),
+    ],
+)
+def test_a_file_that_is_not_ids_to_texts_is_refused_by_name(tmp_path, content, complaint):
+    with pytest.raises(DataError, match=complaint) as caught:
+        read_captions(_write(tmp_path / "bad.json", content))
+    assert "bad.json" in str(caught.value)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"none\.json"):
+        read_captions(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "complaint"),
+    [
+        ({"a": ("x",)}, {"a": ("x",), "lost": ("y",)}, "ids lost have references"),
+        ({"a": ("x",), "extra": ("y",)}, {"a": ("x",)}, "ids extra have a hypothesis"),
+        ({"twice": ("x", "y")}, {"twice": ("x",)}, "ids twice have several"),
+        ({"bare": ("x",)}, {"bare": ("x", "  ")}, "ids bare have an empty reference"),
+    ],
+)
+def test_ids_that_do_not_pair_are_refused_by_name(hypotheses, references, complaint):
+    with pytest.raises(DataError, match=complaint):
+        paired(hypotheses, references)
+
+
+def test_an_empty_hypothesis_scores_nothing_and_is_not_refused(tmp_path):
+    hypotheses = _write(tmp_path / "h.json", {"a": "", "b": "cut the bread"})
+    references = _write(tmp_path / "r.json", {"a": "stir the soup", "b": "cut the bread"})
+    found = score_caption_files(hypotheses, references, tokenizer("ptb"), NotRun("-"))
+    assert found["rouge_l"] == pytest.approx(0.5)
+
+
+def test_without_java_meteor_is_not_run_with_a_reason(tmp_path, monkeypatch):
+    jar = tmp_path / "meteor-1.5.jar"
+    jar.touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = find_meteor(jar)
+    assert isinstance(found, NotRun)
+    assert "java" in found.reason
+
+
+def test_a_named_jar_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(JAR_VARIABLE, str(tmp_path / "gone.jar"))
+    with pytest.raises(DataError, match=r"gone\.jar"):
+        find_meteor()
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [("exit 3", "exit 3"), ("echo hello", "answered .hello.|results"), ("sleep 5", "within")],
+)
+def test_a_jar_that_fails_or_stalls_is_an_error_never_a_figure(tmp_path, script, complaint):
+    java = _write(tmp_path / "java", f"#!/bin/sh\n{script}\n")
+    java.chmod(0o755)
+    corpus = Corpus((("a",),), ((("a",),),))
+    with pytest.raises(MeteorError, match=complaint):
+        meteor_statistics(corpus, MeteorJar(java, tmp_path / "x.jar", timeout=0.5))
