@@ -25,11 +25,10 @@ def floor_rows(task: Task[Any], items: Sequence[Any], seed: int) -> Iterator[Flo
     if not isinstance(task, MultipleChoiceTask) or not known:
         return
     yield FloorRow(model="chance", metric=chance_metric(task.info.primary_metric, known, seed))
+    right = Counter(item.answer for item in known)
     options = min(len(item.options) for item in known)
-    constants = [
-        (choice, primary(floor_summary(task, ConstantModel(choice), known, seed))) for choice in range(options)
-    ]
-    choice, best = max(constants, key=lambda pair: (pair[1].value or 0.0, -pair[0]))
+    choice = max(range(options), key=lambda index: (right[index], -index))
+    best = primary(floor_summary(task, ConstantModel(choice), known, seed))
     yield FloorRow(model=f"constant (choice={choice})", metric=best)
 
 

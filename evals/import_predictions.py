@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.task import Prediction
 
 IDS_SHOWN = 5
+DIGITS_READ = 9
 ID_FIELDS = ("q_uid", "id", "item_id")
 ANSWER_FIELDS = ("answer", "prediction", "pred")
 
@@ -43,11 +44,10 @@ def read_predictions(path: Path) -> list[Imported]:
         msg = f"predictions file {path} can't be read ({error})"
         raise DataError(msg) from error
     if path.suffix.lower() == ".csv":
-        rows: Iterable[Mapping[str, Any]] = csv.DictReader(io.StringIO(text))
-        return [from_row(path, row) for row in rows]
+        return [from_row(path, row) for row in csv_rows(path, text)]
     try:
         content = json.loads(text, object_pairs_hook=Pairs)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         msg = f"predictions file {path} is not valid JSON ({error})"
         raise DataError(msg) from error
     if isinstance(content, Pairs):
@@ -59,6 +59,15 @@ def read_predictions(path: Path) -> list[Imported]:
         return [from_row(path, dict(row) if isinstance(row, Pairs) else {}) for row in content]
     msg = f"predictions file {path} must hold an object of ids to answers or a list of rows"
     raise DataError(msg)
+
+
+def csv_rows(path: Path, text: str) -> list[Mapping[str, Any]]:
+    """The rows of a CSV file with a header. Raises DataError naming the file."""
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        msg = f"predictions file {path} is not valid CSV ({error})"
+        raise DataError(msg) from error
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -118,7 +127,7 @@ def index_of(answer: object) -> int | None:
     if isinstance(answer, int):
         return answer
     text = str(answer).strip()
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_READ else None
 
 
 def in_range(index: int | None, options: int) -> bool:
@@ -134,11 +143,9 @@ def import_run(
     with locked(folder):
         run = claim(folder, run)
         done = read_samples(folder)
+        missing = [item for item in task.items() if item.id not in done]
         with SampleLog(folder) as log:
-            for item in task.items():
-                index, frames = answers[item.id]
-                if item.id not in done:
-                    log.append(imported_sample(task, item, index, frames))
+            log.append(*(imported_sample(task, item, *answers[item.id]) for item in missing))
         return write_results(task, run, folder)
 
 

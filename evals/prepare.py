@@ -44,16 +44,19 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
             raise DataError(msg)
         return Fetched(path, downloaded=False)
     url = f"{source.rstrip('/')}/{remote.name}" if source else remote.url
+    if not url.startswith(("https://", "http://")):
+        msg = f"'{source}' is not a web address; a mirror's begins with https:// or http://"
+        raise DataError(msg)
     import pooch
     import requests
 
     pooch.get_logger().setLevel(logging.ERROR)
     try:
         pooch.retrieve(url, known_hash=f"sha256:{remote.sha256}", fname=remote.name, path=folder)
-    except ValueError as error:
-        msg = f"{url} gave a file whose SHA-256 is not the pinned one; nothing was kept ({error})".split("\n")[0]
-        raise DataError(msg) from error
     except (requests.RequestException, OSError) as error:
         msg = f"could not download {url} ({type(error).__name__}: {error}); put the file at {path} by hand"
+        raise DataError(msg) from error
+    except ValueError as error:
+        msg = f"{url} gave a file whose SHA-256 is not the pinned one; nothing was kept ({error})".split("\n")[0]
         raise DataError(msg) from error
     return Fetched(path, downloaded=True)

@@ -15,7 +15,9 @@ from evals.record import Provenance
 
 PACKAGES = ("longvid", "numpy", "pydantic", "torch", "transformers", "open_clip_torch", "av", "vllm")
 SECRET_NAME = re.compile(r"(key|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE)
-URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+SECRET_ASSIGNMENT = re.compile(rf"((?:--[^=]+=)?[^=]*{SECRET_NAME.pattern[:-1]})=", re.IGNORECASE)
+URL_PASSWORD = re.compile(r"(?<=://)[^/?#\s]+@")
+URL_SECRET = re.compile(r"(?<=[?&])([\w-]*(?:key|token|secret|password|passwd))=[^&#\s]+", re.IGNORECASE)
 REMOVED = "***"
 
 
@@ -44,21 +46,22 @@ def redact(argv: Sequence[str]) -> list[str]:
             cleaned.append(REMOVED)
             blank_next = False
             continue
-        name, equals, _ = argument.partition("=")
-        if equals and SECRET_NAME.search(name):
-            cleaned.append(f"{name}={REMOVED}")
+        if secret := SECRET_ASSIGNMENT.match(argument):
+            cleaned.append(f"{secret[1]}={REMOVED}")
             continue
-        blank_next = argument.startswith("--") and bool(SECRET_NAME.search(argument)) and not equals
-        cleaned.append(URL_PASSWORD.sub(f"{REMOVED}@", argument))
+        blank_next = argument.startswith("--") and "=" not in argument and bool(SECRET_NAME.search(argument))
+        cleaned.append(redact_url(argument))
     return cleaned
+
+
+def redact_url(text: str) -> str:
+    """Blank user names, passwords and secret query fields of URLs in a text."""
+    return URL_SECRET.sub(rf"\1={REMOVED}", URL_PASSWORD.sub(f"{REMOVED}@", text))
 
 
 def redact_options(options: dict[str, str]) -> dict[str, str]:
     """The same for a model's options."""
-    return {
-        name: REMOVED if SECRET_NAME.search(name) else URL_PASSWORD.sub(f"{REMOVED}@", value)
-        for name, value in options.items()
-    }
+    return {name: REMOVED if SECRET_NAME.search(name) else redact_url(value) for name, value in options.items()}
 
 
 def installed_versions() -> dict[str, str]:

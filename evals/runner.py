@@ -124,14 +124,15 @@ def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[Sample
     started = perf_counter()
     try:
         predictions = task.predict(model, batch)
+        seconds = (perf_counter() - started) / len(batch)
+        return [
+            answered_sample(task, item, prediction, seconds)
+            for item, prediction in zip(batch, predictions, strict=True)
+        ]
     except Exception as error:  # noqa: BLE001 - the one per-item boundary: the error becomes data
         if len(batch) > 1:
             return [sample for item in batch for sample in answer(task, model, [item])]
         return [failed_sample(batch[0], error)]
-    seconds = (perf_counter() - started) / len(batch)
-    return [
-        answered_sample(task, item, prediction, seconds) for item, prediction in zip(batch, predictions, strict=True)
-    ]
 
 
 def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds: float) -> Sample:
@@ -158,7 +159,7 @@ def failed_sample(item: Item, error: Exception) -> Sample:
     """The row of an item without an answer: what went wrong and where."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    message = str(error) or type(error).__name__
+    message = " ".join(str(error).split()) or type(error).__name__
     return Sample(
         id=item.id,
         cluster=item.cluster,

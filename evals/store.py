@@ -115,9 +115,9 @@ class SampleLog:
     ) -> None:
         self._file.close()
 
-    def append(self, sample: Sample) -> None:
-        """Write one row and wait for the disk. Raises OSError when it is full."""
-        self._file.write(sample.model_dump_json().encode() + b"\n")
+    def append(self, *samples: Sample) -> None:
+        """Write rows and wait for the disk once. Raises OSError when it is full."""
+        self._file.writelines(sample.model_dump_json().encode() + b"\n" for sample in samples)
         self._file.flush()
         if self._file.seekable():
             os.fsync(self._file.fileno())
@@ -127,7 +127,7 @@ class SampleLog:
             return
         size = self._file.seek(0, os.SEEK_END)
         self._file.seek(0)
-        kept = self._file.read().rfind(b"\n") + 1
+        kept = self._file.read(size).rfind(b"\n") + 1
         if kept < size:
             self._file.truncate(kept)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import io
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.record import OfficialScore, Results, Sample
+from evals.results import prediction_of
 from evals.runner import rescore
 from evals.store import OFFICIAL, read_run, read_samples, write_atomic, write_row
 from tasks.errors import DataError, RecordError
@@ -44,7 +45,7 @@ def write_submission(task: MultipleChoiceTask, folder: Path) -> Submission:
 
 
 def submission_answers(task: MultipleChoiceTask, samples: Mapping[str, Sample], folder: Path) -> dict[str, int]:
-    """Answer by id in the task's order."""
+    """Answer by id in the task's order, as today's parser reads the recorded replies: what `score` scores."""
     missing = [i.id for i in task.items() if i.id not in samples or samples[i.id].error is not None]
     if missing:
         msg = (
@@ -52,7 +53,7 @@ def submission_answers(task: MultipleChoiceTask, samples: Mapping[str, Sample], 
             f"a submission needs all; run again to resume"
         )
         raise RecordError(msg)
-    chosen = {item.id: samples[item.id].answer for item in task.items()}
+    chosen = {item.id: task.reread(item, prediction_of(samples[item.id])).answer for item in task.items()}
     return {key: answer if isinstance(answer, int) else UNREAD for key, answer in chosen.items()}
 
 
@@ -61,15 +62,16 @@ def upload(json_path: Path, url: str = SERVER, timeout: float = 60.0) -> str:
     if not url.startswith(("https://", "http://")):
         msg = f"'{url}' is not a web address"
         raise DataError(msg)
-    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-        url, data=json_path.read_bytes(), headers={"Content-Type": "application/json"}, method="POST"
-    )
     try:
+        request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+            url, data=json_path.read_bytes(), headers={"Content-Type": "application/json"}, method="POST"
+        )
         with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310
             return str(reply.read().decode("utf-8", errors="replace"))
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = " ".join(str(error).split())
         msg = (
-            f"{url} did not take the submission ({error}); {json_path} is kept: try later, or submit the CSV on "
+            f"{url} did not take the submission ({reason}); {json_path} is kept: try later, or submit the CSV on "
             f"https://www.kaggle.com/competitions/egoschema-public"
         )
         raise DataError(msg) from error

@@ -1,0 +1,233 @@
+"""Published predictions score what their authors published; files with faults are refused with the ids named."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evals.import_predictions import checked_answers, import_run, read_predictions
+from evals.new_run import describe_import
+from evals.record import Results
+from evals.store import read_samples
+from evals.submission import write_submission
+from tasks.errors import DataError, RecordError
+from tasks.multiple_choice import MultipleChoiceTask
+from tests.evals.conftest import toy_task
+
+Answers = Sequence[tuple[object, object]]
+IDS = [f"q{i:02d}" for i in range(12)]
+GOOD: Answers = [(key, i % 5) for i, key in enumerate(IDS)]
+
+
+def bring_in(path: Path, task: MultipleChoiceTask, everything: MultipleChoiceTask, folder: Path) -> Results:
+    answers = checked_answers(path, read_predictions(path), task.items(), everything.items())
+    return import_run(task, describe_import(task, "theirs", {"route": "unknown"}, "digest", []), folder, answers)
+
+
+def test_the_akeys_predictions_score_66_percent(
+    shared_data: Path, egoschema_500: MultipleChoiceTask, egoschema_5031: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    path = shared_data / "predictions" / "egoschema_akeys_gpt4o.json"
+    results = bring_in(path, egoschema_500, egoschema_5031, tmp_path / "run")
+    assert results.primary.value == 330 / 500
+    assert results.cost.frames_per_item == pytest.approx(22.832, abs=1e-9)
+    assert (results.status, results.imported, results.primary.clusters) == ("complete", True, 347)
+
+
+def test_the_vamos_submission_scores_57_2_percent_on_the_500(
+    shared_data: Path, egoschema_500: MultipleChoiceTask, egoschema_5031: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    path = shared_data / "predictions" / "egoschema_vamos_gpt4o_submission.csv"
+    results = bring_in(path, egoschema_500, egoschema_5031, tmp_path / "run")
+    assert results.primary.value == 286 / 500
+
+
+def test_the_vamos_submission_on_all_has_a_public_figure_and_no_other(
+    shared_data: Path, egoschema_5031: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    path = shared_data / "predictions" / "egoschema_vamos_gpt4o_submission.csv"
+    results = bring_in(path, egoschema_5031, egoschema_5031, tmp_path / "run")
+    metrics = {metric.name: metric for metric in results.metrics}
+    assert (metrics["accuracy"].value, metrics["accuracy"].primary) == (None, True)
+    assert (metrics["accuracy_public"].value, metrics["accuracy_public"].n) == (286 / 500, 500)
+    assert results.status == "complete"
+
+
+def as_json_map(path: Path, answers: Answers) -> None:
+    path.write_text("{" + ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in answers) + "}")
+
+
+def as_json_rows(path: Path, answers: Answers) -> None:
+    path.write_text(json.dumps([{"q_uid": key, "answer": value} for key, value in answers]))
+
+
+def as_json_nested(path: Path, answers: Answers) -> None:
+    path.write_text("{" + ", ".join(f'{json.dumps(k)}: {{"pred": {json.dumps(v)}}}' for k, v in answers) + "}")
+
+
+def as_csv(path: Path, answers: Answers) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("q_uid", "answer"), *answers])
+
+
+FORMS: Mapping[str, tuple[str, Callable[[Path, Answers], None]]] = {
+    "json map": ("p.json", as_json_map),
+    "json rows": ("p.json", as_json_rows),
+    "json nested": ("p.json", as_json_nested),
+    "csv": ("p.csv", as_csv),
+}
+
+
+@pytest.fixture(params=FORMS)
+def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Answers], Path]:
+    """Writes answers to a file in each of the forms."""
+    name, form = FORMS[request.param]
+
+    def to_file(answers: Answers) -> Path:
+        form(tmp_path / name, answers)
+        return tmp_path / name
+
+    return to_file
+
+
+def check(path: Path, task: MultipleChoiceTask, larger: MultipleChoiceTask | None = None) -> dict[str, int]:
+    found = checked_answers(path, read_predictions(path), task.items(), (larger or task).items())
+    return {key: index for key, (index, _) in found.items()}
+
+
+def test_all_forms_read_the_same(write: Callable[[Answers], Path], task: MultipleChoiceTask) -> None:
+    assert check(write(GOOD), task) == dict(GOOD)
+
+
+def test_an_answer_out_of_range_is_refused_with_its_id(
+    write: Callable[[Answers], Path], task: MultipleChoiceTask
+) -> None:
+    path = write([*GOOD[:3], ("q03", 5), *GOOD[4:]])
+    with pytest.raises(DataError, match=rf"{path} is refused: 1 answers outside the options: q03$"):
+        check(path, task)
+
+
+@pytest.mark.parametrize("answer", [-1, 2.5, "B", "", "³", "9" * 5000, "1e0"])
+def test_an_answer_that_is_no_index_is_refused_with_its_id(
+    write: Callable[[Answers], Path], task: MultipleChoiceTask, answer: object
+) -> None:
+    with pytest.raises(DataError, match=r"answers outside the options: q03$"):
+        check(write([*GOOD[:3], ("q03", answer), *GOOD[4:]]), task)
+
+
+@pytest.mark.parametrize("answer", [True, False, [1], {"a": 1}])
+def test_a_json_answer_of_another_type_is_refused_with_its_id(
+    tmp_path: Path, task: MultipleChoiceTask, answer: object
+) -> None:
+    as_json_rows(tmp_path / "p.json", [*GOOD[:3], ("q03", answer), *GOOD[4:]])
+    with pytest.raises(DataError, match=r"answers outside the options: q03$"):
+        check(tmp_path / "p.json", task)
+
+
+def test_a_missing_id_is_refused_by_name(write: Callable[[Answers], Path], task: MultipleChoiceTask) -> None:
+    with pytest.raises(DataError, match=r"refused: 1 missing ids: q11$"):
+        check(write(GOOD[:-1]), task)
+
+
+def test_a_repeated_id_is_refused_by_name(write: Callable[[Answers], Path], task: MultipleChoiceTask) -> None:
+    with pytest.raises(DataError, match=r"refused: 1 repeated ids: q04$"):
+        check(write([*GOOD, ("q04", 4)]), task)
+
+
+def test_an_unknown_id_is_refused_by_name(write: Callable[[Answers], Path], task: MultipleChoiceTask) -> None:
+    with pytest.raises(DataError, match=r"refused: 1 unknown ids: stranger$"):
+        check(write([*GOOD, ("stranger", 1)]), task)
+
+
+def test_all_faults_are_named_at_once_and_long_lists_are_cut(tmp_path: Path, task: MultipleChoiceTask) -> None:
+    as_json_map(tmp_path / "p.json", [("q00", 9), ("x", 1)])
+    with pytest.raises(DataError) as refusal:
+        check(tmp_path / "p.json", task)
+    assert "1 answers outside the options: q00; 1 unknown ids: x; 11 missing ids: q01, q02, q03, q04, q05 …" in str(
+        refusal.value
+    )
+
+
+def test_a_file_for_the_larger_pool_may_be_cut_to_the_smaller(tmp_path: Path) -> None:
+    as_csv(tmp_path / "p.csv", GOOD)
+    results = bring_in(tmp_path / "p.csv", toy_task(6), toy_task(12), tmp_path / "run")
+    assert (results.status, list(read_samples(tmp_path / "run"))) == ("complete", IDS[:6])
+
+
+def test_part_of_the_larger_pool_is_refused(tmp_path: Path) -> None:
+    as_csv(tmp_path / "p.csv", GOOD[:8])
+    with pytest.raises(DataError, match=r"4 missing ids: q08, q09, q10, q11$"):
+        check(tmp_path / "p.csv", toy_task(6), toy_task(12))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("p.json", '{"q00": 1', "not valid JSON"),
+        ("p.json", "3", "must hold an object of ids to answers or a list of rows"),
+        ("p.json", "[1, 2]", "a row lacks an id"),
+        ("p.json", '[{"q_uid": "q00"}]', "a row lacks an id .* or an answer"),
+        ("p.json", '{"q00": ' + "9" * 5000 + "}", "not valid JSON"),
+        ("p.csv", "q00,1\nq01,2\n", "a row lacks an id"),
+        ("p.csv", "q_uid,answer\nq00\n", "a row lacks an id"),
+        ("p.csv", "q_uid,answer\nq00," + "1" * 200_000, "not valid CSV"),
+        ("p.csv", "", "12 missing ids"),
+        ("p.json", "{}", "12 missing ids"),
+    ],
+    ids=range(10),
+)
+def test_a_file_that_is_no_list_of_answers_is_refused_by_name(
+    tmp_path: Path, task: MultipleChoiceTask, name: str, content: str, named: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=named) as refusal:
+        check(tmp_path / name, task)
+    assert str(tmp_path / name) in str(refusal.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(b"q_uid,answer\n\xff\xfe")
+    with pytest.raises(DataError, match=r"p\.csv can't be read"):
+        read_predictions(tmp_path / "p.csv")
+    with pytest.raises(DataError, match=r"none\.json can't be read"):
+        read_predictions(tmp_path / "none.json")
+
+
+def test_a_csv_with_windows_line_ends_and_a_byte_order_mark_is_read(tmp_path: Path, task: MultipleChoiceTask) -> None:
+    lines = ["q_uid,answer", *(f"{key},{answer}" for key, answer in GOOD)]
+    (tmp_path / "p.csv").write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
+    assert check(tmp_path / "p.csv", task) == dict(GOOD)
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(choices=st.lists(st.integers(0, 4), min_size=12, max_size=12))
+def test_written_submissions_read_back_as_they_were(
+    choices: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, task = tmp_path_factory.mktemp("round"), toy_task()
+    as_json_map(folder / "in.json", list(zip(IDS, choices, strict=True)))
+    bring_in(folder / "in.json", task, task, folder / "run")
+    files = write_submission(task, folder / "run")
+    assert check(files.csv_path, task) == check(files.json_path, task) == dict(zip(IDS, choices, strict=True))
+
+
+def test_importing_the_same_file_again_changes_nothing(tmp_path: Path, task: MultipleChoiceTask) -> None:
+    as_csv(tmp_path / "p.csv", GOOD)
+    first = bring_in(tmp_path / "p.csv", task, task, tmp_path / "run")
+    before = (tmp_path / "run" / "samples.jsonl").read_bytes()
+    assert bring_in(tmp_path / "p.csv", task, task, tmp_path / "run") == first
+    assert (tmp_path / "run" / "samples.jsonl").read_bytes() == before
+
+
+def test_another_file_is_not_imported_over_the_first(tmp_path: Path, task: MultipleChoiceTask) -> None:
+    as_csv(tmp_path / "p.csv", GOOD)
+    bring_in(tmp_path / "p.csv", task, task, tmp_path / "run")
+    run = describe_import(task, "theirs", {"route": "unknown"}, "another digest", [])
+    with pytest.raises(RecordError, match=r"different: model\.details\.predictions_sha256"):
+        import_run(task, run, tmp_path / "run", dict.fromkeys(IDS, (1, None)))

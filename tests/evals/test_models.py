@@ -1,0 +1,138 @@
+"""Models by name with typed options; a typo is named with the nearest known name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from baselines.aggregator import AggregatorOptions
+from baselines.floor_models import ChanceModel, ConstantModel
+from evals.models import MODELS, build_model, option_help, parse_options, spec_of, typed_options
+from tasks.errors import ModelError
+from tasks.multiple_choice import Route
+from tests.evals.conftest import ROOT, assert_one_line, longvid
+
+
+def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ModelError, match="unknown model 'agregator', did you mean 'aggregator'"):
+        spec_of("agregator")
+
+
+def test_a_model_like_no_other_is_refused_without_a_guess() -> None:
+    with pytest.raises(ModelError, match="unknown model 'xyz'; 'longvid models' lists them"):
+        spec_of("xyz")
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name_and_all_there_are() -> None:
+    with pytest.raises(ModelError, match=r"no option 'choise', did you mean 'choice'\? \(it has: choice\)"):
+        typed_options("constant", {"choise": "1"})
+
+
+@pytest.mark.parametrize("pair", ["choice", "", "=3"])
+def test_an_option_that_is_not_key_value_is_refused(pair: str) -> None:
+    with pytest.raises(ModelError, match=f"model option '{pair}' is not of the form key=value"):
+        parse_options([pair])
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    with pytest.raises(ModelError, match="'choice' is given twice"):
+        parse_options(["choice=1", "choice=2"])
+
+
+def test_a_value_may_hold_equal_signs_or_nothing() -> None:
+    assert parse_options(["prompt=a=b", "llm="]) == {"prompt": "a=b", "llm": ""}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "named"),
+    [
+        ("constant", {"choice": "two"}, r"option 'choice': .*integer.* \(given: two\)"),
+        ("chance", {"seed": "1.5"}, r"option 'seed': .*integer.* \(given: 1\.5\)"),
+        ("blind", {"route": "letters"}, r"option 'route': .*letter-logprob.* \(given: letters\)"),
+        ("aggregator", {"captions": "x", "segment_seconds": "long"}, r"option 'segment_seconds': .*number"),
+        ("aggregator", {"captions": "x", "segment_seconds": "0"}, "segment_seconds must be positive"),
+        ("aggregator", {}, r"option 'captions': .*required.* \(given: nothing\)"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_with_the_option_named(
+    model: str, options: dict[str, str], named: str
+) -> None:
+    with pytest.raises(ModelError, match=named):
+        typed_options(model, options)
+
+
+def test_options_get_their_types() -> None:
+    options = typed_options("aggregator", {"captions": "a.json", "route": "generate+parse", "segment_seconds": "8"})
+    assert options == AggregatorOptions(captions=Path("a.json"), route=Route.GENERATE, segment_seconds=8.0)
+
+
+def test_a_model_is_built_with_its_options() -> None:
+    assert build_model("constant", {"choice": "4"}) == ConstantModel(4)
+    assert build_model("chance", {}) == ChanceModel(0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_lists_its_options_with_their_meaning(name: str) -> None:
+    rows = option_help(name)
+    assert rows
+    assert all(row.name and row.kind and row.help for row in rows)
+
+
+def test_a_required_option_is_listed_as_such() -> None:
+    assert {row.name: row.default for row in option_help("aggregator")}["captions"] == "required"
+
+
+def test_the_list_names_every_model_and_option() -> None:
+    done = longvid("models")
+    assert done.returncode == 0, done.stderr
+    for name in MODELS:
+        assert name in done.stdout
+        assert all(row.name in done.stdout for row in option_help(name))
+    assert "smollm2" in done.stdout
+
+
+def test_one_models_options_can_be_asked_for() -> None:
+    done = longvid("models", "constant")
+    assert "choice" in done.stdout
+    assert "captions" not in done.stdout
+
+
+def test_asking_for_an_unknown_model_is_one_line() -> None:
+    assert_one_line(longvid("models", "agregator"), "did you mean 'aggregator'")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["egoschema", "run", "--help"]], ids=" ".join)
+def test_listing_and_help_import_no_torch_and_no_pandas(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "evals.cli", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(re.findall(r"\|\s+(\w+)$", done.stderr, re.MULTILINE))
+    assert "typer" in imported
+    assert not imported & {"torch", "transformers", "pandas", "av", "open_clip", "pooch", "requests"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--help"], ["models"]], ids=" ".join)
+def test_listing_and_help_answer_in_half_a_second(arguments: list[str]) -> None:
+    def seconds() -> float:
+        started = perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "evals.cli", *arguments],
+            cwd=ROOT,
+            env=dict(os.environ),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.5
