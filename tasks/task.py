@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
@@ -100,7 +101,8 @@ class Prediction:
     """A model's answer to one item: a choice's index, a text, or None when nothing could be read.
 
     `raw` is the model's own output, `rule` the parser's rule that read it; both are kept so that
-    a record can be scored again without the model.
+    a record can be scored again without the model. In retrieval the answer is `vectors`, float32
+    [2, D]: the video's and the text's.
     """
 
     item_id: str
@@ -109,16 +111,21 @@ class Prediction:
     rule: str = ""
     option_scores: tuple[float, ...] = ()
     trace: Trace = field(default_factory=Trace)
+    vectors: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one prediction is worth: per-item values by metric name, None where it can't be known."""
+    """What one prediction is worth: per-item values by metric name, None where it can't be known.
+
+    `vectors` [2, D] pass through to figures that only all items together have.
+    """
 
     item_id: str
     cluster: str
     answer: int | str | None
     values: Mapping[str, float | None]
+    vectors: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

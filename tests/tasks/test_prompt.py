@@ -19,6 +19,8 @@ DIGESTS = {
     "egoschema-letter.v1": "89302b133840926030a3c763f5ed0e12fb0a65a90da0978b0582144663cd71a5",
     "egoschema-loglik.v1": "502ff02f1d3a995c724c42bb744965894db13c3cca8186b52470b9c931c3486a",
     "egoschema-similarity.v1": "47a434a8fa76fd1352ad01d9f91b34aacbbdcc5b8ba6f61cfb823ead86c09b66",
+    "youcook2-caption.v1": "6435ae67e8155b3a417dedad0c533b3ac13c21a95f025fe6d8d4080d76da54c0",
+    "youcook2-summary.v1": "390d9c922a3f3145882586a97481f3f1fcc92e22bdb16dbfcd98c3dab8869bba",
 }
 
 

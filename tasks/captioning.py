@@ -1,0 +1,200 @@
+"""The captioning family: a text about a clip, scored against what people wrote, under named conventions.
+
+A figure's name begins with its convention: `micro_`, `macro_`, `paragraph_` (see caption_metrics.conventions), or
+`summary_` where one text stands for a whole video. METEOR is the original jar's figure, or null with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
+from tasks.caption_metrics.corpus import Corpus
+from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
+from tasks.caption_metrics.rouge import rouge_l
+from tasks.errors import ModelError
+from tasks.intervals import LEVEL, bootstrap_weights, percentile_interval
+from tasks.model import Captioner, TextRequest, require
+from tasks.prompt import load_prompt
+from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
+from tasks.tokenizers import tokenizer
+
+RESAMPLES = 1_000
+TOKENIZER = "ptb"
+ROUTE = "caption"
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionItem:
+    """A clip and the texts people wrote about it; `label` is its published category, for labelled floors."""
+
+    id: str
+    cluster: str
+    clip: Clip
+    references: tuple[str, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingText:
+    """A text of the training set, with its video's category: what floors may know."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionProtocol:
+    """How captions are asked for and scored: prompt file, longest reply, and the figures' names.
+
+    `conventions` maps each figure prefix to the convention it is computed by; the first is the primary's.
+    """
+
+    prompt: str
+    max_tokens: int
+    conventions: Mapping[str, str]
+
+
+def captioning_digest(items: Sequence[CaptionItem]) -> str:
+    """Digest of everything that defines the clips and their references, in order."""
+    rows = [[i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, list(i.references)] for i in items]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+class CaptioningTask:
+    """Implements the Task API for one benchmark's clips; `training` feeds the floors, `meteor` finds the jar."""
+
+    def __init__(
+        self,
+        info: TaskInfo,
+        items: Sequence[CaptionItem],
+        ask: CaptionProtocol,
+        training: Sequence[TrainingText] = (),
+        meteor: Callable[[], MeteorJar | NotRun] = find_meteor,
+    ) -> None:
+        self.info = info
+        self.ask = ask
+        self.training = tuple(training)
+        self._items = tuple(items)
+        self._by_id = {item.id: item for item in items}
+        self._meteor = meteor
+        self._tokenize = tokenizer(TOKENIZER)
+
+    def items(self) -> Sequence[CaptionItem]:
+        return self._items
+
+    def check(self, model: object) -> None:
+        require(model, Captioner, self.info.name, "to write about clips")
+
+    def protocol(self, model: object) -> Mapping[str, str]:  # noqa: ARG002 - one route for all models
+        prompt = load_prompt("tasks", self.ask.prompt)
+        return {"route": ROUTE, "prompt": prompt.name, "prompt_sha256": prompt.sha256, "tokenizer": TOKENIZER}
+
+    def predict(self, model: object, batch: Sequence[CaptionItem]) -> list[Prediction]:
+        if not isinstance(model, Captioner):
+            msg = f"{self.info.name} needs a model that can caption"
+            raise ModelError(msg)
+        words = load_prompt("tasks", self.ask.prompt).fill("user")
+        requests = [TextRequest(item.id, item.clip, words, self.ask.max_tokens) for item in batch]
+        predictions = []
+        for item, reply in zip(batch, model.caption(requests), strict=True):
+            trace = replace(reply.trace, notes={**reply.trace.notes, "finished": reply.finished})
+            predictions.append(Prediction(item.id, one_line(reply.text), reply.text, "one line", trace=trace))
+        return predictions
+
+    def reread(self, item: CaptionItem, prediction: Prediction) -> Prediction:  # noqa: ARG002 - the text is all
+        return replace(prediction, answer=one_line(prediction.raw))
+
+    def score(self, item: CaptionItem, prediction: Prediction) -> Score:
+        """ROUGE-L of the one text, and what was seen of the clip; the other figures need the whole set."""
+        text = str(prediction.answer or "")
+        one = Corpus((self._tokenize(text),), (tuple(self._tokenize(reference) for reference in item.references),))
+        seen = prediction.trace.frames
+        values = {
+            f"{next(iter(self.ask.conventions))}_rouge_l": float(rouge_l(one)[0]),
+            "empty": float(not one.hypotheses[0]),
+            "frames": None if seen is None else float(seen.count),
+            "share_of_clip": None if seen is None else seen.share_of_clip,
+        }
+        return Score(item.id, item.cluster, text, values)
+
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
+        if not scores:
+            return Summary((null_metric(self.info.primary_metric, "none (no items)", 0, 0, primary=True),))
+        captions = [self._captioned(score) for score in scores]
+        meteor = self._meteor()
+        metrics = []
+        for prefix, convention in self.ask.conventions.items():
+            scored = score_captions(captions, convention, self._tokenize, meteor)
+            metrics += caption_figures(prefix, scored, self.info.primary_metric, rng)
+        empty = sum(score.values["empty"] or 0.0 for score in scores)
+        warnings = [f"{empty:.0f} of {len(scores)} texts are empty; they score 0"] if empty else []
+        if len(scores) < len(self._items):
+            warnings.append(
+                f"CIDEr-D's idf comes from the {len(scores)} answered items: its figure is not that of {self.info.name}"
+            )
+        if isinstance(meteor, NotRun):
+            warnings.append(f"METEOR was not run: {meteor.reason}")
+        return Summary(tuple(metrics), self._details(scores, captions), tuple(warnings))
+
+    def _captioned(self, score: Score) -> CaptionedItem:
+        return CaptionedItem(
+            score.item_id, score.cluster, str(score.answer or ""), self._by_id[score.item_id].references
+        )
+
+    def _details(self, scores: Sequence[Score], captions: Sequence[CaptionedItem]) -> dict[str, JsonValue]:
+        shares = [share for score in scores if (share := score.values["share_of_clip"]) is not None]
+        frames = [count for score in scores if (count := score.values["frames"]) is not None]
+        clips = [self._by_id[score.item_id].clip.duration for score in scores]
+        lengths = [len(self._tokenize(caption.hypothesis)) for caption in captions]
+        references = [len(self._tokenize(text)) for caption in captions for text in caption.references]
+        return {
+            "mean_words": float(np.mean(lengths)),
+            "mean_reference_words": float(np.mean(references)),
+            "mean_clip_seconds": float(np.mean(clips)),
+            "mean_frames": float(np.mean(frames)) if frames else None,
+            "mean_share_of_clip_seen": float(np.mean(shares)) if shares else None,
+        }
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and doubled spaces: what is scored."""
+    return " ".join(text.split())
+
+
+def caption_figures(prefix: str, scored: CaptionScores, primary: str, rng: np.random.Generator) -> list[Metric]:
+    """Every figure of one convention with its interval over source videos."""
+    clusters = len(scored.clusters)
+    spread = scored.resampled(bootstrap_weights(clusters, RESAMPLES, rng)) if clusters > 1 else {}
+    metrics = []
+    for name, value in scored.values.items():
+        full = f"{prefix}_{name}"
+        if value is None:
+            why = f"not run: {scored.meteor_not_run}"
+            metrics.append(null_metric(full, why, scored.corpus_items, clusters, primary=full == primary))
+            continue
+        method = f"cluster bootstrap (idf held), percentile, {RESAMPLES} resamples" if spread else "none (one cluster)"
+        metrics.append(
+            Metric(
+                name=full,
+                value=value,
+                interval=percentile_interval(spread[name]) if spread else None,
+                level=LEVEL,
+                method=method,
+                n=scored.corpus_items,
+                clusters=clusters,
+                primary=full == primary,
+                higher_is_better=True,
+            )
+        )
+    return metrics
+
+
+def null_metric(name: str, method: str, n: int, clusters: int, *, primary: bool) -> Metric:
+    """A figure that could not be had, and why."""
+    return Metric(name, None, None, LEVEL, method, n, clusters, primary=primary, higher_is_better=True)

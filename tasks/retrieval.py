@@ -1,0 +1,175 @@
+"""The retrieval family: texts and videos find each other by dot product of a model's vectors.
+
+Both directions, ranked by `tasks.ranks` with its pessimistic tie rule. A figure's name says its direction, and
+whether equal captions count as right (`_duplicate_aware`); the pool is in the task's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import DataError, ModelError
+from tasks.intervals import LEVEL, bootstrap_weights, cluster_codes, percentile_interval
+from tasks.model import VideoTextEncoder, require
+from tasks.prompt import text_sha256
+from tasks.ranks import DUPLICATE_AWARE, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
+from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo
+
+RESAMPLES = 1_000
+ROUTE = "embedding-similarity"
+TIE_RULE = "pessimistic: a right answer ranks behind all that are as similar"
+VIDEO, TEXT = 0, 1
+DIRECTIONS: Mapping[str, tuple[int, int]] = {"text_to_video": (TEXT, VIDEO), "video_to_text": (VIDEO, TEXT)}
+LOWER_IS_BETTER = ("median_rank", "mean_rank", "median_rank_percentile")
+PRIMARY = "text_to_video_recall_at_1"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalItem:
+    """A clip and the text that belongs to it."""
+
+    id: str
+    cluster: str
+    clip: Clip
+    text: str
+
+
+def retrieval_digest(items: Sequence[RetrievalItem]) -> str:
+    """Digest of everything that defines the pool, in order."""
+    rows = [[i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.text] for i in items]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+class RetrievalTask:
+    """Implements the Task API for one pool: each item's video and text are embedded once, then ranked together."""
+
+    def __init__(self, info: TaskInfo, items: Sequence[RetrievalItem]) -> None:
+        self.info = info
+        self._items = tuple(items)
+        self._texts = {item.id: item.text for item in items}
+
+    def items(self) -> Sequence[RetrievalItem]:
+        return self._items
+
+    def check(self, model: object) -> None:
+        require(model, VideoTextEncoder, self.info.name, "to compare videos with texts")
+
+    def protocol(self, model: object) -> Mapping[str, str]:  # noqa: ARG002 - one route for all models
+        return {"route": ROUTE, "ties": TIE_RULE}
+
+    def predict(self, model: object, batch: Sequence[RetrievalItem]) -> list[Prediction]:
+        if not isinstance(model, VideoTextEncoder):
+            msg = f"{self.info.name} needs a model with embed_video and embed_text"
+            raise ModelError(msg)
+        videos = model.embed_video([item.clip for item in batch])
+        texts = model.embed_text([item.text for item in batch])
+        predictions = []
+        for i, item in enumerate(batch):
+            vectors = checked_vectors(item.id, videos.vectors[i], texts.vectors[i])
+            seen = videos.traces[i]
+            trace = replace(seen, prompt_sha256=text_sha256(item.text), notes={**texts.traces[i].notes, **seen.notes})
+            predictions.append(Prediction(item.id, None, rule="vectors", trace=trace, vectors=vectors))
+        return predictions
+
+    def reread(self, item: RetrievalItem, prediction: Prediction) -> Prediction:  # noqa: ARG002 - nothing to parse
+        return prediction
+
+    def score(self, item: RetrievalItem, prediction: Prediction) -> Score:
+        """Pass the vectors on: a rank is a matter of the whole pool."""
+        values = {"own_similarity": None if prediction.vectors is None else own_similarity(prediction.vectors)}
+        return Score(item.id, item.cluster, None, values, prediction.vectors)
+
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
+        if not scores:
+            return Summary((empty_metric(),))
+        stacked = stacked_vectors(scores)
+        captions = [self._texts[score.item_id] for score in scores]
+        clusters = [score.cluster for score in scores]
+        metrics = retrieval_metrics(stacked, captions, clusters, rng)
+        warnings = []
+        if len(scores) < len(self._items):
+            warnings.append(
+                f"ranks are among the {len(scores)} answered items, an easier pool than {self.info.name}: "
+                f"only the median-rank percentile compares"
+            )
+        details = {
+            "pool": len(scores),
+            "distinct_texts": len(set(captions)),
+            "dimensions": stacked.shape[2],
+            "chance_recall_at_1": 1 / len(scores),
+            "tie_rule": TIE_RULE,
+        }
+        return Summary(tuple(metrics), details, tuple(warnings))
+
+
+def checked_vectors(item_id: str, video: NDArray[np.float32], text: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The two vectors as float32 [2, D]. Raises ModelError when they don't fit, DataError on NaN or infinity."""
+    if video.ndim != 1 or video.shape != text.shape:
+        msg = f"item {item_id}: the video's vector {video.shape} and the text's {text.shape} must be of one length"
+        raise ModelError(msg)
+    vectors = np.stack([video, text]).astype(np.float32)
+    if not np.isfinite(vectors).all():
+        msg = f"item {item_id}: a vector holds NaN or infinity"
+        raise DataError(msg)
+    return vectors
+
+
+def own_similarity(vectors: NDArray[np.float32]) -> float:
+    """Dot product of an item's video and text."""
+    return float(vectors[VIDEO] @ vectors[TEXT])
+
+
+def stacked_vectors(scores: Sequence[Score]) -> NDArray[np.float32]:
+    """All items' vectors, float32 [N, 2, D]. Raises DataError naming items that lack theirs."""
+    rows = [score.vectors for score in scores if score.vectors is not None]
+    lacking = [score.item_id for score in scores if score.vectors is None]
+    if lacking or len({row.shape for row in rows}) != 1:
+        what = f"items {', '.join(lacking[:5])} have no vectors" if lacking else "vectors differ in length"
+        msg = f"{what}: they are kept beside the record when a run ends well; run again"
+        raise DataError(msg)
+    return np.stack(rows)
+
+
+def retrieval_metrics(
+    vectors: NDArray[np.float32], captions: Sequence[str], clusters: Sequence[str], rng: np.random.Generator
+) -> list[Metric]:
+    """Figures of both directions, strict and duplicate-aware, from vectors [N, 2, D]."""
+    codes, count = cluster_codes(clusters)
+    weights = bootstrap_weights(count, RESAMPLES, rng)[:, codes] if count > 1 else None
+    strict = one_to_one(len(captions))
+    truths = {"": strict, DUPLICATE_AWARE: duplicate_aware(strict, captions)}
+    metrics = []
+    for suffix, truth in truths.items():
+        for direction, (query, gallery) in DIRECTIONS.items():
+            ranks = ranks_from_vectors(vectors[:, query], vectors[:, gallery], truth)
+            values = rank_figures(ranks, len(captions))
+            spread = None if weights is None else rank_figures(ranks, len(captions), weights)
+            for name, value in values.items():
+                full = f"{direction}_{name}{suffix}"
+                metrics.append(
+                    Metric(
+                        name=full,
+                        value=float(value[0]),
+                        interval=None if spread is None else percentile_interval(spread[name]),
+                        level=LEVEL,
+                        method="none (one cluster)"
+                        if spread is None
+                        else f"cluster bootstrap over queries, gallery held, percentile, {RESAMPLES} resamples",
+                        n=len(captions),
+                        clusters=count,
+                        primary=full == PRIMARY,
+                        higher_is_better=name not in LOWER_IS_BETTER,
+                    )
+                )
+    return metrics
+
+
+def empty_metric() -> Metric:
+    """The primary figure of no items."""
+    return Metric(PRIMARY, None, None, LEVEL, "none (no items)", 0, 0, primary=True, higher_is_better=True)

@@ -1,0 +1,120 @@
+"""YouCook2's annotation file, read and checked: whatever is not as published is refused by name.
+
+Rule (ours): nothing is mended or skipped. Missing keys, repeated ids, a segment that is reversed, empty or outside its
+video, and an empty sentence each refuse the file, with the ids at fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import DataError
+
+IDS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One step of a recipe: seconds in the video and its sentence; `number` counts from 0."""
+
+    number: int
+    start: float
+    end: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video with its segments in order of time; `recipe_type` is the published code."""
+
+    id: str
+    subset: str
+    duration: float
+    recipe_type: str
+    segments: tuple[Segment, ...]
+
+    @property
+    def paragraph(self) -> str:
+        """All sentences in order, joined by spaces."""
+        return " ".join(segment.sentence for segment in self.segments)
+
+
+def read_annotations(path: Path) -> list[Video]:
+    """All videos in the file's order. Raises DataError naming the file and the ids at fault."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}): run 'longvid youcook2-summary prepare'"
+        raise DataError(msg) from error
+    except ValueError as error:
+        msg = f"{path} is not valid JSON ({error})"
+        raise DataError(msg) from error
+    database = content.get("database") if isinstance(content, dict) else None
+    if not isinstance(database, dict) or not database:
+        msg = f"{path} must hold an object 'database' of video ids to annotations"
+        raise DataError(msg)
+    videos, faults = [], []
+    for name, row in database.items():
+        try:
+            video = read_video(name, row)
+        except (KeyError, TypeError, ValueError) as error:
+            faults.append(f"'{name}' lacks a key or has one of the wrong kind ({error!r})")
+            continue
+        videos.append(video)
+        faults += video_faults(video, [segment["id"] for segment in row["annotations"]])
+    if faults:
+        more = f" and {len(faults) - IDS_SHOWN} more" if len(faults) > IDS_SHOWN else ""
+        msg = f"{path} is refused: {'; '.join(faults[:IDS_SHOWN])}{more}"
+        raise DataError(msg)
+    return videos
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in content:
+            msg = f"the id or key '{name}' stands there twice"
+            raise ValueError(msg)
+        content[name] = value
+    return content
+
+
+def read_video(name: str, row: Mapping[str, Any]) -> Video:
+    """One entry of the database. Raises KeyError, TypeError or ValueError."""
+    segments = []
+    for segment in row["annotations"]:
+        start, end = segment["segment"]
+        if not isinstance(segment["sentence"], str):
+            msg = f"segment {segment['id']}: its sentence is no text"
+            raise TypeError(msg)
+        segments.append(Segment(int(segment["id"]), float(start), float(end), segment["sentence"].strip()))
+    return Video(
+        id=name,
+        subset=str(row["subset"]),
+        duration=float(row["duration"]),
+        recipe_type=str(row["recipe_type"]),
+        segments=tuple(segments),
+    )
+
+
+def video_faults(video: Video, ids: Sequence[object]) -> list[str]:
+    """What is wrong with a video's segments, in words."""
+    faults = [f"'{video.id}' repeats segment ids {list(ids)}"] if len(set(ids)) < len(ids) else []
+    if not video.segments:
+        faults.append(f"'{video.id}' has no segments")
+    for segment in video.segments:
+        where = f"'{video.id}' segment {segment.number}"
+        if not isfinite(segment.start) or not isfinite(segment.end) or segment.start < 0:
+            faults.append(f"{where} has no valid times ({segment.start:g}–{segment.end:g} s)")
+        elif segment.end <= segment.start:
+            faults.append(f"{where} is reversed or empty ({segment.start:g}–{segment.end:g} s)")
+        elif segment.end > video.duration:
+            faults.append(f"{where} ends at {segment.end:g} s, past the video's {video.duration:g} s")
+        if not segment.sentence:
+            faults.append(f"{where} has an empty sentence")
+    return faults

@@ -1,0 +1,138 @@
+"""YouCook2's annotations: what is published is read, what is not is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.errors import DataError
+from tasks.youcook2 import (
+    ANNOTATIONS,
+    ITEM_SETS,
+    RETRIEVAL_TASKS,
+    STANDARD_POOL,
+    load_clip_captioning,
+    load_retrieval,
+    load_summary,
+    training_texts,
+)
+from tasks.youcook2_annotations import read_annotations
+
+
+def database() -> dict[str, Any]:
+    def video(subset: str) -> dict[str, Any]:
+        steps = [
+            {"segment": [0, 10], "id": 0, "sentence": "cut the onion"},
+            {"segment": [12, 20], "id": 1, "sentence": "fry it"},
+        ]
+        return {"duration": 21.5, "subset": subset, "recipe_type": "101", "annotations": steps}
+
+    return {"first": video("training"), "second": video("validation")}
+
+
+def written(folder: Path, content: object) -> Path:
+    path = folder / ANNOTATIONS
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("pool", RETRIEVAL_TASKS)
+def test_a_retrieval_pool_has_its_published_items(shared_data: Path, pool: str) -> None:
+    task = load_retrieval(shared_data / "youcook2", pool)
+    assert len({item.id for item in task.items()}) == ITEM_SETS[RETRIEVAL_TASKS[pool]][0] == task.info.item_count
+    assert task.info.name.endswith(f"@{task.info.item_count}")
+
+
+def test_the_standard_pool_has_436_videos_and_3273_distinct_captions(shared_data: Path) -> None:
+    items = load_retrieval(shared_data / "youcook2").items()
+    assert len({item.cluster for item in items}) == 436
+    assert len({item.text for item in items}) == 3273
+
+
+def test_summaries_are_scored_against_whole_paragraphs(shared_data: Path) -> None:
+    task = load_summary(shared_data / "youcook2")
+    published = json.loads((shared_data / "youcook2" / "val_paragraphs.json").read_text(encoding="utf-8"))
+    assert {item.id: item.references[0].split() for item in task.items()} == {
+        name: text.split() for name, text in published.items()
+    }
+    assert len(task.training) == 1333
+
+
+def test_clip_captions_come_with_training_sentences(shared_data: Path) -> None:
+    task = load_clip_captioning(shared_data / "youcook2")
+    assert (len(task.items()), len({item.cluster for item in task.items()})) == (3492, 457)
+    assert len(task.training) == 10337
+
+
+def test_another_text_makes_another_item_set(shared_data: Path, tmp_path: Path) -> None:
+    text = (shared_data / "youcook2" / ANNOTATIONS).read_text(encoding="utf-8")
+    (tmp_path / ANNOTATIONS).write_text(text.replace("pick the ends off", "pick the end off"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"not the items of youcook2-summary@457"):
+        load_summary(tmp_path)
+
+
+def test_a_pool_row_without_its_segment_is_named(shared_data: Path, tmp_path: Path) -> None:
+    for name in (ANNOTATIONS, STANDARD_POOL):
+        shutil.copy(shared_data / "youcook2" / name, tmp_path / name)
+    path = tmp_path / STANDARD_POOL
+    path.chmod(0o644)
+    path.write_text(path.read_text(encoding="utf-8").replace("60,47,226", "60,46,226", 1), encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 2 \(xHr8X2Wpmno, 46–60 s\)"):
+        load_retrieval(tmp_path)
+
+
+def test_a_missing_file_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="prepare"):
+        load_summary(tmp_path)
+
+
+def test_a_sound_file_is_read_in_order(tmp_path: Path) -> None:
+    videos = read_annotations(written(tmp_path, {"database": database()}))
+    assert [video.id for video in videos] == ["first", "second"]
+    assert videos[0].paragraph == "cut the onion fry it"
+    assert [text.text for text in training_texts(videos, "sentence")] == ["cut the onion", "fry it"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"segment": [12, 22]}, "'second' segment 1 ends at 22 s, past the video's 21.5 s"),
+        ({"segment": [20, 12]}, "'second' segment 1 is reversed or empty"),
+        ({"segment": [-1, 12]}, "'second' segment 1 has no valid times"),
+        ({"segment": [float("nan"), 12]}, "'second' segment 1 has no valid times"),
+        ({"sentence": "  "}, "'second' segment 1 has an empty sentence"),
+        ({"sentence": None}, "'second' lacks a key or has one of the wrong kind"),
+        ({"id": 0}, r"'second' repeats segment ids \[0, 0\]"),
+    ],
+)
+def test_a_bad_segment_refuses_the_file_by_its_id(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+    content = database()
+    content["second"]["annotations"][1].update(change)
+    with pytest.raises(DataError, match=complaint):
+        read_annotations(written(tmp_path, {"database": content}))
+
+
+@pytest.mark.parametrize("key", ["duration", "subset", "recipe_type", "annotations"])
+def test_a_missing_key_refuses_the_file_by_the_videos_id(tmp_path: Path, key: str) -> None:
+    content = database()
+    del content["first"][key]
+    with pytest.raises(DataError, match=rf"'first' lacks a key.*{key}"):
+        read_annotations(written(tmp_path, {"database": content}))
+
+
+def test_a_video_that_stands_there_twice_is_named(tmp_path: Path) -> None:
+    row = json.dumps(database()["first"])
+    path = tmp_path / ANNOTATIONS
+    path.write_text(f'{{"database": {{"first": {row}, "first": {row}}}}}', encoding="utf-8")
+    with pytest.raises(DataError, match="'first' stands there twice"):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"database": {}}, {"database": []}])
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: object) -> None:
+    with pytest.raises(DataError, match="database"):
+        read_annotations(written(tmp_path, content))
