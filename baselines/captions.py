@@ -1,7 +1,8 @@
 """Caption files: one captioning of the videos, read by any number of aggregators.
 
-Two formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
-LaViLa files: one a second), and JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds.
+Three formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
+LaViLa files: one a second), JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds, and
+speech transcripts (see baselines.transcripts).
 """
 
 from __future__ import annotations
@@ -13,19 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from baselines.caption import Caption
+from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
 from tasks.task import Clip
 
+TRANSCRIPT_KEYS = {"annotations", "info"}
 WEARER_TAG = re.compile(r"^#\s*[CO]\s+")
-
-
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """What was seen between two times (seconds)."""
-
-    start: float
-    end: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +65,8 @@ def load_captions(path: Path) -> CaptionFile:
     if not isinstance(content, dict) or not content:
         msg = f"captions file {path} must hold an object of video ids to lists of captions"
         raise DataError(msg)
+    if "annotations" in content and set(content) <= TRANSCRIPT_KEYS:
+        return CaptionFile(path, digest, path.stem, read_transcripts(path, content))
     for video, entries in content.items():
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             msg = f"captions file {path}: '{video}' is not a list of texts"

@@ -29,7 +29,7 @@ class Composer(Protocol):
 
 
 class PromptedModel:
-    """Offers ChoiceScorer and TextGenerator by composing chats for a language model."""
+    """Offers ChoiceScorer, TextGenerator and Captioner by composing chats for a language model."""
 
     def __init__(
         self,
@@ -70,6 +70,10 @@ class PromptedModel:
             TextReply(reply.text, reply.finished, trace_of(c, reply.usage, seconds))
             for c, reply in zip(composed, replies, strict=True)
         ]
+
+    def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
+        """A caption is free text like any other."""
+        return self.generate(requests)
 
 
 def shares(started: float, ready: float, count: int) -> dict[str, float]:

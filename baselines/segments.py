@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from baselines.captions import Caption, clean_caption
+from baselines.caption import Caption
+from baselines.captions import clean_caption
 from tasks.errors import DataError
 from tasks.task import Clip
 

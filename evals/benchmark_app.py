@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import Benchmark, benchmark_folder
+from evals.benchmarks import Benchmark, benchmark_folder, benchmark_of
 
 if TYPE_CHECKING:
     from evals.record import Results, Run, Sample
     from evals.runner import RunSettings
+    from tasks.multiple_choice import MultipleChoiceTask
     from tasks.task import Task
 
 DATA = Annotated[
@@ -47,9 +48,10 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[A
     from evals.store import read_run
     from tasks.errors import RecordError
 
-    name, _, pool = read_run(folder).task.name.partition("@")
-    if name != benchmark.name:
-        raise RecordError(f"{folder} is a run of {name}: use 'longvid {name} …'")
+    name = read_run(folder).task.name
+    pool = benchmark.pool_of(name)
+    if pool is None:
+        raise RecordError(f"{folder} is a run of {name}: use 'longvid {benchmark_of(name)} …'")
     return load_task(benchmark, pool, data)
 
 
@@ -78,20 +80,23 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
         """Fetch the official files, checked against pinned digests; works offline where they are already there."""
         from evals.prepare import fetch
 
-        folder = data / benchmark.name
+        folder = data / benchmark.data_folder
         for fetched in fetch(benchmark, folder, source):
             console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
         for pool in benchmark.pools:
             task = load_task(benchmark, pool, data)
+            absent = list(dict.fromkeys(i.clip.video_id for i in task.items() if i.clip.path is None))
             videos = sum(item.clip.path is not None for item in task.items())
             console.say(f"{task.info.name}: {len(task.items())} items, {videos} with their video")
+            if absent and benchmark.video_url:
+                console.say(f"missing videos ({benchmark.video_url}): {' '.join(absent)}")
         console.say(benchmark.videos.format(folder=folder))
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `plan`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} plan --model blind -M llm=smollm2")
+    @app.command(epilog=f"Example: longvid {benchmark.name} plan {benchmark.example}")
     def plan(
         model: MODEL,
         model_option: OPTIONS = None,
@@ -127,8 +132,8 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `run`."""
 
     @app.command(
-        epilog=f"Example: longvid {benchmark.name} run --model aggregator -M captions=FILE -M llm=smollm2 "
-        "-M route=letter-logprob. The same command resumes an interrupted run."
+        epilog=f"Example: longvid {benchmark.name} run {benchmark.example}. "
+        "The same command resumes an interrupted run."
     )
     def run(
         model: MODEL,
@@ -205,7 +210,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         epilog=f"Example: longvid {benchmark.name} import predictions.csv --name gpt4o --out runs/gpt4o",
     )
     def import_file(
-        file: Annotated[Path, typer.Argument(help="JSON or CSV of ids and answers.")],
+        file: Annotated[Path, typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON) or vectors (.npz).")],
         name: Annotated[str, typer.Option(help="The run's name in reports.")],
         out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
         pool: POOL = benchmark.pools[0],
@@ -213,20 +218,44 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         route: Annotated[str, typer.Option(help="How the answers were got, if known.")] = "unknown",
     ) -> None:
         """Turn predictions made elsewhere into a record. A file for a larger pool is cut to this one's items."""
-        from evals.import_predictions import checked_answers, import_run, read_predictions
         from evals.new_run import describe_import
         from evals.prepare import file_sha256
         from tasks.errors import DataError
         from tasks.multiple_choice import MultipleChoiceTask
 
-        task, everything = (load_task(benchmark, p, data) for p in (pool, benchmark.pools[-1]))
-        if not isinstance(task, MultipleChoiceTask):
-            raise DataError(f"{task.info.name} takes no imported choices")
-        answers = checked_answers(file, read_predictions(file), task.items(), everything.items())
-        if len(answers) > len(task.items()):
-            console.say(f"{len(answers) - len(task.items())} predictions are outside {task.info.name}: not imported")
+        task = load_task(benchmark, pool, data)
+        if not file.is_file():
+            raise DataError(f"predictions file {file} can't be read (there is no such file)")
         record = describe_import(task, name, {"route": route}, file_sha256(file), sys.argv)
-        show_results([out], [import_run(task, record, out, answers)])
+        if isinstance(task, MultipleChoiceTask):
+            results = import_choices(task, load_task(benchmark, benchmark.pools[-1], data), record, file, out)
+        else:
+            results = import_texts_or_vectors(task, record, file, out)
+        show_results([out], [results])
+
+
+def import_choices(task: MultipleChoiceTask, everything: Task[Any], record: Run, file: Path, out: Path) -> Results:
+    """Import a file of choices; those outside the pool are said and left out."""
+    from evals.import_predictions import checked_answers, import_run, read_predictions
+
+    answers = checked_answers(file, read_predictions(file), task.items(), everything.items())
+    if len(answers) > len(task.items()):
+        console.say(f"{len(answers) - len(task.items())} predictions are outside {task.info.name}: not imported")
+    return import_run(task, record, out, answers)
+
+
+def import_texts_or_vectors(task: Task[Any], record: Run, file: Path, out: Path) -> Results:
+    """Import a file of texts or of vectors, as the task's family has it."""
+    from evals.import_free import import_free, read_texts, read_vector_pairs
+    from tasks.captioning import CaptioningTask
+    from tasks.errors import DataError
+    from tasks.retrieval import RetrievalTask
+
+    if isinstance(task, CaptioningTask):
+        return import_free(task, record, out, read_texts(task, file))
+    if isinstance(task, RetrievalTask):
+        return import_free(task, record, out, read_vector_pairs(task, file))
+    raise DataError(f"{task.info.name} takes no imported predictions")
 
 
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -242,7 +271,7 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         from tasks.errors import RecordError
 
         runs = [read_results(folder) for folder in folders]
-        strangers = [run.name for run in runs if run.task.name.partition("@")[0] != benchmark.name]
+        strangers = [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
         show_results(folders, runs, form)
@@ -253,20 +282,27 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     from dataclasses import asdict
     from json import dumps
 
-    from evals.report import COLUMNS, NUMERIC, blind_neighbours, cells, make_report, markdown
+    from evals.report import blind_neighbours, cells, make_report, markdown
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
         raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
     report = make_report(runs, blind_neighbours(folders, runs))
     if form == "json":
-        rows = [{**asdict(row), "metric": row.metric.model_dump(mode="json")} for row in report.rows]
+        rows = [
+            {
+                **asdict(row),
+                "metric": row.metric.model_dump(mode="json"),
+                "beside": [other.model_dump(mode="json") for other in row.beside if other],
+            }
+            for row in report.rows
+        ]
         console.emit(dumps({"task": report.task, "rows": rows, "notes": report.notes}, indent=2))
         return
     if form == "markdown":
         console.emit(markdown(report))
         return
-    console.show_table(report.title, COLUMNS, [cells(row) for row in report.rows], NUMERIC)
+    console.show_table(report.title, report.columns, [cells(row) for row in report.rows], report.numeric)
     for run in runs:
         chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
         if chosen:

@@ -27,7 +27,9 @@ class RemoteFile:
 class Benchmark:
     """What the shared verbs need to know of a benchmark. `load` is `module:function` of (folder, pool).
 
-    Pools run from small to large; the last holds all of the others' items.
+    The last pool holds all of the others' items where predictions are choices. `folder` under the data root and
+    `task_names` (by pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url`
+    is where the video with an `{id}` is shown. `examples` are arguments of `run` and `plan`.
     """
 
     name: str
@@ -36,6 +38,58 @@ class Benchmark:
     load: str
     files: tuple[RemoteFile, ...]
     videos: str
+    folder: str = ""
+    task_names: tuple[str, ...] = ()
+    video_url: str = ""
+    example: str = "--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob"
+
+    @property
+    def data_folder(self) -> str:
+        """The name of its folder under a data root."""
+        return self.folder or self.name
+
+    def names(self) -> dict[str, str]:
+        """Task names by pool."""
+        return dict(zip(self.pools, self.task_names or tuple(f"{self.name}@{p}" for p in self.pools), strict=True))
+
+    def pool_of(self, task_name: str) -> str | None:
+        """The pool that a task's name stands for, None for another benchmark's."""
+        return next((pool for pool, name in self.names().items() if name == task_name), None)
+
+
+YOUCOOK2_FILES = (
+    RemoteFile(
+        "youcookii_annotations_trainval.json",
+        "http://youcook2.eecs.umich.edu/static/YouCookII/youcookii_annotations_trainval.tar.gz",
+        "6be6f3cdcf4448b4bdef27a869fadddfddeb9b20249d55558afabe354b246e80",
+    ),
+    RemoteFile(
+        "validation_youcook.csv",
+        "https://raw.githubusercontent.com/antoine77340/MIL-NCE_HowTo100M/master/csv/validation_youcook.csv",
+        "57d6bdea77c70114cbfad5b057e9500173f14b1c3a0f9c51bd1a716cd504cac1",
+    ),
+)
+YOUCOOK2_VIDEOS = (
+    "Videos (needed by encoders and captioners, not by models that read transcripts) are on YouTube; a zip of the "
+    "validation videos is at https://www.rocq.inria.fr/cluster-willow/amiech/Youcook2_val.zip. Put them into "
+    "{folder}/videos/<id>.mp4 (or .mkv, .webm). Videos that are gone make a run partial, and it names them."
+)
+
+
+def youcook2(name: str, title: str, load: str, tasks: Mapping[str, str], example: str) -> Benchmark:
+    """One of YouCook2's command groups; `tasks` are task names by pool."""
+    return Benchmark(
+        name=name,
+        title=title,
+        pools=tuple(tasks),
+        load=load,
+        files=YOUCOOK2_FILES,
+        videos=YOUCOOK2_VIDEOS,
+        folder="youcook2",
+        task_names=tuple(tasks.values()),
+        video_url="https://www.youtube.com/watch?v={id}",
+        example=example,
+    )
 
 
 EGOSCHEMA_SOURCE = "https://raw.githubusercontent.com/egoschema/EgoSchema/main"
@@ -68,7 +122,32 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "to give: accept the Ego4D licence, download the clips as described at https://egoschema.github.io "
                 "(about 100 GB) and put them into {folder}/videos/<q_uid>.mp4"
             ),
-        )
+        ),
+        "youcook2-retrieval": youcook2(
+            "youcook2-retrieval",
+            "YouCook2: find the clip or the whole video of a text, and the text of a video",
+            "tasks.youcook2:load_retrieval",
+            {
+                "clip-3350": "youcook2-clip-retrieval@3350",
+                "clip-3492": "youcook2-clip-retrieval@3492",
+                "video-457": "youcook2-video-retrieval@457",
+            },
+            "--pool video-457 --model bm25 -M captions=asr_transcripts.json --max-failures 55",
+        ),
+        "youcook2-captioning": youcook2(
+            "youcook2-captioning",
+            "YouCook2: a sentence for each step of a cooking video",
+            "tasks.youcook2:load_clip_captioning",
+            {"3492": "youcook2-clip-captioning@3492"},
+            "--model word-salad",
+        ),
+        "youcook2-summary": youcook2(
+            "youcook2-summary",
+            "YouCook2: one paragraph for a whole cooking video",
+            "tasks.youcook2:load_summary",
+            {"457": "youcook2-summary@457"},
+            "--model aggregator -M captions=asr_transcripts.json -M prompt=transcript.v1 --max-failures 55",
+        ),
     }
 )
 
@@ -81,12 +160,17 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     given = data or (Path(value) if (value := os.environ.get(DATA_VARIABLE)) else None)
     roots = (given,) if given else DEFAULT_ROOTS
     for root in roots:
-        folder = root / benchmark.name
+        folder = root / benchmark.data_folder
         if (folder / benchmark.files[0].name).is_file():
             return folder
-    looked = ", ".join(str(root / benchmark.name) for root in roots)
+    looked = ", ".join(str(root / benchmark.data_folder) for root in roots)
     msg = (
         f"no {benchmark.name} files in {looked}: run 'longvid {benchmark.name} prepare', or name a folder with "
         f"--data or {DATA_VARIABLE}"
     )
     raise DataError(msg)
+
+
+def benchmark_of(task_name: str) -> str:
+    """The command group of a task's name; the name without its pool where none has it."""
+    return next((b.name for b in BENCHMARKS.values() if b.pool_of(task_name)), task_name.partition("@")[0])

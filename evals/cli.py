@@ -12,6 +12,10 @@ from evals import console
 from evals.bench import app as bench
 from evals.egoschema import app as egoschema
 from evals.embed import embed
+from evals.metrics import app as metrics
+from evals.youcook2_captioning import app as youcook2_captioning
+from evals.youcook2_retrieval import app as youcook2_retrieval
+from evals.youcook2_summary import app as youcook2_summary
 from tasks.errors import LongvidError
 
 USER_ERROR = 2
@@ -24,6 +28,10 @@ app = typer.Typer(
     epilog="Example: [bold]longvid egoschema run --model blind -M llm=smollm2 --limit 20[/]",
 )
 app.add_typer(egoschema, name="egoschema")
+app.add_typer(youcook2_retrieval, name="youcook2-retrieval")
+app.add_typer(youcook2_captioning, name="youcook2-captioning")
+app.add_typer(youcook2_summary, name="youcook2-summary")
+app.add_typer(metrics, name="metrics")
 app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed

@@ -1,4 +1,4 @@
-"""The floors that cost nothing, on exactly the items that were answered: chance and the best constant answer."""
+"""The floors that cost nothing, on exactly the items that were answered: what never looking gets."""
 
 from __future__ import annotations
 
@@ -10,19 +10,45 @@ from typing import Any
 import numpy as np
 
 from baselines.floor_models import ConstantModel
+from baselines.random_vectors import RandomVectors
+from baselines.text_floor_models import text_floors
 from evals.record import FloorRow, MetricRow
+from tasks.captioning import CaptioningTask
 from tasks.intervals import LEVEL, RESAMPLES, percentile_interval
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
+from tasks.retrieval import RetrievalTask
 from tasks.task import Summary, Task
 
 
 def floor_rows(task: Task[Any], items: Sequence[Any], seed: int) -> Iterator[FloorRow]:
-    """The floors of a multiple-choice task, by its primary metric.
+    """The floors of a task's family on `items`: choices, texts or vectors that never looked."""
+    if not items:
+        return
+    if isinstance(task, MultipleChoiceTask):
+        yield from choice_floors(task, items, seed)
+    elif isinstance(task, CaptioningTask):
+        labels = {item.clip.video_id: item.label for item in items}
+        quick = task.without_meteor("left out of floors; run the model by its name to have it")
+        for floor in text_floors(task.training, labels, seed):
+            note = " (uses the label)" if floor.details.get("uses_label") else ""
+            yield model_floor(f"{floor.name}{note}", floor_summary(quick, floor, items, seed))
+    elif isinstance(task, RetrievalTask):
+        yield model_floor("random-vectors", floor_summary(task, RandomVectors(seed=seed), items, seed))
+
+
+def model_floor(name: str, summary: Summary) -> FloorRow:
+    """A floor's row: its primary figure, with all others beside it."""
+    rows = [MetricRow(**asdict(metric)) for metric in summary.metrics]
+    return FloorRow(model=name, metric=primary(summary), others=tuple(row for row in rows if not row.primary))
+
+
+def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: int) -> Iterator[FloorRow]:
+    """Chance and the best constant answer, by the primary metric.
 
     The best constant is picked with the answers in hand: it is the most that never looking could get.
     """
-    known = [item for item in items if isinstance(item, ChoiceItem) and item.answer is not None]
-    if not isinstance(task, MultipleChoiceTask) or not known:
+    known = [item for item in items if item.answer is not None]
+    if not known:
         return
     yield FloorRow(model="chance", metric=chance_metric(task.info.primary_metric, known, seed))
     right = Counter(item.answer for item in known)

@@ -57,6 +57,41 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
             "baselines.floor_models:ChanceOptions",
             "baselines.floor_models:build_chance",
         ),
+        "tfidf": ModelSpec(
+            "transcripts against texts by TF-IDF: no video",
+            "baselines.text_retrieval:TfidfOptions",
+            "baselines.text_retrieval:build_tfidf",
+        ),
+        "bm25": ModelSpec(
+            "transcripts against texts by BM25: no video",
+            "baselines.text_retrieval:Bm25Options",
+            "baselines.text_retrieval:build_bm25",
+        ),
+        "random-vectors": ModelSpec(
+            "unit vectors in random directions, seeded",
+            "baselines.random_vectors:RandomVectorOptions",
+            "baselines.random_vectors:build_random_vectors",
+        ),
+        "word-salad": ModelSpec(
+            "the same six words over and over",
+            "baselines.text_floor_models:SaladOptions",
+            "baselines.text_floor_models:build_word_salad",
+        ),
+        "constant-paragraph": ModelSpec(
+            "the most typical training text, every time",
+            "baselines.text_floor_models:TrainingOptions",
+            "baselines.text_floor_models:build_constant_paragraph",
+        ),
+        "random-paragraph": ModelSpec(
+            "a training text at random, seeded",
+            "baselines.text_floor_models:TrainingOptions",
+            "baselines.text_floor_models:build_random_paragraph",
+        ),
+        "recipe-type-paragraph": ModelSpec(
+            "the typical training text of the video's recipe type: uses the label",
+            "baselines.text_floor_models:TrainingOptions",
+            "baselines.text_floor_models:build_recipe_type_paragraph",
+        ),
         "openclip": ModelSpec(
             "any open_clip ViT, frame by frame or inflated to video",
             "encoders.model_options:OpenClipOptions",

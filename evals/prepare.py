@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.benchmarks import Benchmark, RemoteFile
+from evals.store import write_atomic
 from tasks.errors import DataError
+
+ARCHIVE = ".tar.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
     if not url.startswith(("https://", "http://")):
         msg = f"'{source}' is not a web address; a mirror's begins with https:// or http://"
         raise DataError(msg)
+    if url.endswith(ARCHIVE):
+        return fetch_member(path, url, remote.sha256)
     import pooch
     import requests
 
@@ -59,4 +66,30 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
     except ValueError as error:
         msg = f"{url} gave a file whose SHA-256 is not the pinned one; nothing was kept ({error})".split("\n")[0]
         raise DataError(msg) from error
+    return Fetched(path, downloaded=True)
+
+
+def fetch_member(path: Path, url: str, sha256: str) -> Fetched:
+    """A file published inside a .tar.gz: only the member of that name is read, and kept if its digest fits.
+
+    Raises DataError when the archive can't be had or lacks the file.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory(prefix="longvid-") as folder:
+            archive = pooch.retrieve(url, known_hash=None, fname="archive", path=folder)
+            with tarfile.open(archive) as tar:
+                member = next((m for m in tar if m.isfile() and Path(m.name).name == path.name), None)
+                file = tar.extractfile(member) if member else None
+                data = file.read() if file else b""
+    except (requests.RequestException, OSError, tarfile.TarError) as error:
+        msg = f"could not get {path.name} out of {url} ({type(error).__name__}: {error}); put it at {path} by hand"
+        raise DataError(msg) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        msg = f"{url} holds no {path.name} with the pinned SHA-256; nothing was kept"
+        raise DataError(msg)
+    write_atomic(path, data.decode("utf-8"))
     return Fetched(path, downloaded=True)

@@ -109,7 +109,10 @@ class ErrorRow(Row):
 
 
 class Sample(Row):
-    """One line of `samples.jsonl`: a finished item, or one that failed and why. The last line of an id counts."""
+    """One line of `samples.jsonl`: a finished item, or one that failed and why. The last line of an id counts.
+
+    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors.
+    """
 
     id: str
     cluster: str
@@ -117,6 +120,7 @@ class Sample(Row):
     raw: str = ""
     rule: str = ""
     option_scores: tuple[float, ...] = ()
+    vector_row: int | None = None
     scores: dict[str, float | None] = Field(default_factory=dict)
     prompt_sha256: str | None = None
     frames: FramesRow | None = None
@@ -142,10 +146,11 @@ class MetricRow(Row):
 
 
 class FloorRow(Row):
-    """What a model that never looks gets on the same items."""
+    """What a model that never looks gets on the same items: the primary figure, and others to show beside it."""
 
     model: str
     metric: MetricRow
+    others: tuple[MetricRow, ...] = ()
 
 
 class Counts(Row):

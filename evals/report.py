@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from evals.record import MetricRow, Results
 from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 
 NOT_MEASURED = "–"
+BLIND_FAMILY = "multiple-choice"
+# by primary figure, with the names of figures that stand beside it
+BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "text_to_video_recall_at_1": (
+            "text_to_video_recall_at_5",
+            "text_to_video_recall_at_10",
+            "text_to_video_median_rank",
+            "video_to_text_recall_at_1",
+        ),
+        "micro_cider_d": ("micro_bleu_4", "micro_meteor", "micro_rouge_l", "macro_cider_d", "paragraph_cider_d"),
+        "summary_rouge_l": ("summary_bleu_4", "summary_meteor", "summary_cider_d"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,7 @@ class ReportRow:
     route: str
     status: str
     metric: MetricRow
+    beside: tuple[MetricRow | None, ...] = ()
     unparsed: float | None = None
     seconds_per_item: float | None = None
     prompt_tokens_per_item: float | None = None
@@ -35,6 +51,17 @@ class Report:
     metric: str
     rows: tuple[ReportRow, ...]
     notes: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what `cells` gives."""
+        return (*COLUMNS[:5], *(name.replace("_", " ") for name in self.beside), *COLUMNS[5:])
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """The columns that hold numbers."""
+        return self.columns[3:]
 
     @property
     def title(self) -> str:
@@ -68,14 +95,25 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
     blind = list(blind)
     rows = [run_row(run, "run") for run in runs] + [run_row(run, "floor: blind") for run in blind]
     fullest = max(runs, key=lambda run: run.counts.answered)
-    rows += [ReportRow(floor.model, "floor", "given", "complete", floor.metric) for floor in fullest.floors]
+    rows += [
+        ReportRow(
+            floor.model,
+            "floor",
+            "given",
+            "complete",
+            floor.metric,
+            shown_beside(floor.others, fullest.task.primary_metric),
+        )
+        for floor in fullest.floors
+    ]
     notes = [f"{run.name}: {warning}" for run in runs for warning in run.warnings]
-    if not blind and all(run.model.name != "blind" for run in runs):
+    if fullest.task.family == BLIND_FAMILY and not blind and all(run.model.name != "blind" for run in runs):
         notes.append(
             "no blind run on these items was found beside the run: without it nobody knows what the words alone give "
             f"away; run 'longvid {fullest.task.name.partition('@')[0]} run --model blind'"
         )
-    return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes))
+    beside = BESIDE.get(fullest.task.primary_metric, ())
+    return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes), beside)
 
 
 def run_row(run: Results, kind: str) -> ReportRow:
@@ -90,10 +128,17 @@ def run_row(run: Results, kind: str) -> ReportRow:
         route=run.protocol.get("route", NOT_MEASURED),
         status=run.status,
         metric=metric,
+        beside=shown_beside(run.metrics, run.task.primary_metric),
         unparsed=unparsed,
         seconds_per_item=run.cost.seconds_per_item,
         prompt_tokens_per_item=run.cost.prompt_tokens_per_item if run.cost.prompt_tokens else None,
     )
+
+
+def shown_beside(metrics: Sequence[MetricRow], primary: str) -> tuple[MetricRow | None, ...]:
+    """The figures that stand beside a primary one, None where they were not measured."""
+    by_name = {metric.name: metric for metric in metrics}
+    return tuple(by_name.get(name) for name in BESIDE.get(primary, ()))
 
 
 COLUMNS = (
@@ -121,6 +166,7 @@ def cells(row: ReportRow) -> tuple[str, ...]:
         row.route,
         NOT_MEASURED if metric.value is None else f"{100 * metric.value:.1f} %{named}",
         NOT_MEASURED if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}",
+        *(figure(other) for other in row.beside),
         f"{metric.n} / {metric.clusters}",
         NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
         NOT_MEASURED if row.seconds_per_item is None else f"{row.seconds_per_item:.2f}",
@@ -128,13 +174,20 @@ def cells(row: ReportRow) -> tuple[str, ...]:
     )
 
 
+def figure(metric: MetricRow | None) -> str:
+    """A figure beside the primary one: ranks as they are, everything else in percent."""
+    if metric is None or metric.value is None:
+        return NOT_MEASURED
+    return f"{metric.value:g}" if metric.name.endswith("_rank") else f"{100 * metric.value:.1f} %"
+
+
 def markdown(report: Report) -> str:
     """The report as a Markdown table and a list of notes."""
     lines = [
         f"### {report.title}",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "|".join("---:" if column in NUMERIC else "---" for column in COLUMNS) + "|",
+        "| " + " | ".join(report.columns) + " |",
+        "|" + "|".join("---:" if column in report.numeric else "---" for column in report.columns) + "|",
     ]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in report.rows]
     if report.notes:

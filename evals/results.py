@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evals.floors import floor_rows
 from evals.record import (
@@ -22,9 +24,11 @@ from evals.record import (
 )
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
+NO_VECTORS: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
-def prediction_of(sample: Sample) -> Prediction:
-    """The recorded answer, as the task's scoring takes it."""
+
+def prediction_of(sample: Sample, vectors: NDArray[np.float32] | None = None) -> Prediction:
+    """The recorded answer, as the task's scoring takes it; `vectors` are its row of `vectors.npy`."""
     frames = sample.frames
     return Prediction(
         item_id=sample.id,
@@ -39,17 +43,22 @@ def prediction_of(sample: Sample) -> Prediction:
             frames=FramesSeen(frames.count, frames.seconds, frames.share_of_clip) if frames else None,
             notes=sample.notes,
         ),
+        vectors=vectors,
     )
 
 
 def build_results(
-    task: Task[Any], run: Run, samples: Mapping[str, Sample], official: OfficialScore | None = None
+    task: Task[Any],
+    run: Run,
+    samples: Mapping[str, Sample],
+    official: OfficialScore | None = None,
+    vectors: Mapping[str, NDArray[np.float32]] = NO_VECTORS,
 ) -> Results:
     """Score the recorded samples in the task's own order and summarise them."""
     asked = list(task.items())[: run.limit]
     answered = [item for item in asked if item.id in samples and samples[item.id].error is None]
     failed = [item.id for item in asked if item.id in samples and samples[item.id].error is not None]
-    predictions = [task.reread(item, prediction_of(samples[item.id])) for item in answered]
+    predictions = [task.reread(item, prediction_of(samples[item.id], vectors.get(item.id))) for item in answered]
     scores = [task.score(item, prediction) for item, prediction in zip(answered, predictions, strict=True)]
     summary = task.summarise(scores, np.random.default_rng(run.seed))
     counts = Counts(

@@ -22,6 +22,7 @@ from evals.store import (
     read_samples,
     write_row,
 )
+from evals.vector_store import VectorLog, Vectors, read_vectors
 from tasks.errors import RecordError
 from tasks.task import Item, Prediction, Task
 
@@ -105,34 +106,42 @@ def run_items(task: Task[Any], model: object, run: Run, settings: RunSettings, o
     done = read_samples(settings.out)
     kept = {key for key, sample in done.items() if sample.error is None or not settings.retry_failed}
     todo = [item for item in list(task.items())[: run.limit] if item.id not in kept]
-    failures = 0
-    with SampleLog(settings.out) as log:
+    failures, last_error = 0, ""
+    with SampleLog(settings.out) as log, VectorLog(settings.out, done) as vector_log:
         for start in range(0, len(todo), settings.batch_size):
-            for sample in answer(task, model, todo[start : start + settings.batch_size]):
+            for answered, vectors in answer(task, model, todo[start : start + settings.batch_size]):
+                sample = with_vectors(answered, vectors, vector_log)
                 log.append(sample)
                 on_sample(sample)
-                failures += sample.error is not None
+                if sample.error is not None:
+                    failures += 1
+                    last_error = sample.error.message
             if failures > settings.max_failures:
                 raise TooManyFailuresError(
                     f"{failures} items failed (--max-failures {settings.max_failures}); the answered ones are kept "
-                    f"in {settings.out}. The last error: {sample.error.message if sample.error else 'see above'}"
+                    f"in {settings.out}. The last error: {last_error}"
                 )
 
 
-def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[Sample]:
+def with_vectors(sample: Sample, vectors: Vectors | None, log: VectorLog) -> Sample:
+    """The sample with the row that its vectors, now on disk, got."""
+    return sample if vectors is None else sample.model_copy(update={"vector_row": log.append(vectors)})
+
+
+def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[Sample, Vectors | None]]:
     """Answers to a batch; where it fails, item by item, so that one bad item costs only itself."""
     started = perf_counter()
     try:
         predictions = task.predict(model, batch)
         seconds = (perf_counter() - started) / len(batch)
         return [
-            answered_sample(task, item, prediction, seconds)
+            (answered_sample(task, item, prediction, seconds), prediction.vectors)
             for item, prediction in zip(batch, predictions, strict=True)
         ]
     except Exception as error:  # noqa: BLE001 - the one per-item boundary: the error becomes data
         if len(batch) > 1:
-            return [sample for item in batch for sample in answer(task, model, [item])]
-        return [failed_sample(batch[0], error)]
+            return [pair for item in batch for pair in answer(task, model, [item])]
+        return [(failed_sample(batch[0], error), None)]
 
 
 def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds: float) -> Sample:
@@ -169,7 +178,8 @@ def failed_sample(item: Item, error: Exception) -> Sample:
 
 def write_results(task: Task[Any], run: Run, folder: Path) -> Results:
     """Summarise what is on disk."""
-    results = build_results(task, run, read_samples(folder), read_official(folder))
+    samples = read_samples(folder)
+    results = build_results(task, run, samples, read_official(folder), read_vectors(folder, samples))
     write_row(folder / RESULTS, results)
     return results
 

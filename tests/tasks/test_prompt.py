@@ -21,6 +21,7 @@ DIGESTS = {
     "egoschema-similarity.v1": "47a434a8fa76fd1352ad01d9f91b34aacbbdcc5b8ba6f61cfb823ead86c09b66",
     "youcook2-caption.v1": "6435ae67e8155b3a417dedad0c533b3ac13c21a95f025fe6d8d4080d76da54c0",
     "youcook2-summary.v1": "390d9c922a3f3145882586a97481f3f1fcc92e22bdb16dbfcd98c3dab8869bba",
+    "transcript.v1": "8fe2951a3474e81e83ce0259a17c98d556e285341ebb79686442096304ccafb2",
 }
 
 

@@ -1,0 +1,14 @@
+"""`longvid youcook2-summary …`, or `python -m evals.youcook2_summary …`: the shared verbs."""
+
+from __future__ import annotations
+
+from evals.benchmark_app import benchmark_app
+from evals.benchmarks import BENCHMARKS
+
+app = benchmark_app(BENCHMARKS["youcook2-summary"])
+
+
+if __name__ == "__main__":
+    from evals.cli import run_app
+
+    run_app(app)

@@ -1,0 +1,41 @@
+"""Score a matrix of similarities without running anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tasks.errors import DataError
+from tasks.ranks import dual_softmax, one_to_one, rank_figures, ranks_from_similarities
+from tasks.retrieval import TIE_RULE
+from tasks.task import JsonValue
+
+DUAL_SOFTMAX = "_dual_softmax"
+
+
+def score_similarity_file(path: Path, temperature: float | None = None) -> dict[str, JsonValue]:
+    """Figures of both directions of a square matrix [texts, videos] in an .npy file; row i belongs to column i.
+
+    With a `temperature` similarities go through the dual softmax, every name says so and a warning stands beside
+    them. Raises DataError on a file that is no such matrix, or holds NaN or infinity.
+    """
+    try:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        msg = f"{path} is no .npy matrix of numbers ({error})"
+        raise DataError(msg) from error
+    square = isinstance(matrix, np.ndarray) and matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+    if not square or not len(matrix) or not np.issubdtype(matrix.dtype, np.floating):
+        msg = f"{path} must be a square matrix of floats [texts, videos], row i belonging to column i"
+        raise DataError(msg)
+    count = len(matrix)
+    suffix = "" if temperature is None else DUAL_SOFTMAX
+    content: dict[str, JsonValue] = {"pool": count, "tie_rule": TIE_RULE}
+    for direction, similarities in (("text_to_video", matrix), ("video_to_text", matrix.T)):
+        scaled = similarities if temperature is None else dual_softmax(similarities, temperature)
+        figures = rank_figures(ranks_from_similarities(scaled, one_to_one(count)), count)
+        content |= {f"{direction}_{name}{suffix}": float(value[0]) for name, value in figures.items()}
+    if temperature is not None:
+        content["warning"] = "dual softmax reads all test queries at once: not comparable with plain figures"
+    return content
