@@ -1,0 +1,97 @@
+"""Captions and vectors made elsewhere: the same figures as our own, gaps named, strangers refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evals.import_free import import_free, read_texts, read_vector_pairs
+from evals.new_run import describe_import
+from evals.runner import rescore
+from tasks.caption_metrics.meteor import NotRun
+from tasks.captioning import CaptioningTask, CaptionItem, captioning_digest
+from tasks.errors import DataError
+from tasks.retrieval import RetrievalItem, RetrievalTask, retrieval_digest
+from tasks.task import Clip, TaskInfo
+from tasks.youcook2 import SUMMARIES
+
+TEXTS = {"a": "cut the onion", "b": "boil the water", "c": "serve the soup hot"}
+
+
+def info_of(family: str, primary: str, digest: str) -> TaskInfo:
+    return TaskInfo("toy@3", family, "1", 3, digest, primary, 0.0, "video", "none", "none", "none")
+
+
+def captioning() -> CaptioningTask:
+    items = [CaptionItem(name, name, Clip(name, 0, 9), (text,)) for name, text in TEXTS.items()]
+    info = info_of("captioning", "summary_rouge_l", captioning_digest(items))
+    return CaptioningTask(info, items, SUMMARIES, meteor=lambda: NotRun("not in this test"))
+
+
+def retrieval() -> RetrievalTask:
+    items = [RetrievalItem(name, name, Clip(name, 0, 9), text) for name, text in TEXTS.items()]
+    return RetrievalTask(info_of("retrieval", "text_to_video_recall_at_1", retrieval_digest(items)), items)
+
+
+def json_file(folder: Path, content: object) -> Path:
+    path = folder / "predictions.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def vector_file(folder: Path, ids: list[str]) -> Path:
+    path = folder / "vectors.npz"
+    rows = np.eye(len(ids), dtype=np.float32)
+    np.savez(path, ids=np.array(ids), video=rows, text=rows)
+    return path
+
+
+def test_imported_texts_are_scored_and_floors_stand_beside_them(tmp_path: Path) -> None:
+    task = captioning()
+    run = describe_import(task, "theirs", {}, "digest", [])
+    results = import_free(task, run, tmp_path / "run", read_texts(task, json_file(tmp_path, TEXTS)))
+    assert (results.status, results.imported, results.primary.value) == ("complete", True, pytest.approx(1.0))
+    assert [floor.model for floor in results.floors] == ["word-salad"]
+
+
+def test_a_gap_makes_the_record_partial_and_is_named(tmp_path: Path) -> None:
+    task = captioning()
+    run = describe_import(task, "theirs", {}, "digest", [])
+    predictions = read_texts(task, json_file(tmp_path, {"a": TEXTS["a"], "c": TEXTS["c"]}))
+    results = import_free(task, run, tmp_path / "run", predictions)
+    assert (results.status, results.failed_ids) == ("partial", ("b",))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [({**TEXTS, "z": "x"}, "unknown ids: z"), ({**TEXTS, "a": ["x", "y"]}, r"several texts \(a\)")],
+)
+def test_a_file_of_other_ids_or_several_texts_is_refused(tmp_path: Path, content: object, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        read_texts(captioning(), json_file(tmp_path, content))
+
+
+def test_imported_vectors_are_kept_so_that_score_needs_no_model(tmp_path: Path) -> None:
+    task = retrieval()
+    run = describe_import(task, "theirs", {}, "digest", [])
+    folder = tmp_path / "run"
+    results = import_free(task, run, folder, read_vector_pairs(task, vector_file(tmp_path, ["a", "b", "c"])))
+    assert results.primary.value == 1.0
+    assert np.load(folder / "vectors.npy").shape == (3, 2, 3)
+    assert rescore(task, folder) == results
+
+
+@pytest.mark.parametrize(("ids", "complaint"), [(["a", "z"], "unknown ids: z"), (["a", "a"], "repeated ids: a")])
+def test_vectors_of_strangers_and_repeats_are_refused(tmp_path: Path, ids: list[str], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        read_vector_pairs(retrieval(), vector_file(tmp_path, ids))
+
+
+def test_a_file_that_holds_no_vectors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npz"
+    path.write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"no \.npz file"):
+        read_vector_pairs(retrieval(), path)
