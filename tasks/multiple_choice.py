@@ -292,6 +292,7 @@ def summarise_choices(
         "answer_counts": [truth.get(i, 0) for i in range(options)],
         "unparsed": sum(s.answer is None for s in scores),
         "chance": info.chance,
+        "parser": PARSER_VERSION,  # the one that read the replies for these figures, whenever they were recorded
     }
     return Summary(tuple(metrics), details, tuple(warnings))
 
