@@ -215,7 +215,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         """Turn predictions made elsewhere into a record. A file for a larger pool is cut to this one's items."""
         from evals.import_predictions import checked_answers, import_run, read_predictions
         from evals.new_run import describe_import
-        from evals.prepare import file_sha256
+        from tasks.digests import file_sha256
         from tasks.errors import DataError
         from tasks.multiple_choice import MultipleChoiceTask
 

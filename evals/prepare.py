@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.benchmarks import Benchmark, RemoteFile
+from tasks.digests import file_sha256
 from tasks.errors import DataError
 
 
@@ -17,12 +17,6 @@ class Fetched:
 
     path: Path
     downloaded: bool
-
-
-def file_sha256(path: Path) -> str:
-    """Digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(benchmark: Benchmark, folder: Path, source: str | None = None) -> list[Fetched]:
