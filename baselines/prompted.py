@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import Protocol
 
 from baselines.llm.protocol import Chat, LanguageModel
+from tasks.digests import text_sha256
 from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextRequest
 from tasks.multiple_choice import Route
-from tasks.prompt import text_sha256
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
 
 

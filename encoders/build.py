@@ -8,6 +8,7 @@ import hashlib
 import torch
 
 from encoders.config import EncoderConfig
+from encoders.device import device_name, find_device
 from encoders.dual import DualEncoder, build_encoder
 from encoders.from_open_clip import Inflation, from_open_clip
 from encoders.model_options import LONG, SHORT, Dtype, OpenClipOptions, PresetOptions, frame_policy, weights_path
@@ -75,15 +76,7 @@ def check_family(found: EncoderConfig, wanted: EncoderConfig, source: str) -> No
 
 def runtime_of(options: PresetOptions | OpenClipOptions) -> Runtime:
     """Resolve device and dtype. Raises ModelError for a device that is not there."""
-    name = options.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"unknown device '{name}': auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device '{name}' is not there: {torch.cuda.device_count()} CUDA devices found")
+    device = find_device(options.device)
     if options.batch < 1 or options.workers < 1:
         raise ModelError("batch and workers must be at least 1")
     return Runtime(device, dtype_of(options.dtype, device), options.compile, options.batch, options.workers)
@@ -95,11 +88,6 @@ def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
         fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
         return torch.bfloat16 if fast else torch.float32
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
-
-
-def device_name(device: torch.device) -> str:
-    """`cpu`, or a GPU with its name."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def state_digest(encoder: DualEncoder) -> str:

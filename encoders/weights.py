@@ -5,7 +5,6 @@ Loading is strict: whatever differs is named and refused. Nothing is ever unpick
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from encoders.config import EncoderConfig
 from encoders.dual import DualEncoder, build_encoder
 from encoders.tokens import TextTokenizer, load_tokenizer
+from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
 
@@ -29,12 +29,6 @@ class LoadedEncoder:
     encoder: DualEncoder
     tokenizer: TextTokenizer
     digest: str
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -104,7 +98,7 @@ def save_encoder(encoder: DualEncoder, tokenizer: TextTokenizer, path: Path) -> 
     save_tensors(encoder.state_dict(), path)
     config_path(path).write_text(encoder.config.to_json(), encoding="utf-8")
     tokenizer_path(path).write_text(tokenizer.to_json(), encoding="utf-8")
-    return file_digest(path)
+    return file_sha256(path)
 
 
 def load_encoder(path: Path | str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> LoadedEncoder:
@@ -120,7 +114,7 @@ def load_encoder(path: Path | str | os.PathLike[str], dtype: torch.dtype = torch
     _check_vocabulary(config, tokenizer, str(tokenizer_path(path)))
     encoder = build_encoder(config)
     load_strict(encoder, tensors, str(path))
-    return LoadedEncoder(encoder.to(dtype).eval(), tokenizer, file_digest(path))
+    return LoadedEncoder(encoder.to(dtype).eval(), tokenizer, file_sha256(path))
 
 
 def _check_suffix(path: Path) -> None:

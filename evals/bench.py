@@ -82,7 +82,7 @@ def decode(
     from dataclasses import asdict
     from json import dumps
 
-    from encoders.bench_decode import bench_decode
+    from encoders.bench.decode import bench_decode
 
     result = bench_decode(video, fps=fps, size=size, threads=threads, repeats=repeats)
     if json:

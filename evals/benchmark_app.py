@@ -219,7 +219,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
     ) -> None:
         """Turn predictions made elsewhere into a record. A file for a larger pool is cut to this one's items."""
         from evals.new_run import describe_import
-        from evals.prepare import file_sha256
+        from tasks.digests import file_sha256
         from tasks.errors import DataError
         from tasks.multiple_choice import MultipleChoiceTask
 

@@ -41,11 +41,12 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> Plan:
-    """Answer one item to warm up, then `probe` items with the clock running. Errors are not caught."""
+    """Answer one item to warm up, then `probe` others with the clock running. Errors are not caught."""
     task.check(model)
     items: Sequence[Item] = list(task.items())[:limit]
-    probed = spread(items, probe)
-    task.predict(model, probed[:1])
+    warm_up, *others = spread(items, probe + 1)
+    probed = others or [warm_up]
+    task.predict(model, [warm_up])
     usage = TokenUsage()
     started = perf_counter()
     for item in probed:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from evals.benchmarks import Benchmark, RemoteFile
 from evals.store import write_atomic
+from tasks.digests import file_sha256
 from tasks.errors import DataError
 
 ARCHIVE = ".tar.gz"
@@ -22,12 +23,6 @@ class Fetched:
 
     path: Path
     downloaded: bool
-
-
-def file_sha256(path: Path) -> str:
-    """Digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(benchmark: Benchmark, folder: Path, source: str | None = None) -> list[Fetched]:

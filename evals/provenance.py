@@ -22,12 +22,12 @@ REMOVED = "***"
 
 
 def collect(argv: Sequence[str]) -> Provenance:
-    """The provenance of a run that starts now."""
+    """The provenance of a run that starts now. Of the program only the name is kept: its path tells of the machine."""
     root = Path(__file__).resolve().parent.parent
     commit = git(root, "rev-parse", "HEAD")
     changes = git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
     return Provenance(
-        argv=tuple(redact(argv)),
+        argv=(*(Path(program).name for program in argv[:1]), *redact(argv[1:])),
         commit=commit,
         uncommitted_changes=bool(changes) if changes is not None else None,
         versions=installed_versions(),

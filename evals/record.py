@@ -7,9 +7,9 @@ same run, however often it was interrupted.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 SCHEMA_VERSION = 1
 WALL_CLOCK = {"x-wall-clock": True}
@@ -50,7 +50,7 @@ class ModelRow(Row):
     device: str = "cpu"
     dtype: str | None = None
     prompts: dict[str, str] = Field(default_factory=dict)
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Provenance(Row):
@@ -127,7 +127,7 @@ class Sample(Row):
     tokens: TokensRow = TokensRow()
     seconds: Annotated[dict[str, float], Field(json_schema_extra=WALL_CLOCK)] = Field(default_factory=dict)
     peak_memory_bytes: Annotated[int | None, Field(json_schema_extra=WALL_CLOCK)] = None
-    notes: dict[str, Any] = Field(default_factory=dict)
+    notes: dict[str, JsonValue] = Field(default_factory=dict)
     error: ErrorRow | None = None
 
 
@@ -203,7 +203,7 @@ class Results(Row):
     failed_ids: tuple[str, ...]
     metrics: tuple[MetricRow, ...]
     floors: tuple[FloorRow, ...]
-    details: dict[str, Any]
+    details: dict[str, JsonValue]
     cost: Cost
     official: OfficialScore | None
     provenance: Provenance

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from evals.floors import floor_rows
 from evals.record import (
@@ -86,7 +87,7 @@ def build_results(
         failed_ids=tuple(failed),
         metrics=tuple(metrics),
         floors=tuple(floor_rows(task, answered, run.seed)),
-        details=dict(summary.details),
+        details=cast("dict[str, JsonValue]", dict(summary.details)),
         cost=cost_of([samples[item.id] for item in answered]),
         official=official,
         provenance=run.provenance,

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
+
+from pydantic import JsonValue
 
 from evals.record import ErrorRow, FramesRow, Results, Run, Sample, TokensRow
 from evals.results import build_results
@@ -160,7 +162,7 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds
         tokens=TokensRow(**asdict(trace.usage)),
         seconds={**trace.seconds, TOTAL: seconds},
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        notes=dict(trace.notes),
+        notes=cast("dict[str, JsonValue]", dict(trace.notes)),
     )
 
 

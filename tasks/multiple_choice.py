@@ -13,6 +13,7 @@ from string import ascii_uppercase
 import numpy as np
 
 from tasks.answer_parser import PARSER_VERSION, parse_choice
+from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.intervals import fraction_metric
 from tasks.model import (
@@ -24,7 +25,7 @@ from tasks.model import (
     VideoTextEncoder,
     require,
 )
-from tasks.prompt import Prompt, load_prompt, text_sha256
+from tasks.prompt import Prompt, load_prompt
 from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace
 
 REPLY_TOKENS = 64
@@ -292,6 +293,7 @@ def summarise_choices(
         "answer_counts": [truth.get(i, 0) for i in range(options)],
         "unparsed": sum(s.answer is None for s in scores),
         "chance": info.chance,
+        "parser": PARSER_VERSION,  # the one that read the replies for these figures, whenever they were recorded
     }
     return Summary(tuple(metrics), details, tuple(warnings))
 

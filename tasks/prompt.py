@@ -51,13 +51,3 @@ def load_prompt(package: str, name: str) -> Prompt:
         sections={key: "\n".join(lines).strip() for key, lines in sections.items()},
         sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
-
-
-def text_sha256(*parts: str) -> str:
-    """Digest of a rendered prompt; the parts are kept apart so that text can't move between them unseen."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.hexdigest()

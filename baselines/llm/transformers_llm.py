@@ -24,7 +24,9 @@ from baselines.llm.chat_format import ScoringTokens, describe_format, encode, re
 from baselines.llm.dense import dense_folder
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from baselines.llm.scoring import Float32Head, logprobs_from_cache, logprobs_from_scratch
-from baselines.llm.weights import file_sha256, weight_files, weights_sha256
+from baselines.llm.weights import weight_files, weights_sha256
+from encoders.device import device_name, find_device
+from tasks.digests import file_sha256
 from tasks.errors import ModelError
 from tasks.model import ModelInfo
 from tasks.task import TokenUsage
@@ -173,7 +175,7 @@ def load_folder(
     device: str = "auto",
 ) -> TransformersLanguageModel:
     """Load a dense transformers folder; `digest` defaults to that of its weight files."""
-    target = _device(device)
+    target = find_device(device)
     files = weight_files(folder)
     try:
         with _quiet():
@@ -196,7 +198,7 @@ def load_folder(
         name=name,
         parameters=parameters,
         weights_sha256=digest or weights_sha256(files),
-        device=_device_name(target),
+        device=device_name(target),
         dtype=dtype,
         details={
             "engine": f"transformers {transformers.__version__}",
@@ -220,22 +222,6 @@ def _dtype(name: str) -> torch.dtype:
     if name not in _DTYPES:
         raise ModelError(f"unknown dtype '{name}': one of {', '.join(_DTYPES)}")
     return _DTYPES[name]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"unknown device '{name}': auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device '{name}' is not there: {torch.cuda.device_count()} CUDA devices found")
-    return device
-
-
-def _device_name(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
+from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
 CACHE_VARIABLE = "LONGVID_CACHE"
@@ -18,12 +19,6 @@ def cache_folder() -> Path:
     """Where derived files are kept: `LONGVID_CACHE`, or the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("longvid")
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of one file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

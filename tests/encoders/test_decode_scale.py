@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders.bench_decode import bench_decode, make_bench_video
+from encoders.bench.decode import bench_decode, make_bench_video
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_file import probe

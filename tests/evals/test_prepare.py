@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from evals.benchmarks import BENCHMARKS, Benchmark, RemoteFile, benchmark_folder
-from evals.prepare import fetch, file_sha256
+from evals.prepare import fetch
+from tasks.digests import file_sha256
 from tasks.errors import DataError
 from tests.evals.conftest import Handler, assert_one_line, longvid, longvid_process, serving
 

@@ -97,3 +97,7 @@ def test_the_commit_is_the_checkouts() -> None:
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
     assert git(tmp_path, "rev-parse", "HEAD") is None
+
+
+def test_the_programs_folder_is_not_recorded() -> None:
+    assert collect(["/home/someone/.venv/bin/longvid", "egoschema", "run"]).argv == ("longvid", "egoschema", "run")

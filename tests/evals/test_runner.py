@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from baselines.floor_models import ChanceModel, ConstantModel
@@ -16,7 +17,8 @@ from evals.schema_files import without_wall_clock
 from evals.store import read_results, read_run, read_samples
 from tasks.errors import ModelError, RecordError
 from tasks.model import ModelInfo, OptionRequest, OptionScores
-from tasks.multiple_choice import MultipleChoiceTask, Route
+from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, Route
+from tasks.task import Prediction, Trace
 from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
 
 IDS = [f"q{i:02d}" for i in range(12)]
@@ -320,3 +322,17 @@ def test_a_record_names_its_route_and_model_facts(task: MultipleChoiceTask, tmp_
     results = run_toy(task, ConstantModel(2), tmp_path / "run", options={"choice": "2"})
     assert results.protocol == {"route": "given"}
     assert (results.model.name, results.model.options, results.model.parameters) == ("constant", {"choice": "2"}, 0)
+
+
+def test_a_note_that_json_cannot_hold_is_that_items_error_not_the_runs_end(
+    task: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    class Noting(MultipleChoiceTask):
+        def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
+            note = {"weight": np.float32(0.5)} if batch[0].id == "q03" else {}
+            return [replace(p, trace=Trace(notes=note)) for p in super().predict(model, batch)]  # type: ignore[arg-type]
+
+    noting = Noting(task.info, task.items(), task.prompts)
+    results = run_toy(noting, ToyModel(), tmp_path / "run")
+    assert results.failed_ids == ("q03",)
+    assert results.counts.answered == 11

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.digests import text_sha256
 from tasks.errors import ModelError
 from tasks.multiple_choice import lettered
-from tasks.prompt import load_prompt, text_sha256
+from tasks.prompt import load_prompt
 
 ROOT = Path(__file__).resolve().parents[2]
 

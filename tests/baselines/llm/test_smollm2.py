@@ -19,7 +19,7 @@ from baselines.llm.dense import dense_folder
 from baselines.llm.protocol import Chat
 from baselines.llm.smollm2 import find_smollm2
 from baselines.llm.transformers_llm import TransformersLanguageModel
-from baselines.llm.weights import file_sha256
+from tasks.digests import file_sha256
 
 LETTERS = tuple(f" {letter}" for letter in "ABCDE")
 

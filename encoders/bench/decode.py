@@ -17,7 +17,7 @@ from statistics import median
 
 import numpy as np
 
-from encoders.bench_peers import READERS, Pixels, pyav_sequential
+from encoders.bench.decode_peers import READERS, Pixels, pyav_sequential
 from encoders.video_errors import BackendError, VideoError
 from encoders.video_file import probe
 

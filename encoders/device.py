@@ -1,0 +1,25 @@
+"""Which device computes, by name."""
+
+from __future__ import annotations
+
+import torch
+
+from tasks.errors import ModelError
+
+
+def find_device(name: str) -> torch.device:
+    """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`. Raises ModelError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"unknown device '{name}': auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device '{name}' is not there: {torch.cuda.device_count()} CUDA devices found")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or a GPU with its name: what a record keeps."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
