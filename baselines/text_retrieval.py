@@ -121,7 +121,8 @@ def build_bm25(options: Bm25Options) -> WordRetriever:
                 if token in words:
                     row[words[token]] += 1
         lengths = np.linalg.norm(counts, axis=1, keepdims=True)
-        return np.divide(counts, lengths, out=counts, where=lengths > 0)
+        unit: Rows = np.divide(counts, lengths, out=counts, where=lengths > 0)
+        return unit
 
     documents = dict(zip(texts, table, strict=True))
     details: dict[str, JsonValue] = {"vocabulary": len(words), "k1": options.k1, "b": options.b}

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.intervals import LEVEL, bootstrap_weights, cluster_codes, percentile_interval
 from tasks.model import VideoTextEncoder, require
-from tasks.prompt import text_sha256
 from tasks.ranks import DUPLICATE_AWARE, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
 from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo
 
