@@ -12,6 +12,7 @@ from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 
 NOT_MEASURED = "–"
+UNIT_FREE = ("_rank", "cider_d")
 BLIND_FAMILY = "multiple-choice"
 # by primary figure, with the names of figures that stand beside it
 BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -156,7 +157,7 @@ NUMERIC = COLUMNS[3:]
 
 
 def cells(row: ReportRow) -> tuple[str, ...]:
-    """A row as text: fractions in percent with one decimal; what is not complete says so in its kind."""
+    """A row as text; what is not complete says so in its kind."""
     metric = row.metric
     interval = metric.interval
     named = "" if metric.primary else f" ({metric.name})"
@@ -164,8 +165,8 @@ def cells(row: ReportRow) -> tuple[str, ...]:
         row.name,
         row.kind if row.status == "complete" else f"{row.kind}, {row.status}",
         row.route,
-        NOT_MEASURED if metric.value is None else f"{100 * metric.value:.1f} %{named}",
-        NOT_MEASURED if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}",
+        figure(metric) + named,
+        NOT_MEASURED if interval is None else "–".join(plain(metric.name, end) for end in interval),
         *(figure(other) for other in row.beside),
         f"{metric.n} / {metric.clusters}",
         NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
@@ -175,10 +176,18 @@ def cells(row: ReportRow) -> tuple[str, ...]:
 
 
 def figure(metric: MetricRow | None) -> str:
-    """A figure beside the primary one: ranks as they are, everything else in percent."""
+    """A figure with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
     if metric is None or metric.value is None:
         return NOT_MEASURED
-    return f"{metric.value:g}" if metric.name.endswith("_rank") else f"{100 * metric.value:.1f} %"
+    percent = "" if metric.name.endswith(UNIT_FREE) else " %"
+    return f"{plain(metric.name, metric.value)}{percent}"
+
+
+def plain(name: str, value: float) -> str:
+    """A metric's value as a number alone."""
+    if name.endswith("_rank"):
+        return f"{value:g}"
+    return f"{value:.3f}" if name.endswith("cider_d") else f"{100 * value:.1f}"
 
 
 def markdown(report: Report) -> str:
