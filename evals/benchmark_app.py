@@ -161,7 +161,11 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         folder = out or default_folder(record)
         record = record.model_copy(update={"name": name or folder.resolve().name})
         settings = RunSettings(folder, batch_size, max_failures, retry_failed)
-        show_results([folder], [run_with_progress(task, built, record, settings)])
+        results = run_with_progress(task, built, record, settings)
+        show_results([folder], [results])
+        if results.status == "failed":
+            console.fail(f"no item has an answer; the reasons are in {folder}/samples.jsonl")
+            raise typer.Exit(1)
 
 
 def run_with_progress(task: Task[Any], model: object, record: Run, settings: RunSettings) -> Results:

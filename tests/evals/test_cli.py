@@ -218,3 +218,11 @@ def test_doctor_counts_the_data(shared_data: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = {check["what"]: check["found"] for check in json.loads(done.stdout)}
     assert "egoschema@5031: 5031 items" in found["egoschema"]
+
+
+def test_a_run_without_any_answer_does_not_end_well(shared_data: Path, tmp_path: Path) -> None:
+    arguments = ("--model", "constant", "-M", "choice=9", "--limit", 2, "--data", shared_data)
+    done = longvid("egoschema", "run", *arguments, "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "no item has an answer" in done.stderr
+    assert read_results(tmp_path / "run").status == "failed"
