@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
+from evals.memory import peak_memory_bytes
 from evals.record import ErrorRow, FramesRow, Results, Run, Sample, TokensRow
 from evals.results import build_results
 from evals.store import (
@@ -161,7 +161,7 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds
         frames=FramesRow(**asdict(trace.frames)) if trace.frames else None,
         tokens=TokensRow(**asdict(trace.usage)),
         seconds={**trace.seconds, TOTAL: seconds},
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=peak_memory_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),
     )
 
