@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 
 from baselines.blind import info_with_prompt
 from baselines.captions import CaptionFile, load_captions
 from baselines.llm.load import load_language_model
 from baselines.llm.protocol import Chat, LanguageModel
+from baselines.model_options import AggregatorOptions
 from baselines.prompted import Composed, PromptedModel
 from baselines.segments import Segment, group_captions, load_boundaries, render, thin, uniform_boundaries
 from tasks.errors import ModelError
-from tasks.multiple_choice import Route
 from tasks.prompt import Prompt, load_prompt
 from tasks.task import Clip
-
-
-@dataclass(frozen=True, slots=True)
-class AggregatorOptions:
-    """Options of `--model aggregator`."""
-
-    captions: Path = field(metadata={"help": "captions file: JSON {id: [text, …]} or JSON lines"})
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
-    segment_seconds: float = field(default=16.0, metadata={"help": "length of a uniform segment"})
-    boundaries: Path | None = field(default=None, metadata={"help": "JSON {id: [[start, end], …]} instead"})
-    prompt: str = field(default="aggregator.v1", metadata={"help": "prompt file in baselines/prompts"})
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
-
-    def __post_init__(self) -> None:
-        if not self.segment_seconds > 0:
-            msg = f"segment_seconds must be positive, not {self.segment_seconds}"
-            raise ModelError(msg)
 
 
 class CaptionComposer:

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from baselines.llm.load import load_language_model
 from baselines.llm.protocol import Chat, LanguageModel
+from baselines.model_options import BlindOptions
 from baselines.prompted import Composed, Composer, PromptedModel
 from tasks.model import ModelInfo
-from tasks.multiple_choice import Route
 from tasks.prompt import Prompt, load_prompt
 from tasks.task import Clip
-
-
-@dataclass(frozen=True, slots=True)
-class BlindOptions:
-    """Options of `--model blind`."""
-
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
-    prompt: str = field(default="blind.v1", metadata={"help": "prompt file in baselines/prompts"})
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
 
 
 def compose_blind(template: Prompt) -> Composer:

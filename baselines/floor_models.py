@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from baselines.model_options import ChanceOptions, ConstantOptions
 from tasks.errors import ModelError
 from tasks.model import ModelInfo, OptionRequest
-from tasks.multiple_choice import Route
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantOptions:
-    """Options of `--model constant`."""
-
-    choice: int = field(default=0, metadata={"help": "the option to choose every time, counted from 0"})
-
-
-@dataclass(frozen=True, slots=True)
-class ChanceOptions:
-    """Options of `--model chance`."""
-
-    seed: int = field(default=0, metadata={"help": "seed of the draw; an item's draw depends on its id alone"})
+from tasks.routes import Route
 
 
 @dataclass(frozen=True, slots=True)

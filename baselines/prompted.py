@@ -10,7 +10,7 @@ from typing import Protocol
 from baselines.llm.protocol import Chat, LanguageModel
 from tasks.digests import text_sha256
 from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextRequest
-from tasks.multiple_choice import Route
+from tasks.routes import Route
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
 
 

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.errors import ModelError
+from baselines.model_options import RandomVectorOptions
 from tasks.model import Embeddings, ModelInfo
 from tasks.task import Clip, Trace
-
-
-@dataclass(frozen=True, slots=True)
-class RandomVectorOptions:
-    """Options of `--model random-vectors`."""
-
-    dimensions: int = field(default=64, metadata={"help": "length of the vectors"})
-    seed: int = field(default=0, metadata={"help": "seed; a vector depends on its clip or text alone"})
-
-    def __post_init__(self) -> None:
-        if self.dimensions < 1:
-            msg = f"dimensions must be at least 1, not {self.dimensions}"
-            raise ModelError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache
-from pathlib import Path
 
+from baselines.model_options import SALAD_WORDS, SaladOptions, TrainingOptions
 from tasks.captioning import TrainingText
 from tasks.errors import DataError
 from tasks.model import ModelInfo, TextReply, TextRequest
@@ -18,32 +17,8 @@ from tasks.tokenizers import tokenizer
 from tasks.youcook2 import training_texts
 from tasks.youcook2_annotations import read_annotations
 
-SALAD_WORDS = 40
 # Similarities of all pairs: 2,000 texts take 32 MB and some 4 seconds.
 MEDOID_TEXTS = 2_000
-
-
-class Unit(StrEnum):
-    """What is handed out: a whole video's sentences, or one of them."""
-
-    PARAGRAPH = "paragraph"
-    SENTENCE = "sentence"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """Options of the floors that hand out training texts."""
-
-    annotations: Path = field(metadata={"help": "YouCook2's annotation file, for its training texts"})
-    unit: Unit = field(default=Unit.PARAGRAPH, metadata={"help": "paragraph for summaries, sentence for clips"})
-    seed: int = field(default=0, metadata={"help": "seed of the draw, where there is one"})
-
-
-@dataclass(frozen=True, slots=True)
-class SaladOptions:
-    """Options of `--model word-salad`."""
-
-    words: int = field(default=SALAD_WORDS, metadata={"help": "length of the text"})
 
 
 @dataclass(frozen=True, slots=True)

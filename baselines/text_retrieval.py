@@ -7,35 +7,19 @@ A video's vector comes from its transcript, a text's from its words, and their d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.captions import CaptionFile, load_captions
+from baselines.model_options import Bm25Options, TfidfOptions
 from tasks.errors import ModelError
 from tasks.model import Embeddings, ModelInfo
 from tasks.ptb_tokenizer import ptb_tokens
 from tasks.task import Clip, JsonValue, Trace
 
 Rows = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class TfidfOptions:
-    """Options of `--model tfidf`."""
-
-    captions: Path = field(metadata={"help": "speech transcripts or a captions file"})
-
-
-@dataclass(frozen=True, slots=True)
-class Bm25Options:
-    """Options of `--model bm25`."""
-
-    captions: Path = field(metadata={"help": "speech transcripts or a captions file"})
-    k1: float = field(default=1.5, metadata={"help": "how soon repeats of a word stop counting"})
-    b: float = field(default=0.75, metadata={"help": "how much a long transcript is held against it, 0 to 1"})
 
 
 @dataclass(frozen=True, slots=True)

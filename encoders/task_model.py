@@ -17,7 +17,7 @@ from encoders.frames import Frames, read_frames
 from encoders.sampling import FramePolicy
 from encoders.tokens import TextTokenizer
 from tasks.model import Embeddings, ModelInfo
-from tasks.multiple_choice import Route
+from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
 
 

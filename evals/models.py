@@ -39,57 +39,57 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
     {
         "aggregator": ModelSpec(
             "captions of segments, read by a language model",
-            "baselines.aggregator:AggregatorOptions",
+            "baselines.model_options:AggregatorOptions",
             "baselines.aggregator:build_aggregator",
         ),
         "blind": ModelSpec(
             "a language model alone: no video",
-            "baselines.blind:BlindOptions",
+            "baselines.model_options:BlindOptions",
             "baselines.blind:build_blind",
         ),
         "constant": ModelSpec(
             "one option, every time",
-            "baselines.floor_models:ConstantOptions",
+            "baselines.model_options:ConstantOptions",
             "baselines.floor_models:build_constant",
         ),
         "chance": ModelSpec(
             "an option at random, seeded",
-            "baselines.floor_models:ChanceOptions",
+            "baselines.model_options:ChanceOptions",
             "baselines.floor_models:build_chance",
         ),
         "tfidf": ModelSpec(
             "transcripts against texts by TF-IDF: no video",
-            "baselines.text_retrieval:TfidfOptions",
+            "baselines.model_options:TfidfOptions",
             "baselines.text_retrieval:build_tfidf",
         ),
         "bm25": ModelSpec(
             "transcripts against texts by BM25: no video",
-            "baselines.text_retrieval:Bm25Options",
+            "baselines.model_options:Bm25Options",
             "baselines.text_retrieval:build_bm25",
         ),
         "random-vectors": ModelSpec(
             "unit vectors in random directions, seeded",
-            "baselines.random_vectors:RandomVectorOptions",
+            "baselines.model_options:RandomVectorOptions",
             "baselines.random_vectors:build_random_vectors",
         ),
         "word-salad": ModelSpec(
             "the same six words over and over",
-            "baselines.text_floor_models:SaladOptions",
+            "baselines.model_options:SaladOptions",
             "baselines.text_floor_models:build_word_salad",
         ),
         "constant-paragraph": ModelSpec(
             "the most typical training text, every time",
-            "baselines.text_floor_models:TrainingOptions",
+            "baselines.model_options:TrainingOptions",
             "baselines.text_floor_models:build_constant_paragraph",
         ),
         "random-paragraph": ModelSpec(
             "a training text at random, seeded",
-            "baselines.text_floor_models:TrainingOptions",
+            "baselines.model_options:TrainingOptions",
             "baselines.text_floor_models:build_random_paragraph",
         ),
         "recipe-type-paragraph": ModelSpec(
             "the typical training text of the video's recipe type: uses the label",
-            "baselines.text_floor_models:TrainingOptions",
+            "baselines.model_options:TrainingOptions",
             "baselines.text_floor_models:build_recipe_type_paragraph",
         ),
         "openclip": ModelSpec(

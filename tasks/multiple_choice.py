@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from string import ascii_uppercase
 
 import numpy as np
@@ -26,21 +25,12 @@ from tasks.model import (
     require,
 )
 from tasks.prompt import Prompt, load_prompt
+from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace
 
 REPLY_TOKENS = 64
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
-
-
-class Route(StrEnum):
-    """How an answer is got out of a model. `given` is for models that name an option outright."""
-
-    SIMILARITY = "embedding-similarity"
-    OPTIONS_LOGLIK = "options-loglik"
-    LETTER_LOGPROB = "letter-logprob"
-    GENERATE = "generate+parse"
-    GIVEN = "given"
 
 
 CAPABILITY_OF_ROUTE: Mapping[Route, type] = {

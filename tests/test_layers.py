@@ -38,3 +38,8 @@ def test_a_room_imports_only_the_rooms_before_it(room: str) -> None:
 def test_light_modules_load_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_listing_the_baselines_options_loads_no_numpy() -> None:
+    code = "import sys, baselines.model_options, encoders.model_options; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

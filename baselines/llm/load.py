@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from baselines.llm.protocol import LanguageModel
 from baselines.llm.smollm2 import NAME as SMOLLM2_NAME
 from baselines.llm.smollm2 import find_smollm2
 from tasks.errors import ModelError
+
+if TYPE_CHECKING:
+    from baselines.llm.protocol import LanguageModel
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from baselines.aggregator import AggregatorOptions, CaptionComposer
+from baselines.aggregator import CaptionComposer
 from baselines.captions import load_captions
+from baselines.model_options import AggregatorOptions
 from baselines.prompted import PromptedModel
 from tasks.errors import DataError, ModelError
 from tasks.model import ModelInfo, OptionRequest, TextRequest
-from tasks.multiple_choice import Route
 from tasks.prompt import load_prompt
+from tasks.routes import Route
 from tasks.task import Clip
 from tests.baselines.conftest import CountingModel
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from baselines.captions import load_captions
+from baselines.model_options import Bm25Options, TfidfOptions
 from baselines.random_vectors import RandomVectors
-from baselines.text_retrieval import Bm25Options, TfidfOptions, build_bm25, build_tfidf, spoken_texts
+from baselines.text_retrieval import build_bm25, build_tfidf, spoken_texts
 from baselines.transcripts import phrases
 from tasks.errors import DataError
 from tasks.ptb_tokenizer import ptb_tokens

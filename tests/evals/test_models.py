@@ -11,11 +11,11 @@ from time import perf_counter
 
 import pytest
 
-from baselines.aggregator import AggregatorOptions
 from baselines.floor_models import ChanceModel, ConstantModel
+from baselines.model_options import AggregatorOptions
 from evals.models import MODELS, build_model, option_help, parse_options, spec_of, typed_options
 from tasks.errors import ModelError
-from tasks.multiple_choice import Route
+from tasks.routes import Route
 from tests.evals.conftest import ROOT, assert_one_line, longvid
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from tasks.errors import DataError, ModelError
 from tasks.model import Embeddings, OptionRequest, OptionScores, TextReply, TextRequest
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, Route, item_set_digest
+from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.routes import Route
 from tasks.task import Clip, Prediction, TaskInfo, TokenUsage, Trace
 
 OPTIONS = ("C Cooks.", "C sews", "a man reads", "C sleeps", "nobody moves")
