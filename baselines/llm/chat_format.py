@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from baselines.llm.protocol import Chat
+from encoders.causal_lm.continuations import ScoringTokens
+from encoders.causal_lm.continuations import split_tokens as continuations_of
 from tasks.errors import ModelError
 from tasks.task import JsonValue
 
 PLAIN_FORMAT = "{system}\\n\\n{user}\\n\\n"
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringTokens:
-    """A prompt's token ids and, apart from them, those of each continuation (never empty)."""
-
-    prompt: tuple[int, ...]
-    continuations: tuple[tuple[int, ...], ...]
 
 
 def describe_format(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, JsonValue]:
@@ -60,22 +53,6 @@ def split_tokens(
 ) -> ScoringTokens:
     """Token ids of a prompt and of each continuation as it is tokenised behind that prompt.
 
-    Raises ModelError, naming `item`, when a continuation is empty or its first characters would
-    merge into the prompt's last token: its likelihood given the prompt would then be undefined.
+    Raises ModelError as encoders.causal_lm.continuations does.
     """
-    if not continuations:
-        raise ModelError(f"{item} has no continuation to score")
-    text = render(tokenizer, chat)
-    prompt = encode(tokenizer, text)
-    tails = []
-    for number, continuation in enumerate(continuations):
-        ids = encode(tokenizer, text + continuation)
-        if not continuation:
-            raise ModelError(f"{item}: continuation {number} is empty")
-        if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
-            raise ModelError(
-                f"{item}: continuation {number} ({continuation[:40]!r}) merges with the end of the prompt "
-                f"({text[-20:]!r}) in the tokenizer; move the blank between them to the continuation"
-            )
-        tails.append(tuple(ids[len(prompt) :]))
-    return ScoringTokens(tuple(prompt), tuple(tails))
+    return continuations_of(lambda text: encode(tokenizer, text), render(tokenizer, chat), continuations, item)

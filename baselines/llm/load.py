@@ -7,8 +7,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from baselines.llm.smollm2 import NAME as SMOLLM2_NAME
-from baselines.llm.smollm2 import find_smollm2
+from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
+from encoders.causal_lm.smollm2 import find_smollm2
 from tasks.errors import ModelError
 
 if TYPE_CHECKING:

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import huggingface_hub
 import torch
 import transformers
-from safetensors import SafetensorError
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from baselines.llm.chat_format import ScoringTokens, describe_format, encode, render, split_tokens
-from baselines.llm.dense import dense_folder
+from baselines.llm.chat_format import describe_format, encode, render, split_tokens
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
-from baselines.llm.scoring import Float32Head, logprobs_from_cache, logprobs_from_scratch
-from baselines.llm.weights import weight_files, weights_sha256
-from encoders.device import device_name, find_device
-from tasks.digests import file_sha256
+from encoders.causal_lm.continuations import ScoringTokens
+from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
+from encoders.causal_lm.scoring import Float32Head, logprobs_from_cache, logprobs_from_scratch
+from encoders.device import device_name
 from tasks.errors import ModelError
 from tasks.model import ModelInfo
 from tasks.task import TokenUsage
-
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-_HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 
 
 class TransformersLanguageModel:
@@ -49,7 +35,7 @@ class TransformersLanguageModel:
         self._tokenizer = tokenizer
         self._info = info
         self._context = context
-        self._eos = _eos_ids(model, tokenizer)
+        self._eos = eos_ids(model, tokenizer)
         # Built anew: a published generation config may carry penalties that plain greedy decoding lacks.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
             do_sample=False, eos_token_id=sorted(self._eos), pad_token_id=min(self._eos)
@@ -131,38 +117,15 @@ class TransformersLanguageModel:
 def load_transformers(
     source: str, *, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
 ) -> TransformersLanguageModel:
-    """Load a local folder, a `.gguf` file or, failing both, a hub name (downloaded if need be).
-
-    Only safetensors and GGUF weights are read, and no code of the model's own is run.
-    Raises ModelError when there is no such model or it can't be read.
-    """
-    path = Path(source).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
-        return load_gguf(path, name=path.stem, context=context, dtype=dtype, device=device)
-    if path.is_dir():
-        return load_folder(path, name=path.resolve().name, context=context, dtype=dtype, device=device)
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                source, allow_patterns=list(_HUB_FILES), ignore_patterns=["original/*", "consolidated*"]
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"llm 'transformers:{source}': no such folder or .gguf file, and not to be had from the hub "
-            f"({type(error).__name__})"
-        ) from error
-    return load_folder(folder, name=source, context=context, dtype=dtype, device=device)
+    """A local folder, a `.gguf` file or a hub name (see encoders.causal_lm) as a language model."""
+    return as_language_model(read_transformers(source, dtype=dtype, device=device), context)
 
 
 def load_gguf(
     gguf: Path, *, name: str, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
 ) -> TransformersLanguageModel:
-    """Load a GGUF file through its dense copy in the cache folder; the digest is the GGUF's own."""
-    digest = file_sha256(gguf)
-    with _quiet():
-        folder = dense_folder(gguf, digest, _dtype(dtype))
-    return load_folder(folder, name=name, digest=digest, context=context, dtype=dtype, device=device)
+    """A GGUF file as a language model; the digest is the GGUF's own."""
+    return as_language_model(read_gguf(gguf, name=name, dtype=dtype, device=device), context)
 
 
 def load_folder(
@@ -174,39 +137,31 @@ def load_folder(
     dtype: str = "bfloat16",
     device: str = "auto",
 ) -> TransformersLanguageModel:
-    """Load a dense transformers folder; `digest` defaults to that of its weight files."""
-    target = find_device(device)
-    files = weight_files(folder)
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(folder))
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=_dtype(dtype), use_safetensors=True, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"can't load model folder {folder}: {error}".splitlines()[0]) from error
-    model, report = loaded
-    if report["missing_keys"]:
-        raise ModelError(f"weights in {folder} lack {', '.join(sorted(report['missing_keys'])[:3])}")
+    """A dense transformers folder as a language model; `digest` defaults to that of its weight files."""
+    return as_language_model(read_folder(folder, name=name, digest=digest, dtype=dtype, device=device), context)
+
+
+def as_language_model(loaded: CausalLM, context: int | None = None) -> TransformersLanguageModel:
+    """Give a causal model a float32 output layer and the protocol; `context` lowers the model's own limit."""
+    model = loaded.model
+    limit = _context_limit(model, loaded.name, context)
     parameters = model.num_parameters()
     head = model.get_output_embeddings()
     if isinstance(head, torch.nn.Linear):
         model.set_output_embeddings(Float32Head(head))
-    model.eval().to(target)
-    limit = _context_limit(model, name, context)
     info = ModelInfo(
-        name=name,
+        name=loaded.name,
         parameters=parameters,
-        weights_sha256=digest or weights_sha256(files),
-        device=device_name(target),
-        dtype=dtype,
+        weights_sha256=loaded.digest,
+        device=device_name(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
         details={
             "engine": f"transformers {transformers.__version__}",
             "context": limit,
-            **describe_format(tokenizer),
+            **describe_format(loaded.tokenizer),
         },
     )
-    return TransformersLanguageModel(model, tokenizer, info, limit)
+    return TransformersLanguageModel(model, loaded.tokenizer, info, limit)
 
 
 def _context_limit(model: PreTrainedModel, name: str, asked: int | None) -> int:
@@ -218,35 +173,6 @@ def _context_limit(model: PreTrainedModel, name: str, asked: int | None) -> int:
     return int(asked or own or 0)
 
 
-def _dtype(name: str) -> torch.dtype:
-    if name not in _DTYPES:
-        raise ModelError(f"unknown dtype '{name}': one of {', '.join(_DTYPES)}")
-    return _DTYPES[name]
-
-
-def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every token that ends a reply: the published generation config's and the tokenizer's."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    ids = set(configured) if isinstance(configured, list) else {configured}
-    ids.add(tokenizer.eos_token_id)
-    known = frozenset(token for token in ids if isinstance(token, int))
-    if not known:
-        raise ModelError("the model names no end-of-reply token (eos_token_id), so no reply could end")
-    return known
-
-
 def _describe(index: int, chat: Chat) -> str:
     words = " ".join(chat.user.split())
     return f"chat {index} ('{words[:40]}…{words[-40:]}')" if len(words) > 80 else f"chat {index} ('{words}')"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's progress bars, which would break into the command line's own."""
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped library
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
