@@ -157,7 +157,7 @@ class EncoderConfig:
     @classmethod
     def from_dict(cls, data: object, source: str = "encoder config") -> EncoderConfig:
         """Read `dataclasses.asdict`'s dictionary. Raises ModelError naming the key at fault."""
-        return _read(cls, data, source)
+        return read_dataclass(cls, data, source)
 
 
 T = TypeVar("T")
@@ -168,7 +168,8 @@ def _require(holds: bool, message: str) -> None:
         raise ModelError(f"encoder config: {message}")
 
 
-def _read(kind: type[T], data: object, where: str) -> T:
+def read_dataclass(kind: type[T], data: object, where: str) -> T:
+    """A dataclass from a JSON object, nested ones too. Raises ModelError naming `where` and the key at fault."""
     if not isinstance(data, dict):
         raise ModelError(f"{where}: expected an object, found {type(data).__name__}")
     hints = get_type_hints(kind)
@@ -186,7 +187,7 @@ def _read(kind: type[T], data: object, where: str) -> T:
 def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a type hint has no narrower type
     origin, args = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _read(hint, value, where)
+        return read_dataclass(hint, value, where)
     if origin is Literal:
         if value not in args:
             raise ModelError(f"{where} is {value!r}; it must be one of {', '.join(map(str, args))}")

@@ -14,7 +14,7 @@ from baselines.llm.chat_format import describe_format, encode, render, split_tok
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
-from encoders.causal_lm.scoring import Float32Head, logprobs_from_cache, logprobs_from_scratch
+from encoders.causal_lm.scoring import logprobs_from_cache, logprobs_from_scratch, use_float32_head
 from encoders.device import device_name
 from tasks.errors import ModelError
 from tasks.model import ModelInfo
@@ -146,9 +146,7 @@ def as_language_model(loaded: CausalLM, context: int | None = None) -> Transform
     model = loaded.model
     limit = _context_limit(model, loaded.name, context)
     parameters = model.num_parameters()
-    head = model.get_output_embeddings()
-    if isinstance(head, torch.nn.Linear):
-        model.set_output_embeddings(Float32Head(head))
+    use_float32_head(model)
     info = ModelInfo(
         name=loaded.name,
         parameters=parameters,
