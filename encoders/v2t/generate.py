@@ -62,8 +62,8 @@ def generate(
     rows = prompt_rows(tokenizer, prompts).to(model.lm.device)
     check_room(model, rows.ids.shape[1], decoding.max_tokens)
     ends = eos_ids(model.lm, tokenizer)
-    # Built anew: a published generation config may carry sampling and penalties.
-    config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
+    # The model's own is replaced: what it sets and we don't, sampling and penalties, would be merged in.
+    model.lm.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
         do_sample=False,
         num_beams=decoding.beams,
         length_penalty=decoding.length_penalty,
@@ -75,7 +75,7 @@ def generate(
     )
     with model.attachment.looking_at(memory.repeat(decoding.beams)):
         whole = model.lm.generate(  # type: ignore[operator]  # the mixin's method, untyped here
-            inputs=rows.ids, attention_mask=rows.real.long(), generation_config=config
+            inputs=rows.ids, attention_mask=rows.real.long()
         )
     captions = []
     for real, ids in zip(rows.real, whole[:, rows.ids.shape[1] :].tolist(), strict=True):

@@ -67,9 +67,9 @@ class VideoToText(nn.Module):
         return out
 
     def forward(self, video: Tensor, rows: TextRows, keep: Tensor | None = None) -> Tensor:
-        """Mean caption loss in nats a token; `video` is uint8 pixels or spatial tokens [B, places, vision_width]."""
+        """Logits [B, L, vocabulary]; `video` is uint8 pixels or spatial tokens [B, places, vision_width]."""
         tokens = self.watch(video, keep) if video.dtype == torch.uint8 else video
-        return caption_loss(self.logits(self.connector(tokens), rows), rows)
+        return self.logits(self.connector(tokens), rows)
 
 
 def caption_loss(logits: Tensor, rows: TextRows) -> Tensor:
