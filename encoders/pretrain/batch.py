@@ -76,7 +76,7 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Collate:
-    """From samples to a contrastive batch; the mask and the choice of texts follow from the seed.
+    """From samples to a contrastive batch; the mask and the choice of texts follow from its seed.
 
     `parts` splits the texts by length, so that short ones are not padded to the longest.
     """
@@ -88,16 +88,13 @@ class Collate:
     mask: float = 0.0
     parts: int = 4
 
-    def __call__(self, slots: Sequence[Slot], seed: int) -> ContrastiveBatch:
-        rng = np.random.default_rng(seed)
-        pixels = torch.from_numpy(stack_pixels(slots))
-        shape = (pixels.shape[0], pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        keep = sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed))
+    def __call__(self, slots: Sequence[Slot], seeds: Sequence[int]) -> ContrastiveBatch:
         views = self.views
-        captions = [_drawn(slot.captions, views.captions, views.false_captions, rng) if slot else [] for slot in slots]
-        statements = [
-            _drawn(slot.statements, views.statements, views.false_statements, rng) if slot else [] for slot in slots
-        ]
+        captions, statements = [], []
+        for slot, seed in zip(slots, seeds, strict=True):
+            rng = np.random.default_rng(seed)
+            captions.append(_drawn(slot.captions if slot else (), views.captions, views.false_captions, rng))
+            statements.append(_drawn(slot.statements if slot else (), views.statements, views.false_statements, rng))
         texts = _unique(view for row in (*captions, *statements) for view in row)
         texts.sort(key=lambda text: (len(text), text))
         place = {text: at for at, text in enumerate(texts)}
@@ -106,8 +103,16 @@ class Collate:
             _table(statements, place, views.statements, views.false_statements),
             _ids(captions, views.captions),
         )
+        pixels = torch.from_numpy(stack_pixels(slots))
         present = torch.tensor([slot is not None for slot in slots])
-        return ContrastiveBatch(pixels, keep, self._tokenised(texts), roles, present)
+        return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles, present)
+
+    def _keep(self, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """The tokens that survive, drawn for each video by its own seed."""
+        shape = (1, pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        drawn = [sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed)) for seed in seeds]
+        rows = [row for row in drawn if row is not None]
+        return torch.cat(rows) if rows else None
 
     def _tokenised(self, texts: Sequence[str]) -> tuple[TextBatch, ...]:
         size = -(-len(texts) // self.parts)
