@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from types import MappingProxyType
 
@@ -53,7 +54,7 @@ def ask_order(plan: Plan, rng: Random) -> tuple[str, Claim]:
     """Three ingredients: one of the first, one of the middle, one of the last third."""
     names = [event.what for event in plan.of_kind("ingredient")]
     cuts = [third * len(names) // 3 for third in range(4)]
-    a, b, c = (names[rng.randrange(low, high)] for low, high in zip(cuts, cuts[1:], strict=False))
+    a, b, c = (names[rng.randrange(low, high)] for low, high in pairwise(cuts))
     return f"In which order did {listed(a, b, c)} go in?", Order((a, b, c))
 
 

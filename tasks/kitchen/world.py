@@ -81,9 +81,9 @@ class WorldConfig:
 
     `seconds`: a video's length is uniform in this range; long steps stretch to fill it, brief events don't.
     `ingredients`: how many go in; more makes longer orders. `brief_seconds`: the shorter, the more frames it takes
-    to catch what is counted and ordered. `decoys`: most ingredients shown and put back; they mislead whoever only recognises things. `cutaways`: most
-    neutral pictures beside the one that always hides the middle. `mirrored`: whether the camera changes sides.
-    `fps`: pictures a second, on file and in memory.
+    to catch what is counted and ordered. `decoys`: most ingredients shown and put back; they mislead whoever only
+    recognises things. `cutaways`: most neutral pictures beside the one, of `cutaway_seconds`, that always hides the
+    middle. `mirrored`: whether the camera changes sides. `fps`: pictures a second, on file and in memory.
     """
 
     seconds: tuple[float, float] = (130.0, 290.0)
