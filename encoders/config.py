@@ -178,7 +178,8 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
         raise ModelError(f"{where}: unknown key '{unknown[0]}'; known are {', '.join(hints)}")
     values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()}
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(kind)  # type: ignore[arg-type]  # ours all are dataclasses
-    missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in values]
+    required = (f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING)
+    missing = [name for name in required if name not in values]
     if missing:
         raise ModelError(f"{where}: key '{missing[0]}' is missing")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice, zip_longest
 
 import numpy as np
 import torch
@@ -121,8 +122,12 @@ class Collate:
 
 
 def _drawn(views: Sequence[TextView], most: int, false: int, rng: np.random.Generator) -> list[TextView]:
-    """At most `most` of a video's views, each with at most `false` of its false texts."""
-    chosen = [views[i] for i in rng.permutation(len(views))[:most]]
+    """At most `most` of a video's views, kinds taking turns, each with at most `false` of its false texts."""
+    by_kind: dict[str, list[TextView]] = {}
+    for i in rng.permutation(len(views)):
+        by_kind.setdefault(views[i].kind, []).append(views[i])
+    turns = chain.from_iterable(zip_longest(*by_kind.values()))
+    chosen = list(islice((view for view in turns if view is not None), most))
     return [
         replace(view, false=tuple(view.false[i] for i in rng.permutation(len(view.false))[:false])) for view in chosen
     ]

@@ -33,6 +33,7 @@ class Loader:
     collate: Collate
     seed: int
     world: World = field(default_factory=World)
+    family: int = 1
     most_bad: float = 0.5
 
     def __post_init__(self) -> None:
@@ -41,6 +42,9 @@ class Loader:
             raise ModelError(f"a batch of {self.batch} can't be shared evenly by {self.world.size} processes")
         if len(self.source) < self.batch:
             raise DataError(f"the source holds {len(self.source)} samples, fewer than one batch of {self.batch}")
+
+        if len(self.source) % self.family:
+            raise DataError(f"{len(self.source)} samples are not a multiple of families of {self.family}")
 
     def __call__(self, first: int) -> Iterator[Loaded]:
         found = self.source.load(request for step in count(first) for request in self._requests(step))
@@ -51,7 +55,7 @@ class Loader:
     def _requests(self, step: int) -> list[Request]:
         share = self.batch // self.world.size
         start = step * self.batch + self.world.rank * share
-        return [request_at(self.seed, start + i, len(self.source)) for i in range(share)]
+        return [request_at(self.seed, start + i, len(self.source), self.family) for i in range(share)]
 
     def _loaded(self, samples: Sequence[Sample | BadSample], requests: Sequence[Request], step: int) -> Loaded:
         bad = tuple(sample for sample in samples if isinstance(sample, BadSample))

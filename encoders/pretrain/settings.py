@@ -16,11 +16,12 @@ from typing import Any, Literal
 from encoders.config import AdaptConfig, read_dataclass
 from encoders.pretrain.batch import Views
 from encoders.pretrain.plan import Plan
+from encoders.pretrain.samples import View
 from tasks.errors import ModelError
 
 Stage = Literal["image", "short", "long"]
-View = Literal["image", "clip", "video"]
 COMMON = "common"
+SOURCES = ("kitchen", "manifest", "folder", "shards")
 VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "video"}
 
 
@@ -59,27 +60,42 @@ class FileSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KitchenSettings:
+    """The embedded world, made in memory: `videos` of a split from number `first` on.
+
+    `false_captions` bounds the reordered paragraphs that come with each.
+    """
+
+    videos: int
+    split: Literal["train", "val", "test"] = "train"
+    first: int = 0
+    false_captions: int = 4
+
+
+@dataclass(frozen=True, slots=True)
 class DataSettings:
     """What a batch is made of: `batch` samples over all processes, each of `frames` frames.
 
     `view` is what of a video is looked at: one frame ("image"), a clip of `frames / fps` seconds
-    ("clip") or all of it ("video"). Exactly one source is named.
+    ("clip") or all of it ("video"). `family` neighbouring samples stay together, so that videos which
+    differ in little are each other's negatives. Exactly one source is named.
     """
 
     batch: int
     frames: int = 1
     fps: float = 1.0
     view: View | None = None
+    family: int = 1
+    kitchen: KitchenSettings | None = None
     manifest: FileSettings | None = None
     folder: FileSettings | None = None
     shards: FileSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse a choice of no source or several. Raises ModelError."""
-        named = [name for name in ("manifest", "folder", "shards") if getattr(self, name) is not None]
+        named = [name for name in SOURCES if getattr(self, name) is not None]
         if len(named) != 1:
-            found = " and ".join(named) or "none"
-            raise ModelError(f"data: name one source of manifest, folder and shards; found {found}")
+            raise ModelError(f"name one source of {', '.join(SOURCES)}; found {' and '.join(named) or 'none'}")
 
 
 @dataclass(frozen=True, slots=True)
