@@ -8,7 +8,7 @@ doesn't. `[short-masked]` with `stage = "short"` and `model.mask = 0.75` is the 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -140,14 +140,33 @@ class StageSettings:
     evaluation: EvaluationSettings | None = None
 
 
-def read_settings(path: Path, stage: str) -> StageSettings:
-    """The settings of one stage of a file. Raises ModelError naming the file and the key at fault."""
+def read_settings(path: Path, stage: str, *, seed: int | None = None, changes: Sequence[str] = ()) -> StageSettings:
+    """The settings of one stage of a file, with `changes` as KEY=VALUE. Raises ModelError naming file and key."""
+    table = _stage_table(path, stage)
+    for change in changes:
+        try:
+            table = merged(table, tomllib.loads(change))
+        except tomllib.TOMLDecodeError as error:
+            raise ModelError(f"'{change}' is no KEY=VALUE of TOML, where a text stands in quotes: {error}") from error
+    if seed is not None:
+        table["seed"] = seed
+    return read_dataclass(StageSettings, {"stage": stage, **_spread(table)}, f"{path}: {stage}")
+
+
+def weights_name(path: Path, stage: str) -> str:
+    """The name of a stage's weights file."""
+    name = _stage_table(path, stage).get("name")
+    if not isinstance(name, str):
+        raise ModelError(f"{path}: {stage}: key 'name' is missing")
+    return f"{name}.safetensors"
+
+
+def _stage_table(path: Path, stage: str) -> dict[str, Any]:
     tables = read_tables(path)
     if stage not in tables or stage == COMMON:
         known = ", ".join(name for name in tables if name != COMMON)
         raise ModelError(f"{path} has no stage '{stage}'; it has {known or 'none'}")
-    table = merged(tables.get(COMMON, {}), tables[stage])
-    return read_dataclass(StageSettings, {"stage": stage, **_spread(table)}, f"{path}: {stage}")
+    return merged(tables.get(COMMON, {}), tables[stage])
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
