@@ -169,7 +169,7 @@ def _require(holds: bool, message: str) -> None:
 
 
 def read_dataclass(kind: type[T], data: object, where: str) -> T:
-    """A dataclass from a JSON object, nested ones too. Raises ModelError naming `where` and the key at fault."""
+    """A dataclass of ours from a dictionary, nested ones included. Raises ModelError naming `where` and the key."""
     if not isinstance(data, dict):
         raise ModelError(f"{where}: expected an object, found {type(data).__name__}")
     hints = get_type_hints(kind)
@@ -178,10 +178,14 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
         raise ModelError(f"{where}: unknown key '{unknown[0]}'; known are {', '.join(hints)}")
     values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()}
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(kind)  # type: ignore[arg-type]  # ours all are dataclasses
-    missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in values]
+    required = (f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING)
+    missing = [name for name in required if name not in values]
     if missing:
         raise ModelError(f"{where}: key '{missing[0]}' is missing")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
 
 
 def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a type hint has no narrower type
@@ -198,6 +202,12 @@ def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a 
         return tuple(_value(arg, item, where) for arg, item in zip(args, value, strict=True))
     if origin in (Union, types.UnionType):
         return None if value is None else _value(args[0], value, where)
+    if hint is Any:
+        return value
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ModelError(f"{where} must be a table, found {value!r}")
+        return {str(key): _value(args[1], item, f"{where}: {key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice, zip_longest
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Collate:
-    """From samples to a contrastive batch; the mask and the choice of texts follow from the seed.
+    """From samples to a contrastive batch; the mask and the choice of texts follow from its seed.
 
     `parts` splits the texts by length, so that short ones are not padded to the longest.
     """
@@ -88,16 +89,13 @@ class Collate:
     mask: float = 0.0
     parts: int = 4
 
-    def __call__(self, slots: Sequence[Slot], seed: int) -> ContrastiveBatch:
-        rng = np.random.default_rng(seed)
-        pixels = torch.from_numpy(stack_pixels(slots))
-        shape = (pixels.shape[0], pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        keep = sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed))
+    def __call__(self, slots: Sequence[Slot], seeds: Sequence[int]) -> ContrastiveBatch:
         views = self.views
-        captions = [_drawn(slot.captions, views.captions, views.false_captions, rng) if slot else [] for slot in slots]
-        statements = [
-            _drawn(slot.statements, views.statements, views.false_statements, rng) if slot else [] for slot in slots
-        ]
+        captions, statements = [], []
+        for slot, seed in zip(slots, seeds, strict=True):
+            rng = np.random.default_rng(seed)
+            captions.append(_drawn(slot.captions if slot else (), views.captions, views.false_captions, rng))
+            statements.append(_drawn(slot.statements if slot else (), views.statements, views.false_statements, rng))
         texts = _unique(view for row in (*captions, *statements) for view in row)
         texts.sort(key=lambda text: (len(text), text))
         place = {text: at for at, text in enumerate(texts)}
@@ -106,8 +104,16 @@ class Collate:
             _table(statements, place, views.statements, views.false_statements),
             _ids(captions, views.captions),
         )
+        pixels = torch.from_numpy(stack_pixels(slots))
         present = torch.tensor([slot is not None for slot in slots])
-        return ContrastiveBatch(pixels, keep, self._tokenised(texts), roles, present)
+        return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles, present)
+
+    def _keep(self, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """The tokens that survive, drawn for each video by its own seed."""
+        shape = (1, pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        drawn = [sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed)) for seed in seeds]
+        rows = [row for row in drawn if row is not None]
+        return torch.cat(rows) if rows else None
 
     def _tokenised(self, texts: Sequence[str]) -> tuple[TextBatch, ...]:
         size = -(-len(texts) // self.parts)
@@ -116,8 +122,12 @@ class Collate:
 
 
 def _drawn(views: Sequence[TextView], most: int, false: int, rng: np.random.Generator) -> list[TextView]:
-    """At most `most` of a video's views, each with at most `false` of its false texts."""
-    chosen = [views[i] for i in rng.permutation(len(views))[:most]]
+    """At most `most` of a video's views, kinds taking turns, each with at most `false` of its false texts."""
+    by_kind: dict[str, list[TextView]] = {}
+    for i in rng.permutation(len(views)):
+        by_kind.setdefault(views[i].kind, []).append(views[i])
+    turns = chain.from_iterable(zip_longest(*by_kind.values()))
+    chosen = list(islice((view for view in turns if view is not None), most))
     return [
         replace(view, false=tuple(view.false[i] for i in rng.permutation(len(view.false))[:false])) for view in chosen
     ]

@@ -8,7 +8,7 @@ to the bit on the same machine with the same number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -22,7 +22,7 @@ from encoders.pretrain.optimiser import build_optimiser, set_rate, trainable
 from encoders.pretrain.order import seed_of
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.step import Job, Loaded
-from encoders.pretrain.world import World, total
+from encoders.pretrain.world import World, collect, total
 from tasks.errors import ModelError
 
 
@@ -55,8 +55,9 @@ def train(
         torch.manual_seed(seed_of(seed, "step", progress.step, world.rank))
         rate = set_rate(optimiser, plan, progress.step)
         loss, values = _update(module, loaded, optimiser, plan, world, progress.step)
-        progress = _advance(progress, loaded, world)
-        journal.bad(progress.step, loaded.bad)
+        bad = collect(loaded.bad, world)
+        progress = Progress(progress.step + 1, progress.samples + loaded.samples * world.size, progress.bad + len(bad))
+        journal.bad(progress.step, bad)
         group.add({**values, "loss": loss}, loaded.samples * world.size)
         watch.step(progress.step, float(loss))
         if progress.step % plan.log == 0 or progress.step == plan.steps:
@@ -96,14 +97,10 @@ def _update(
     loss.backward()
     norm = nn.utils.clip_grad_norm_([p for p in trainable(module).values() if p.grad is not None], plan.clip)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        raise ModelError(f"training diverged at step {at}: loss {float(loss)}, gradient norm {float(norm)}; lower lr")
+        found = f"loss {loss.detach().item()}, gradient norm {norm.detach().item()}"
+        raise ModelError(f"training diverged at step {at}: {found}; lower lr")
     optimiser.step()
     return total(loss) / world.size, {**metrics, "gradient_norm": norm.detach()}
-
-
-def _advance(progress: Progress, loaded: Loaded, world: World) -> Progress:
-    counts = total(torch.tensor([loaded.samples, len(loaded.bad)], device=world.device)).tolist()
-    return replace(progress, step=progress.step + 1, samples=progress.samples + counts[0], bad=progress.bad + counts[1])
 
 
 def _evaluate(job: Job, step: nn.Module, progress: Progress, journal: Journal, watch: Watch) -> None:

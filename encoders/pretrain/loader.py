@@ -16,16 +16,16 @@ from encoders.pretrain.world import World
 from tasks.errors import DataError, ModelError
 
 Slot = Sample | None
-Collate = Callable[[Sequence[Slot], int], Batch]
-"""From the samples of a batch (None where one could not be read) and a seed to a batch."""
+Collate = Callable[[Sequence[Slot], Sequence[int]], Batch]
+"""From the samples of a batch (None where one could not be read) and a seed for each to a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
     """Batches of `batch` samples over all processes; this one reads its own share of each.
 
-    Sample i of step s is the same whatever the number of processes. More than `most_bad` samples
-    that can't be read in one batch are taken for a fault of the data set.
+    Sample i of step s, its mask and its texts are the same whatever the number of processes. More
+    than the share `most_bad` of a batch that can't be read is taken for a fault of the data set.
     """
 
     source: Source
@@ -33,6 +33,7 @@ class Loader:
     collate: Collate
     seed: int
     world: World = field(default_factory=World)
+    family: int = 1
     most_bad: float = 0.5
 
     def __post_init__(self) -> None:
@@ -42,26 +43,27 @@ class Loader:
         if len(self.source) < self.batch:
             raise DataError(f"the source holds {len(self.source)} samples, fewer than one batch of {self.batch}")
 
+        if len(self.source) % self.family:
+            raise DataError(f"{len(self.source)} samples are not a multiple of families of {self.family}")
+
     def __call__(self, first: int) -> Iterator[Loaded]:
-        share = self.batch // self.world.size
-        found = self.source.load(self._requests(first))
+        found = self.source.load(request for step in count(first) for request in self._requests(step))
         for step in count(first):
-            yield self._loaded(list(islice(found, share)), step)
+            requests = self._requests(step)
+            yield self._loaded(list(islice(found, len(requests))), requests, step)
 
-    def _requests(self, first: int) -> Iterator[Request]:
+    def _requests(self, step: int) -> list[Request]:
         share = self.batch // self.world.size
-        for step in count(first):
-            start = step * self.batch + self.world.rank * share
-            for position in range(start, start + share):
-                yield request_at(self.seed, position, len(self.source))
+        start = step * self.batch + self.world.rank * share
+        return [request_at(self.seed, start + i, len(self.source), self.family) for i in range(share)]
 
-    def _loaded(self, samples: Sequence[Sample | BadSample], step: int) -> Loaded:
+    def _loaded(self, samples: Sequence[Sample | BadSample], requests: Sequence[Request], step: int) -> Loaded:
         bad = tuple(sample for sample in samples if isinstance(sample, BadSample))
         if len(bad) > self.most_bad * len(samples):
             raise DataError(f"{len(bad)} of {len(samples)} samples of step {step} can't be read: {bad[0].error}")
         slots = [sample if isinstance(sample, Sample) else None for sample in samples]
-        batch = self.collate(slots, seed_of(self.seed, "collate", step, self.world.rank))
-        return Loaded(batch, len(samples), bad)
+        seeds = [seed_of(request.draw, "collate") for request in requests]
+        return Loaded(self.collate(slots, seeds), len(samples), bad)
 
 
 def mixed(videos: Batches, images: Batches, every: int) -> Batches:

@@ -29,7 +29,12 @@ def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed_of(seed, "epoch", epoch)).permutation(count)
 
 
-def request_at(seed: int, position: int, count: int) -> Request:
-    """What stands at a position of the endless stream: every epoch holds each of `count` samples once."""
+def request_at(seed: int, position: int, count: int, family: int = 1) -> Request:
+    """What stands at a position of the endless stream: every epoch holds each of `count` samples once.
+
+    Families of `family` neighbouring samples stay together; `count` is a multiple of it.
+    """
     epoch, place = divmod(position, count)
-    return Request(int(_permutation(seed, epoch, count)[place]), seed_of(seed, "draw", position))
+    group, member = divmod(place, family)
+    index = int(_permutation(seed, epoch, count // family)[group]) * family + member
+    return Request(index, seed_of(seed, "draw", position))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from encoders.pretrain.order import Request
 from encoders.pretrain.step import BadSample
 from tasks.task import JsonValue
+
+View: TypeAlias = Literal["image", "clip", "video"]
+"""What of a video is looked at: one frame, a clip of some seconds, or all of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from encoders.device import find_device
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,17 @@ def total(local: Tensor) -> Tensor:
     if distributed.is_initialized():
         distributed.all_reduce(out)
     return out
+
+
+def collect(local: Sequence[T], world: World) -> list[T]:
+    """The items of all processes in rank order; they should be few, as only their number travels always."""
+    if world.size == 1:
+        return list(local)
+    if not total(torch.tensor(len(local), device=world.device)).item():
+        return []
+    parts: list[list[T]] = [[] for _ in range(world.size)]
+    distributed.all_gather_object(parts, list(local))
+    return [item for part in parts for item in part]
 
 
 class _Gather(torch.autograd.Function):

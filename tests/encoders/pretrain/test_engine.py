@@ -30,14 +30,14 @@ def state(run):
     return {**read_tensors(last / "model.safetensors"), **read_tensors(last / "optimiser.safetensors")}
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
 def stop_after(step):
     def heard(at, _loss):
         if at == step:
-            raise Stopped
+            raise StoppedError
 
     return Watch(step=heard)
 
@@ -50,14 +50,14 @@ def whole(tmp_path_factory):
 
 
 def test_the_loss_falls(tmp_path):
-    train(toy_job(), replace(PLAN, steps=60, log=10, save=60, lr=3e-3), tmp_path, seed=0)
+    train(toy_job(mask=0.0), replace(PLAN, steps=200, warmup=20, log=40, save=200), tmp_path, seed=0)
     rows = curve(tmp_path)
-    assert rows[-1]["caption_accuracy"] > 0.9 > rows[0]["caption_accuracy"]
+    assert rows[-1]["caption_accuracy"] > 0.8 > 0.4 > rows[0]["caption_accuracy"]
 
 
 @pytest.mark.parametrize("step", [1, 4, 7, 11])
 def test_an_interrupted_stage_continues_to_the_bit(whole, tmp_path, step):
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(toy_job(), PLAN, tmp_path, seed=0, watch=stop_after(step))
     train(toy_job(), PLAN, tmp_path, seed=0)
     assert curve(tmp_path) == curve(whole)
