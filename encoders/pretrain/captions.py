@@ -10,20 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-import numpy as np
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from encoders.config import VisionConfig
-from encoders.masking import sample_keep
+from encoders.masking import sample_keep_each
 from encoders.pretrain.loader import Slot, stack_pixels
-from encoders.pretrain.order import request_at
+from encoders.pretrain.order import request_at, seed_of
 from encoders.pretrain.step import Loaded, Metrics
 from encoders.pretrain.world import World, total
-from encoders.v2t.model import VideoToText, caption_loss
+from encoders.v2t.model import VideoToText
 from encoders.v2t.text import TextRows, caption_rows
-from tasks.errors import DataError
+from tasks.errors import DataError, ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class CaptionTexts:
 
 @dataclass(frozen=True, slots=True)
 class CaptionCollate:
-    """From samples to a caption batch: one caption of each, the share `mask` of its tokens dropped, by the seed.
+    """From samples to a caption batch: one caption of each, the share `mask` of its tokens dropped, by its seed.
 
     Samples that could not be read are left out.
     """
@@ -64,14 +64,24 @@ class CaptionCollate:
     texts: CaptionTexts
     mask: float = 0.0
 
-    def __call__(self, slots: Sequence[Slot], seed: int) -> CaptionBatch:
-        rng = np.random.default_rng(seed)
-        read = [slot for slot in slots if slot is not None]
-        pixels = torch.from_numpy(stack_pixels(read))
-        shape = (pixels.shape[0], pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        keep = sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed))
-        captions = [slot.captions[int(rng.integers(len(slot.captions)))].text for slot in read]
+    def __call__(self, slots: Sequence[Slot], seeds: Sequence[int]) -> CaptionBatch:
+        read = [(slot, seed) for slot, seed in zip(slots, seeds, strict=True) if slot is not None]
+        pixels = torch.from_numpy(stack_pixels([slot for slot, _ in read]))
+        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        keep = sample_keep_each(self.vision, shape, self.mask, [seed for _, seed in read])
+        captions = [slot.captions[seed % len(slot.captions)].text for slot, seed in read]
         return CaptionBatch(pixels, keep, self.texts.rows(captions))
+
+
+def caption_sums(logits: Tensor, rows: TextRows) -> tuple[Tensor, Tensor, Tensor]:
+    """Over the target tokens, captions and their ends: summed loss (nats), right first choices, tokens; all float32.
+
+    Neither prompts nor padding count.
+    """
+    wanted = rows.target[:, 1:]
+    guesses, truth = logits[:, :-1][wanted].float(), rows.ids[:, 1:][wanted]
+    hits = (guesses.detach().argmax(-1) == truth).sum()
+    return functional.cross_entropy(guesses, truth, reduction="sum"), hits.float(), wanted.sum().float()
 
 
 class CaptionStep(nn.Module):
@@ -83,14 +93,10 @@ class CaptionStep(nn.Module):
 
     def forward(self, batch: CaptionBatch) -> tuple[Tensor, Metrics]:
         """Loss (nats a token) and the share of tokens that the most likely choice gets right."""
-        logits = self.model(batch.video, batch.rows, batch.keep)
-        wanted = batch.rows.target[:, 1:]
-        hits = (logits.detach()[:, :-1].argmax(-1) == batch.rows.ids[:, 1:])[wanted].sum()
-        tokens = wanted.sum()
+        losses, hits, tokens = caption_sums(self.model(batch.video, batch.rows, batch.keep), batch.rows)
         everywhere = total(tokens)
         processes = distributed.get_world_size() if distributed.is_initialized() else 1
-        loss = caption_loss(logits, batch.rows) * tokens * processes / everywhere
-        return loss, {"token_accuracy": total(hits) / everywhere}
+        return losses * processes / everywhere, {"token_accuracy": total(hits) / everywhere}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,16 +137,15 @@ def watch_once(model: VideoToText, videos: Sequence[Tensor], mask: float, draws:
     """Spatial tokens [videos, draws, places, width] of pixels uint8 [T, H, W, 3], each draw through a mask of its own.
 
     What a step on pixels would compute, with `draws` masks in place of endlessly many (ours). Without
-    a mask one draw is enough.
+    a mask one draw says it all.
     """
     if model.vision is None:
-        raise DataError("there is no tower to watch with")
-    generator = torch.Generator().manual_seed(seed)
+        raise ModelError("there is no tower to watch with")
     out = []
-    for pixels in videos:
-        batch = pixels[None].expand(draws if mask else 1, -1, -1, -1, -1)
-        shape = (batch.shape[0], batch.shape[1], batch.shape[2], batch.shape[3])
-        keep = sample_keep(model.vision.config, shape, mask, generator)
-        seen = model.watch(batch.to(model.lm.device), None if keep is None else keep.to(model.lm.device))
-        out.append(seen.expand(draws, -1, -1).cpu())
+    for number, pixels in enumerate(videos):
+        shape = (pixels.shape[0], pixels.shape[1], pixels.shape[2])
+        seeds = [seed_of(seed, "watch", number, draw) for draw in range(draws if mask else 1)]
+        keep = sample_keep_each(model.vision.config, shape, mask, seeds)
+        batch = pixels[None].expand(len(seeds), -1, -1, -1, -1).to(model.lm.device)
+        out.append(model.watch(batch, None if keep is None else keep.to(model.lm.device)).cpu())
     return torch.stack(out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from encoders.adapt import freeze
@@ -70,9 +69,3 @@ class VideoToText(nn.Module):
         """Logits [B, L, vocabulary]; `video` is uint8 pixels or spatial tokens [B, places, vision_width]."""
         tokens = self.watch(video, keep) if video.dtype == torch.uint8 else video
         return self.logits(self.connector(tokens), rows)
-
-
-def caption_loss(logits: Tensor, rows: TextRows) -> Tensor:
-    """Mean negative log-likelihood (nats) of the target tokens: captions only, no prompt, no padding."""
-    wanted = rows.target[:, 1:]
-    return functional.cross_entropy(logits[:, :-1][wanted].float(), rows.ids[:, 1:][wanted])

@@ -12,8 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from encoders.clip_batches import equal_lengths, read_clips, to_device
-from encoders.config import VisionConfig
-from encoders.masking import sample_keep
+from encoders.masking import sample_keep_each
 from encoders.sampling import FramePolicy
 from encoders.task_model import Runtime, frame_trace, pad_to_multiple
 from encoders.v2t.generate import Caption, Decoding, generate
@@ -126,7 +125,8 @@ class VideoToTextModel:
         for chunk in equal_lengths(padded, self._runtime.batch):
             began = perf_counter()
             pixels = to_device(np.stack([padded[i] for i in chunk]), self._runtime.device)
-            keep = clip_keep(self._vision, pixels, [clips[i] for i in chunk], self._asking.mask)
+            shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+            keep = sample_keep_each(self._vision, shape, self._asking.mask, [clip_seed(clips[i]) for i in chunk])
             tokens = self._model.watch(pixels, None if keep is None else keep.to(pixels.device))
             spent = (perf_counter() - began) / len(chunk)
             for row, i in enumerate(chunk):
@@ -136,18 +136,9 @@ class VideoToTextModel:
         return [out[i] for i in range(len(clips))]
 
 
-def clip_keep(config: VisionConfig, pixels: Tensor, clips: Sequence[Clip], mask: float) -> Tensor | None:
-    """The tokens that survive, drawn from each clip's own name and times, whatever else is in the batch (ours)."""
-    if mask == 0:
-        return None
-    shape = (1, pixels.shape[1], pixels.shape[2], pixels.shape[3])
-    kept = []
-    for clip in clips:
-        seed = int(text_sha256(clip.video_id, str(clip.start), str(clip.end))[:15], 16)
-        drawn = sample_keep(config, shape, mask, torch.Generator().manual_seed(seed))
-        if drawn is not None:
-            kept.append(drawn)
-    return torch.cat(kept)
+def clip_seed(clip: Clip) -> int:
+    """The seed of a clip's mask, from its own name and times (ours)."""
+    return int(text_sha256(clip.video_id, str(clip.start), str(clip.end))[:15], 16)
 
 
 def task_text(prompt: str) -> str:

@@ -10,9 +10,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from encoders.masking import sample_keep
 from encoders.presets import preset
+from encoders.pretrain.captions import caption_sums
 from encoders.v2t.config import VideoToTextConfig, config_for
 from encoders.v2t.connector import Connector, build_connector
-from encoders.v2t.model import VideoToText, caption_loss
+from encoders.v2t.model import VideoToText
 from encoders.v2t.pool import spatial_tokens
 from encoders.v2t.text import caption_rows, prompt_rows
 from encoders.vision import VisionTower
@@ -29,7 +30,7 @@ CAPTIONS = ("an egg is fried", "a dog")
 def test_exactly_resampler_and_cross_attention_get_gradients(name: str) -> None:
     v2t = model(LMS[name]()).train()
     rows = caption_rows(TOKENIZER, "", CAPTIONS, 64)
-    caption_loss(v2t(videos(2), rows), rows).backward()
+    caption_sums(v2t(videos(2), rows), rows)[0].backward()
     with_gradient = {n for n, p in v2t.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert with_gradient == {f"connector.{n}" for n, _ in v2t.connector.named_parameters()}
     assert with_gradient == {n for n, p in v2t.named_parameters() if p.requires_grad}
@@ -38,7 +39,7 @@ def test_exactly_resampler_and_cross_attention_get_gradients(name: str) -> None:
 def test_at_closed_gates_only_the_gates_have_a_gradient_and_the_next_step_reaches_the_rest() -> None:
     v2t = model(gate=0.0).train()
     rows = caption_rows(TOKENIZER, "", CAPTIONS, 64)
-    caption_loss(v2t(spatial(), rows), rows).backward()
+    caption_sums(v2t(spatial(), rows), rows)[0].backward()
     moved = {n for n, p in v2t.connector.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert moved == {f"layers.{i}.gate" for i in range(3)}
 
@@ -107,26 +108,6 @@ def test_bfloat16_tokens_of_a_long_video_are_added_up_in_float32() -> None:
     exact = spatial_tokens(out, PLACES)
     rounded = type(out)(out.pooled, out.tokens.bfloat16(), out.time, out.place)
     torch.testing.assert_close(spatial_tokens(rounded, PLACES).float(), exact, atol=0.01, rtol=0.01)
-
-
-def test_the_loss_covers_captions_and_their_end_but_no_prompt_and_no_padding() -> None:
-    rows = caption_rows(TOKENIZER, "Say:", CAPTIONS, 64)
-    end = TOKENIZER.eos_token_id
-    for caption, ids, target in zip(CAPTIONS, rows.ids, rows.target, strict=True):
-        assert ids[target][:-1].tolist() == TOKENIZER(f" {caption}")["input_ids"]
-        assert ids[target][-1] == end
-    logits = torch.randn(*rows.ids.shape, len(TOKENIZER), generator=generator())
-    before = caption_loss(logits, rows)
-    outside = logits.clone()
-    outside[:, :-1][~rows.target[:, 1:]] = 7.0
-    assert torch.equal(caption_loss(outside, rows), before)
-    by_hand = [
-        -logits[row, at - 1].log_softmax(-1)[rows.ids[row, at]]
-        for row in range(2)
-        for at in range(rows.ids.shape[1])
-        if rows.target[row, at]
-    ]
-    torch.testing.assert_close(before, torch.stack(by_hand).mean())
 
 
 def test_the_first_word_is_predicted_from_a_start_token() -> None:
