@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
 from encoders.build import runtime_of
+from encoders.causal_lm.load import read_named
 from encoders.causal_lm.scoring import use_float32_head
-from encoders.device import device_name
-from encoders.dual import DualEncoder
+from encoders.device import device_name, find_device
+from encoders.dual import DualEncoder, build_encoder
 from encoders.model_options import LONG, SHORT, ReadingOptions, VideoToTextOptions, frame_policy
+from encoders.presets import preset
 from encoders.sampling import FramePolicy
 from encoders.task_model import Runtime, policy_facts
+from encoders.v2t.config import config_for
+from encoders.v2t.connector import build_connector
 from encoders.v2t.model import VideoToText
 from encoders.v2t.parts import find_encoder, open_lm
 from encoders.v2t.task_model import Asking, VideoToTextModel
@@ -111,3 +117,13 @@ def asking_of(options: ReadingOptions, policy: FramePolicy, description: Descrip
 def folders_of(file: Path, parts: Path | None) -> list[Path]:
     """Where a checkpoint's parts may lie: in the given folder, then beside it."""
     return ([] if parts is None else [parts]) + [file.parent]
+
+
+def untrained(name: str, spec: str, device: str) -> tuple[VideoToText, PreTrainedTokenizerBase]:
+    """A preset's encoder and a language model with an untrained connector between them, for measurements."""
+    target = find_device(device)
+    vision_config = preset(name).vision
+    lm = read_named(spec, dtype="float32", device=str(target))
+    connector = build_connector(config_for(vision_config, lm.model.config))
+    vision = build_encoder(preset(name)).vision
+    return VideoToText(vision.to(target), connector.to(target), lm.model).eval(), lm.tokenizer
