@@ -66,7 +66,7 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
         return root / other / weights_name(config, other)
 
     folder = root / stage
-    prepared = prepare(settings, weights_of, world)
+    prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
     if world.first:
         warning = claim(folder, config, settings, prepared, sys.argv)
         if warning:
