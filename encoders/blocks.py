@@ -31,7 +31,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
         out: Tensor = flash(q, k, v, 0.0, causal)[0]
         return out
     if not causal and _slow_backward(q):
-        return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
+        plain: Tensor = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
+        return plain
     return functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
