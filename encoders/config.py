@@ -189,9 +189,24 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
 
 
 def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a type hint has no narrower type
-    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return read_dataclass(hint, value, where)
+    if get_origin(hint) is not None:
+        return _composed(hint, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ModelError(f"{where} must be of type {hint.__name__}, found {value!r}")
+    return value
+
+
+def _composed(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - as above
+    """A value of a Literal, tuple, dictionary or optional type."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _value(args[0], value, where)
     if origin is Literal:
         if value not in args:
             raise ModelError(f"{where} is {value!r}; it must be one of {', '.join(map(str, args))}")
@@ -200,16 +215,6 @@ def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a 
         if not isinstance(value, list | tuple) or len(value) != len(args):
             raise ModelError(f"{where} must be a list of {len(args)} numbers")
         return tuple(_value(arg, item, where) for arg, item in zip(args, value, strict=True))
-    if origin in (Union, types.UnionType):
-        return None if value is None else _value(args[0], value, where)
-    if hint is Any:
-        return value
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ModelError(f"{where} must be a table, found {value!r}")
-        return {str(key): _value(args[1], item, f"{where}: {key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ModelError(f"{where} must be of type {hint.__name__}, found {value!r}")
-    return value
+    if not isinstance(value, dict):
+        raise ModelError(f"{where} must be a table, found {value!r}")
+    return {str(key): _value(args[1], item, f"{where}: {key}") for key, item in value.items()}

@@ -6,7 +6,7 @@ Also `python -m torch.distributed.run --nproc-per-node N -m evals.pretrain …` 
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +65,7 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
         return root / other / weights_name(config, other)
 
     folder = root / stage
-    prepared = prepare(settings, weights_of, world)
+    prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
     if world.first:
         warning = claim(folder, config, settings, prepared, sys.argv)
         if warning:
@@ -75,8 +75,7 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
     if world.first and done:
         console.say(f"resuming {folder} after step {done} of {settings.training.steps}")
     try:
-        bar = console.progress(stage, settings.training.steps, done) if world.first else nullcontext(silent)
-        with bar as tick:
+        with progress_bar(stage, settings.training.steps, done, world) as tick:
             progress = train(
                 prepared.job, settings.training, folder, seed=settings.seed, world=world, watch=watch(tick, world)
             )
@@ -92,8 +91,9 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
     console.say(f"weights: {target} (sha256 {digest[:12]})")
 
 
-def silent(_note: str) -> None:
-    """What processes other than the first report."""
+def progress_bar(stage: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:
+    """The first process shows how far it is, the others nothing."""
+    return console.progress(stage, steps, done) if world.first else nullcontext(lambda note: None)  # noqa: ARG005
 
 
 def describe(stage: str, settings: StageSettings, prepared: Prepared, world: World) -> None:

@@ -108,8 +108,7 @@ def _evaluate(job: Job, step: nn.Module, progress: Progress, journal: Journal, w
         return
     began = perf_counter()
     step.eval()
-    with torch.inference_mode():
-        values = job.evaluate()
+    values = job.evaluate()
     step.train()
     row: Row = {"step": progress.step, "kind": "evaluation", **values, "seconds": perf_counter() - began}
     journal.write(row)

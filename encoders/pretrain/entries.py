@@ -22,6 +22,8 @@ from encoders.embed_folder import VIDEO_SUFFIXES, find_videos
 from encoders.pretrain.samples import TextView, View
 from tasks.errors import DataError
 
+TEXT_SUFFIXES: tuple[str, ...] = (".json", ".txt")
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -72,7 +74,7 @@ def read_folder(path: Path, view: View) -> list[Entry]:
     """The entries of a folder of videos. Raises DataError naming a video that has no texts beside it."""
     entries: list[Entry] = []
     for key, video in find_videos(path).items():
-        beside = {suffix: video.with_suffix(suffix) for suffix in (".json", ".txt")}
+        beside = {suffix: video.with_suffix(suffix) for suffix in TEXT_SUFFIXES}
         texts = {suffix: file.read_text(encoding="utf-8") for suffix, file in beside.items() if file.is_file()}
         entries += entries_of(_row_beside(texts, str(video)), key, video, view, str(video))
     return entries
@@ -90,7 +92,7 @@ def read_shards(path: Path, view: View) -> list[Entry]:
             videos = [member for member in members.values() if member.suffix in VIDEO_SUFFIXES]
             if len(videos) != 1:
                 raise DataError(f"{where}: {len(videos)} videos; a sample has exactly one")
-            texts = {s: members[s].read().decode() for s in (".json", ".txt") if s in members}
+            texts = {s: members[s].read().decode() for s in TEXT_SUFFIXES if s in members}
             entries += entries_of(_row_beside(texts, where), f"{tar.name}/{key}", videos[0], view, where)
     return _some(entries, path)
 
@@ -101,8 +103,8 @@ def entries_of(row: Mapping[str, Any], key: str, video: Path | Member, view: Vie
     if segments and view != "video":
         for number, segment in enumerate(segments):
             here = f"{where}: segment {number}"
-            start, end = (float(_get(segment, name, int | float, here)) for name in ("start", "end"))
-            yield Entry(f"{key}#{number}", video, start, end, _captions(segment, here))
+            begin, stop = (float(_get(segment, name, int | float, here)) for name in ("start", "end"))
+            yield Entry(f"{key}#{number}", video, begin, stop, _captions(segment, here))
         return
     start = float(_get(row, "start", int | float, where, 0.0))
     end = row.get("end")

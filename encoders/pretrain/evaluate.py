@@ -37,6 +37,7 @@ class Evaluation:
     device: torch.device
     dtype: str
 
+    @torch.inference_mode()
     def __call__(self) -> dict[str, float]:
         """R@1 both ways, accuracy of statements by kind and their mean over kinds; `unread` samples, where any."""
         requests = (Request(index, seed_of(0, "evaluation", index)) for index in range(self.videos))

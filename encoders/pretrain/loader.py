@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count, islice
 
@@ -78,6 +80,23 @@ def mixed(videos: Batches, images: Batches, every: int) -> Batches:
             yield next(of_images if step % every == every - 1 else of_videos)
 
     return batches
+
+
+def prefetched(batches: Batches, depth: int = 2) -> Batches:
+    """The same batches, up to `depth` of them made in a thread while earlier ones are trained on."""
+
+    def ahead(first: int) -> Iterator[Loaded]:
+        made = batches(first)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        pending = deque(pool.submit(next, made) for _ in range(depth))
+        try:
+            while True:
+                yield pending.popleft().result()
+                pending.append(pool.submit(next, made))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    return ahead
 
 
 def stack_pixels(slots: Sequence[Slot]) -> NDArray[np.uint8]:

@@ -50,7 +50,8 @@ class Source(Protocol):
     should know; `facts` go into the run's record.
     """
 
-    facts: Mapping[str, JsonValue]
+    @property
+    def facts(self) -> Mapping[str, JsonValue]: ...
 
     def __len__(self) -> int: ...
 

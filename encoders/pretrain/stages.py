@@ -16,13 +16,14 @@ from encoders.presets import preset
 from encoders.pretrain.batch import Collate
 from encoders.pretrain.contrastive import ContrastiveStep
 from encoders.pretrain.evaluate import Evaluation
-from encoders.pretrain.loader import Loader, mixed
+from encoders.pretrain.loader import Loader, mixed, prefetched
 from encoders.pretrain.order import seed_of
 from encoders.pretrain.samples import Source
 from encoders.pretrain.settings import VIEW_OF, DataSettings, ModelSettings, StageSettings, merged
 from encoders.pretrain.sources import open_source
 from encoders.pretrain.step import Batches, Job
 from encoders.pretrain.world import World
+from encoders.text import BertTower
 from encoders.tokens import TextTokenizer, train_tokenizer
 from encoders.transfer import transfer
 from encoders.weights import load_encoder, save_encoder
@@ -46,14 +47,14 @@ class Prepared:
     facts: dict[str, JsonValue]
 
 
-def prepare(settings: StageSettings, weights_of: StageWeights, world: World) -> Prepared:
-    """Build the stage. Raises ModelError or DataError where settings, weights and data don't fit."""
+def prepare(settings: StageSettings, weights_of: StageWeights, world: World, where: str = "stage") -> Prepared:
+    """Build the stage. Raises ModelError, naming `where`, or DataError where settings, weights and data don't fit."""
     if settings.stage == "captions":
         from encoders.pretrain.caption_stage import prepare_captions
 
         return prepare_captions(settings, weights_of, world)
     start = load_start(settings.model, weights_of)
-    config = encoder_config(settings, start[0].config if start else None)
+    config = encoder_config(settings, start[0].config if start else None, where)
     source = stage_source(settings, settings.data, config.vision)
     if start:
         encoder = transfer(start[0], config, time_std=settings.model.time_std, seed=settings.seed)
@@ -62,9 +63,13 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World) -> 
         encoder = build_encoder(config, seed=settings.seed)
         tokenizer = train_tokenizer(source.texts(), config.text.vocabulary)
     encoder.vision.checkpointing = settings.model.checkpointing
+    if world.device.type == "cpu" and isinstance(encoder.text, BertTower):
+        encoder.text.use_plain_attention()
     encoder.to(world.device)
     step = ContrastiveStep(encoder, chunk=settings.loss.chunk, statement_weight=settings.loss.statement_weight)
     batches = stage_batches(settings, source, encoder, tokenizer, world)
+    if world.device.type != "cpu":
+        batches = prefetched(batches)
     facts: dict[str, JsonValue] = {
         "init": settings.model.init,
         "initial_weights_sha256": state_digest(encoder),
@@ -96,15 +101,15 @@ def start_path(model: ModelSettings, weights_of: StageWeights) -> Path:
     return path
 
 
-def encoder_config(settings: StageSettings, start: EncoderConfig | None) -> EncoderConfig:
+def encoder_config(settings: StageSettings, start: EncoderConfig | None, where: str) -> EncoderConfig:
     """The stage's encoder: a preset, or the earlier stage's, with the settings' changes."""
     model = settings.model
-    if model.preset is None and start is None:
-        raise ModelError(f"model: init '{SCRATCH}' needs a preset")
     base = preset(model.preset) if model.preset else start
-    data = merged(dataclasses.asdict(base or EncoderConfig.from_dict({})), {"vision": model.vision, "text": model.text})
+    if base is None:
+        raise ModelError(f"{where}: model: init '{SCRATCH}' needs a preset")
+    data = merged(dataclasses.asdict(base), {"vision": model.vision, "text": model.text})
     data |= {"name": settings.name, "adapt": dataclasses.asdict(model.adapt)}
-    return EncoderConfig.from_dict(data, "model")
+    return EncoderConfig.from_dict(data, f"{where}: model")
 
 
 def stage_source(

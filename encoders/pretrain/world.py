@@ -41,7 +41,7 @@ def join_world(device: str) -> Iterator[World]:
     if size == 1:
         yield World(device=chosen)
         return
-    if chosen.type == "cuda" and chosen.index is None:
+    if chosen == torch.device("cuda"):
         chosen = find_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
         torch.cuda.set_device(chosen)
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
@@ -58,7 +58,7 @@ def gather(local: Tensor) -> Tensor:
     """
     if not distributed.is_initialized():
         return local
-    rows: Tensor = _Gather.apply(local)  # type: ignore[no-untyped-call]  # torch does not type apply
+    rows: Tensor = _Gather.apply(local)
     return rows
 
 

@@ -3,7 +3,7 @@ from itertools import islice
 import pytest
 import torch
 
-from encoders.pretrain.loader import mixed
+from encoders.pretrain.loader import mixed, prefetched
 from encoders.pretrain.order import request_at, seed_of
 from encoders.pretrain.step import Loaded
 from encoders.pretrain.world import World
@@ -76,3 +76,27 @@ def test_images_come_at_every_nth_step_and_a_later_start_meets_the_same():
     assert [at for name, at in whole if name == "image"] == list(range(3))
     for first in range(9):
         assert [loaded.batch for loaded in islice(stream(first), 9 - first)] == whole[first:]
+
+
+def test_batches_made_ahead_are_the_same_in_the_same_order():
+    plain, ahead = counted("video")(3), prefetched(counted("video"))(3)
+    assert [loaded.batch for loaded in islice(ahead, 20)] == [loaded.batch for loaded in islice(plain, 20)]
+    ahead.close()
+
+
+def test_an_error_of_the_data_reaches_the_trainer():
+    def broken(first):
+        yield Loaded("batch", 1)
+        raise DataError("it is broken")
+
+    ahead = prefetched(broken)(0)
+    assert next(ahead).batch == "batch"
+    with pytest.raises(DataError, match="it is broken"):
+        next(ahead)
+
+
+def test_families_stay_together_and_are_shuffled():
+    found = [request_at(0, position, 24, family=4).index for position in range(24)]
+    groups = [found[at : at + 4] for at in range(0, 24, 4)]
+    assert sorted(groups) == [list(range(at, at + 4)) for at in range(0, 24, 4)]
+    assert groups != sorted(groups)
