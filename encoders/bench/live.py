@@ -19,14 +19,15 @@ def peak_live_bytes(call: Callable[[], object]) -> int:
     with _Live() as live:
         result = call()
     del result
-    return live.peak
+    peak: int = live.peak
+    return peak
 
 
-class _Live(TorchDispatchMode):
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped library
     """Follows every storage that an operation makes until it is freed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.now = self.peak = 0
         self._known: dict[int, weakref.ref[Any]] = {}
 
@@ -64,4 +65,5 @@ def _tensors(tree: object) -> Iterator[Tensor]:
 
 
 def _key(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # noqa: SLF001 - the identity that outlives Python's wrappers
+    identity: int = tensor.untyped_storage()._cdata  # noqa: SLF001 - it outlives Python's wrappers
+    return identity

@@ -143,7 +143,7 @@ def clip_seed(clip: Clip) -> int:
 
 def task_text(prompt: str) -> str:
     """A task's request as plain text, a blank line behind it: video-to-text was trained without chat templates."""
-    return f"{prompt}\n\n"
+    return f"{prompt}\n\n" if prompt else ""
 
 
 def _reply(caption: Caption, watched: Watched, text: str, seconds: float) -> TextReply:
