@@ -12,6 +12,7 @@ from evals import console
 from evals.bench import app as bench
 from evals.egoschema import app as egoschema
 from evals.embed import embed
+from evals.leaderboard.command import leaderboard
 from evals.metrics import app as metrics
 from evals.runs import runs
 from evals.youcook2_captioning import app as youcook2_captioning
@@ -38,6 +39,7 @@ app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -
     embed
 )
 app.command(epilog="Example: longvid runs runs")(runs)
+app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
 
 
 @app.command()
