@@ -10,6 +10,7 @@ import typer
 
 from evals import console
 from evals.bench import app as bench
+from evals.compare.command import compare
 from evals.egoschema import app as egoschema
 from evals.embed import embed
 from evals.leaderboard.command import leaderboard
@@ -39,6 +40,7 @@ app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -
     embed
 )
 app.command(epilog="Example: longvid runs runs")(runs)
+app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
 app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
 
 

@@ -35,12 +35,12 @@ MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 def columns(table: BoardTable) -> tuple[str, ...]:
     """The columns of a table for people."""
     beside = tuple(name.replace("_", " ") for name in table.beside)
-    return ("model", "kind", "route", table.metric.replace("_", " "), "95 % interval", *beside, *COSTS, "source")
+    return ("model", "kind", "route", table.metric.replace("_", " "), "95 % interval", *beside, *COSTS)
 
 
 def numeric_columns(table: BoardTable) -> tuple[str, ...]:
     """Those that hold numbers."""
-    return columns(table)[3:-1]
+    return columns(table)[3:]
 
 
 def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
@@ -59,7 +59,6 @@ def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
         number(cost.seconds_per_item, "{:.2f}"),
         number(None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e9, "{:.2f}"),
         NOT_MEASURED if cost.parameters is None else parameters_text(cost.parameters),
-        row.source or NOT_MEASURED,
     )
 
 
@@ -84,6 +83,15 @@ def interval_text(figure: Figure | None) -> str:
     if figure is None or figure.interval is None:
         return NOT_MEASURED
     return "–".join(plain(figure.name, end) for end in figure.interval)
+
+
+def remarks(table: BoardTable) -> list[str]:
+    """The table's notes, and where its published rows come from."""
+    by_source: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.source:
+            by_source.setdefault(row.source, []).append(row.name)
+    return [*table.notes, *(f"published in {source}: {'; '.join(names)}" for source, names in by_source.items())]
 
 
 def number(value: float | None, form: str) -> str:
@@ -150,7 +158,7 @@ def as_markdown(board: Leaderboard) -> str:
         lines += [f"## {in_markdown(table.task.name)}", "", line_of(heads)]
         lines.append("|" + "|".join("---:" if head in numeric else "---" for head in heads) + "|")
         lines += [line_of(cells(table, row)) for row in table.rows]
-        lines += ["", *(f"- {in_markdown(note)}" for note in table.notes), ""]
+        lines += ["", *(f"- {in_markdown(note)}" for note in remarks(table)), ""]
     if board.excluded:
         lines += ["## Not in the tables", ""]
         lines += [f"- {in_markdown(excluded_text(name, reason))}" for name, reason in left_out(board)]
