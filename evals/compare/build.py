@@ -14,7 +14,7 @@ from evals.compare.protocol import mismatches, refuse
 from evals.compare.record import Record
 from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, Test
 from evals.compare.words import caveat, conclusion, supported
-from evals.leaderboard.build import cost_columns
+from evals.leaderboard.costs import cost_columns
 from evals.report import shown
 from evals.results import cost_of
 from tasks.paired import Floats, holm, minimum_detectable_effect

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from evals.compare.figures import UNPARSED
 from evals.compare.rows import Comparison, Difference, Pair
 from evals.compare.words import amount, ends, named, p_text, signed
-from evals.leaderboard.formats import in_markdown, number, parameters_text, tokens_text
-from evals.leaderboard.rows import CostColumns
+from evals.leaderboard.costs import NAMES as COSTS
+from evals.leaderboard.costs import cost_cells
+from evals.markdown import in_markdown, table_lines
 from evals.report import BESIDE, NOT_MEASURED, shown
 
-RUN_COLUMNS = ("run", "model", "route", "value", "frames", "tokens in + out", "s / item", "peak GB", "parameters")
+RUN_COLUMNS = ("run", "model", "route", "value", *COSTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +54,17 @@ def grids(comparison: Comparison) -> list[Grid]:
 
 
 def run_cells(comparison: Comparison) -> list[tuple[str, ...]]:
-    """The runs; every cost that both have stands with its ratio to the first run's."""
-    first = comparison.runs[0].cost
-    rows: list[tuple[str, ...]] = []
-    for run in comparison.runs:
-        cost = run.cost
-        peak = None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e9
-        base = CostColumns() if run is comparison.runs[0] else first
-        rows.append(
-            (
-                run.name,
-                run.model + (" (imported)" if run.imported else ""),
-                run.route or NOT_MEASURED,
-                shown(comparison.metric, run.value),
-                number(cost.frames_per_item, "{:.1f}") + ratio(cost.frames_per_item, base.frames_per_item),
-                tokens_text(cost.prompt_tokens_per_item, cost.completion_tokens_per_item)
-                + ratio(cost.prompt_tokens_per_item, base.prompt_tokens_per_item),
-                number(cost.seconds_per_item, "{:.2f}") + ratio(cost.seconds_per_item, base.seconds_per_item),
-                number(peak, "{:.2f}") + ratio(cost.peak_memory_bytes, base.peak_memory_bytes),
-                NOT_MEASURED if cost.parameters is None else parameters_text(cost.parameters),
-            )
+    """The runs with their cost; every cost that both have stands with its ratio to the first run's."""
+    return [
+        (
+            run.name,
+            run.model + (" (imported)" if run.imported else ""),
+            run.route or NOT_MEASURED,
+            shown(comparison.metric, run.value),
+            *cost_cells(run.cost, comparison.runs[0].cost if place else None),
         )
-    return rows
-
-
-def ratio(value: float | None, first: float | None) -> str:
-    """How many times the first run's cost, nothing where either is not known."""
-    return f" (×{value / first:.2g})" if value is not None and first else ""
+        for place, run in enumerate(comparison.runs)
+    ]
 
 
 def shown_differences(pair: Pair) -> Sequence[Difference]:
@@ -114,17 +99,10 @@ def as_markdown(comparison: Comparison) -> str:
     """The same tables, the conclusions and the notes."""
     lines: list[str] = []
     for grid in grids(comparison):
-        lines += [f"### {in_markdown(grid.title)}", "", markdown_line(grid.columns)]
-        lines.append("|" + "|".join("---:" if column in grid.numeric else "---" for column in grid.columns) + "|")
-        lines += [*(markdown_line(row) for row in grid.rows), ""]
+        lines += [f"### {in_markdown(grid.title)}", "", *table_lines(grid.columns, grid.rows, grid.numeric), ""]
     lines += [f"- {in_markdown(pair.conclusion)}" for pair in comparison.pairs]
     lines += [f"- {in_markdown(note)}" for note in remarks(comparison)]
     return "\n".join(lines) + "\n"
-
-
-def markdown_line(texts: Sequence[str]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(in_markdown(text) for text in texts) + " |"
 
 
 def remarks(comparison: Comparison) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from evals.leaderboard.costs import cost_columns
 from evals.leaderboard.references import Reference, reference_row, references
-from evals.leaderboard.rows import BoardRow, BoardTable, CostColumns, Excluded, Figure, Leaderboard
-from evals.record import Cost, MetricRow, Results
+from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard
+from evals.record import MetricRow, Results
 from evals.report import BESIDE, BLIND_FAMILY
 from evals.seal import seal_of
 
@@ -100,19 +101,6 @@ def run_row(digest: str, results: Results) -> BoardRow:
         warnings=results.warnings,
         fingerprint=results.fingerprint,
         record_sha256=digest,
-    )
-
-
-def cost_columns(cost: Cost, parameters: int | None) -> CostColumns:
-    """A run's cost, with tokens only where a language model had any."""
-    used_tokens = bool(cost.prompt_tokens or cost.completion_tokens)
-    return CostColumns(
-        frames_per_item=cost.frames_per_item,
-        prompt_tokens_per_item=cost.prompt_tokens_per_item if used_tokens else None,
-        completion_tokens_per_item=cost.completion_tokens_per_item if used_tokens else None,
-        seconds_per_item=cost.seconds_per_item,
-        peak_memory_bytes=cost.peak_memory_bytes,
-        parameters=parameters,
     )
 
 
