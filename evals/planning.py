@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
-from evals.record import Cost
+from evals.record import Cost, Sample
 from evals.results import cost_of
-from evals.runner import TOTAL, answer
+from evals.runner import answer
+from evals.vector_store import Vectors
 from tasks.errors import DataError
 from tasks.task import Item, Task
 
@@ -69,7 +71,13 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
     items: Sequence[Item] = list(task.items())[:limit]
     warm_up, *others = spread(items, probe + 1)
     answer(task, model, [warm_up])
-    rows = [row for item in others or [warm_up] for row in answer(task, model, [item])]
+    rows: list[tuple[Sample, Vectors | None]] = []
+    seconds = []
+    for item in others or [warm_up]:
+        started = perf_counter()
+        rows += answer(task, model, [item])
+        if rows[-1][0].error is None:
+            seconds.append(perf_counter() - started)
     answered = [(sample, vectors) for sample, vectors in rows if sample.error is None]
     faults = Counter(sample.error.message for sample, _ in rows if sample.error is not None)
     fault = faults.most_common(1)[0][0] if faults else ""
@@ -77,7 +85,6 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
         msg = f"none of {len(rows)} probed items of {task.info.name} has an answer: {fault}"
         raise DataError(msg)
     cost = cost_of([sample for sample, _ in answered])
-    seconds = [sample.seconds[TOTAL] for sample, _ in answered]
     room = sum(len(s.model_dump_json()) + 1 + (0 if vectors is None else vectors.nbytes) for s, vectors in answered)
     return Plan(
         task=task.info.name,
