@@ -238,7 +238,10 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         epilog=f"Example: longvid {benchmark.name} import predictions.csv --name gpt4o --out runs/gpt4o",
     )
     def import_file(
-        file: Annotated[Path, typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON) or vectors (.npz).")],
+        file: Annotated[
+            Path,
+            typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON; dense captions too) or vectors (.npz)."),
+        ],
         name: Annotated[str, typer.Option(help="The run's name in reports.")],
         out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
         pool: POOL = benchmark.pools[0],
