@@ -57,7 +57,8 @@ class Pair(Row):
     """The first run against another one, item by item.
 
     Wins are the items on which the other run scores higher than the first by the primary figure. `detectable` is the
-    smallest true difference that a comparison like this one finds in four of five cases, null where nothing varies.
+    smallest true difference that a comparison like this one finds in four of five cases, and `items_needed` how many
+    items like these would find the difference seen here as often; null where nothing varies.
     """
 
     first: str
@@ -65,6 +66,7 @@ class Pair(Row):
     differences: tuple[Difference, ...]
     test: Test
     detectable: float | None
+    items_needed: int | None
     wins: tuple[str, ...]
     losses: tuple[str, ...]
     ties: tuple[str, ...]

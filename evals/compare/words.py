@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from evals.compare.rows import Difference, Mismatch, Test
 from evals.report import UNIT_FREE
@@ -12,6 +13,14 @@ ITEMS_SHOWN = 10
 UNIT = " points"
 
 
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What a comparison could have found: see `Pair`."""
+
+    detectable: float | None
+    items_needed: int | None
+
+
 def supported(row: Difference, test: Test) -> bool:
     """Whether the data speak for a difference: interval and adjusted test alike (ours)."""
     interval = row.interval
@@ -19,9 +28,7 @@ def supported(row: Difference, test: Test) -> bool:
     return apart and test.p_adjusted < ALPHA
 
 
-def conclusion(
-    first: str, other: str, row: Difference, test: Test, detectable: float | None, items: int, whole: str | None
-) -> str:
+def conclusion(first: str, other: str, row: Difference, test: Test, power: Power, items: int, whole: str | None) -> str:
     """The pair in words; `whole` names the task where only a part of its items is compared."""
     figure = row.name.replace("_", " ")
     if row.interval is None:
@@ -38,11 +45,13 @@ def conclusion(
             f"These {items} items do not tell {other} and {first} apart: the difference in {figure} is "
             f"{signed(row.name, row.difference)}, and anything within {ends(row)} fits the data ({p_text(test)})."
         )
-        if detectable is not None:
+        if power.detectable is not None:
             said += (
-                f" A true difference of {amount(row.name, detectable)} would have been found in four of five "
+                f" A true difference of {amount(row.name, power.detectable)} would have been found in four of five "
                 f"comparisons like this one."
             )
+        if power.items_needed is not None:
+            said += f" To find one as small as that seen, about {power.items_needed:,} items would be needed."
     if whole:
         said += f" This is about these items, not about {whole}."
     return said

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.compare.rows import Difference, Mismatch, Test
-from evals.compare.words import amount, caveat, conclusion, ends, named, supported
+from evals.compare.words import Power, amount, caveat, conclusion, ends, named, supported
 
 CLAIMS = ("better", "higher", "lower", "outperform", "wins", "worse")
 
@@ -28,7 +28,7 @@ def row(difference: float, interval: tuple[float, float] | None, *, higher: bool
 
 def words(difference: Difference, p: float, adjusted: float | None = None) -> str:
     test = Test(method="-", p=p, p_adjusted=p if adjusted is None else adjusted)
-    return conclusion("one", "two", difference, test, 0.1, 500, None)
+    return conclusion("one", "two", difference, test, Power(0.1, 4321), 500, None)
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1), st.booleans())
@@ -64,6 +64,12 @@ def test_a_correction_can_take_a_claim_back() -> None:
     assert supported(clear, Test(method="-", p=0.03, p_adjusted=0.03))
     assert not supported(clear, Test(method="-", p=0.03, p_adjusted=0.09))
     assert "p = 0.09 after Holm" in words(clear, 0.03, 0.09)
+
+
+def test_what_could_have_been_found_is_said_where_nothing_was() -> None:
+    said = words(row(0.02, (-0.04, 0.08)), 0.5)
+    assert "A true difference of 10.0 points would have been found" in said
+    assert "about 4,321 items would be needed" in said
 
 
 def test_a_mismatch_is_said_with_both_values() -> None:
