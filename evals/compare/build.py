@@ -12,7 +12,7 @@ from evals.compare.figures import Common
 from evals.compare.measure import measure
 from evals.compare.protocol import mismatches, refuse, require_same_figure
 from evals.compare.record import Record
-from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, Test
+from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, SignificanceTest
 from evals.compare.words import Power, caveat, conclusion, supported
 from evals.leaderboard.costs import cost_columns
 from evals.report import shown
@@ -75,7 +75,7 @@ def pair_row(
         detectable=None if error is None else minimum_detectable_effect(error, comparisons),
         items_needed=None if error is None or not seen else items_needed(seen, error, len(common.ids)),
     )
-    test = Test(method=numbers.method, p=numbers.p, p_adjusted=p_adjusted)
+    test = SignificanceTest(method=numbers.method, p=numbers.p, p_adjusted=p_adjusted)
     said = conclusion(first.name, other.name, numbers.primary, test, power, len(common.ids), whole)
     return {
         "first": first.name,

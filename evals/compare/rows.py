@@ -43,10 +43,8 @@ class Difference(Row):
     higher_is_better: bool
 
 
-class Test(Row):
+class SignificanceTest(Row):
     """A test of the primary figure's difference; `p_adjusted` is Holm's for all comparisons with the first run."""
-
-    __test__ = False  # pytest takes a class of this name for a test's
 
     method: str
     p: float
@@ -64,7 +62,7 @@ class Pair(Row):
     first: str
     other: str
     differences: tuple[Difference, ...]
-    test: Test
+    test: SignificanceTest
     detectable: float | None
     items_needed: int | None
     wins: tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.compare.rows import Difference, Mismatch, Test
+from evals.compare.rows import Difference, Mismatch, SignificanceTest
 from evals.report import UNIT_FREE
 
 ALPHA = 0.05
@@ -21,14 +21,16 @@ class Power:
     items_needed: int | None
 
 
-def supported(row: Difference, test: Test) -> bool:
+def supported(row: Difference, test: SignificanceTest) -> bool:
     """Whether the data speak for a difference: interval and adjusted test alike (ours)."""
     interval = row.interval
     apart = interval is not None and not interval[0] <= 0.0 <= interval[1]
     return apart and test.p_adjusted < ALPHA
 
 
-def conclusion(first: str, other: str, row: Difference, test: Test, power: Power, items: int, whole: str | None) -> str:
+def conclusion(
+    first: str, other: str, row: Difference, test: SignificanceTest, power: Power, items: int, whole: str | None
+) -> str:
     """The pair in words; `whole` names the task where only a part of its items is compared."""
     figure = row.name.replace("_", " ")
     if row.interval is None:
@@ -72,7 +74,7 @@ def caveat(first: str, other: str, rows: Sequence[Mismatch]) -> str:
     return f" The runs differ in {what}: the difference is not the models' alone."
 
 
-def p_text(test: Test) -> str:
+def p_text(test: SignificanceTest) -> str:
     """The p-value, adjusted where there are several comparisons."""
     value = "p < 0.0001" if test.p_adjusted < 1e-4 else f"p = {test.p_adjusted:.2g}"
     return value if test.p == test.p_adjusted else f"{value} after Holm"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.compare.rows import Difference, Mismatch, Test
+from evals.compare.rows import Difference, Mismatch, SignificanceTest
 from evals.compare.words import Power, amount, caveat, conclusion, ends, named, supported
 
 CLAIMS = ("better", "higher", "lower", "outperform", "wins", "worse")
@@ -27,7 +27,7 @@ def row(difference: float, interval: tuple[float, float] | None, *, higher: bool
 
 
 def words(difference: Difference, p: float, adjusted: float | None = None) -> str:
-    test = Test(method="-", p=p, p_adjusted=p if adjusted is None else adjusted)
+    test = SignificanceTest(method="-", p=p, p_adjusted=p if adjusted is None else adjusted)
     return conclusion("one", "two", difference, test, Power(0.1, 4321), 500, None)
 
 
@@ -61,8 +61,8 @@ def test_the_better_one_is_named_by_the_direction_of_the_figure(difference: floa
 
 def test_a_correction_can_take_a_claim_back() -> None:
     clear = row(0.1, (0.01, 0.19))
-    assert supported(clear, Test(method="-", p=0.03, p_adjusted=0.03))
-    assert not supported(clear, Test(method="-", p=0.03, p_adjusted=0.09))
+    assert supported(clear, SignificanceTest(method="-", p=0.03, p_adjusted=0.03))
+    assert not supported(clear, SignificanceTest(method="-", p=0.03, p_adjusted=0.09))
     assert "p = 0.09 after Holm" in words(clear, 0.03, 0.09)
 
 
