@@ -12,7 +12,7 @@ from itertools import islice
 from random import Random
 
 from encoders.pretrain.kitchen_captions import events_shown, false_tellings, telling
-from encoders.pretrain.kitchen_facts import statements
+from encoders.pretrain.kitchen_facts import clip_statements, whole_statements
 from encoders.pretrain.order import Request
 from encoders.pretrain.samples import Sample, TextView, View
 from encoders.pretrain.settings import KitchenSettings
@@ -49,7 +49,7 @@ class KitchenSource:
         for index in islice(range(len(self)), TOKENIZER_VIDEOS):
             plan = self._plan(index)
             yield paragraph(plan)
-            for view in statements(plan):
+            for view in whole_statements(plan, plan.events):
                 yield view.text
 
     def _plan(self, index: int) -> Plan:
@@ -60,8 +60,10 @@ class KitchenSource:
             return self._image(plan, rng)
         start, end = (0.0, plan.duration) if self._view == "video" else self._window(plan, rng)
         stamps = [start + (end - start) * (i + 0.5) / self._frames for i in range(self._frames)]
-        true = statements(plan) if self._view == "video" else ()
-        return self._told(plan, stamps, events_shown(plan, start, end), true, rng)
+        events = events_shown(plan, start, end)
+        whole = self._view == "video"
+        true = whole_statements(plan, events) if whole else clip_statements(plan, events, start, end)
+        return self._told(plan, stamps, events, true, rng)
 
     def _image(self, plan: Plan, rng: Random) -> Sample:
         event = rng.choice(events_shown(plan, 0.0, plan.duration))
