@@ -181,7 +181,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             {
                 "video-100": ("kitchen-video-retrieval@100", 100),
                 "video-20": ("kitchen-video-retrieval@20", 20),
-                "clip-218": ("kitchen-clip-retrieval@218", 100),
+                "clip-200": ("kitchen-clip-retrieval@200", 100),
             },
             "--model longvivit-tiny -M weights=FILE",
         ),
@@ -189,7 +189,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             "kitchen-captioning",
             "Kitchen: a sentence for each step of a cooking video",
             "tasks.kitchen.benchmark:load_clip_captioning",
-            {"469": ("kitchen-clip-captioning@469", 100), "94": ("kitchen-clip-captioning@94", 20)},
+            {"464": ("kitchen-clip-captioning@464", 100), "91": ("kitchen-clip-captioning@91", 20)},
             "--model word-salad",
         ),
         "kitchen-summary": kitchen(

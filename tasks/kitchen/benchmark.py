@@ -27,15 +27,15 @@ TRAINING_VIDEOS = 144
 """How many training videos' texts the floors may know: every kind of dish is among them."""
 ITEM_SETS: Mapping[str, tuple[int, int, str]] = MappingProxyType(
     {
-        "kitchen-qa@500": (100, 500, "3b041c517aeef2cae78eeea6bb7d0e9204f4cceb454ef99d87d785ce776e0af6"),
-        "kitchen-qa@100": (20, 100, "ece211fddc0d6b626bf9b508ed1a441e5e7bb28ef277229aba91a5f2251acbea"),
-        "kitchen-video-retrieval@100": (100, 100, "bf00997e904d81ec872255d7aae529c694f163c1046f119bd6ad5545c953c2e2"),
-        "kitchen-video-retrieval@20": (20, 20, "125685d140102fdf2929602bd6e09930b93c7074c9103c8c7d7288d56063039a"),
-        "kitchen-clip-retrieval@218": (100, 218, "805f98c7795fb7926e6ad4a9215db2de757211cca5ec31012c51e8eed7e41f4c"),
-        "kitchen-clip-captioning@469": (100, 469, "f4ccf1fc8fc56d6beb399b6142b47898089f9040f92f25e35a73ec0be591fe73"),
-        "kitchen-clip-captioning@94": (20, 94, "b0d8aa3e8f3736a656454b90355762da82cb6395b5b881992bb734423961bb9f"),
-        "kitchen-summary@100": (100, 100, "7e59254365d9d878eba514085056d15fbde7c9b1385775af767c6b2fad930db3"),
-        "kitchen-summary@20": (20, 20, "cdbc4f14deb24f4e6443fe9ee5216b27350129fec369d226881579ead51e3b55"),
+        "kitchen-qa@500": (100, 500, "9b7fb6ed9a5048a1ac97ca9a07496be59195fa9cf9c03ff3104782f4502d5591"),
+        "kitchen-qa@100": (20, 100, "42e9576abbee43f2611e4e514ae7dbfc6424f6584585ce30acbdd3f5b1e69146"),
+        "kitchen-video-retrieval@100": (100, 100, "30ddcc1473720cc440398e3c433e51213c64ac14014872e8833706c61f333529"),
+        "kitchen-video-retrieval@20": (20, 20, "d39e665420940609d1a01acf0358565fe8ee63ee4d3bca79a2aed937eb88b90a"),
+        "kitchen-clip-retrieval@200": (100, 200, "d630f33c4d3dd4ccc824d947360c9e4c76bd3fd58de75a1412bcb1bad97a69ac"),
+        "kitchen-clip-captioning@464": (100, 464, "204049e1da7f6d7756d0b6ec2b3fc5681bf4a54333e926d46e42c348a30500d8"),
+        "kitchen-clip-captioning@91": (20, 91, "824fd7f116858b03584eb84cbd5a5ad38d85e5fb5958aae2e1063c9f67392309"),
+        "kitchen-summary@100": (100, 100, "463ff702ce76b51c1b7a7ae600d75777e496cf27d9c8b43990928ea96bf2ac92"),
+        "kitchen-summary@20": (20, 20, "3b2f9b1a792dab33ed2f0829a65884c72d3514e48bdbdfaead23a57e164d07ab"),
     }
 )
 """Videos, items and digest of the items, by task name."""
@@ -43,7 +43,7 @@ RETRIEVAL_TASKS: Mapping[str, str] = MappingProxyType(
     {
         "video-100": "kitchen-video-retrieval@100",
         "video-20": "kitchen-video-retrieval@20",
-        "clip-218": "kitchen-clip-retrieval@218",
+        "clip-200": "kitchen-clip-retrieval@200",
     }
 )
 PROMPTS = ChoicePrompts(
@@ -98,7 +98,7 @@ def load_retrieval(folder: Path, pool: str = "video-100") -> RetrievalTask:
     return RetrievalTask(info, items)
 
 
-def load_clip_captioning(folder: Path, pool: str = "469") -> CaptioningTask:
+def load_clip_captioning(folder: Path, pool: str = "464") -> CaptioningTask:
     """Build the clip captions: all steps of the first sibling of each family. Raises DataError."""
     name = f"kitchen-clip-captioning@{pool}"
     items = [

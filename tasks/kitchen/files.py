@@ -45,7 +45,7 @@ def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
         raise DataError(msg)
     folder.mkdir(parents=True, exist_ok=True)
     plans = [make_plan(SPLIT, index) for index in range(ALL_VIDEOS)]
-    for name, content in annotations(plans).items():
+    for name, content in annotation_files(plans).items():
         write_once(folder / name, json.dumps(content, indent=1) + "\n")
     known = read_sums(folder / SUMS)
     for plan in plans[:videos]:
@@ -59,7 +59,7 @@ def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
         yield Made(path, fresh)
 
 
-def annotations(plans: Sequence[Plan]) -> dict[str, JsonValue]:
+def annotation_files(plans: Sequence[Plan]) -> dict[str, JsonValue]:
     """The annotation files by name, as JSON values."""
     asked = [(plan, question) for plan in plans for question in questions(plan)]
     rows: list[JsonValue] = []

@@ -46,7 +46,7 @@ def test_an_unknown_pool_is_one_line(tmp_path: Path) -> None:
     [
         ("kitchen-qa", "100", "chance"),
         ("kitchen-retrieval", "video-20", "random-vectors"),
-        pytest.param("kitchen-captioning", "94", "word-salad", marks=pytest.mark.slow),  # METEOR's jar takes seconds
+        pytest.param("kitchen-captioning", "91", "word-salad", marks=pytest.mark.slow),  # METEOR's jar takes seconds
         pytest.param("kitchen-summary", "20", "word-salad", marks=pytest.mark.slow),
     ],
 )

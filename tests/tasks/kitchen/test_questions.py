@@ -33,7 +33,7 @@ def evidence(plan: Plan, question: Question) -> list[float]:
         "order": lambda: truth.names,
         "accents": lambda: truth.names,
         "count": lambda: (truth.accent,),
-        "cause": lambda: ("flame", "lid", culprit_of(plan, plan.outcome), plan.outcome),
+        "cause": lambda: ("flame", "lid", culprit_of(plan, plan.recipe.outcome), plan.recipe.outcome),
         "missing": lambda: ("bell", *truth.after, *truth.before),
         "dish": lambda: (truth.base, truth.liquid, truth.finish),
     }[question.kind]()
@@ -78,6 +78,10 @@ def test_an_answer_turns_on_at_least_three_events_far_apart() -> None:
 def test_sparse_frames_leave_room_that_dense_frames_fill() -> None:
     assert score_at(128, LONG_KINDS_OF_QUESTION) > 0.97
     assert score_at(16, LONG_KINDS_OF_QUESTION) < 0.55
+
+
+def test_the_middle_frame_alone_tells_a_perfect_viewer_nothing() -> None:
+    assert score_at(1, ("order", "accents", "cause", "missing", "dish")) == pytest.approx(0.2)
 
 
 def test_whoever_ignores_order_cannot_get_far_with_any_number_of_frames() -> None:
