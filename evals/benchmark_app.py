@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import Benchmark, Generated, benchmark_folder, benchmark_of
+from evals.benchmark_tasks import load_task
+from evals.benchmarks import Benchmark, benchmark_of
+from evals.generate_verb import add_generate
 
 if TYPE_CHECKING:
     from evals.record import Results, Run, Sample
@@ -30,23 +32,6 @@ OPTIONS = Annotated[
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: runs/<task>/<model>-….")]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
-
-
-def load_task(benchmark: Benchmark, pool: str, data: Path | None) -> Task[Any]:
-    """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files."""
-    from evals.models import resolve
-
-    check_pool(benchmark, pool)
-    task: Task[Any] = resolve(benchmark.load)(benchmark_folder(benchmark, data), pool)
-    return task
-
-
-def check_pool(benchmark: Benchmark, pool: str) -> None:
-    """Raise DataError for an unknown pool."""
-    from tasks.errors import DataError
-
-    if pool not in benchmark.pools:
-        raise DataError(f"{benchmark.name} has no pool '{pool}'; pools are {', '.join(benchmark.pools)}")
 
 
 def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
@@ -79,57 +64,51 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
 def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `prepare`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data")
+    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data --mirror hf:OWNER/DATASET")
     def prepare(
         data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
             "data"
         ),
         source: Annotated[str | None, typer.Option(help="Base URL of a mirror of the official files.")] = None,
+        videos: Annotated[bool, typer.Option("--videos", help="Fetch missing videos from the official place.")] = False,
+        mirror: Annotated[
+            list[str] | None,
+            typer.Option(help="Fetch missing videos from a folder, https://….zip or hf:OWNER/DATASET; repeatable."),
+        ] = None,
     ) -> None:
         """Fetch the official files, checked against pinned digests; works offline where they are already there."""
-        from evals.prepare import fetch
+        from evals.prepare import fetch, video_sources
 
         folder = data / benchmark.data_folder
+        sources = video_sources(benchmark, official=videos, mirrors=mirror or [])
         for fetched in fetch(benchmark, folder, source):
             console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
-        for pool in benchmark.pools:
-            task = load_task(benchmark, pool, data)
-            absent = list(dict.fromkeys(i.clip.video_id for i in task.items() if i.clip.path is None))
-            videos = sum(item.clip.path is not None for item in task.items())
-            console.say(f"{task.info.name}: {len(task.items())} items, {videos} with their video")
-            if absent and benchmark.video_url:
-                console.say(f"missing videos ({benchmark.video_url}): {' '.join(absent)}")
+        tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
+        ids = list(dict.fromkeys(item.clip.video_id for task in tasks for item in task.items()))
+        missing = get_videos(ids, folder, sources)
+        for task in tasks:
+            there = sum(item.clip.video_id not in missing for item in task.items())
+            console.say(f"{task.info.name}: {len(task.items())} items, {there} with their video")
         console.say(benchmark.videos.format(folder=folder))
+        if missing and (benchmark.video_url or sources):
+            where = f" ({benchmark.video_url})" if benchmark.video_url else ""
+            console.say(f"{len(missing)} of {len(ids)} videos are missing{where}: {' '.join(missing)}")
 
 
-def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -> None:
-    """The verb `prepare` of a benchmark whose videos are made, not fetched."""
+def get_videos(ids: list[str], folder: Path, sources: list[str]) -> list[str]:
+    """Fetch the videos that the folder lacks, saying what went wrong; those still missing, in order."""
+    from evals.fetch_videos import fetch_videos
+    from tasks.video_files import video_path
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --pool {benchmark.pools[-1]}")
-    def prepare(
-        data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
-            "data"
-        ),
-        pool: POOL = benchmark.pools[0],
-    ) -> None:
-        """Make the videos and annotations of a pool; the same command goes on where an interrupted one stopped."""
-        from evals.models import resolve
-
-        check_pool(benchmark, pool)
-        folder = data / benchmark.data_folder
-        count = generated.videos[pool]
-        made = 0
-        try:
-            with console.progress(f"videos in {folder}", count, 0) as tick:
-                for video in resolve(generated.generate)(folder, count):
-                    made += video.new
-                    tick(f"made {video.path.name}" if video.new else "already there")
-        except KeyboardInterrupt:
-            console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
-            raise typer.Exit(130) from None
-        task = load_task(benchmark, pool, data)
-        console.say(f"{task.info.name}: {len(task.items())} items; {made} videos made, {count - made} already there")
-        console.say(benchmark.videos.format(folder=folder))
+    missing = [key for key in ids if video_path(folder, key) is None]
+    if not missing or not sources:
+        return missing
+    with console.progress("videos", len(missing), 0) as tick:
+        report = fetch_videos(missing, folder, sources, tick)
+    for what, fault in report.faults.items():
+        console.warn(f"{what}: {fault}")
+    console.say(f"{len(report.fetched)} videos fetched into {folder / 'videos'}")
+    return list(report.missing)
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -253,7 +232,10 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         epilog=f"Example: longvid {benchmark.name} import predictions.csv --name gpt4o --out runs/gpt4o",
     )
     def import_file(
-        file: Annotated[Path, typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON) or vectors (.npz).")],
+        file: Annotated[
+            Path,
+            typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON; dense captions too) or vectors (.npz)."),
+        ],
         name: Annotated[str, typer.Option(help="The run's name in reports.")],
         out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
         pool: POOL = benchmark.pools[0],

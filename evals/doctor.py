@@ -81,7 +81,7 @@ def device_check() -> Check:
 
 def data_checks(data: Path | None) -> list[Check]:
     """Each benchmark's files, counted by loading them."""
-    from evals.benchmark_app import load_task
+    from evals.benchmark_tasks import load_task
 
     checks = []
     for benchmark in BENCHMARKS.values():
