@@ -20,6 +20,7 @@ from evals.vector_store import VectorLog
 from tasks.caption_files import read_captions
 from tasks.captioning import CaptioningTask, one_line
 from tasks.errors import DataError
+from tasks.labels import labels_of
 from tasks.retrieval import RetrievalTask, checked_vectors
 from tasks.task import Item, Prediction, Task
 
@@ -84,7 +85,7 @@ def imported(task: Task[Any], item: Item, prediction: Prediction | None, vectors
     """The row of an imported answer, or of one that the file leaves out."""
     if prediction is None:
         left_out = ErrorRow(kind="NotImported", message="the predictions file has no such id")
-        return Sample(id=item.id, cluster=item.cluster, error=left_out)
+        return Sample(id=item.id, cluster=item.cluster, labels=labels_of(item), error=left_out)
     sample = answered_sample(task, item, prediction, 0.0)
     told = sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None})
     return with_vectors(told, prediction.vectors, vectors)
