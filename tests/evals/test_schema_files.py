@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from evals.leaderboard.build import build_leaderboard
+from evals.leaderboard.rows import Leaderboard
 from evals.record import Cost, Provenance, Results, Row, Run, Sample, TokensRow
 from evals.schema_files import FOLDER, KINDS, main, schema_text, without_wall_clock
 from evals.store import read_samples
@@ -62,7 +64,11 @@ def test_every_field_of_a_schema_is_in_the_rows_that_are_written(
     kind: type[Row], task: MultipleChoiceTask, tmp_path: Path
 ) -> None:
     results = run_toy(task, ToyModel(), tmp_path / "run")
-    row: dict[type[Row], Row] = {Results: results, Sample: read_samples(tmp_path / "run")["q00"]}
+    row: dict[type[Row], Row] = {
+        Results: results,
+        Sample: read_samples(tmp_path / "run")["q00"],
+        Leaderboard: build_leaderboard([results]),
+    }
     text = (tmp_path / "run" / "run.json").read_text()
     written = row[kind].model_dump(mode="json") if kind in row else json.loads(text)
     assert set(kind.model_json_schema(mode="serialization")["properties"]) == set(written)
