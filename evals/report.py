@@ -176,11 +176,15 @@ def cells(row: ReportRow) -> tuple[str, ...]:
 
 
 def figure(metric: MetricRow | None) -> str:
-    """A figure with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
-    if metric is None or metric.value is None:
+    """A figure with its unit."""
+    return NOT_MEASURED if metric is None else shown(metric.name, metric.value)
+
+
+def shown(name: str, value: float | None) -> str:
+    """A metric's value with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
+    if value is None:
         return NOT_MEASURED
-    percent = "" if metric.name.endswith(UNIT_FREE) else " %"
-    return f"{plain(metric.name, metric.value)}{percent}"
+    return plain(name, value) + ("" if name.endswith(UNIT_FREE) else " %")
 
 
 def plain(name: str, value: float) -> str:

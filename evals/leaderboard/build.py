@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 
 from evals.leaderboard.references import Reference, reference_row, references
 from evals.leaderboard.rows import BoardRow, BoardTable, CostColumns, Excluded, Figure, Leaderboard
 from evals.record import MetricRow, Results
 from evals.report import BESIDE, BLIND_FAMILY
+from evals.seal import seal_of
 
 NO_VALUE = float("-inf")
 
 
 def record_sha256(results: Results) -> str:
-    """Digest of a record's content, which names it in a leaderboard."""
-    content = json.dumps(results.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    """The digest that a record carries of itself, or would carry if it were not older than that."""
+    return results.sha256 or seal_of(results.model_dump(mode="json"))
 
 
 def build_leaderboard(

@@ -12,7 +12,7 @@ from evals.leaderboard.rows import BoardRow, Leaderboard
 from evals.record import ModelRow, Results
 from tasks.egoschema import ITEM_SETS as EGOSCHEMA
 from tasks.youcook2 import ITEM_SETS as YOUCOOK2
-from tests.evals.leaderboard.records import TASK, results_of
+from tests.evals.records import TASK, results_of
 
 PUBLISHED = Reference(
     task="toy@500", name="the paper's", protocol="zero-shot", source="a paper", figures={"accuracy": 0.568}
