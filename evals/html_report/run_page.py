@@ -41,13 +41,13 @@ class RunFiles:
     neighbours: tuple[Results, ...] = ()
 
 
-def read_run_files(folder: Path, neighbours: Sequence[Results] = ()) -> RunFiles:
+def read_run_files(folder: Path) -> RunFiles:
     """Everything a page needs from a run directory. Raises RecordError."""
     results, samples = read_results(folder), read_samples(folder)
     if sum(metric.primary for metric in results.metrics) != 1:
         msg = f"{folder / RESULTS} must have exactly one primary metric"
         raise RecordError(msg)
-    return RunFiles(results, samples, read_vectors(folder, samples), tuple(neighbours))
+    return RunFiles(results, samples, read_vectors(folder, samples))
 
 
 def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFile | None = None) -> str:

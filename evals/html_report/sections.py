@@ -19,6 +19,7 @@ from evals.report import figure, plain
 LABEL_LETTERS = 80
 GROUPS_SHOWN = 12
 LEADS_SHOWN = 5
+SAME = 0.05
 AGREES = 5e-4  # figures print to a tenth of a percent
 
 
@@ -30,6 +31,11 @@ class Lead:
     kind: str
     figure: str
     points: float
+
+    @property
+    def sign(self) -> str:
+        """Above, below, or the same in the digits that are shown."""
+        return "even" if abs(self.points) < SAME else "up" if self.points > 0 else "down"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from evals.html_report.plot import Axes, Level, Plot, Point, draw
 from evals.html_report.units import COSTS, CostKind
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure
 from evals.models import MODELS
-from evals.report import NOT_MEASURED, UNIT_FREE, plain
+from evals.report import NOT_MEASURED, in_percent, plain
 
 BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
 WIDE, NARROW = (1110.0, 430.0), (358.0, 330.0)  # the text column on a screen and on a phone, in pixels
@@ -99,7 +99,9 @@ def system_of(row: BoardRow) -> str:
 def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> TableView:
     """The table for a page; `here` is the digest of the record that the page is about."""
     anchor = f"t{number}"
-    figures = [figure for row in table.rows if (figure := row.figure(table.metric)) and figure.value is not None]
+    figures = [
+        figure for row in table.rows if (figure := ranked_figure(row, table.metric)) and figure.value is not None
+    ]
     scale = bar_scale(figures)
     costs = tuple(kind for kind in COSTS.values() if any(kind.value(row.cost) is not None for row in table.rows))
     rows, rank = [], 0
@@ -129,7 +131,7 @@ def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> T
 
 def unit_of(metric: str) -> str:
     """The unit that stands once beside a column of figures."""
-    return "" if metric.endswith(UNIT_FREE) else "%"
+    return "%" if in_percent(metric) else ""
 
 
 def row_view(
@@ -142,14 +144,15 @@ def row_view(
     here: str | None,
 ) -> RowView:
     """One row's cells."""
-    figure = row.figure(table.metric)
+    figure = ranked_figure(row, table.metric)
     value = figure.value if figure else None
+    public = " (public items)" if figure and figure.name != table.metric else ""
     return RowView(
         anchor=anchor,
         rank=rank,
         name=row.name,
         kind=row.kind,
-        chip=KINDS[row.kind],
+        chip=KINDS[row.kind] + public,
         system=system_of(row),
         about=row.source or row.route or "",
         value=value,
@@ -162,6 +165,12 @@ def row_view(
         here=here is not None and row.record_sha256 == here,
         warnings=row.warnings,
     )
+
+
+def ranked_figure(row: BoardRow, metric: str) -> Figure | None:
+    """The figure that a table is ranked by; where it is not known, the one on the items whose answers are public."""
+    figure, public = row.figure(metric), row.figure(f"{metric}_public")
+    return public if public is not None and (figure is None or figure.value is None) else figure
 
 
 def beside_text(figure: Figure | None) -> str:
@@ -199,7 +208,7 @@ def cost_plot(key: str, table: BoardTable, rows: Sequence[RowView]) -> CostPlot 
     kind = COSTS[key]
     points, levels = [], []
     for row, view in zip(table.rows, rows, strict=True):
-        figure = row.figure(table.metric)
+        figure = ranked_figure(row, table.metric)
         if figure is None or figure.value is None:
             continue
         cost = kind.value(row.cost)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from evals.html_report.board_page import leaderboard_page
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboard
 from evals.report import NOT_MEASURED, plain, shown
 
@@ -177,7 +178,7 @@ def in_markdown(text: str) -> str:
     return MARKDOWN_SIGNS.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
-# What `--format` offers beside the table on the screen; a page is one more line here.
+# What `--format` offers beside the table on the screen.
 FORMATS: Mapping[str, Callable[[Leaderboard], str]] = MappingProxyType(
-    {"json": as_json, "csv": as_csv, "markdown": as_markdown}
+    {"json": as_json, "csv": as_csv, "markdown": as_markdown, "html": leaderboard_page}
 )
