@@ -24,6 +24,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         finalize=shown,
     )
     made.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].rstrip('.')}."

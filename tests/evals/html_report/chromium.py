@@ -147,10 +147,10 @@ def chromium() -> Iterator[Browser]:
         # Chromium reads commands from descriptor 3 and writes answers to 4.
         process = subprocess.Popen(
             [
-                "sh",
+                "bash",
                 "-c",
                 f'exec "$@" 3<&{its_read} 4>&{its_write}',
-                "sh",
+                "bash",
                 program,
                 *FLAGS,
                 f"--user-data-dir={profile}",
