@@ -29,7 +29,8 @@ class Benchmark:
 
     The last pool holds all of the others' items where predictions are choices. `folder` under the data root and
     `task_names` (by pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url`
-    is where the video with an `{id}` is shown. `examples` are arguments of `run` and `plan`.
+    is where the video with an `{id}` is shown, `video_gigabytes` the published size of all videos (0: not published).
+    `examples` are arguments of `run` and `plan`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Benchmark:
     folder: str = ""
     task_names: tuple[str, ...] = ()
     video_url: str = ""
+    video_gigabytes: float = 0.0
     example: str = "--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob"
 
     @property
@@ -122,6 +124,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "to give: accept the Ego4D licence, download the clips as described at https://egoschema.github.io "
                 "(about 100 GB) and put them into {folder}/videos/<q_uid>.mp4"
             ),
+            video_gigabytes=100.0,
         ),
         "youcook2-retrieval": youcook2(
             "youcook2-retrieval",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from evals.leaderboard.costs import cost_columns
 from evals.leaderboard.references import Reference, reference_row, references
-from evals.leaderboard.rows import BoardRow, BoardTable, CostColumns, Excluded, Figure, Leaderboard
+from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard
 from evals.record import MetricRow, Results
 from evals.report import BESIDE, BLIND_FAMILY
 from evals.seal import seal_of
@@ -86,9 +87,7 @@ def make_table(runs: dict[str, Results], published: Sequence[Reference]) -> Boar
 
 def run_row(digest: str, results: Results) -> BoardRow:
     """A complete run as a line."""
-    cost = results.cost
     blind = results.model.name == "blind"
-    used_tokens = bool(cost.prompt_tokens or cost.completion_tokens)
     return BoardRow(
         kind="imported" if results.imported else "blind" if blind else "run",
         run_here=not results.imported,
@@ -98,14 +97,7 @@ def run_row(digest: str, results: Results) -> BoardRow:
         route=results.protocol.get("route"),
         protocol=results.protocol,
         figures=tuple(figure_of(metric) for metric in results.metrics),
-        cost=CostColumns(
-            frames_per_item=cost.frames_per_item,
-            prompt_tokens_per_item=cost.prompt_tokens_per_item if used_tokens else None,
-            completion_tokens_per_item=cost.completion_tokens_per_item if used_tokens else None,
-            seconds_per_item=cost.seconds_per_item,
-            peak_memory_bytes=cost.peak_memory_bytes,
-            parameters=results.model.parameters,
-        ),
+        cost=cost_columns(results.cost, results.model.parameters),
         warnings=results.warnings,
         fingerprint=results.fingerprint,
         record_sha256=digest,

@@ -48,12 +48,12 @@ def leaderboard(
 
 def show(board: Leaderboard) -> None:
     """The tables on the screen, and on standard error what a reader has to know."""
-    from evals.leaderboard.formats import cells, columns, left_out, numeric_columns
+    from evals.leaderboard.formats import cells, columns, left_out, numeric_columns, remarks
 
     for table in board.tables:
         rows = [cells(table, row) for row in table.rows]
         console.show_table(table.task.name, columns(table), rows, numeric_columns(table))
-        for note in table.notes:
+        for note in remarks(table):
             console.note(note)
     for name, reason in left_out(board):
         console.warn(f"left out: {name}: {reason}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from evals.html_report.board_page import leaderboard_page
+from evals.leaderboard.costs import NAMES as COSTS
+from evals.leaderboard.costs import cost_cells
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboard
+from evals.markdown import in_markdown, table_lines
 from evals.report import NOT_MEASURED, plain, shown
 
 KINDS: Mapping[Kind, str] = MappingProxyType(
@@ -22,7 +24,6 @@ KINDS: Mapping[Kind, str] = MappingProxyType(
         "reference": "published: not run here",
     }
 )
-COSTS = ("frames", "tokens in + out", "s / item", "peak GB", "parameters")
 CSV_COLUMNS = (
     *("task", "metric", "primary", "kind", "run_here", "name", "model", "route", "value", "low", "high", "n"),
     *("clusters", "frames_per_item", "prompt_tokens_per_item", "completion_tokens_per_item", "seconds_per_item"),
@@ -30,24 +31,22 @@ CSV_COLUMNS = (
 )
 # A spreadsheet runs a text that begins so; a quote before it makes it text again.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 
 
 def columns(table: BoardTable) -> tuple[str, ...]:
     """The columns of a table for people."""
     beside = tuple(name.replace("_", " ") for name in table.beside)
-    return ("model", "kind", "route", table.metric.replace("_", " "), "95 % interval", *beside, *COSTS, "source")
+    return ("model", "kind", "route", table.metric.replace("_", " "), "95 % interval", *beside, *COSTS)
 
 
 def numeric_columns(table: BoardTable) -> tuple[str, ...]:
     """Those that hold numbers."""
-    return columns(table)[3:-1]
+    return columns(table)[3:]
 
 
 def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
     """A row as text, one cell a column; where the ranked figure is not known, the public one under its name."""
     figure = row.figure(table.metric)
-    cost = row.cost
     return (
         row.name,
         KINDS[row.kind],
@@ -55,12 +54,7 @@ def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
         figure_text(figure) if known(figure) else public_text(table, row),
         interval_text(figure),
         *(figure_text(row.figure(name)) for name in table.beside),
-        number(cost.frames_per_item, "{:.1f}"),
-        tokens_text(cost.prompt_tokens_per_item, cost.completion_tokens_per_item),
-        number(cost.seconds_per_item, "{:.2f}"),
-        number(None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e9, "{:.2f}"),
-        NOT_MEASURED if cost.parameters is None else parameters_text(cost.parameters),
-        row.source or NOT_MEASURED,
+        *cost_cells(row.cost),
     )
 
 
@@ -87,21 +81,13 @@ def interval_text(figure: Figure | None) -> str:
     return "–".join(plain(figure.name, end) for end in figure.interval)
 
 
-def number(value: float | None, form: str) -> str:
-    """A cost, or a dash where it was not measured."""
-    return NOT_MEASURED if value is None else form.format(value)
-
-
-def tokens_text(prompt: float | None, completion: float | None) -> str:
-    """Tokens read and written an item."""
-    return NOT_MEASURED if prompt is None else f"{prompt:,.0f} + {completion or 0:,.0f}"
-
-
-def parameters_text(count: int) -> str:
-    """A count of parameters in millions or billions."""
-    if count >= 10**9:
-        return f"{count / 10**9:.1f}B"
-    return f"{count / 10**6:.0f}M" if count >= 10**6 else str(count)
+def remarks(table: BoardTable) -> list[str]:
+    """The table's notes, and where its published rows come from."""
+    by_source: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.source:
+            by_source.setdefault(row.source, []).append(row.name)
+    return [*table.notes, *(f"published in {source}: {'; '.join(names)}" for source, names in by_source.items())]
 
 
 def as_json(board: Leaderboard) -> str:
@@ -147,35 +133,18 @@ def as_markdown(board: Leaderboard) -> str:
     """A Markdown table per task, its notes, and what was left out."""
     lines: list[str] = []
     for table in board.tables:
-        heads, numeric = columns(table), numeric_columns(table)
-        lines += [f"## {in_markdown(table.task.name)}", "", line_of(heads)]
-        lines.append("|" + "|".join("---:" if head in numeric else "---" for head in heads) + "|")
-        lines += [line_of(cells(table, row)) for row in table.rows]
-        lines += ["", *(f"- {in_markdown(note)}" for note in table.notes), ""]
+        lines += [f"## {in_markdown(table.task.name)}", ""]
+        lines += table_lines(columns(table), [cells(table, row) for row in table.rows], numeric_columns(table))
+        lines += ["", *(f"- {in_markdown(note)}" for note in remarks(table)), ""]
     if board.excluded:
         lines += ["## Not in the tables", ""]
-        lines += [f"- {in_markdown(excluded_text(name, reason))}" for name, reason in left_out(board)]
+        lines += [f"- {in_markdown(f'{name}: {reason}')}" for name, reason in left_out(board)]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def left_out(board: Leaderboard) -> list[tuple[str, str]]:
     """Excluded records by name, with the reason."""
     return [(f"{row.name} ({row.task})" if row.task else row.name, row.reason) for row in board.excluded]
-
-
-def excluded_text(name: str, reason: str) -> str:
-    """An excluded record as a sentence."""
-    return f"{name}: {reason}"
-
-
-def line_of(texts: tuple[str, ...]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(in_markdown(text) for text in texts) + " |"
-
-
-def in_markdown(text: str) -> str:
-    """Text that stays text in Markdown and in the HTML made of it."""
-    return MARKDOWN_SIGNS.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
 # What `--format` offers beside the table on the screen.

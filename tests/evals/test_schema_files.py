@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from evals.compare.build import compare
+from evals.compare.record import read_record
+from evals.compare.rows import Comparison
 from evals.leaderboard.build import build_leaderboard
 from evals.leaderboard.rows import Leaderboard
 from evals.record import Cost, Provenance, Results, Row, Run, Sample, TokensRow
@@ -65,10 +68,12 @@ def test_every_field_of_a_schema_is_in_the_rows_that_are_written(
     kind: type[Row], task: MultipleChoiceTask, tmp_path: Path
 ) -> None:
     results = run_toy(task, ToyModel(), tmp_path / "run")
+    run_toy(task, ToyModel(), tmp_path / "again")
     row: dict[type[Row], Row] = {
         Results: results,
         Sample: read_samples(tmp_path / "run")["q00"],
         Leaderboard: build_leaderboard([results]),
+        Comparison: compare([read_record(tmp_path / name) for name in ("run", "again")], task),
     }
     text = (tmp_path / "run" / "run.json").read_text()
     written = row[kind].model_dump(mode="json") if kind in row else json.loads(text)

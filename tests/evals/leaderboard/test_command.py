@@ -7,7 +7,6 @@ import io
 import json
 import os
 from pathlib import Path
-from time import perf_counter
 
 import jsonschema
 import pytest
@@ -56,9 +55,11 @@ def test_the_file_fits_the_published_schema_and_names_no_place(tmp_path: Path) -
 def test_two_hundred_runs_take_under_three_seconds(tmp_path: Path) -> None:
     tasks = [TASK.model_copy(update={"name": f"toy{i}@500"}) for i in range(4)]
     write(tmp_path / "runs", *(results_of(f"run {i}", i / 200, task=tasks[i % 4]) for i in range(200)))
-    started = perf_counter()
+    before = os.times()
     done = longvid_process("leaderboard", tmp_path / "runs", "-o", tmp_path / "leaderboard.json")
-    seconds = perf_counter() - started
+    after = os.times()
+    # The processor's time: a busy machine is not the command's fault.
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
     assert done.returncode == 0, done.stderr
     board = json.loads((tmp_path / "leaderboard.json").read_text())
     assert sum(row["kind"] == "run" for table in board["tables"] for row in table["rows"]) == 200
