@@ -9,20 +9,11 @@ from types import MappingProxyType
 from evals.html_report.plot import Axes, Level, Plot, Point, draw
 from evals.html_report.units import COSTS, CostKind
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure
-from evals.models import MODELS
 from evals.report import NOT_MEASURED, in_percent, plain
+from evals.systems import SYSTEMS, system_of
 
 BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
 WIDE, NARROW = (1110.0, 430.0), (358.0, 330.0)  # the text column on a screen and on a phone, in pixels
-ENCODER, AGGREGATOR, TEXT, ELSEWHERE = "encoder", "aggregator", "text", "elsewhere"
-SYSTEMS: Mapping[str, str] = MappingProxyType(
-    {
-        ENCODER: "encoder",
-        AGGREGATOR: "aggregator: captions read by a language model",
-        TEXT: "text alone, no video",
-        ELSEWHERE: "imported: run elsewhere",
-    }
-)
 KINDS: Mapping[str, str] = MappingProxyType(
     {"run": "", "blind": "blind", "floor": "floor", "imported": "imported", "reference": "not run here"}
 )
@@ -86,16 +77,6 @@ class TableView:
     published: tuple[tuple[str, str, str], ...]
 
 
-def system_of(row: BoardRow) -> str:
-    """Which side of the encoder-or-aggregator question a row stands on."""
-    if row.kind == "imported":
-        return ELSEWHERE
-    spec = MODELS.get(row.model)
-    if spec is not None and spec.build.startswith("encoders."):
-        return ENCODER
-    return AGGREGATOR if row.model.startswith(AGGREGATOR) else TEXT
-
-
 def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> TableView:
     """The table for a page; `here` is the digest of the record that the page is about."""
     anchor = f"t{number}"
@@ -153,7 +134,7 @@ def row_view(
         name=row.name,
         kind=row.kind,
         chip=KINDS[row.kind] + public,
-        system=system_of(row),
+        system=system_of(row.model, imported=row.kind == "imported"),
         about=row.source or row.route or "",
         value=value,
         figure=NOT_MEASURED if value is None else plain(table.metric, value),
