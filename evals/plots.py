@@ -30,8 +30,9 @@ def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
     axes.set_xscale("log")
     for system, rows in runs[runs[cost].notna()].groupby("system"):
         error = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
-        look = {"fmt": MARKERS[str(system)], "color": COLOURS[str(system)], "label": str(system)}
-        axes.errorbar(rows[cost], rows["value"], yerr=error, capsize=2, **look)
+        name = str(system)
+        look, colour = MARKERS[name], COLOURS[name]
+        axes.errorbar(rows[cost], rows["value"], yerr=error, capsize=2, fmt=look, color=colour, label=name)
         for _, row in rows.iterrows():
             axes.annotate(str(row["run"]), (row[cost], row["value"]), (6, 4), textcoords="offset points", fontsize=8)
     axes.legend(frameon=False, fontsize=8)

@@ -26,6 +26,11 @@ class Point:
     href: str
     here: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval, of no width where there is none."""
+        return self.interval or (self.y, self.y)
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -124,7 +129,7 @@ def draw(
     longest = max((len(level_text(level, axes.y_text)) for level in levels), default=0)
     right = width - (RIGHT + CHARACTER * longest + REACH if levels and not narrow else RIGHT)
     bottom = height - BOTTOM
-    heights = [y for p in shown for y in (p.y, *(p.interval or ()))] + [level.y for level in levels]
+    heights = [y for p in shown for y in (p.y, *p.ends)] + [level.y for level in levels]
     y_low, y_high = padded(heights or [0.0, 1.0])
     x_low, x_high = log_range([p.x for p in shown] or [1.0])
 
@@ -151,7 +156,7 @@ def draw(
             for v in linear_ticks(y_low, y_high, int((bottom - TOP) // 44))
         ),
         points=tuple(
-            Drawn(p, x, y, *(at_y(end) for end in p.interval or (p.y, p.y)), point_title(p, axes), labels.get(p.href))
+            Drawn(p, x, y, at_y(p.ends[0]), at_y(p.ends[1]), point_title(p, axes), labels.get(p.href))
             for p, x, y in placed
         ),
         levels=tuple(spread_levels([(level, at_y(level.y)) for level in levels], axes.y_text, bottom)),
@@ -199,12 +204,14 @@ def log_range(values: Sequence[float]) -> tuple[float, float]:
 def log_ticks(low: float, high: float, most: int) -> list[float]:
     """1, 2 and 5 in each decade, or decades alone where those are too many."""
     decades = range(math.floor(low), math.ceil(high) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [step * 10.0**d for d in decades for step in steps if low <= math.log10(step * 10.0**d) <= high]
-        if len(ticks) <= max(most, 2):
-            break
-    every = math.ceil(len(ticks) / max(most, 2)) or 1
-    return ticks[::every]
+    most = max(most, 2)
+
+    def of(factors: Sequence[int]) -> list[float]:
+        values = [factor * 10.0**decade for decade in decades for factor in factors]
+        return [value for value in values if low <= math.log10(value) <= high]
+
+    found = next((ticks for factors in ((1, 2, 5), (1, 3)) if len(ticks := of(factors)) <= most), of((1,)))
+    return found[:: math.ceil(len(found) / most) or 1]
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[float]:
