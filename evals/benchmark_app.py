@@ -70,27 +70,51 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
 def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `prepare`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data")
+    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data --mirror hf:OWNER/DATASET")
     def prepare(
         data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
             "data"
         ),
         source: Annotated[str | None, typer.Option(help="Base URL of a mirror of the official files.")] = None,
+        videos: Annotated[bool, typer.Option("--videos", help="Fetch missing videos from the official place.")] = False,
+        mirror: Annotated[
+            list[str] | None,
+            typer.Option(help="Fetch missing videos from a folder, https://….zip or hf:OWNER/DATASET; repeatable."),
+        ] = None,
     ) -> None:
         """Fetch the official files, checked against pinned digests; works offline where they are already there."""
-        from evals.prepare import fetch
+        from evals.prepare import fetch, video_sources
 
         folder = data / benchmark.data_folder
+        sources = video_sources(benchmark, official=videos, mirrors=mirror or [])
         for fetched in fetch(benchmark, folder, source):
             console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
-        for pool in benchmark.pools:
-            task = load_task(benchmark, pool, data)
-            absent = list(dict.fromkeys(i.clip.video_id for i in task.items() if i.clip.path is None))
-            videos = sum(item.clip.path is not None for item in task.items())
-            console.say(f"{task.info.name}: {len(task.items())} items, {videos} with their video")
-            if absent and benchmark.video_url:
-                console.say(f"missing videos ({benchmark.video_url}): {' '.join(absent)}")
+        tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
+        ids = list(dict.fromkeys(item.clip.video_id for task in tasks for item in task.items()))
+        missing = get_videos(ids, folder, sources)
+        for task in tasks:
+            there = sum(item.clip.video_id not in missing for item in task.items())
+            console.say(f"{task.info.name}: {len(task.items())} items, {there} with their video")
         console.say(benchmark.videos.format(folder=folder))
+        if missing and (benchmark.video_url or sources):
+            where = f" ({benchmark.video_url})" if benchmark.video_url else ""
+            console.say(f"{len(missing)} of {len(ids)} videos are missing{where}: {' '.join(missing)}")
+
+
+def get_videos(ids: list[str], folder: Path, sources: list[str]) -> list[str]:
+    """Fetch the videos that the folder lacks, saying what went wrong; those still missing, in order."""
+    from evals.fetch_videos import fetch_videos
+    from tasks.video_files import video_path
+
+    missing = [key for key in ids if video_path(folder, key) is None]
+    if not missing or not sources:
+        return missing
+    with console.progress("videos", len(missing), 0) as tick:
+        report = fetch_videos(missing, folder, sources, tick)
+    for what, fault in report.faults.items():
+        console.warn(f"{what}: {fault}")
+    console.say(f"{len(report.fetched)} videos fetched into {folder / 'videos'}")
+    return list(report.missing)
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -104,27 +128,22 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         limit: LIMIT = None,
         probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Say what a run will take: items, tokens and time, from a short probe."""
+        """Say what a run will take: items, tokens, time, memory and room, from a short probe."""
+        from dataclasses import asdict
+        from json import dumps
+        from shutil import disk_usage
+
         from evals.models import build_model, parse_options
-        from evals.planning import make_plan
+        from evals.planning import make_plan, plan_lines
 
         task = load_task(benchmark, pool, data)
         estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
-        rows = [
-            ("items", f"{estimate.items} in {estimate.clusters} clusters ({task.info.cluster})"),
-            ("with video", str(estimate.items_with_video)),
-            (
-                "prompt tokens",
-                f"{estimate.prompt_tokens_per_item:.0f} an item, about {estimate.prompt_tokens:.0f} in all",
-            ),
-            ("completion tokens", f"{estimate.completion_tokens_per_item:.0f} an item"),
-            (
-                "time",
-                f"{estimate.seconds_per_item:.2f} s an item, about {estimate.seconds / 60:.1f} min in all",
-            ),
-            ("probed", f"{estimate.probed} items"),
-        ]
+        if json:
+            console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
+            return
+        rows = plan_lines(estimate, task.info.cluster, disk_usage(Path.cwd()).free)
         console.show_table(estimate.task, ("", "estimate"), rows)
 
 
@@ -214,7 +233,10 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         epilog=f"Example: longvid {benchmark.name} import predictions.csv --name gpt4o --out runs/gpt4o",
     )
     def import_file(
-        file: Annotated[Path, typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON) or vectors (.npz).")],
+        file: Annotated[
+            Path,
+            typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON; dense captions too) or vectors (.npz)."),
+        ],
         name: Annotated[str, typer.Option(help="The run's name in reports.")],
         out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
         pool: POOL = benchmark.pools[0],

@@ -10,14 +10,14 @@ import numpy as np
 from evals.compare.contrast import Contrast, contrast
 from evals.compare.figures import Common
 from evals.compare.measure import measure
-from evals.compare.protocol import mismatches, refuse
+from evals.compare.protocol import mismatches, refuse, require_same_figure
 from evals.compare.record import Record
-from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, Test
-from evals.compare.words import caveat, conclusion, supported
+from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, SignificanceTest
+from evals.compare.words import Power, caveat, conclusion, supported
 from evals.leaderboard.costs import cost_columns
 from evals.report import shown
 from evals.results import cost_of
-from tasks.paired import Floats, holm, minimum_detectable_effect
+from tasks.paired import Floats, holm, items_needed, minimum_detectable_effect
 from tasks.task import Task
 
 # Ours: on fewer source videos the bootstrap's interval is visibly too narrow.
@@ -30,6 +30,7 @@ def compare(
     records: Sequence[Record], task: Task[Any] | None, *, allow_mismatch: bool = False, seed: int = 0
 ) -> Comparison:
     """Compare every run with the first. Raises RecordError where they are not comparable, unless that is allowed."""
+    require_same_figure(records)
     first, *others = records
     found = {record.name: mismatches(first, record) for record in others}
     if not allow_mismatch:
@@ -69,16 +70,20 @@ def pair_row(
     found: Sequence[Mismatch],
 ) -> dict[str, Any]:
     """A pair's fields but for the items' names."""
-    error = numbers.standard_error
-    detectable = None if error is None else minimum_detectable_effect(error, comparisons)
-    test = Test(method=numbers.method, p=numbers.p, p_adjusted=p_adjusted)
-    said = conclusion(first.name, other.name, numbers.primary, test, detectable, len(common.ids), whole)
+    error, seen = numbers.standard_error, abs(numbers.primary.difference)
+    power = Power(
+        detectable=None if error is None else minimum_detectable_effect(error, comparisons),
+        items_needed=None if error is None or not seen else items_needed(seen, error, len(common.ids)),
+    )
+    test = SignificanceTest(method=numbers.method, p=numbers.p, p_adjusted=p_adjusted)
+    said = conclusion(first.name, other.name, numbers.primary, test, power, len(common.ids), whole)
     return {
         "first": first.name,
         "other": other.name,
         "differences": numbers.differences,
         "test": test,
-        "detectable": detectable,
+        "detectable": power.detectable,
+        "items_needed": power.items_needed,
         "mismatches": tuple(found),
         "supported": supported(numbers.primary, test),
         "conclusion": said + caveat(first.name, other.name, found),

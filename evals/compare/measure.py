@@ -13,7 +13,7 @@ import numpy as np
 from evals.compare.figures import UNPARSED, Captioned, Common, Means, Measured, Ranked
 from evals.compare.record import Record
 from evals.results import prediction_of
-from tasks.caption_metrics.conventions import CaptionedItem, score_captions, tokenised
+from tasks.caption_metrics.conventions import CaptionedItem, score_conventions, tokenised
 from tasks.caption_metrics.figures import item_statistics
 from tasks.caption_metrics.meteor import NotRun
 from tasks.captioning import TOKENIZER, CaptioningTask
@@ -123,10 +123,8 @@ def captioned(record: Record, common: Common, task: CaptioningTask) -> Captioned
     for key in common.ids:
         read = task.reread(items[key], prediction_of(record.samples[key]))
         texts.append(CaptionedItem(key, items[key].cluster, str(read.answer or ""), items[key].references))
-    sums = {
-        prefix: score_captions(texts, convention, tokenize, NO_METEOR).sums
-        for prefix, convention in task.ask.conventions.items()
-    }
+    scored = score_conventions(texts, list(task.ask.conventions.values()), tokenize, NO_METEOR)
+    sums = {prefix: scored[convention].sums for prefix, convention in task.ask.conventions.items()}
     statistics = item_statistics(tokenised(texts, tokenize))
     by_item = statistics.cider_d if task.info.primary_metric.endswith("cider_d") else statistics.rouge_l
     return Captioned(by_item, sums)

@@ -50,6 +50,14 @@ def frame_policy(record: Record) -> str:
     return f"unknown ({sum(counts) / len(counts):.1f} frames a clip)" if counts else NONE
 
 
+def require_same_figure(records: Sequence[Record]) -> None:
+    """Raise RecordError where runs have no figure in common: nothing can allow that."""
+    kinds = {record.name: (record.run.task.family, record.run.task.primary_metric) for record in records}
+    if len(set(kinds.values())) > 1:
+        said = ", ".join(f"{name} ({family}, {metric})" for name, (family, metric) in kinds.items())
+        raise RecordError(f"these runs have no figure in common: {said}")
+
+
 def refuse(first: Record, found: Mapping[str, Sequence[Mismatch]]) -> None:
     """Raise RecordError naming, run by run, what differs from the first, with both values."""
     said = [

@@ -43,10 +43,8 @@ class Difference(Row):
     higher_is_better: bool
 
 
-class Test(Row):
+class SignificanceTest(Row):
     """A test of the primary figure's difference; `p_adjusted` is Holm's for all comparisons with the first run."""
-
-    __test__ = False  # pytest takes a class of this name for a test's
 
     method: str
     p: float
@@ -57,14 +55,16 @@ class Pair(Row):
     """The first run against another one, item by item.
 
     Wins are the items on which the other run scores higher than the first by the primary figure. `detectable` is the
-    smallest true difference that a comparison like this one finds in four of five cases, null where nothing varies.
+    smallest true difference that a comparison like this one finds in four of five cases, and `items_needed` how many
+    items like these would find the difference seen here as often; null where nothing varies.
     """
 
     first: str
     other: str
     differences: tuple[Difference, ...]
-    test: Test
+    test: SignificanceTest
     detectable: float | None
+    items_needed: int | None
     wins: tuple[str, ...]
     losses: tuple[str, ...]
     ties: tuple[str, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from evals.compare.rows import Difference, Mismatch, Test
+from evals.compare.rows import Difference, Mismatch, SignificanceTest
 from evals.report import UNIT_FREE
 
 ALPHA = 0.05
@@ -12,7 +13,15 @@ ITEMS_SHOWN = 10
 UNIT = " points"
 
 
-def supported(row: Difference, test: Test) -> bool:
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What a comparison could have found: see `Pair`."""
+
+    detectable: float | None
+    items_needed: int | None
+
+
+def supported(row: Difference, test: SignificanceTest) -> bool:
     """Whether the data speak for a difference: interval and adjusted test alike (ours)."""
     interval = row.interval
     apart = interval is not None and not interval[0] <= 0.0 <= interval[1]
@@ -20,7 +29,7 @@ def supported(row: Difference, test: Test) -> bool:
 
 
 def conclusion(
-    first: str, other: str, row: Difference, test: Test, detectable: float | None, items: int, whole: str | None
+    first: str, other: str, row: Difference, test: SignificanceTest, power: Power, items: int, whole: str | None
 ) -> str:
     """The pair in words; `whole` names the task where only a part of its items is compared."""
     figure = row.name.replace("_", " ")
@@ -38,11 +47,13 @@ def conclusion(
             f"These {items} items do not tell {other} and {first} apart: the difference in {figure} is "
             f"{signed(row.name, row.difference)}, and anything within {ends(row)} fits the data ({p_text(test)})."
         )
-        if detectable is not None:
+        if power.detectable is not None:
             said += (
-                f" A true difference of {amount(row.name, detectable)} would have been found in four of five "
+                f" A true difference of {amount(row.name, power.detectable)} would have been found in four of five "
                 f"comparisons like this one."
             )
+        if power.items_needed is not None:
+            said += f" To find one as small as that seen, about {power.items_needed:,} items would be needed."
     if whole:
         said += f" This is about these items, not about {whole}."
     return said
@@ -63,7 +74,7 @@ def caveat(first: str, other: str, rows: Sequence[Mismatch]) -> str:
     return f" The runs differ in {what}: the difference is not the models' alone."
 
 
-def p_text(test: Test) -> str:
+def p_text(test: SignificanceTest) -> str:
     """The p-value, adjusted where there are several comparisons."""
     value = "p < 0.0001" if test.p_adjusted < 1e-4 else f"p = {test.p_adjusted:.2g}"
     return value if test.p == test.p_adjusted else f"{value} after Holm"

@@ -29,7 +29,7 @@ def cost_cells(cost: CostColumns, first: CostColumns | None = None) -> tuple[str
     return (
         number(cost.frames_per_item, "{:.1f}") + times(cost.frames_per_item, base.frames_per_item),
         tokens(cost) + times(cost.prompt_tokens_per_item, base.prompt_tokens_per_item),
-        number(cost.seconds_per_item, "{:.2f}") + times(cost.seconds_per_item, base.seconds_per_item),
+        number(cost.seconds_per_item, "{:.3g}") + times(cost.seconds_per_item, base.seconds_per_item),
         number(peak, "{:.2f}") + times(cost.peak_memory_bytes, base.peak_memory_bytes),
         NOT_MEASURED if cost.parameters is None else count(cost.parameters),
     )

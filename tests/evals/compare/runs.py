@@ -15,7 +15,7 @@ from evals.compare.record import read_records
 from evals.compare.rows import Comparison
 from evals.new_run import describe_run
 from evals.record import Results
-from evals.runner import answered_sample, rescore, with_vectors, write_results
+from evals.runner import answer, rescore, with_vectors, write_results
 from evals.store import RUN, SampleLog, write_row
 from evals.vector_store import VectorLog
 from tasks.model import ModelInfo, OptionRequest
@@ -55,13 +55,7 @@ def run_as(
     folder.mkdir(parents=True)
     write_row(folder / RUN, run)
     with SampleLog(folder) as log, VectorLog(folder, {}) as vectors:
-        predictions = task.predict(model, items)
-        log.append(
-            *(
-                with_vectors(answered_sample(task, item, prediction, 0.5), prediction.vectors, vectors)
-                for item, prediction in zip(items, predictions, strict=True)
-            )
-        )
+        log.append(*(with_vectors(sample, pair, vectors) for sample, pair in answer(task, model, items)))
     return write_results(task, run, folder)
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.compare.rows import Difference, Mismatch, Test
-from evals.compare.words import amount, caveat, conclusion, ends, named, supported
+from evals.compare.rows import Difference, Mismatch, SignificanceTest
+from evals.compare.words import Power, amount, caveat, conclusion, ends, named, supported
 
 CLAIMS = ("better", "higher", "lower", "outperform", "wins", "worse")
 
@@ -27,8 +27,8 @@ def row(difference: float, interval: tuple[float, float] | None, *, higher: bool
 
 
 def words(difference: Difference, p: float, adjusted: float | None = None) -> str:
-    test = Test(method="-", p=p, p_adjusted=p if adjusted is None else adjusted)
-    return conclusion("one", "two", difference, test, 0.1, 500, None)
+    test = SignificanceTest(method="-", p=p, p_adjusted=p if adjusted is None else adjusted)
+    return conclusion("one", "two", difference, test, Power(0.1, 4321), 500, None)
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1), st.booleans())
@@ -61,9 +61,15 @@ def test_the_better_one_is_named_by_the_direction_of_the_figure(difference: floa
 
 def test_a_correction_can_take_a_claim_back() -> None:
     clear = row(0.1, (0.01, 0.19))
-    assert supported(clear, Test(method="-", p=0.03, p_adjusted=0.03))
-    assert not supported(clear, Test(method="-", p=0.03, p_adjusted=0.09))
+    assert supported(clear, SignificanceTest(method="-", p=0.03, p_adjusted=0.03))
+    assert not supported(clear, SignificanceTest(method="-", p=0.03, p_adjusted=0.09))
     assert "p = 0.09 after Holm" in words(clear, 0.03, 0.09)
+
+
+def test_what_could_have_been_found_is_said_where_nothing_was() -> None:
+    said = words(row(0.02, (-0.04, 0.08)), 0.5)
+    assert "A true difference of 10.0 points would have been found" in said
+    assert "about 4,321 items would be needed" in said
 
 
 def test_a_mismatch_is_said_with_both_values() -> None:
