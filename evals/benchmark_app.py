@@ -122,27 +122,22 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         limit: LIMIT = None,
         probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Say what a run will take: items, tokens and time, from a short probe."""
+        """Say what a run will take: items, tokens, time, memory and room, from a short probe."""
+        from dataclasses import asdict
+        from json import dumps
+        from shutil import disk_usage
+
         from evals.models import build_model, parse_options
-        from evals.planning import make_plan
+        from evals.planning import make_plan, plan_lines
 
         task = load_task(benchmark, pool, data)
         estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
-        rows = [
-            ("items", f"{estimate.items} in {estimate.clusters} clusters ({task.info.cluster})"),
-            ("with video", str(estimate.items_with_video)),
-            (
-                "prompt tokens",
-                f"{estimate.prompt_tokens_per_item:.0f} an item, about {estimate.prompt_tokens:.0f} in all",
-            ),
-            ("completion tokens", f"{estimate.completion_tokens_per_item:.0f} an item"),
-            (
-                "time",
-                f"{estimate.seconds_per_item:.2f} s an item, about {estimate.seconds / 60:.1f} min in all",
-            ),
-            ("probed", f"{estimate.probed} items"),
-        ]
+        if json:
+            console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
+            return
+        rows = plan_lines(estimate, task.info.cluster, disk_usage(Path.cwd()).free)
         console.show_table(estimate.task, ("", "estimate"), rows)
 
 
@@ -289,17 +284,29 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     @app.command(epilog=f"Example: longvid {benchmark.name} report runs/{benchmark.name}@{benchmark.pools[0]}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
-        form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+        form: Annotated[
+            str, typer.Option("--format", help="table, markdown, json, or html (a page on one run).")
+        ] = "table",
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: RUN/report.html.")] = None,
+        data: DATA = None,
+        captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
         from tasks.errors import RecordError
 
+        if form != "html" and (out or captions):
+            raise RecordError("--out and --captions are for --format html")
         runs = [read_results(folder) for folder in folders]
         strangers = [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
-        show_results(folders, runs, form)
+        if form == "html":
+            from evals.html_report.command import make_page
+
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data))
+        else:
+            show_results(folders, runs, form)
 
 
 def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
@@ -311,7 +318,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
-        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
     report = make_report(runs, blind_neighbours(folders, runs))
     if form == "json":
         rows = [
