@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
+from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_conventions
 from tasks.caption_metrics.corpus import Corpus
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
 from tasks.caption_metrics.rouge import rouge_l
@@ -38,6 +38,7 @@ class CaptionItem:
     clip: Clip
     references: tuple[str, ...]
     label: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,9 @@ class CaptioningTask:
         captions = [self._captioned(score) for score in scores]
         meteor = self._meteor()
         metrics = []
+        scored = score_conventions(captions, list(self.ask.conventions.values()), self._tokenize, meteor)
         for prefix, convention in self.ask.conventions.items():
-            scored = score_captions(captions, convention, self._tokenize, meteor)
-            metrics += caption_figures(prefix, scored, self.info.primary_metric, rng)
+            metrics += caption_figures(prefix, scored[convention], self.info.primary_metric, rng)
         empty = sum(score.values["empty"] or 0.0 for score in scores)
         warnings = [f"{empty:.0f} of {len(scores)} texts are empty; they score 0"] if empty else []
         if len(scores) < len(self._items):
