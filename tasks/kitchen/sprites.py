@@ -176,11 +176,16 @@ PLACE_SHAPES: Mapping[str, tuple[Shape, ...]] = MappingProxyType(
 )
 
 
+THINGS: Mapping[str, tuple[Shape, ...]] = MappingProxyType(
+    {**INGREDIENT_SHAPES, **PACK_SHAPES, **TOOL_SHAPES, **BRIEF_SHAPES, **PLACE_SHAPES}
+)
+
+
 def vessel_shapes(container: str, colour: str) -> tuple[Shape, ...]:
     """A container from the side: nobody sees into it."""
     body = VESSEL_COLOURS[colour]
     rim: Colour = (min(255, body[0] + 50), min(255, body[1] + 50), min(255, body[2] + 50))
-    return {
+    shapes: dict[str, tuple[Shape, ...]] = {
         "bowl": (
             Polygon(((-0.85, -0.2), (0.85, -0.2), (0.7, 0.3), (0.35, 0.6), (-0.35, 0.6), (-0.7, 0.3)), body),
             Bar(-0.85, -0.2, 0.85, -0.2, 0.09, rim),
@@ -201,7 +206,8 @@ def vessel_shapes(container: str, colour: str) -> tuple[Shape, ...]:
             *(Bar(x, 0.1, x * 0.85, 0.45, 0.04, rim) for x in (-0.5, -0.17, 0.17, 0.5)),
             Bar(-0.9, -0.05, 0.9, -0.05, 0.07, rim),
         ),
-    }[container]
+    }
+    return shapes[container]
 
 
 def shapes_of(name: str) -> tuple[Shape, ...]:
@@ -214,8 +220,7 @@ def shapes_of(name: str) -> tuple[Shape, ...]:
     if kind == "vessel":
         container, _, colour = rest.partition(":")
         return vessel_shapes(container, colour)
-    tables = (INGREDIENT_SHAPES, TOOL_SHAPES, PACK_SHAPES, BRIEF_SHAPES, PLACE_SHAPES)
-    return next((table[name] for table in tables if name in table), ()) or TOOL_SHAPES[name]
+    return THINGS[name]
 
 
 @cache
