@@ -97,6 +97,11 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
             "encoders.model_options:OpenClipOptions",
             "encoders.build:build_open_clip",
         ),
+        "coca": ModelSpec(
+            "an open_clip CoCa: captions of single frames",
+            "encoders.model_options:CocaOptions",
+            "encoders.coca.captioner:build_coca",
+        ),
         **{
             f"{family}-{size}": ModelSpec(
                 f"{summary} ({size})",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 VOCABULARY, CONTEXT, SIZE = 64, 24, 32
 START, END, PAD = 62, 63, 0
@@ -61,3 +64,19 @@ def images(count: int, seed: int = 0) -> torch.Tensor:
     """Normalised pixels [count, 3, SIZE, SIZE]."""
     draw = np.random.default_rng([seed, 1]).standard_normal((count, 3, SIZE, SIZE))
     return torch.from_numpy(draw).float()
+
+
+def write_coca(folder: Path, seed: int = 0) -> str:
+    """A tiny CoCa of random weights with CLIP's whole vocabulary, as open_clip names it: `local-dir:PATH`."""
+    words = {"vocab_size": 49408}
+    config = {
+        **CONFIG,
+        "text_cfg": {**CONFIG["text_cfg"], **words},
+        "multimodal_cfg": {**CONFIG["multimodal_cfg"], **words},
+    }
+    folder.mkdir(parents=True)
+    cfg = {"model_cfg": {**config, "custom_text": True}, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(cfg), encoding="utf-8")
+    model = small_coca(seed, **{key: value for key, value in config.items() if key != "embed_dim"})
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
