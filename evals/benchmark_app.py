@@ -151,12 +151,14 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
         from evals.models import build_model, parse_options
         from evals.new_run import default_folder, describe_run
+        from evals.preparing import prepare_model
         from evals.runner import RunSettings
 
         task = load_task(benchmark, pool, data)
         options = parse_options(model_option or [])
         built = build_model(model, options)
         task.check(built)
+        prepare_model(built, [item.clip for item in list(task.items())[:limit]])
         record = describe_run(task, built, name or model, options, sys.argv, seed=seed, limit=limit)
         folder = out or default_folder(record)
         record = record.model_copy(update={"name": name or folder.resolve().name})

@@ -10,6 +10,7 @@ import typer
 
 from evals import console
 from evals.bench import app as bench
+from evals.caption import caption
 from evals.egoschema import app as egoschema
 from evals.embed import embed
 from evals.metrics import app as metrics
@@ -35,6 +36,10 @@ app.add_typer(metrics, name="metrics")
 app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
+)
+
+app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
+    caption
 )
 
 

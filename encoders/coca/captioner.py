@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from encoders.coca.decoder import CocaDecoder
 from encoders.coca.search import SearchRule, TokenCaption, search
 from encoders.device import device_name, find_device
 from encoders.frames import read_together
-from encoders.from_open_clip import channels, load_open_clip, square_side
+from encoders.from_open_clip import OpenClipModel, channels, load_open_clip, square_side
 from encoders.model_options import MIDDLE, CocaOptions, frame_policy
 from encoders.sampling import FramePolicy
 from encoders.task_model import Runtime, policy_facts
@@ -39,13 +38,14 @@ class CocaCaptioner:
     """Offers Captioner."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, policy: FramePolicy, runtime: Runtime, rule: SearchRule, info: ModelInfo
+        self, loaded: OpenClipModel, policy: FramePolicy, runtime: Runtime, rule: SearchRule, info: ModelInfo
     ) -> None:
         self.info = info
         self.policy = policy
+        model = loaded.model
         self._model = model.to(runtime.device, runtime.dtype).eval()
         self._decoder = CocaDecoder(self._model)
-        self._tokenizer = tokenizer
+        self._tokenizer = loaded.tokenizer
         self._runtime = runtime
         self._rule = rule
         mean, std = channels(model.visual, "image_mean", OPENAI_MEAN), channels(model.visual, "image_std", OPENAI_STD)
@@ -120,4 +120,4 @@ def build_coca(options: CocaOptions) -> CocaCaptioner:
         dtype=str(runtime.dtype).removeprefix("torch."),
         details={**asdict(rule), **policy_facts(policy), "frames_joined_by": JOINT, "reads_prompt": False},
     )
-    return CocaCaptioner(model, loaded.tokenizer, policy, runtime, rule, info)
+    return CocaCaptioner(loaded, policy, runtime, rule, info)

@@ -31,9 +31,7 @@ class DecoderState:
 
     def rows(self, index: Tensor) -> DecoderState:
         """The texts at `index` [rows], which must keep each image's texts together and in order of image."""
-        return DecoderState(
-            self.image, _selected(self.unimodal, index), _selected(self.multimodal, index), self.length
-        )
+        return DecoderState(self.image, _selected(self.unimodal, index), _selected(self.multimodal, index), self.length)
 
 
 class CocaDecoder:
@@ -51,7 +49,9 @@ class CocaDecoder:
         rows = len(image) * texts
 
         def empty(blocks: Any) -> tuple[Pair, ...]:  # noqa: ANN401
-            return tuple((image.new_empty(rows, *_split(block)), image.new_empty(rows, *_split(block))) for block in blocks)
+            return tuple(
+                (image.new_empty(rows, *_split(block)), image.new_empty(rows, *_split(block))) for block in blocks
+            )
 
         return DecoderState(crossed, empty(self._text.transformer.resblocks), empty(self._decoder.resblocks))
 

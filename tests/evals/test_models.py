@@ -57,7 +57,9 @@ def test_a_value_may_hold_equal_signs_or_nothing() -> None:
         ("blind", {"route": "letters"}, r"option 'route': .*letter-logprob.* \(given: letters\)"),
         ("aggregator", {"captions": "x", "segment_seconds": "long"}, r"option 'segment_seconds': .*number"),
         ("aggregator", {"captions": "x", "segment_seconds": "0"}, "segment_seconds must be positive"),
-        ("aggregator", {}, r"option 'captions': .*required.* \(given: nothing\)"),
+        ("random-paragraph", {}, r"option 'annotations': .*required.* \(given: nothing\)"),
+        ("aggregator", {}, "give captions=FILE, or captioner=MODEL"),
+        ("aggregator", {"captions": "x", "captioner": "coca"}, "give captions=FILE, or captioner=MODEL"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_with_the_option_named(
