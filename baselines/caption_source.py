@@ -20,7 +20,7 @@ def caption_source(options: CaptionOptions, build: BuildModel) -> CaptionSource:
     if options.captioner is None:
         raise ModelError("give captions=FILE, or captioner=MODEL")
     cutting = parse_cutting(options.cut)
-    captioner = build_part(build, options.captioner, Captioner, "a captioner")
+    captioner = build_part(build, options.captioner, Captioner, "a captioner")  # type: ignore[type-abstract]  # checked
     return segment_captions(
         captioner, CaptionSettings(cutting, load_prompt("baselines", options.caption_prompt), options.caption_tokens)
     )

@@ -53,7 +53,7 @@ class CaptionVectors:
 def build_caption_vectors(options: CaptionVectorOptions, build: BuildModel) -> CaptionVectors:
     """Find the captions, build the encoder. Raises DataError or ModelError."""
     captions = caption_source(options, build)
-    encoder = build_part(build, options.encoder, VideoTextEncoder, "the text encoder")
+    encoder = build_part(build, options.encoder, VideoTextEncoder, "the text encoder")  # type: ignore[type-abstract]  # checked
     inner = encoder.info if isinstance(encoder, Model) else ModelInfo(type(encoder).__name__)
     details = {
         **inner.details,

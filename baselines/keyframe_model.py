@@ -13,6 +13,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from baselines.key_frames import KeyFrames, choose_key_frames
 from baselines.model_options import KeyFrameOptions
@@ -25,7 +26,7 @@ from tasks.digests import text_sha256
 from tasks.errors import ModelError
 from tasks.model import Embeddings, ModelInfo
 from tasks.routes import Route
-from tasks.task import Clip, Trace
+from tasks.task import Clip, JsonValue, Trace
 
 NO_RETRIEVAL = {
     "VideoTextEncoder": "its frames depend on the query, and each text of a pool would choose others of each video; "
@@ -70,7 +71,7 @@ class KeyFrameModel:
                 "select": selected - ready,
                 "decode_chosen": perf_counter() - selected,
             }
-            kept = {
+            kept: dict[str, JsonValue] = {
                 "frames_scored": len(scanned.seconds),
                 "gap_kept": picked.gap,
                 "frame_scores": [round(float(scores[i]), 4) for i in picked.chosen],
@@ -89,7 +90,7 @@ class KeyFrameModel:
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
         return self._encoder.embed_text(texts)
 
-    def _pick(self, scanned: Frames, query: str) -> tuple[KeyFrames, np.ndarray]:
+    def _pick(self, scanned: Frames, query: str) -> tuple[KeyFrames, NDArray[np.float32]]:
         """Each frame as a clip of its own against the query."""
         singles = [
             Frames(scanned.pixels[i : i + 1], (second,), scanned.frame_seconds[i : i + 1], 1.0)

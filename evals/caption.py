@@ -35,8 +35,8 @@ def caption(
     from baselines.segment_captions import CaptionSettings
     from evals.models import build_model, parse_options
     from evals.preparing import prepare_clips
-    from tasks.errors import DataError
-    from tasks.model import Captioner, require
+    from tasks.errors import DataError, ModelError
+    from tasks.model import Captioner
     from tasks.prompt import load_prompt
 
     if out.suffix != ".jsonl":
@@ -46,7 +46,8 @@ def caption(
     clips = clips_of(source, pool, data)[:limit]
     settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
     built = build_model(model, parse_options(model_option or []))
-    require(built, Captioner, "caption", "to write captions")
+    if not isinstance(built, Captioner):
+        raise ModelError(f"model '{model}' is no captioner: it has no method 'caption'")
     captions = segment_captions(built, settings)
     failed = prepare_clips(captions, clips, "captions")
     written = write_captions(captions, [clip for clip in clips if clip not in failed], out)

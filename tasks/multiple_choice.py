@@ -218,8 +218,10 @@ def by_similarity(
     option would choose what is seen.
     """
     clips = [item.clip for item in batch]
-    by_query = isinstance(model, QueryVideoEncoder)
-    videos = model.embed_video_for(clips, [item.question for item in batch]) if by_query else model.embed_video(clips)
+    if isinstance(model, QueryVideoEncoder):
+        videos = model.embed_video_for(clips, [item.question for item in batch])
+    else:
+        videos = model.embed_video(clips)
     predictions = []
     for item, vector, trace in zip(batch, videos.vectors, videos.traces, strict=True):
         texts = [prompt.fill("text", question=item.question, option=text.lower()) for text in item.options]

@@ -87,7 +87,7 @@ def _split(block: Any) -> tuple[int, int, int]:  # noqa: ANN401
 
 def _heads(x: Tensor, attention: Any) -> Tensor:  # noqa: ANN401
     """[rows, length, width] → [rows, heads, length, head width]."""
-    return x.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+    return x.view(*x.shape[:-1], attention.num_heads, attention.head_dim).transpose(1, 2)
 
 
 def _image_keys(block: Any, image: Tensor) -> Pair:  # noqa: ANN401

@@ -87,7 +87,7 @@ def test_every_model_lists_its_options_with_their_meaning(name: str) -> None:
 
 
 def test_a_required_option_is_listed_as_such() -> None:
-    assert {row.name: row.default for row in option_help("aggregator")}["captions"] == "required"
+    assert {row.name: row.default for row in option_help("random-paragraph")}["annotations"] == "required"
 
 
 def test_the_list_names_every_model_and_option() -> None:

@@ -64,6 +64,24 @@ def test_the_aggregator_prompt_puts_captions_first_and_the_question_last() -> No
     assert filled == "Captions of the video's segments, in order of time:\n[0:00-0:16] C cooks\n\nWhy?"
 
 
+def test_the_summary_prompts_read_as_recorded() -> None:
+    summary = load_prompt("baselines", "aggregator-summary.v1")
+    assert summary.fill("user", captions="[0:00-0:16] C cooks", question="Why?", words="200") == (
+        "Captions of the video's segments, in order of time:\n[0:00-0:16] C cooks\n\n"
+        "A question about the video: Why?\n\n"
+        "Write a summary of the video in at most 200 words. Keep whatever helps to answer the question, say what "
+        "happens in which order, and add nothing that the captions do not say. Do not answer the question yet."
+    )
+    answer = load_prompt("baselines", "aggregator-answer.v1")
+    assert answer.fill("user", captions="C cooks.", prompt="Why?") == "Summary of the video:\nC cooks.\n\nWhy?"
+    part = load_prompt("baselines", "aggregator-part.v1")
+    assert part.fill("user", captions="[0:00-0:16] C cooks", words="60") == (
+        "Captions of segments of one part of the video, in order of time:\n[0:00-0:16] C cooks\n\n"
+        "Write a summary of this part in at most 60 words: who does what, with which things, in which order. "
+        "Add nothing that the captions do not say."
+    )
+
+
 def test_dollar_signs_in_values_stay() -> None:
     assert "$5 and $question" in load_prompt("tasks", "egoschema-loglik.v1").fill("user", question="$5 and $question")
 
