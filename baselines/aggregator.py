@@ -7,7 +7,7 @@ from itertools import count
 
 from baselines.blind import info_with_prompt
 from baselines.captions import CaptionFile, load_captions
-from baselines.llm.load import load_language_model
+from baselines.llm.load import load_for
 from baselines.llm.protocol import Chat, LanguageModel
 from baselines.model_options import AggregatorOptions
 from baselines.prompted import Composed, PromptedModel
@@ -80,7 +80,7 @@ def build_aggregator(options: AggregatorOptions) -> PromptedModel:
     captions = load_captions(options.captions)
     boundaries = load_boundaries(options.boundaries) if options.boundaries else None
     prompt = load_prompt("baselines", options.prompt)
-    llm = load_language_model(options.llm, context=options.context)
+    llm = load_for(options)
     composer = CaptionComposer(llm, captions, prompt, options.segment_seconds, boundaries)
     info = info_with_prompt("aggregator", llm, prompt, captioner=captions.captioner, captions_sha256=captions.sha256)
-    return PromptedModel(llm, composer, info, options.route, options.max_tokens)
+    return PromptedModel(llm, composer, info, options.route, options.max_tokens, guided=options.guided)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from baselines.llm.load import load_language_model
+from baselines.llm.load import load_for
 from baselines.llm.protocol import Chat, LanguageModel
 from baselines.model_options import BlindOptions
 from baselines.prompted import Composed, Composer, PromptedModel
@@ -29,10 +29,9 @@ def compose_blind(template: Prompt) -> Composer:
 def build_blind(options: BlindOptions) -> PromptedModel:
     """Load the language model and wrap it. Raises ModelError for an unknown model or prompt."""
     prompt = load_prompt("baselines", options.prompt)
-    llm = load_language_model(options.llm, context=options.context)
-    return PromptedModel(
-        llm, compose_blind(prompt), info_with_prompt("blind", llm, prompt), options.route, options.max_tokens
-    )
+    llm = load_for(options)
+    info = info_with_prompt("blind", llm, prompt)
+    return PromptedModel(llm, compose_blind(prompt), info, options.route, options.max_tokens, guided=options.guided)
 
 
 def info_with_prompt(name: str, llm: LanguageModel, prompt: Prompt, **details: str | float) -> ModelInfo:

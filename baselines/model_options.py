@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from baselines.llm.options import LanguageModelOptions
 from tasks.errors import ModelError
-from tasks.routes import Route
 
 SALAD_WORDS = 40
 
@@ -19,34 +19,27 @@ class Unit(StrEnum):
     SENTENCE = "sentence"
 
 
-@dataclass(frozen=True, slots=True)
-class AggregatorOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregatorOptions(LanguageModelOptions):
     """Options of `--model aggregator`."""
 
     captions: Path = field(metadata={"help": "captions file: JSON {id: [text, …]} or JSON lines"})
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
     segment_seconds: float = field(default=16.0, metadata={"help": "length of a uniform segment"})
     boundaries: Path | None = field(default=None, metadata={"help": "JSON {id: [[start, end], …]} instead"})
     prompt: str = field(default="aggregator.v1", metadata={"help": "prompt file in baselines/prompts"})
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
 
     def __post_init__(self) -> None:
+        LanguageModelOptions.__post_init__(self)
         if not self.segment_seconds > 0:
             msg = f"segment_seconds must be positive, not {self.segment_seconds}"
             raise ModelError(msg)
 
 
-@dataclass(frozen=True, slots=True)
-class BlindOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindOptions(LanguageModelOptions):
     """Options of `--model blind`."""
 
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
     prompt: str = field(default="blind.v1", metadata={"help": "prompt file in baselines/prompts"})
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
 
 
 @dataclass(frozen=True, slots=True)

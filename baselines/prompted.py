@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Protocol
 
 from baselines.llm.protocol import Chat, LanguageModel
 from tasks.digests import text_sha256
-from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextRequest
+from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextRequest, appetite_of
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
 
@@ -38,12 +38,16 @@ class PromptedModel:
         info: ModelInfo,
         route: Route,
         max_tokens: int | None = None,
+        *,
+        guided: bool = False,
     ) -> None:
         self.info = info
         self.route = route
+        self.appetite = appetite_of(llm)
         self._llm = llm
         self._compose = compose
         self._max_tokens = max_tokens
+        self._guided = guided
 
     def score_options(self, requests: Sequence[OptionRequest]) -> list[OptionScores]:
         started = perf_counter()
@@ -64,7 +68,11 @@ class PromptedModel:
         limit = self._max_tokens or max(request.max_tokens for request in requests)
         composed = [self._compose(request.clip, request.prompt, "", limit) for request in requests]
         ready = perf_counter()
-        replies = self._llm.generate([c.chat for c in composed], limit)
+        chats = [
+            replace(c.chat, choices=request.choices if self._guided else ())
+            for c, request in zip(composed, requests, strict=True)
+        ]
+        replies = self._llm.generate(chats, limit)
         seconds = shares(started, ready, len(requests))
         return [
             TextReply(reply.text, reply.finished, trace_of(c, reply.usage, seconds))

@@ -238,6 +238,7 @@ def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Pro
             clip=item.clip,
             prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
             max_tokens=REPLY_TOKENS,
+            choices=tuple(ascii_uppercase[: len(item.options)]),
         )
         for item in batch
     ]
