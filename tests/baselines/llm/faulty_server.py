@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 MODEL = "toy"
 LOCK = threading.Lock()
@@ -80,8 +80,9 @@ def detokenize(body: dict[str, Any]) -> dict[str, Any]:
 def spoil(reply: dict[str, Any], fault: str) -> dict[str, Any]:
     """A well-formed reply that says something is wrong."""
     choice = reply["choices"][0]
-    text = {"empty": "", "cut": "The answer is", "filter": "", "abort": "Answer"}[fault]
-    choice["finish_reason"] = {"empty": "stop", "cut": "length", "filter": "content_filter", "abort": "abort"}[fault]
+    text = {"empty": "", "loose": "Answer: B", "cut": "The answer is", "filter": "", "abort": "Answer"}[fault]
+    reasons = {"cut": "length", "filter": "content_filter", "abort": "abort"}
+    choice["finish_reason"] = reasons.get(fault, "stop")
     if "message" in choice:
         choice["message"]["content"] = text
     else:
@@ -91,7 +92,7 @@ def spoil(reply: dict[str, Any], fault: str) -> dict[str, Any]:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    full = {"/v1/completions": completion, "/tokenize": tokenize, "/detokenize": detokenize}
+    full: ClassVar = {"/v1/completions": completion, "/tokenize": tokenize, "/detokenize": detokenize}
 
     def do_GET(self) -> None:
         if self.path == "/log":
