@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from baselines.llm.load import load_language_model
+from baselines.llm.load import load_for
 from baselines.llm.protocol import Chat, LanguageModel
 from baselines.model_options import BlindOptions
 from baselines.prompted import Ask, Composed, Composer, PromptedModel
@@ -33,15 +33,16 @@ def compose_blind(template: Prompt) -> Composer:
 def build_blind(options: BlindOptions) -> PromptedModel:
     """Load the language model and wrap it. Raises ModelError for an unknown model or prompt."""
     question, text = (load_prompt("baselines", options.prompt or name) for name in ("blind.v1", "blind-text.v1"))
-    llm = load_language_model(options.llm, context=options.context)
+    llm = load_for(options)
     return PromptedModel(
         llm,
         compose_blind(question),
         info_with_prompts("blind", llm, (question, text)),
         options.route,
         options.max_tokens,
-        compose_blind(text),
-        NO_VECTORS,
+        compose_text=compose_blind(text),
+        lacks=NO_VECTORS,
+        guided=options.guided,
     )
 
 

@@ -7,7 +7,7 @@ from baselines.blind import info_with_prompts
 from baselines.caption_source import caption_source
 from baselines.captions import CaptionSource
 from baselines.examples import load_examples
-from baselines.llm.load import load_language_model
+from baselines.llm.load import load_for
 from baselines.material import MapReduce, Thin
 from baselines.model_options import AggregatorOptions
 from baselines.parts import BuildModel
@@ -33,7 +33,7 @@ def build_aggregator(options: AggregatorOptions, build: BuildModel) -> PromptedM
     if options.examples is not None:
         examples = load_examples(options.examples)
         openings = {key: examples.opening(prompts["examples"], prompts[key]) for key in openings}
-    llm = load_language_model(options.llm, context=options.context)
+    llm = load_for(options)
     fit = Thin(llm) if options.overflow == "thin" else MapReduce(llm, prompts["part"], options.summary_words)
     rule = segment_rule(options)
     writes = CaptionComposer(captions, text, rule, fit, openings["text"])
@@ -43,7 +43,17 @@ def build_aggregator(options: AggregatorOptions, build: BuildModel) -> PromptedM
         answers = TwoStepComposer(llm, captions, prompts["summary"], answer, rule, fit, words, openings["answer"])
     info = info_with_prompts("aggregator", llm, list(prompts.values()), **facts(options, captions))
     preparer = captions if isinstance(captions, SegmentCaptions) else None
-    return PromptedModel(llm, answers, info, options.route, options.max_tokens, writes, NO_VECTORS, preparer)
+    return PromptedModel(
+        llm,
+        answers,
+        info,
+        options.route,
+        options.max_tokens,
+        compose_text=writes,
+        lacks=NO_VECTORS,
+        preparer=preparer,
+        guided=options.guided,
+    )
 
 
 def load_prompts(options: AggregatorOptions) -> dict[str, Prompt]:

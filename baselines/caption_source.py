@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from baselines.captions import CaptionSource, load_captions
 from baselines.cutting import parse_cutting
-from baselines.llm.weights import cache_folder
 from baselines.model_options import CaptionOptions
 from baselines.parts import BuildModel, build_part
 from baselines.segment_captions import CaptionSettings, SegmentCaptions
+from encoders.causal_lm.weights import cache_folder
 from tasks.errors import ModelError
 from tasks.model import Captioner
 from tasks.prompt import load_prompt

@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from baselines.llm.options import LanguageModelOptions
 from tasks.errors import ModelError
-from tasks.routes import Route
 
 SALAD_WORDS = 40
 
@@ -20,9 +20,9 @@ class Unit(StrEnum):
     SENTENCE = "sentence"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CaptionOptions:
-    """Where captions come from: a file, or a captioner that makes them first."""
+    """Where captions come from: a file, or a captioner that makes them first. Without slots, to be mixed in."""
 
     captions: Path | None = field(default=None, metadata={"help": "captions file: JSON, JSON lines or transcripts"})
     captioner: str | None = field(
@@ -45,11 +45,9 @@ class CaptionOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AggregatorOptions(CaptionOptions):
+class AggregatorOptions(CaptionOptions, LanguageModelOptions):
     """Options of `--model aggregator`."""
 
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
     two_step: bool = field(
         default=False, metadata={"help": "first a summary in view of the question, then the answer (LLoVi)"}
     )
@@ -66,11 +64,10 @@ class AggregatorOptions(CaptionOptions):
     prompt: str | None = field(
         default=None, metadata={"help": "file in baselines/prompts; default: by what is asked, aggregator*.v1"}
     )
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
 
     def __post_init__(self) -> None:
         CaptionOptions.__post_init__(self)
+        LanguageModelOptions.__post_init__(self)
         if not self.segment_seconds > 0:
             msg = f"segment_seconds must be positive, not {self.segment_seconds}"
             raise ModelError(msg)
@@ -79,17 +76,13 @@ class AggregatorOptions(CaptionOptions):
             raise ModelError(msg)
 
 
-@dataclass(frozen=True, slots=True)
-class BlindOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindOptions(LanguageModelOptions):
     """Options of `--model blind`."""
 
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
     prompt: str | None = field(
         default=None, metadata={"help": "file in baselines/prompts; default: by what is asked, blind*.v1"}
     )
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

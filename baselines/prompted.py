@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Protocol
 
 from baselines.llm.protocol import Chat, LanguageModel
 from tasks.digests import text_sha256
-from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest
+from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, appetite_of
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
 
@@ -61,18 +61,22 @@ class PromptedModel:
         info: ModelInfo,
         route: Route,
         max_tokens: int | None = None,
+        *,
         compose_text: Composer | None = None,
         lacks: Mapping[str, str] | None = None,
         preparer: Preparer | None = None,
+        guided: bool = False,
     ) -> None:
         self.info = info
         self.route = route
         self.lacks = lacks or {}
         self.preparer = preparer
+        self.appetite = appetite_of(llm)
         self._llm = llm
         self._compose = compose
         self._compose_text = compose_text or compose
         self._max_tokens = max_tokens
+        self._guided = guided
 
     def score_options(self, requests: Sequence[OptionRequest]) -> list[OptionScores]:
         started = perf_counter()
@@ -101,7 +105,11 @@ class PromptedModel:
         limit = self._max_tokens or max(request.max_tokens for request in requests)
         composed = compose([Ask(r.clip, r.prompt, "", limit, r.question) for r in requests])
         ready = perf_counter()
-        replies = self._llm.generate([c.chat for c in composed], limit)
+        chats = [
+            replace(c.chat, choices=request.choices if self._guided else ())
+            for c, request in zip(composed, requests, strict=True)
+        ]
+        replies = self._llm.generate(chats, limit)
         seconds = shares(started, ready, len(requests))
         return [
             TextReply(reply.text, reply.finished, trace_of(c, reply.usage, seconds))

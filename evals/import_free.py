@@ -85,6 +85,6 @@ def imported(task: Task[Any], item: Item, prediction: Prediction | None, vectors
     if prediction is None:
         left_out = ErrorRow(kind="NotImported", message="the predictions file has no such id")
         return Sample(id=item.id, cluster=item.cluster, error=left_out)
-    sample = answered_sample(task, item, prediction, 0.0)
+    sample = answered_sample(task, item, prediction)
     told = sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None})
     return with_vectors(told, prediction.vectors, vectors)

@@ -224,6 +224,12 @@ def typed_options(name: str, options: Mapping[str, str]) -> object:
         raise ModelError(msg) from error
 
 
+def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options that can change an answer: those that a run is told by. The others are in its command line."""
+    fields = {field.name: field for field in dataclasses.fields(resolve(spec_of(name).options))}
+    return {key: value for key, value in options.items() if fields[key].metadata.get("decides", True)}
+
+
 def build_model(name: str, options: Mapping[str, str]) -> object:
     """Build a model from its name and option strings. Raises ModelError or DataError."""
     spec = spec_of(name)

@@ -30,10 +30,19 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Appetite:
+    """How many items a model wants at once: `batch` in one call, and `lanes` calls side by side (from threads)."""
+
+    batch: int = 1
+    lanes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class TextRequest:
     """A prompt about a clip, to be answered in free text of at most `max_tokens` tokens.
 
     `question` is the bare question within the prompt, where there is one.
+    `choices`: the replies that would do, for models that can be held to them; others pass over it.
     """
 
     item_id: str
@@ -41,6 +50,7 @@ class TextRequest:
     prompt: str
     max_tokens: int
     question: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +169,12 @@ class Chooser(Protocol):
     """Names an option outright, without weighing or words: chance, constants, imports."""
 
     def choose(self, requests: Sequence[OptionRequest]) -> Sequence[int]: ...
+
+
+def appetite_of(model: object) -> Appetite:
+    """A model's `appetite`; one item at a time where it has none."""
+    wanted = getattr(model, "appetite", None)
+    return wanted if isinstance(wanted, Appetite) else Appetite()
 
 
 def require(model: object, capability: type, task_name: str, why: str) -> None:

@@ -254,6 +254,7 @@ def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Pro
             prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
             max_tokens=REPLY_TOKENS,
             question=item.question,
+            choices=tuple(ascii_uppercase[: len(item.options)]),
         )
         for item in batch
     ]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from baselines.llm.load import KINDS, load_language_model
 from baselines.llm.transformers_llm import TransformersLanguageModel, load_folder, load_transformers
-from baselines.llm.weights import cache_folder, weight_files, weights_sha256
+from encoders.causal_lm.weights import cache_folder, weight_files, weights_sha256
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 from tests.baselines.llm.conftest import CHATS, OPTIONS, byte_tokenizer, tiny_llm

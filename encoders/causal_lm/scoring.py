@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from baselines.llm.chat_format import ScoringTokens
+from encoders.causal_lm.continuations import ScoringTokens
 
 
 class Float32Head(nn.Module):
