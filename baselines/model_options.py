@@ -7,7 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from baselines.llm.options import LanguageModelOptions
+from baselines.llm.options import UNRECORDED, LanguageModelOptions
+from encoders.model_options import FrameOptions
 from tasks.errors import ModelError
 
 SALAD_WORDS = 40
@@ -113,6 +114,36 @@ class KeyFrameOptions:
     def __post_init__(self) -> None:
         if self.frames < 1 or not self.min_gap >= 0:
             msg = f"frames must be at least 1 and min_gap not negative: {self.frames}, {self.min_gap}"
+            raise ModelError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionOptions(FrameOptions):
+    """Options of `--model vlm`; what is marked unrecorded changes no answer, so a run resumes without."""
+
+    model: str = field(metadata={"help": "the served vision-language model's name"})
+    base_url: str | None = field(
+        default=None, metadata={"help": "its server, http://HOST:PORT/v1; default: $OPENAI_BASE_URL", **UNRECORDED}
+    )
+    key_from: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the server's key", **UNRECORDED}
+    )
+    size: int = field(default=448, metadata={"help": "side of the square pictures, in pixels"})
+    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
+    concurrency: int = field(default=8, metadata={"help": "requests in flight", **UNRECORDED})
+    timeout: float = field(default=120.0, metadata={"help": "seconds for one request", **UNRECORDED})
+    retries: int = field(default=4, metadata={"help": "further tries after a server's fault", **UNRECORDED})
+    patience: float = field(
+        default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "timeout"):
+            if not getattr(self, name) > 0:
+                msg = f"{name} must be positive, not {getattr(self, name)}"
+                raise ModelError(msg)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            msg = f"max_tokens must be at least 1, not {self.max_tokens}"
             raise ModelError(msg)
 
 

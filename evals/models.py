@@ -118,6 +118,11 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
             "encoders.model_options:OpenClipOptions",
             "encoders.build:build_open_clip",
         ),
+        "vlm": ModelSpec(
+            "a vision-language model behind an OpenAI-compatible server, shown frames",
+            "baselines.model_options:VisionOptions",
+            "baselines.vision_model:build_vision_model",
+        ),
         "coca": ModelSpec(
             "an open_clip CoCa: captions of single frames",
             "encoders.model_options:CocaOptions",
