@@ -10,6 +10,8 @@ import typer
 from evals import console
 from evals.benchmark_app import DATA, LIMIT, MODEL, OPTIONS, load_task
 
+FAILURES_SHOWN = 20
+
 if TYPE_CHECKING:
     from baselines.segment_captions import SegmentCaptions
     from tasks.task import Clip
@@ -43,7 +45,8 @@ def caption(
         raise DataError(f"{out}: write to a name that ends in .jsonl")
     if out.exists():
         raise DataError(f"{out} exists already; delete it or choose another name")
-    clips = clips_of(source, pool, data)[:limit]
+    clips, unreadable = clips_of(source, pool, data)
+    clips = clips[:limit]
     settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
     built = build_model(model, parse_options(model_option or []))
     if not isinstance(built, Captioner):
@@ -52,14 +55,20 @@ def caption(
     failed = prepare_clips(captions, clips, "captions")
     written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
     console.say(f"{written} captions of {len(clips) - len(failed)} clips in {out}")
-    for clip, error in failed.items():
-        console.warn(f"no captions for {clip.video_id}: {error}")
-    if failed:
+    bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
+    for key, error in bad[:FAILURES_SHOWN]:
+        console.warn(f"no captions for {key}: {error}")
+    if len(bad) > FAILURES_SHOWN:
+        console.warn(f"nor for {len(bad) - FAILURES_SHOWN} more: {' '.join(key for key, _ in bad[FAILURES_SHOWN:])}")
+    if bad:
         raise typer.Exit(1)
 
 
-def clips_of(source: str, pool: str | None, data: Path | None) -> list[Clip]:
-    """The distinct clips of a benchmark's pool, or each video of a folder as a whole. Raises DataError."""
+def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Clip], dict[str, str]]:
+    """The distinct clips of a benchmark's pool, or each video of a folder as a whole; and why some can't be had.
+
+    Raises DataError for a source that is neither.
+    """
     from encoders.embed_folder import find_videos
     from encoders.video_errors import VideoError
     from encoders.video_file import probe
@@ -69,14 +78,14 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> list[Clip]:
     if source in BENCHMARKS and not Path(source).is_dir():
         benchmark = BENCHMARKS[source]
         task = load_task(benchmark, pool or benchmark.pools[0], data)
-        return list(dict.fromkeys(item.clip for item in task.items()))
-    clips = []
+        return list(dict.fromkeys(item.clip for item in task.items())), {}
+    clips, unreadable = [], {}
     for key, path in find_videos(Path(source)).items():
         try:
             clips.append(Clip(key, 0.0, probe(path).duration, path))
         except VideoError as error:
-            console.warn(f"passed over {key}: {error}")
-    return clips
+            unreadable[key] = str(error)
+    return clips, unreadable
 
 
 def write_captions(captions: SegmentCaptions, clips: list[Clip], out: Path) -> int:
