@@ -77,10 +77,14 @@ class CaptionComposer:
 
 def build_aggregator(options: AggregatorOptions) -> PromptedModel:
     """Read captions and boundaries, load the language model. Raises DataError or ModelError."""
+    return aggregator_on(load_for(options), options)
+
+
+def aggregator_on(llm: LanguageModel, options: AggregatorOptions) -> PromptedModel:
+    """The aggregator on a language model that is loaded already."""
     captions = load_captions(options.captions)
     boundaries = load_boundaries(options.boundaries) if options.boundaries else None
     prompt = load_prompt("baselines", options.prompt)
-    llm = load_for(options)
     composer = CaptionComposer(llm, captions, prompt, options.segment_seconds, boundaries)
     info = info_with_prompt("aggregator", llm, prompt, captioner=captions.captioner, captions_sha256=captions.sha256)
     return PromptedModel(llm, composer, info, options.route, options.max_tokens, guided=options.guided)
