@@ -107,6 +107,77 @@ def number(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
 
 
+@app.command(epilog="Example: longvid bench ranks --pairs 100000 --compare 10000")
+def ranks(
+    pairs: Annotated[int, typer.Option(min=1, help="Texts and videos, one of each a pair.")] = 100_000,
+    compare: Annotated[int, typer.Option(min=0, help="Pairs for the whole matrix at once; 0 leaves it out.")] = 10_000,
+    dimensions: Annotated[int, typer.Option(min=1, help="Length of a vector.")] = 512,
+    both: Annotated[bool, typer.Option(help="Both directions, or text to video alone.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the random vectors.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Rank random vectors in blocks and by the whole matrix: seconds and peak memory, each in its own process."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from evals.bench_ranks import bench_ranks
+
+    with console.progress("ranking", 3 if compare else 1, 0) as tick:
+        result = bench_ranks(pairs, compare, dimensions, both=both, seed=seed, done=tick)
+    if json:
+        console.emit(dumps(asdict(result), indent=2))
+        return
+    rows = [
+        (
+            cost.way,
+            str(cost.pairs),
+            " + ".join(f"{value:.1f}" for value in cost.seconds.values()),
+            f"{cost.peak_memory_bytes / 1e9:.2f}",
+            f"{cost.vector_bytes / 1e9:.2f}",
+        )
+        for cost in result.costs
+    ]
+    columns = ("way", "pairs", "seconds", "peak memory GB", "of it vectors GB")
+    console.show_table(f"ranks of random vectors, {dimensions} dimensions", columns, rows)
+    if result.equal_ranks is not None:
+        console.say(f"ranks equal in {result.equal_ranks:.2%}, apart by at most {result.largest_difference}")
+
+
+@app.command(epilog="Example: longvid bench metrics --repeats 5 --json")
+def metrics(
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each runs both ways in turn.")] = 5,
+    data: DATA = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score YouCook2's validation segments with ours and with pycocoevalcap: seconds, ratio, agreement, intervals."""
+    from dataclasses import asdict
+    from json import dumps
+    from statistics import median
+
+    from evals.bench_metrics import bench_metrics, peer_scorer, shifted
+    from evals.benchmarks import BENCHMARKS, benchmark_folder
+    from tasks.youcook2 import load_clip_captioning
+
+    peer_scorer()
+    items = shifted(load_clip_captioning(benchmark_folder(BENCHMARKS["youcook2-captioning"], data)))
+    with console.progress("scoring both ways", repeats, 0) as tick:
+        result = bench_metrics(items, repeats, tick)
+    if json:
+        console.emit(dumps(asdict(result), indent=2))
+        return
+    rows = [
+        (name, f"{median(times.seconds):.2f}", f"{median(times.cpu_seconds):.2f}")
+        for name, times in (("longvid", result.ours), ("pycocoevalcap", result.theirs))
+    ]
+    title = f"BLEU, ROUGE-L and CIDEr-D of {result.captions} captions, median of {repeats}"
+    console.show_table(title, ("", "seconds", "CPU seconds"), rows)
+    console.say(
+        f"{result.ratio:.1f} times as fast ({result.cpu_ratio:.1f} in processor time), figures apart by at most "
+        f"{result.largest_difference:.1e}; {result.resamples} resamples over {result.videos} videos take "
+        f"{result.interval_seconds:.2f} s more"
+    )
+
+
 @app.command(epilog="Example: longvid bench encoder --device cuda --json bench.json --plot bench.png")
 def encoder(
     device: Annotated[str, typer.Option(help="meta counts without computing; cpu and cuda measure as well.")] = "meta",

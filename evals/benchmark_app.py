@@ -70,27 +70,51 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
 def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `prepare`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data")
+    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data --mirror hf:OWNER/DATASET")
     def prepare(
         data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
             "data"
         ),
         source: Annotated[str | None, typer.Option(help="Base URL of a mirror of the official files.")] = None,
+        videos: Annotated[bool, typer.Option("--videos", help="Fetch missing videos from the official place.")] = False,
+        mirror: Annotated[
+            list[str] | None,
+            typer.Option(help="Fetch missing videos from a folder, https://….zip or hf:OWNER/DATASET; repeatable."),
+        ] = None,
     ) -> None:
         """Fetch the official files, checked against pinned digests; works offline where they are already there."""
-        from evals.prepare import fetch
+        from evals.prepare import fetch, video_sources
 
         folder = data / benchmark.data_folder
+        sources = video_sources(benchmark, official=videos, mirrors=mirror or [])
         for fetched in fetch(benchmark, folder, source):
             console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
-        for pool in benchmark.pools:
-            task = load_task(benchmark, pool, data)
-            absent = list(dict.fromkeys(i.clip.video_id for i in task.items() if i.clip.path is None))
-            videos = sum(item.clip.path is not None for item in task.items())
-            console.say(f"{task.info.name}: {len(task.items())} items, {videos} with their video")
-            if absent and benchmark.video_url:
-                console.say(f"missing videos ({benchmark.video_url}): {' '.join(absent)}")
+        tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
+        ids = list(dict.fromkeys(item.clip.video_id for task in tasks for item in task.items()))
+        missing = get_videos(ids, folder, sources)
+        for task in tasks:
+            there = sum(item.clip.video_id not in missing for item in task.items())
+            console.say(f"{task.info.name}: {len(task.items())} items, {there} with their video")
         console.say(benchmark.videos.format(folder=folder))
+        if missing and (benchmark.video_url or sources):
+            where = f" ({benchmark.video_url})" if benchmark.video_url else ""
+            console.say(f"{len(missing)} of {len(ids)} videos are missing{where}: {' '.join(missing)}")
+
+
+def get_videos(ids: list[str], folder: Path, sources: list[str]) -> list[str]:
+    """Fetch the videos that the folder lacks, saying what went wrong; those still missing, in order."""
+    from evals.fetch_videos import fetch_videos
+    from tasks.video_files import video_path
+
+    missing = [key for key in ids if video_path(folder, key) is None]
+    if not missing or not sources:
+        return missing
+    with console.progress("videos", len(missing), 0) as tick:
+        report = fetch_videos(missing, folder, sources, tick)
+    for what, fault in report.faults.items():
+        console.warn(f"{what}: {fault}")
+    console.say(f"{len(report.fetched)} videos fetched into {folder / 'videos'}")
+    return list(report.missing)
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -216,7 +240,10 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         epilog=f"Example: longvid {benchmark.name} import predictions.csv --name gpt4o --out runs/gpt4o",
     )
     def import_file(
-        file: Annotated[Path, typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON) or vectors (.npz).")],
+        file: Annotated[
+            Path,
+            typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON; dense captions too) or vectors (.npz)."),
+        ],
         name: Annotated[str, typer.Option(help="The run's name in reports.")],
         out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
         pool: POOL = benchmark.pools[0],

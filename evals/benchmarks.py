@@ -29,7 +29,8 @@ class Benchmark:
 
     The last pool holds all of the others' items where predictions are choices. `folder` under the data root and
     `task_names` (by pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url`
-    is where the video with an `{id}` is shown. `examples` are arguments of `run` and `plan`.
+    is where the video with an `{id}` is shown, `video_archive` where all can be fetched without an account. `example`
+    are arguments of `run` and `plan`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Benchmark:
     folder: str = ""
     task_names: tuple[str, ...] = ()
     video_url: str = ""
+    video_archive: str = ""
     example: str = "--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob"
 
     @property
@@ -69,10 +71,13 @@ YOUCOOK2_FILES = (
         "57d6bdea77c70114cbfad5b057e9500173f14b1c3a0f9c51bd1a716cd504cac1",
     ),
 )
+# Of the standard pool's authors (MIL-NCE); the benchmark's own authors only list YouTube ids.
+YOUCOOK2_ARCHIVE = "https://www.rocq.inria.fr/cluster-willow/amiech/Youcook2_val.zip"
 YOUCOOK2_VIDEOS = (
-    "Videos (needed by encoders and captioners, not by models that read transcripts) are on YouTube; a zip of the "
-    "validation videos is at https://www.rocq.inria.fr/cluster-willow/amiech/Youcook2_val.zip. Put them into "
-    "{folder}/videos/<id>.mp4 (or .mkv, .webm). Videos that are gone make a run partial, and it names them."
+    "Videos (needed by encoders and captioners, not by models that read transcripts) are on YouTube. "
+    f"--videos fetches those of {YOUCOOK2_ARCHIVE}, --mirror those of a folder, another .zip or a hub data set; "
+    "or put them into {folder}/videos/<id>.mp4 (or .mkv, .webm). Videos that are gone make a run partial, and it "
+    "names them."
 )
 
 
@@ -88,6 +93,7 @@ def youcook2(name: str, title: str, load: str, tasks: Mapping[str, str], example
         folder="youcook2",
         task_names=tuple(tasks.values()),
         video_url="https://www.youtube.com/watch?v={id}",
+        video_archive=YOUCOOK2_ARCHIVE,
         example=example,
     )
 
@@ -120,7 +126,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             videos=(
                 "Videos (needed by encoders and captioners, not by models that read captions) are the authors' "
                 "to give: accept the Ego4D licence, download the clips as described at https://egoschema.github.io "
-                "(about 100 GB) and put them into {folder}/videos/<q_uid>.mp4"
+                "(about 100 GB) and put them into {folder}/videos/<q_uid>.mp4, or name a folder, a .zip or a hub data "
+                "set that has them with --mirror"
             ),
         ),
         "youcook2-retrieval": youcook2(

@@ -17,17 +17,27 @@ from evals.record import ErrorRow, Results, Run, Sample
 from evals.runner import answered_sample, claim, with_vectors, write_results
 from evals.store import SampleLog, locked, read_samples
 from evals.vector_store import VectorLog
-from tasks.caption_files import read_captions
-from tasks.captioning import CaptioningTask, one_line
+from tasks.caption_files import read_captions, read_object
+from tasks.captioning import CaptioningTask, CaptionItem, one_line
+from tasks.dense_captions import dense_captions, is_dense, paragraph, place
 from tasks.errors import DataError
 from tasks.retrieval import RetrievalTask, checked_vectors
 from tasks.task import Item, Prediction, Task
 
 ARRAYS = ("ids", "video", "text")
+LEFT_OUT = "the predictions file has nothing for it"
+# what a file says of an item: its answer, or why it has none
+Imported = Prediction | ErrorRow
 
 
-def read_texts(task: CaptioningTask, path: Path) -> dict[str, Prediction]:
-    """Predictions by id from JSON `{id: text}`. Raises DataError naming unknown ids and ids with several texts."""
+def read_texts(task: CaptioningTask, path: Path) -> dict[str, Imported]:
+    """Predictions by id from JSON `{id: text}`, or from a dense-captioning file.
+
+    Raises DataError naming unknown ids and ids with several texts.
+    """
+    content = read_object(path)
+    if is_dense(content):
+        return read_dense(task, content, path)
     texts = read_captions(path)
     refuse_unknown(path, task.items(), list(texts))
     several = [key for key, values in texts.items() if len(values) != 1]
@@ -37,7 +47,39 @@ def read_texts(task: CaptioningTask, path: Path) -> dict[str, Prediction]:
     return {key: Prediction(key, one_line(text), text, "one line") for key, (text,) in texts.items()}
 
 
-def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Prediction]:
+def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> dict[str, Imported]:
+    """Sentences placed on a task's segments, or joined where its items are whole videos (see tasks.dense_captions).
+
+    Raises DataError naming videos that the task does not have, or when no sentence finds a place.
+    """
+    videos = dense_captions(content, path)
+    items: dict[str, list[CaptionItem]] = {}
+    for item in task.items():
+        items.setdefault(item.clip.video_id, []).append(item)
+    strange = [video for video in videos if video not in items]
+    if strange:
+        raise DataError(refusal(path, "unknown videos", strange))
+    found: dict[str, Imported] = {}
+    for video, sentences in videos.items():
+        if items[video][0].id == video:
+            text = paragraph(sentences)
+            found[video] = Prediction(video, one_line(text), text, "sentences joined")
+            continue
+        placed = place(sentences, [item.clip for item in items[video]])
+        for number, item in enumerate(items[video]):
+            if placed.fault:
+                found[item.id] = ErrorRow(kind="NotImported", message=f"{video}: {placed.fault}")
+            elif number in placed.texts:
+                text = placed.texts[number]
+                found[item.id] = Prediction(item.id, one_line(text), text, placed.rule)
+    reasons = [row.message for row in found.values() if isinstance(row, ErrorRow)]
+    if len(reasons) == len(found):
+        msg = f"predictions file {path} is refused: no video's sentences find their segments ({reasons[0]})"
+        raise DataError(msg)
+    return found
+
+
+def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
     """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -63,11 +105,16 @@ def refuse_unknown(path: Path, items: Sequence[Item], ids: Sequence[str]) -> Non
     repeated = sorted({key for key in ids if ids.count(key) > 1}) if len(set(ids)) < len(ids) else []
     for what, keys in (("unknown ids", strange), ("repeated ids", repeated)):
         if keys:
-            msg = f"predictions file {path} is refused: {len(keys)} {what}: {', '.join(keys[:IDS_SHOWN])}"
-            raise DataError(msg)
+            raise DataError(refusal(path, what, keys))
 
 
-def import_free(task: Task[Any], run: Run, folder: Path, predictions: Mapping[str, Prediction]) -> Results:
+def refusal(path: Path, what: str, keys: Sequence[str]) -> str:
+    """Why a file is refused, with the first of the ids at fault."""
+    more = " …" * (len(keys) > IDS_SHOWN)
+    return f"predictions file {path} is refused: {len(keys)} {what}: {', '.join(keys[:IDS_SHOWN])}{more}"
+
+
+def import_free(task: Task[Any], run: Run, folder: Path, predictions: Mapping[str, Imported]) -> Results:
     """Write the record of imported texts or vectors."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -80,11 +127,11 @@ def import_free(task: Task[Any], run: Run, folder: Path, predictions: Mapping[st
         return write_results(task, run, folder)
 
 
-def imported(task: Task[Any], item: Item, prediction: Prediction | None, vectors: VectorLog) -> Sample:
+def imported(task: Task[Any], item: Item, answer: Imported | None, vectors: VectorLog) -> Sample:
     """The row of an imported answer, or of one that the file leaves out."""
-    if prediction is None:
-        left_out = ErrorRow(kind="NotImported", message="the predictions file has no such id")
+    if not isinstance(answer, Prediction):
+        left_out = answer or ErrorRow(kind="NotImported", message=LEFT_OUT)
         return Sample(id=item.id, cluster=item.cluster, error=left_out)
-    sample = answered_sample(task, item, prediction)
+    sample = answered_sample(task, item, answer)
     told = sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None})
-    return with_vectors(told, prediction.vectors, vectors)
+    return with_vectors(told, answer.vectors, vectors)

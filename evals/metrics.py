@@ -18,7 +18,7 @@ app = typer.Typer(
 
 @app.command(epilog="Example: longvid metrics captions hyp.json ref.json --tokenizer ptb")
 def captions(
-    hypotheses: Annotated[Path, typer.Argument(metavar="HYP.json", help="Ids to text.")],
+    hypotheses: Annotated[Path, typer.Argument(metavar="HYP.json", help="Ids to text, or a dense-captioning file.")],
     references: Annotated[Path, typer.Argument(metavar="REF.json", help="Ids to text or list of texts.")],
     tokenizer: Annotated[
         str, typer.Option(help="ptb (lower-cased, no punctuation), letters (a to z only) or none (as it stands).")
@@ -27,7 +27,11 @@ def captions(
         Path | None, typer.Option(metavar="JAR", help="meteor-1.5.jar; default: the one that is found, else not run.")
     ] = None,
 ) -> None:
-    """Print bleu_1 … bleu_4, rouge_l, cider_d and meteor of all items as one corpus."""
+    """Print bleu_1 … bleu_4, rouge_l, cider_d and meteor of all items as one corpus.
+
+    A dense-captioning file ({"results": {video: [{"sentence": …}]}}) stands for one paragraph a video. Both files must
+    have the same ids: nothing is scored against another pool.
+    """
     from json import dumps
 
     from tasks.caption_files import score_caption_files

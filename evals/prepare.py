@@ -6,11 +6,14 @@ import hashlib
 import logging
 import tarfile
 import tempfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.benchmarks import Benchmark, RemoteFile
 from evals.store import write_atomic
+from evals.video_sources import check_source
 from tasks.digests import file_sha256
 from tasks.errors import DataError
 
@@ -33,6 +36,16 @@ def fetch(benchmark: Benchmark, folder: Path, source: str | None = None) -> list
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [fetch_file(folder, remote, source) for remote in benchmark.files]
+
+
+def video_sources(benchmark: Benchmark, *, official: bool, mirrors: Sequence[str]) -> list[str]:
+    """Where to look for videos, in order. Raises DataError on what is no source, or where there is no official one."""
+    if official and not benchmark.video_archive:
+        msg = f"{benchmark.name} has no place of videos that needs no account: see 'longvid {benchmark.name} prepare'"
+        raise DataError(msg)
+    for mirror in mirrors:
+        check_source(mirror)
+    return [*([benchmark.video_archive] if official else []), *mirrors]
 
 
 def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
@@ -80,7 +93,7 @@ def fetch_member(path: Path, url: str, sha256: str) -> Fetched:
                 member = next((m for m in tar if m.isfile() and Path(m.name).name == path.name), None)
                 file = tar.extractfile(member) if member else None
                 data = file.read() if file else b""
-    except (requests.RequestException, OSError, tarfile.TarError) as error:
+    except (requests.RequestException, OSError, EOFError, tarfile.TarError, zlib.error) as error:
         msg = f"could not get {path.name} out of {url} ({type(error).__name__}: {error}); put it at {path} by hand"
         raise DataError(msg) from error
     if hashlib.sha256(data).hexdigest() != sha256:

@@ -1,4 +1,7 @@
-"""Score caption files without running anything: ids to texts in, figures by name out."""
+"""Score caption files without running anything: ids to texts in, figures by name out.
+
+A dense-captioning file (tasks.dense_captions) stands for its videos' paragraphs.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,26 @@ from pathlib import Path
 
 from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
 from tasks.caption_metrics.meteor import MeteorJar, NotRun
+from tasks.dense_captions import dense_captions, is_dense, paragraph
 from tasks.errors import DataError
 from tasks.task import JsonValue
 from tasks.tokenizers import Tokenize
 
 
 def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
-    """Read a JSON object of id → text or list of texts.
+    """Read a JSON object of id → text or list of texts, or of a dense-captioning file video → paragraph.
 
     Raises DataError, naming the file and the id, on anything else: no texts, an empty text, a
     repeated id.
     """
+    content = read_object(path)
+    if is_dense(content):
+        return {video: (paragraph(sentences),) for video, sentences in dense_captions(content, path).items()}
+    return {name: _texts(value, name, path) for name, value in content.items()}
+
+
+def read_object(path: Path) -> dict[str, object]:
+    """Read a JSON object whose keys stand there once. Raises DataError naming the file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     except OSError as error:
@@ -30,7 +42,7 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
     if not isinstance(content, dict) or not content:
         msg = f"{path} must hold a JSON object of id to text or list of texts, with at least one id"
         raise DataError(msg)
-    return {name: _texts(value, name, path) for name, value in content.items()}
+    return content
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
+from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_conventions
 from tasks.caption_metrics.corpus import Corpus
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
 from tasks.caption_metrics.rouge import rouge_l
@@ -133,9 +133,9 @@ class CaptioningTask:
         captions = [self._captioned(score) for score in scores]
         meteor = self._meteor()
         metrics = []
+        scored = score_conventions(captions, list(self.ask.conventions.values()), self._tokenize, meteor)
         for prefix, convention in self.ask.conventions.items():
-            scored = score_captions(captions, convention, self._tokenize, meteor)
-            metrics += caption_figures(prefix, scored, self.info.primary_metric, rng)
+            metrics += caption_figures(prefix, scored[convention], self.info.primary_metric, rng)
         empty = sum(score.values["empty"] or 0.0 for score in scores)
         warnings = [f"{empty:.0f} of {len(scores)} texts are empty; they score 0"] if empty else []
         if len(scores) < len(self._items):

@@ -14,6 +14,7 @@ from typing import Literal, cast
 from tasks.errors import DataError
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
 from tasks.task import Clip, TaskInfo
+from tasks.video_files import video_path
 
 Pool = Literal["500", "5031"]
 POOLS: tuple[Pool, ...] = ("500", "5031")
@@ -94,12 +95,11 @@ def choice_item(
         uid = row["q_uid"]
         source = sources[uid]
         start, end = float(str(source["starting_sec"])), float(str(source["ending_sec"]))
-        path = folder / "videos" / f"{uid}.mp4"
         return ChoiceItem(
             id=uid,
             cluster=str(source["video_uid"]),
             # The published clip starts at the source's starting_sec: its own clock begins at 0.
-            clip=Clip(uid, 0.0, end - start, path if path.is_file() else None),
+            clip=Clip(uid, 0.0, end - start, video_path(folder, uid)),
             question=row["question"],
             options=tuple(row[f"option {i}"] for i in range(OPTIONS)),
             answer=answers.get(uid),

@@ -15,11 +15,11 @@ from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, Train
 from tasks.errors import DataError
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
+from tasks.video_files import video_path
 from tasks.youcook2_annotations import IDS_SHOWN, Segment, Video, read_annotations
 
 ANNOTATIONS = "youcookii_annotations_trainval.json"
 STANDARD_POOL = "validation_youcook.csv"
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")
 TEXT_COLUMNS = ("video_id", "start", "end", "text")
 ITEM_SETS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -134,12 +134,6 @@ def training_texts(videos: Sequence[Video], unit: str) -> list[TrainingText]:
     if unit == "paragraph":
         return [TrainingText(video.paragraph, video.recipe_type) for video in training]
     return [TrainingText(segment.sentence, video.recipe_type) for video in training for segment in video.segments]
-
-
-def video_path(folder: Path, video_id: str) -> Path | None:
-    """The video's file in `videos/`, where it is there."""
-    paths = (folder / "videos" / f"{video_id}{suffix}" for suffix in VIDEO_SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
 
 
 def whole_clip(folder: Path, video: Video) -> Clip:

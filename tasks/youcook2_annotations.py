@@ -105,6 +105,8 @@ def read_video(name: str, row: Mapping[str, Any]) -> Video:
 def video_faults(video: Video, ids: Sequence[object]) -> list[str]:
     """What is wrong with a video's segments, in words."""
     faults = [f"'{video.id}' repeats segment ids {list(ids)}"] if len(set(ids)) < len(ids) else []
+    if not isfinite(video.duration) or video.duration <= 0:
+        faults.append(f"'{video.id}' has no valid duration ({video.duration:g} s)")
     if not video.segments:
         faults.append(f"'{video.id}' has no segments")
     for segment in video.segments:

@@ -8,8 +8,9 @@ joined in order, and paragraphs are the corpus. The same captions differ by a th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 
 from tasks.caption_metrics.corpus import Corpus, Floats, Ints
 from tasks.caption_metrics.figures import METRIC_NAMES, ClusterSums, averaged, item_statistics, summed
-from tasks.caption_metrics.meteor import MeteorJar, NotRun
+from tasks.caption_metrics.meteor import MeteorJar, NotRun, meteor_statistics
 from tasks.errors import DataError
 from tasks.tokenizers import Tokenize
 
 ConventionName = Literal["micro", "macro", "paragraph"]
+# what a convention scores: single segments, or a video's segments joined
+Unit = Literal["segment", "paragraph"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +64,54 @@ def score_captions(
     items: Sequence[CaptionedItem], convention: str, tokenize: Tokenize, meteor: MeteorJar | NotRun
 ) -> CaptionScores:
     """Score `items` under one convention; DataError on no items, repeated ids or an unknown convention."""
-    name = _known(convention)
+    return score_conventions(items, [convention], tokenize, meteor)[convention]
+
+
+def score_conventions(
+    items: Sequence[CaptionedItem], conventions: Sequence[str], tokenize: Tokenize, meteor: MeteorJar | NotRun
+) -> dict[str, CaptionScores]:
+    """Score `items` under each convention, tokenising each text once and starting the jar once.
+
+    Raises DataError as `score_captions` does.
+    """
+    names = [_known(convention) for convention in conventions]
     if not items:
         raise DataError("no captions to score: the list of items is empty")
     _refuse_repeats([item.id for item in items])
-    texts = joined_paragraphs(items) if name == "paragraph" else items
-    corpus = tokenised(texts, tokenize)
-    names, clusters = _numbered([text.cluster for text in texts])
-    jar = meteor if isinstance(meteor, MeteorJar) else None
-    if name == "macro":
-        sums = averaged(item_statistics(corpus, jar, clusters), clusters)
-    else:
-        sums = summed(item_statistics(corpus, jar), clusters)
-    figures = sums.figures()
-    return CaptionScores(
-        convention=name,
-        values={metric: float(figures[metric][0]) if metric in figures else None for metric in METRIC_NAMES},
-        clusters=names,
-        corpus_items=len(texts),
-        meteor_not_run=meteor.reason if isinstance(meteor, NotRun) else None,
-        sums=sums,
+    texts = {unit: _texts_of(items, unit) for unit in dict.fromkeys(map(_unit, names))}
+    corpora = {unit: tokenised(members, tokenize) for unit, members in texts.items()}
+    statistics = _meteor_once(corpora, meteor) if isinstance(meteor, MeteorJar) else {}
+    reason = meteor.reason if isinstance(meteor, NotRun) else None
+    scores = {}
+    for name in names:
+        unit = _unit(name)
+        videos, clusters = _numbered([text.cluster for text in texts[unit]])
+        if name == "macro":
+            sums = averaged(item_statistics(corpora[unit], statistics.get(unit), clusters), clusters)
+        else:
+            sums = summed(item_statistics(corpora[unit], statistics.get(unit)), clusters)
+        figures = sums.figures()
+        values = {metric: float(figures[metric][0]) if metric in figures else None for metric in METRIC_NAMES}
+        scores[str(name)] = CaptionScores(name, values, videos, len(texts[unit]), reason, sums)
+    return scores
+
+
+def _unit(convention: ConventionName) -> Unit:
+    return "paragraph" if convention == "paragraph" else "segment"
+
+
+def _texts_of(items: Sequence[CaptionedItem], unit: Unit) -> Sequence[CaptionedItem]:
+    return joined_paragraphs(items) if unit == "paragraph" else items
+
+
+def _meteor_once(corpora: Mapping[Unit, Corpus], meteor: MeteorJar) -> dict[Unit, Floats]:
+    """The jar's statistics of every corpus from one run: it takes seconds to start, and answers line by line."""
+    together = Corpus(
+        hypotheses=tuple(chain.from_iterable(corpus.hypotheses for corpus in corpora.values())),
+        references=tuple(chain.from_iterable(corpus.references for corpus in corpora.values())),
     )
+    ends = np.cumsum([len(corpus) for corpus in corpora.values()])
+    return dict(zip(corpora, np.split(meteor_statistics(together, meteor), ends[:-1]), strict=True))
 
 
 def joined_paragraphs(items: Sequence[CaptionedItem]) -> list[CaptionedItem]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tasks.caption_metrics.bleu import bleu, bleu_counts
 from tasks.caption_metrics.cider import cider_d
 from tasks.caption_metrics.corpus import Corpus, Floats, Ints, ngram_table
-from tasks.caption_metrics.meteor import MeteorJar, meteor_score, meteor_statistics
+from tasks.caption_metrics.meteor import meteor_score
 from tasks.caption_metrics.rouge import rouge_l
 
 BLEU_NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
@@ -62,14 +62,14 @@ class ClusterSums:
         return {name: values[name] for name in METRIC_NAMES if name in values}
 
 
-def item_statistics(corpus: Corpus, meteor: MeteorJar | None = None, groups: Ints | None = None) -> ItemStatistics:
-    """Statistics of every item; `groups` int64 [N] bounds the items that share CIDEr-D's idf."""
+def item_statistics(corpus: Corpus, meteor: Floats | None = None, groups: Ints | None = None) -> ItemStatistics:
+    """Statistics of every item; `meteor` [N, 23] are the jar's, `groups` int64 [N] bounds who shares CIDEr-D's idf."""
     table = ngram_table(corpus)
     return ItemStatistics(
         bleu=bleu_counts(table),
         rouge_l=rouge_l(corpus),
         cider_d=cider_d(table, groups),
-        meteor=None if meteor is None else meteor_statistics(corpus, meteor),
+        meteor=meteor,
     )
 
 

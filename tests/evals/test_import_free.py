@@ -10,13 +10,16 @@ import pytest
 
 from evals.import_free import import_free, read_texts, read_vector_pairs
 from evals.new_run import describe_import
+from evals.record import ErrorRow
 from evals.runner import rescore
+from evals.store import read_samples
 from tasks.caption_metrics.meteor import NotRun
 from tasks.captioning import CaptioningTask, CaptionItem, captioning_digest
+from tasks.dense_captions import BY_ORDER, BY_TIME
 from tasks.errors import DataError
 from tasks.retrieval import RetrievalItem, RetrievalTask, retrieval_digest
-from tasks.task import Clip, TaskInfo
-from tasks.youcook2 import SUMMARIES
+from tasks.task import Clip, Prediction, TaskInfo
+from tasks.youcook2 import CLIP_CAPTIONS, SUMMARIES, load_clip_captioning, load_summary
 
 TEXTS = {"a": "cut the onion", "b": "boil the water", "c": "serve the soup hot"}
 
@@ -34,6 +37,17 @@ def captioning() -> CaptioningTask:
 def retrieval() -> RetrievalTask:
     items = [RetrievalItem(name, name, Clip(name, 0, 9), text) for name, text in TEXTS.items()]
     return RetrievalTask(info_of("retrieval", "text_to_video_recall_at_1", retrieval_digest(items)), items)
+
+
+def segments() -> CaptioningTask:
+    """Video `v` with two segments, `w` with one."""
+    places = {"v:0": ("v", 0, 9), "v:1": ("v", 9, 15), "w:0": ("w", 3, 9)}
+    items = [
+        CaptionItem(name, clip[0], Clip(*clip), (text,))
+        for (name, clip), text in zip(places.items(), TEXTS.values(), strict=True)
+    ]
+    info = info_of("captioning", "micro_rouge_l", captioning_digest(items))
+    return CaptioningTask(info, items, CLIP_CAPTIONS, meteor=lambda: NotRun("not in this test"))
 
 
 def json_file(folder: Path, content: object) -> Path:
@@ -72,6 +86,50 @@ def test_a_gap_makes_the_record_partial_and_is_named(tmp_path: Path) -> None:
 def test_a_file_of_other_ids_or_several_texts_is_refused(tmp_path: Path, content: object, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
         read_texts(captioning(), json_file(tmp_path, content))
+
+
+def test_a_dense_file_is_placed_by_time_and_its_gaps_are_named(tmp_path: Path) -> None:
+    task = segments()
+    rows = {"v": [{"sentence": "boil the water", "timestamp": [9, 15]}], "w": [{"sentence": "serve"}]}
+    predictions = read_texts(task, json_file(tmp_path, {"results": rows}))
+    results = import_free(task, describe_import(task, "theirs", {}, "digest", []), tmp_path / "run", predictions)
+    assert (results.status, results.failed_ids) == ("partial", ("v:0",))
+    samples = read_samples(tmp_path / "run")
+    assert (samples["v:1"].raw, samples["v:1"].rule) == ("boil the water", BY_TIME)
+    assert (samples["w:0"].raw, samples["w:0"].rule) == ("serve", BY_ORDER)
+
+
+def test_a_video_whose_sentences_have_no_place_is_missing_with_the_reason(tmp_path: Path) -> None:
+    rows = {"v": [{"sentence": "serve"}], "w": [{"sentence": "serve"}]}
+    found = read_texts(segments(), json_file(tmp_path, {"results": rows}))
+    assert [type(found[key]) for key in ("v:0", "v:1", "w:0")] == [ErrorRow, ErrorRow, Prediction]
+    assert "v: 1 sentences without time stamps for 2 segments" in str(found["v:0"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ({"z": [{"sentence": "x"}]}, "1 unknown videos: z"),
+        ({"v": [{"sentence": "x", "timestamp": [1, 2]}]}, "no video's sentences find their segments .*1–2 s"),
+    ],
+)
+def test_a_dense_file_of_other_videos_or_events_is_refused(tmp_path: Path, rows: object, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        read_texts(segments(), json_file(tmp_path, {"results": rows}))
+
+
+def test_a_dense_file_gives_summaries_by_joining_its_sentences(tmp_path: Path) -> None:
+    rows = [{"sentence": "boil it", "timestamp": [5, 9]}, {"sentence": "cut it", "timestamp": [0, 4]}]
+    found = read_texts(captioning(), json_file(tmp_path, {"results": {"a": rows}}))
+    assert {key: getattr(value, "answer", None) for key, value in found.items()} == {"a": "cut it boil it"}
+
+
+def test_svpc_predictions_find_2493_of_3492_segments_and_329_of_457_videos(shared_data: Path) -> None:
+    path = shared_data / "predictions" / "youcook2_svpc_full.json"
+    clips = read_texts(load_clip_captioning(shared_data / "youcook2"), path)
+    assert {getattr(row, "rule", None) for row in clips.values()} == {BY_TIME}
+    assert len(clips) == 2493
+    assert len(read_texts(load_summary(shared_data / "youcook2"), path)) == 329
 
 
 def test_imported_vectors_are_kept_so_that_score_needs_no_model(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -42,6 +45,23 @@ def mirror() -> Iterator[str]:
     Mirror.asked.clear()
     with serving(Mirror) as address:
         yield address
+
+
+def packed(**members: bytes) -> bytes:
+    """A .tar.gz of the members, each in a folder of its own, as benchmarks publish them."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(f"folder/{name}.json")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def in_archive(address: str, name: str = "one.json", sha256: str | None = None) -> Benchmark:
+    """A benchmark whose one file is published inside an archive."""
+    digest = sha256 or hashlib.sha256(CONTENT["one.json"]).hexdigest()
+    return replace(BENCHMARKS["egoschema"], files=(RemoteFile(name, f"{address}/all.tar.gz", digest),))
 
 
 def benchmark(mirror: str, *names: str) -> Benchmark:
@@ -97,6 +117,58 @@ def test_a_file_that_the_server_lacks_is_one_error_that_says_what_to_do(mirror: 
     with pytest.raises(DataError, match=r"could not download .*none\.json .*404.*by hand"):
         fetch(benchmark(mirror, "none.json"), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def archive(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """An archive on the mirror that holds the file among others; random letters, so that packing them takes a while."""
+    noise = bytes(Random(0).choices(range(97, 103), k=300_000))
+    body = packed(zero=noise, one=CONTENT["one.json"], two=noise)
+    monkeypatch.setitem(CONTENT, "all.tar.gz", body)
+    return body
+
+
+def test_a_file_is_taken_out_of_the_archive_it_is_published_in(mirror: str, archive: bytes, tmp_path: Path) -> None:
+    assert [file.downloaded for file in fetch(in_archive(mirror), tmp_path)] == [True]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one.json": CONTENT["one.json"]}
+
+
+def test_a_member_with_the_wrong_digest_is_refused_and_not_kept(mirror: str, archive: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"all\.tar\.gz holds no one\.json with the pinned SHA-256"):
+        fetch(in_archive(mirror, sha256="0" * 64), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_without_the_file_is_refused(mirror: str, archive: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"all\.tar\.gz holds no other\.json"):
+        fetch(in_archive(mirror, "other.json"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [10, 60_000, 150_000])
+def test_a_truncated_archive_is_one_error_that_says_what_to_do(
+    mirror: str, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setitem(CONTENT, "all.tar.gz", archive[:kept])
+    wanted = in_archive(mirror, "two.json", hashlib.sha256(b"").hexdigest())
+    with pytest.raises(DataError, match=r"could not get two\.json out of .*all\.tar\.gz .*by hand"):
+        fetch(wanted, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_archive_is_one_error(
+    mirror: str, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = archive[:150_000] + bytes(64) + archive[150_064:]
+    monkeypatch.setitem(CONTENT, "all.tar.gz", damaged)
+    with pytest.raises(DataError, match=r"two\.json"):
+        fetch(in_archive(mirror, "two.json"), tmp_path)
+
+
+def test_an_archive_that_is_none_is_one_error(mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONTENT, "all.tar.gz", b"<html>moved</html>")
+    with pytest.raises(DataError, match=r"could not get one\.json"):
+        fetch(in_archive(mirror), tmp_path)
 
 
 @pytest.mark.parametrize("source", ["mirror.example/files", "ftp://mirror", "/local/folder"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tasks.caption_metrics.conventions import CaptionedItem, score_captions
-from tasks.caption_metrics.meteor import NotRun
+from tasks.caption_metrics.meteor import _KNOWN, MeteorJar, NotRun, meteor_score
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, captioning_digest
 from tasks.errors import ModelError
 from tasks.model import TextReply, TextRequest
@@ -17,6 +19,8 @@ from tasks.task import Clip, FramesSeen, Metric, Summary, TaskInfo, Trace
 from tasks.tokenizers import tokenizer
 from tasks.youcook2 import CLIP_CAPTIONS, SUMMARIES
 
+# METEOR of the statistics that every run asks the jar about
+KNOWN_FIGURE = float(meteor_score(np.array([float(word) for word in _KNOWN.split()])))
 SENTENCES = ("cut the onion", "fry the onion in oil", "boil water", "add the pasta to the water", "serve it hot")
 
 
@@ -91,6 +95,28 @@ def test_meteor_without_its_jar_is_null_with_the_reason() -> None:
     assert meteor.value is None
     assert "no jar in this test" in meteor.method
     assert any("METEOR was not run" in warning for warning in summary.warnings)
+
+
+def test_three_conventions_start_the_jar_once(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    java = tmp_path / "java"
+    # answers each SCORE line with statistics of nothing matched, and the closing ones with the formula's own figure
+    java.write_text(
+        f"""#!{sys.executable}
+import sys
+open({str(starts)!r}, "a").write("x")
+for line in sys.stdin:
+    print("{KNOWN_FIGURE}\\n{KNOWN_FIGURE}" if line.startswith("EVAL") else " ".join(["1.0"] * 4 + ["0.0"] * 19))
+""",
+        encoding="utf-8",
+    )
+    java.chmod(0o755)
+    task = CaptioningTask(
+        task_of().info, items_of(), CLIP_CAPTIONS, meteor=lambda: MeteorJar(java, tmp_path / "meteor-1.5.jar")
+    )
+    summary = summary_of(task, Parrot(shifted()))
+    assert starts.read_text(encoding="utf-8") == "x"
+    assert [figure(summary, f"{name}_meteor").value for name in CLIP_CAPTIONS.conventions] == [0.0, 0.0, 0.0]
 
 
 def test_a_summary_has_one_convention_under_its_own_name() -> None:

@@ -75,13 +75,32 @@ def test_another_text_makes_another_item_set(shared_data: Path, tmp_path: Path) 
         load_summary(tmp_path)
 
 
-def test_a_pool_row_without_its_segment_is_named(shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("published", "changed", "complaint"),
+    [
+        ("60,47,226", "60,46,226", r"line 2 \(xHr8X2Wpmno, 46–60 s\)"),
+        ("60,47,226", "sixty,47,226", "line 2 is malformed"),
+        ("end,start", "fin,start", "line 2 is malformed .*'end'"),
+        ("89,67,226", "67,89,226", r"line 3 \(xHr8X2Wpmno, 89–67 s\)"),
+    ],
+)
+def test_a_bad_pool_row_is_named(
+    shared_data: Path, tmp_path: Path, published: str, changed: str, complaint: str
+) -> None:
     for name in (ANNOTATIONS, STANDARD_POOL):
         shutil.copy(shared_data / "youcook2" / name, tmp_path / name)
     path = tmp_path / STANDARD_POOL
     path.chmod(0o644)
-    path.write_text(path.read_text(encoding="utf-8").replace("60,47,226", "60,46,226", 1), encoding="utf-8")
-    with pytest.raises(DataError, match=r"line 2 \(xHr8X2Wpmno, 46–60 s\)"):
+    path.write_text(path.read_text(encoding="utf-8").replace(published, changed, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=complaint):
+        load_retrieval(tmp_path)
+
+
+def test_a_pool_row_that_stands_there_twice_is_named(shared_data: Path, tmp_path: Path) -> None:
+    shutil.copy(shared_data / "youcook2" / ANNOTATIONS, tmp_path / ANNOTATIONS)
+    lines = (shared_data / "youcook2" / STANDARD_POOL).read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / STANDARD_POOL).write_text("".join([*lines, lines[1]]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"xHr8X2Wpmno:\d+ \(2 times\)"):
         load_retrieval(tmp_path)
 
 
@@ -102,6 +121,8 @@ def test_a_sound_file_is_read_in_order(tmp_path: Path) -> None:
     [
         ({"segment": [12, 22]}, "'second' segment 1 ends at 22 s, past the video's 21.5 s"),
         ({"segment": [20, 12]}, "'second' segment 1 is reversed or empty"),
+        ({"segment": [12, 12]}, "'second' segment 1 is reversed or empty"),
+        ({"segment": [12]}, "'second' lacks a key or has one of the wrong kind"),
         ({"segment": [-1, 12]}, "'second' segment 1 has no valid times"),
         ({"segment": [float("nan"), 12]}, "'second' segment 1 has no valid times"),
         ({"sentence": "  "}, "'second' segment 1 has an empty sentence"),
@@ -114,6 +135,35 @@ def test_a_bad_segment_refuses_the_file_by_its_id(tmp_path: Path, change: dict[s
     content["second"]["annotations"][1].update(change)
     with pytest.raises(DataError, match=complaint):
         read_annotations(written(tmp_path, {"database": content}))
+
+
+@pytest.mark.parametrize("key", ["segment", "id", "sentence"])
+def test_a_segment_without_a_key_refuses_the_file_by_the_videos_id(tmp_path: Path, key: str) -> None:
+    content = database()
+    del content["second"]["annotations"][1][key]
+    with pytest.raises(DataError, match=rf"'second' lacks a key.*{key}"):
+        read_annotations(written(tmp_path, {"database": content}))
+
+
+@pytest.mark.parametrize("duration", [0, -3, float("nan"), float("inf")])
+def test_a_video_without_a_length_refuses_the_file_by_its_id(tmp_path: Path, duration: float) -> None:
+    content = database()
+    content["second"]["duration"] = duration
+    with pytest.raises(DataError, match=f"'second' has no valid duration \\({duration:g} s\\)"):
+        read_annotations(written(tmp_path, {"database": content}))
+
+
+def test_a_video_without_segments_refuses_the_file_by_its_id(tmp_path: Path) -> None:
+    content = database()
+    content["first"]["annotations"] = []
+    with pytest.raises(DataError, match="'first' has no segments"):
+        read_annotations(written(tmp_path, {"database": content}))
+
+
+def test_several_faults_are_all_counted_and_the_first_named(tmp_path: Path) -> None:
+    content = {"database": {f"v{i}": {} for i in range(8)}}
+    with pytest.raises(DataError, match=r"'v0' lacks.*'v4' lacks.* and 3 more"):
+        read_annotations(written(tmp_path, content))
 
 
 @pytest.mark.parametrize("key", ["duration", "subset", "recipe_type", "annotations"])

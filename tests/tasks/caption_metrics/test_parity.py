@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from tasks.caption_metrics.conventions import CaptionedItem, score_captions
+from tasks.caption_metrics.conventions import CaptionedItem, score_captions, score_conventions
 from tasks.caption_metrics.figures import METRIC_NAMES
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
 from tasks.tokenizers import tokenizer
@@ -127,6 +127,16 @@ def jar():
 def test_meteor_of_svpc_paragraphs_is_as_published(svpc, jar: MeteorJar):
     values = score_captions(_svpc_paragraphs(*svpc), "micro", tokenizer("letters"), jar).values
     assert values["meteor"] == pytest.approx(0.21435752147827855, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_meteor_of_three_conventions_from_one_run_is_that_of_three_runs(svpc, jar: MeteorJar):
+    items = _svpc_sentences(dict(list(svpc[1].items())[:8]))
+    names, tokenize = ("micro", "macro", "paragraph"), tokenizer("ptb")
+    together = score_conventions(items, names, tokenize, jar)
+    assert [together[name].values for name in names] == [
+        score_captions(items, name, tokenize, jar).values for name in names
+    ]
 
 
 @pytest.mark.slow
