@@ -64,7 +64,7 @@ def test_questions_together_are_five_times_as_fast_as_one_by_one(
     asking: Asking, in_process: LanguageModel, record_property: Callable[..., None]
 ) -> None:
     """Writing is what batches speed up: a prompt alone keeps a small machine busy, a single token does not."""
-    chats = [Chat(user=f"{item.question}\nAnswer in three sentences.") for item in asking.items[:64]]
+    chats = [Chat(user=f"{item.question}\nAnswer in three sentences.") for item in asking.task.items()[:64]]
     in_process.generate(chats[:2], 8)
     started = perf_counter()
     together = in_process.generate(chats, 48)
