@@ -8,6 +8,7 @@ from baselines.caption_source import caption_source
 from baselines.captions import CaptionSource
 from baselines.examples import load_examples
 from baselines.llm.load import load_for
+from baselines.llm.protocol import LanguageModel
 from baselines.material import MapReduce, Thin
 from baselines.model_options import AggregatorOptions
 from baselines.parts import BuildModel
@@ -27,13 +28,17 @@ PART, SUMMARY = "aggregator-part.v1", "aggregator-summary.v1"
 def build_aggregator(options: AggregatorOptions, build: BuildModel) -> PromptedModel:
     """Find the captions, load the language model. Raises DataError or ModelError."""
     captions = caption_source(options, build)
+    return aggregator_on(load_for(options), captions, options)
+
+
+def aggregator_on(llm: LanguageModel, captions: CaptionSource, options: AggregatorOptions) -> PromptedModel:
+    """The aggregator on a language model that is loaded already."""
     prompts = load_prompts(options)
     answer, text = prompts["answer"], prompts["text"]
     openings = {"answer": "", "text": ""}
     if options.examples is not None:
         examples = load_examples(options.examples)
         openings = {key: examples.opening(prompts["examples"], prompts[key]) for key in openings}
-    llm = load_for(options)
     fit = Thin(llm) if options.overflow == "thin" else MapReduce(llm, prompts["part"], options.summary_words)
     rule = segment_rule(options)
     writes = CaptionComposer(captions, text, rule, fit, openings["text"])

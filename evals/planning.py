@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
+from evals.lanes import in_lanes
+from tasks.model import appetite_of
 from tasks.task import Item, Task, TokenUsage
 
 
@@ -49,9 +52,10 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
     task.predict(model, [warm_up])
     usage = TokenUsage()
     started = perf_counter()
-    for item in probed:
-        for prediction in task.predict(model, [item]):
-            usage += prediction.trace.usage
+    appetite = appetite_of(model)
+    asked = in_lanes(partial(task.predict, model), probed, batch=appetite.batch, lanes=appetite.lanes)
+    for predictions, _ in asked:
+        usage = sum((prediction.trace.usage for prediction in predictions), usage)
     seconds = perf_counter() - started
     return Plan(
         task=task.info.name,

@@ -120,6 +120,8 @@ class ApiClient:
             self._heard(alive=False)
             message = f"{self.where} can't be reached ({type(error).__name__}: {self._clean(str(error))})"
             raise ServerFaultError(message, away=True) from error
+        except httpx2.DecodingError as error:
+            raise ServerFaultError(f"{self.where} sent a body that can't be unpacked") from error
         self._heard(alive=True)
         self._check_status(response)
         try:

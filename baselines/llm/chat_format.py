@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 
 from jinja2 import TemplateError
@@ -49,10 +50,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 class TokenizerWriter:
-    """A PromptWriter with the tokenizer at hand."""
+    """A PromptWriter with the tokenizer at hand. Threads take turns: the tokenizer's core lends itself to one."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        self._turn = threading.Lock()
 
     @property
     def details(self) -> Mapping[str, JsonValue]:
@@ -62,7 +64,8 @@ class TokenizerWriter:
         return render(self._tokenizer, chat)
 
     def encode(self, text: str) -> list[int]:
-        return encode(self._tokenizer, text)
+        with self._turn:
+            return encode(self._tokenizer, text)
 
 
 def load_writer(source: str) -> TokenizerWriter:

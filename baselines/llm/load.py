@@ -5,17 +5,15 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from baselines.llm.options import SCORING_ROUTES, LanguageModelOptions, Serving
+from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving
 from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
 from encoders.causal_lm.smollm2 import find_smollm2
 from tasks.errors import ModelError
 
 if TYPE_CHECKING:
     from baselines.llm.protocol import LanguageModel
-
-Dtype = Literal["bfloat16", "float16", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,11 @@ def load_language_model(
 def load_for(options: LanguageModelOptions) -> LanguageModel:
     """The language model that a baseline's options name."""
     return load_language_model(
-        options.llm, context=options.context, serving=options, scoring=options.route in SCORING_ROUTES
+        options.llm,
+        context=options.context,
+        dtype=options.dtype,
+        serving=options,
+        scoring=options.route in SCORING_ROUTES,
     )
 
 

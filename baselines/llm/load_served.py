@@ -16,6 +16,8 @@ from tasks.model import ModelInfo
 from tasks.task import JsonValue
 
 BASE_URL = "OPENAI_BASE_URL"
+WRONG_KEY = "is the server's key in the variable that -M key_from= names?"
+HINTS = {401: WRONG_KEY, 403: WRONG_KEY, 404: "does base_url end in /v1?"}
 
 
 def load_served(model: str, serving: Serving, *, context: int | None, scoring: bool) -> ServedLanguageModel:
@@ -58,6 +60,9 @@ def look_up(client: ApiClient, model: str) -> ServedModel:
         listed = client.get(f"{client.base_url}/models").get("data")
     except ServerFaultError as error:
         raise ModelError(f"llm 'openai:{model}': {error}; is the server running, and base_url right?") from error
+    except RefusedError as error:
+        hint = HINTS.get(error.status)
+        raise ModelError(f"llm 'openai:{model}': {error}{f'; {hint}' if hint else ''}") from error
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     names = [str(row.get("id")) for row in rows]
     if model not in names:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
+import transformers
 from safetensors import SafetensorError, safe_open
 
 from baselines.llm.chat_format import load_writer
@@ -39,10 +40,11 @@ DEFAULTS: dict[str, Any] = {"enable_prefix_caching": True, "hf_overrides": {"hea
 def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str) -> VllmLanguageModel:
     """Start the engine. Raises ModelError when there is no such model or vLLM refuses it."""
     arguments = engine_arguments(serving.engine)
-    folder, name, digest = _find(source, dtype)
-    files = weight_files(folder)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped library
+    folder, name, digest = _find(source, dtype)
+    files = weight_files(folder)
     from vllm import LLM
 
     from baselines.llm.vllm_llm import VllmLanguageModel

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tasks.errors import ModelError
 from tasks.routes import Route
 
+Dtype = Literal["bfloat16", "float16", "float32"]
 UNRECORDED = {"decides": False}
 SCORING_ROUTES = frozenset({Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB})
 
@@ -55,6 +57,7 @@ class LanguageModelOptions(Serving):
         metadata={"help": "language model: smollm2, transformers:…, vllm:… or openai:… ('longvid models' lists them)"},
     )
     route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
+    dtype: Dtype = field(default="bfloat16", metadata={"help": "of weights loaded here; a server has its own"})
     max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
     context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
 

@@ -149,9 +149,9 @@ def as_language_model(loaded: CausalLM, context: int | None = None) -> Transform
     own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     limit = context_limit(loaded.name, own, context)
     parameters = model.num_parameters()
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # untyped library
     if isinstance(head, torch.nn.Linear):
-        model.set_output_embeddings(Float32Head(head))
+        model.set_output_embeddings(Float32Head(head))  # type: ignore[no-untyped-call]
     info = ModelInfo(
         name=loaded.name,
         parameters=parameters,

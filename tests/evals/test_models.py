@@ -13,7 +13,7 @@ import pytest
 
 from baselines.floor_models import ChanceModel, ConstantModel
 from baselines.model_options import AggregatorOptions
-from evals.models import MODELS, build_model, option_help, parse_options, spec_of, typed_options
+from evals.models import MODELS, build_model, deciding, option_help, parse_options, spec_of, typed_options
 from tasks.errors import ModelError
 from tasks.routes import Route
 from tests.evals.conftest import ROOT, assert_one_line, longvid
@@ -27,6 +27,12 @@ def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
 def test_a_model_like_no_other_is_refused_without_a_guess() -> None:
     with pytest.raises(ModelError, match="unknown model 'xyz'; 'longvid models' lists them"):
         spec_of("xyz")
+
+
+def test_options_that_change_no_answer_are_not_part_of_a_run() -> None:
+    given = {"llm": "openai:x", "base_url": "http://h/v1", "concurrency": "4", "timeout": "9", "context": "512"}
+    assert deciding("blind", given) == {"llm": "openai:x", "context": "512"}
+    assert deciding("constant", {"choice": "4"}) == {"choice": "4"}
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_name_and_all_there_are() -> None:

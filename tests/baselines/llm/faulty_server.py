@@ -16,6 +16,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 MODEL = "toy"
+GARBAGE: dict[str, tuple[str, int, dict[str, str]]] = {
+    "malformed": ('{"choices": [{"text": "Answer: B"', 200, {}),
+    "html": ("<html>Bad Gateway</html>", 502, {}),
+    "garbled": ("this is no gzip", 200, {"Content-Encoding": "gzip"}),
+    "no-choices": ('{"object": "something else"}', 200, {}),
+}
 LOCK = threading.Lock()
 SCRIPT: dict[str, list[str]] = {}
 LOG: list[dict[str, Any]] = []
@@ -137,22 +143,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def misbehave(self, fault: str | None, reply: dict[str, Any]) -> None:
         kind, _, number = (fault or "").partition(":")
-        if not kind:
-            self.send(reply)
-        elif kind == "slow":
+        if kind in ("slow", "stall"):
             time.sleep(float(number))
+        if kind in ("", "slow"):
             self.send(reply)
-        elif kind == "stall":
-            time.sleep(float(number))
+        elif kind in ("stall", "reset"):
             self.close_connection = True
-        elif kind == "reset":
-            self.close_connection = True
-        elif kind == "malformed":
-            self.send_text('{"choices": [{"text": "Answer: B"', 200)
-        elif kind == "html":
-            self.send_text("<html>Bad Gateway</html>", 502)
-        elif kind == "no-choices":
-            self.send({"object": "something else"})
+        elif kind in GARBAGE:
+            self.send_text(*GARBAGE[kind])
         elif kind == "die":
             os._exit(1)
         elif kind.isdigit():

@@ -38,7 +38,7 @@ def asked(server: FaultyServer, text: str) -> int:
     return sum(text in row["text"] for row in server.log())
 
 
-FAULTS = ["500", "503", "429", "html", "malformed", "no-choices", "empty", "abort", "reset", "stall:0.8"]
+FAULTS = ["500", "503", "429", "html", "malformed", "garbled", "no-choices", "empty", "abort", "reset", "stall:0.8"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -55,6 +55,7 @@ def test_a_fault_that_passes_is_tried_again_until_the_answer_comes(server: Fault
         ("429", "answered 429"),
         ("html", "answered 502: <html>Bad Gateway"),
         ("malformed", "sent malformed JSON"),
+        ("garbled", "can't be unpacked"),
         ("no-choices", "reply has no choices"),
         ("empty", "sent an empty completion"),
         ("abort", r"no usable reason \('abort'\)"),

@@ -162,6 +162,11 @@ def test_an_absent_server_is_named_with_what_to_check() -> None:
         load_language_model("openai:toy", serving=Serving(base_url="http://127.0.0.1:9/v1"))
 
 
+def test_an_address_without_its_path_is_named_with_what_it_lacks(server: FaultyServer) -> None:
+    with pytest.raises(ModelError, match=r"answered 404: no such path; does base_url end in /v1\?"):
+        load_language_model("openai:toy", serving=Serving(base_url=f"http://127.0.0.1:{server.port}/v2"))
+
+
 def test_no_address_at_all_says_where_to_give_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(ModelError, match=r"-M base_url=.* or \$OPENAI_BASE_URL"):
@@ -180,7 +185,7 @@ def test_the_address_and_the_key_come_from_the_environment(monkeypatch: pytest.M
         llm = load_language_model("openai:toy", serving=Serving(key_from="MY_KEY"))
         assert "sk-open-sesame" not in repr(llm.info)
         monkeypatch.setenv("MY_KEY", "sk-wrong")
-        with pytest.raises(ModelError, match=r"answered 401: Incorrect key: Bearer \*\*\*"):
+        with pytest.raises(ModelError, match=r"answered 401: Incorrect key: Bearer \*\*\*; .*key_from"):
             load_language_model("openai:toy", serving=Serving(key_from="MY_KEY"))
 
 
