@@ -210,3 +210,46 @@ def encoder(
     if plot:
         write_plot(report, plot)
     console.emit(table(report))
+
+
+@app.command("video-to-text", epilog="Example: longvid bench video-to-text --model longvivit-tiny --llm smollm2")
+def video_to_text(
+    model: Annotated[str, typer.Option(help="An encoder preset, untrained.")] = "longvivit-tiny",
+    llm: Annotated[str, typer.Option(help="smollm2 or transformers:NAME_OR_PATH.")] = "smollm2",
+    frames: Annotated[list[int] | None, typer.Option(help="Repeatable. Default: 16, 128, 256.")] = None,
+    masks: Annotated[list[float] | None, typer.Option("--mask", help="Repeatable. Default: 0 and 0.3.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs, of which the median counts.")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Seconds and peak tensor memory of looking at a video and of captioning it, by frame count and mask."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from encoders.bench.v2t import bench_video_to_text
+    from encoders.v2t.build import untrained
+
+    built, tokenizer = untrained(model, llm, device)
+    costs = list(
+        bench_video_to_text(
+            built, tokenizer, frames=frames or (16, 128, 256), masks=masks or (0.0, 0.3), repeats=repeats
+        )
+    )
+    if json:
+        console.emit(dumps([asdict(cost) for cost in costs], indent=2))
+        return
+    rows = [
+        (
+            str(cost.frames),
+            f"{cost.mask:.0%}",
+            str(cost.tokens),
+            f"{cost.look_seconds:.3f}",
+            f"{cost.look_bytes / 1e6:.1f}",
+            str(cost.pooled),
+            f"{cost.answer_seconds:.3f}",
+            f"{cost.answer_bytes / 1e6:.1f}",
+        )
+        for cost in costs
+    ]
+    columns = ("frames", "masked", "tokens", "look s", "look MB", "after the pool", "answer s", "answer MB")
+    console.show_table(f"{model} with {llm}, one video, a caption of 16 tokens", columns, rows, numeric=columns)

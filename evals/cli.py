@@ -14,6 +14,8 @@ from evals.caption import caption
 from evals.egoschema import app as egoschema
 from evals.embed import embed
 from evals.metrics import app as metrics
+from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
+from evals.pretrain import pretrain
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
 from evals.youcook2_summary import app as youcook2_summary
@@ -37,6 +39,7 @@ app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
 )
+app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 
 app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
     caption

@@ -113,6 +113,11 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
             "baselines.model_options:TrainingOptions",
             "baselines.text_floor_models:build_recipe_type_paragraph",
         ),
+        "v2t": ModelSpec(
+            "a video-to-text file over the encoder and language model that it names",
+            "encoders.model_options:VideoToTextOptions",
+            "encoders.v2t.build:build_video_to_text",
+        ),
         "openclip": ModelSpec(
             "any open_clip ViT, frame by frame or inflated to video",
             "encoders.model_options:OpenClipOptions",
