@@ -12,9 +12,10 @@ from encoders.task_model import EncoderModel
 from evals.models import build_model
 from tasks.egoschema import PROMPTS
 from tasks.errors import ModelError
-from tasks.model import QueryVideoEncoder, VideoTextEncoder, require
+from tasks.model import Captioner, QueryVideoEncoder, TextRequest, VideoTextEncoder, require
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
 from tasks.task import Clip, TaskInfo
+from tests.encoders.v2t.files import write_all
 
 RANDOM = "weights=random,dtype=float32"
 
@@ -96,9 +97,28 @@ def test_the_record_names_selector_encoder_and_rule() -> None:
     info = build(frames="8", min_gap="3").info
     assert info.name == "keyframes:shortvivit-tiny"
     assert (info.details["selector"], info.details["key_frames"], info.details["min_gap"]) == ("imagevit-tiny", 8, 3.0)
-    assert info.details["query"] == "the question"
+    assert info.details["query"] == "the question, or the request"
 
 
 def test_a_part_that_is_no_encoder_is_refused() -> None:
     with pytest.raises(ModelError, match=r"'chance' can't serve as the selector of key frames"):
         build_model("keyframes", {"encoder": f"shortvivit-tiny:{RANDOM}", "selector": "chance"})
+
+
+def test_a_model_that_looks_at_no_frames_is_refused() -> None:
+    with pytest.raises(ModelError, match="looks at no frames"):
+        build_model("keyframes", {"encoder": "chance", "selector": f"imagevit-tiny:{RANDOM}"})
+
+
+def test_video_to_text_writes_from_the_key_frames_of_its_request(clip: Clip, tmp_path: Path) -> None:
+    weights = write_all(tmp_path, preset_name="shortvivit-tiny")
+    specs = {"encoder": f"v2t:weights={weights},dtype=float32", "selector": f"imagevit-tiny:{RANDOM},seed=3"}
+    model = build_model("keyframes", {**specs, "frames": "4"})
+    assert isinstance(model, Captioner)
+    replies = model.caption(
+        [TextRequest(str(i), clip, query, 8) for i, query in enumerate(("eggs in a pan", "a red car"))]
+    )
+    seen = [reply.trace.frames.seconds for reply in replies if reply.trace.frames]
+    expected = build(frames="4").embed_video_for([clip, clip], ["eggs in a pan", "a red car"]).traces
+    assert seen == [trace.frames.seconds for trace in expected if trace.frames]
+    assert seen[0] != seen[1]

@@ -11,6 +11,7 @@ import pytest
 from baselines.captions import load_captions
 from tasks.task import Clip
 from tests.encoders.coca.small import write_coca
+from tests.encoders.v2t.files import write_all
 from tests.evals.conftest import longvid
 
 
@@ -76,6 +77,16 @@ def test_shots_are_segments_too(videos: Path, coca_name: str, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     starts = [round(float(str(row["start"])), 1) for row in rows_of(out) if row["video"] == "nasa_13s.mp4"]
     assert starts == [0.0, 5.1, 8.1]
+
+
+def test_any_captioner_serves_such_as_video_to_text(videos: Path, tmp_path: Path) -> None:
+    weights = write_all(tmp_path)
+    out = tmp_path / "captions.jsonl"
+    options = ["-M", f"weights={weights}", "-M", "dtype=float32", "-M", "frames=4"]
+    done = longvid("caption", videos, "-m", "v2t", *options, "-o", out, "--max-tokens", "6", "--cut", "whole")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(out)
+    assert [(row["video"], row["frames"]) for row in rows] == [("flipping_a_pancake_10s.mkv", 4), ("nasa_13s.mp4", 4)]
 
 
 @pytest.mark.parametrize(
