@@ -128,27 +128,22 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         limit: LIMIT = None,
         probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Say what a run will take: items, tokens and time, from a short probe."""
+        """Say what a run will take: items, tokens, time, memory and room, from a short probe."""
+        from dataclasses import asdict
+        from json import dumps
+        from shutil import disk_usage
+
         from evals.models import build_model, parse_options
-        from evals.planning import make_plan
+        from evals.planning import make_plan, plan_lines
 
         task = load_task(benchmark, pool, data)
         estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
-        rows = [
-            ("items", f"{estimate.items} in {estimate.clusters} clusters ({task.info.cluster})"),
-            ("with video", str(estimate.items_with_video)),
-            (
-                "prompt tokens",
-                f"{estimate.prompt_tokens_per_item:.0f} an item, about {estimate.prompt_tokens:.0f} in all",
-            ),
-            ("completion tokens", f"{estimate.completion_tokens_per_item:.0f} an item"),
-            (
-                "time",
-                f"{estimate.seconds_per_item:.2f} s an item, about {estimate.seconds / 60:.1f} min in all",
-            ),
-            ("probed", f"{estimate.probed} items"),
-        ]
+        if json:
+            console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
+            return
+        rows = plan_lines(estimate, task.info.cluster, disk_usage(Path.cwd()).free)
         console.show_table(estimate.task, ("", "estimate"), rows)
 
 

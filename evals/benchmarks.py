@@ -29,8 +29,8 @@ class Benchmark:
 
     The last pool holds all of the others' items where predictions are choices. `folder` under the data root and
     `task_names` (by pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url`
-    is where the video with an `{id}` is shown, `video_archive` where all can be fetched without an account. `example`
-    are arguments of `run` and `plan`.
+    is where the video with an `{id}` is shown, `video_archive` where all can be fetched without an account, and
+    `video_gigabytes` their published size (0: not published). `example` are arguments of `run` and `plan`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Benchmark:
     folder: str = ""
     task_names: tuple[str, ...] = ()
     video_url: str = ""
+    video_gigabytes: float = 0.0
     video_archive: str = ""
     example: str = "--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob"
 
@@ -129,6 +130,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "(about 100 GB) and put them into {folder}/videos/<q_uid>.mp4, or name a folder, a .zip or a hub data "
                 "set that has them with --mirror"
             ),
+            video_gigabytes=100.0,
         ),
         "youcook2-retrieval": youcook2(
             "youcook2-retrieval",

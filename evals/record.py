@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-SCHEMA_VERSION = 1
 WALL_CLOCK = {"x-wall-clock": True}
 
 Status = Literal["complete", "partial", "failed"]
@@ -187,9 +186,12 @@ class OfficialScore(Row):
 
 
 class Results(Row):
-    """`results.json`: a pure function of `run.json`, `samples.jsonl` and the task."""
+    """`results.json`: a pure function of `run.json`, `samples.jsonl` and the task.
 
-    schema_version: Literal[1] = 1
+    `sha256` is the digest of the file's other content, which shows changes by hand; null in files of version 1.
+    """
+
+    schema_version: Literal[2] = 2
     name: str
     fingerprint: str
     status: Status
@@ -208,6 +210,7 @@ class Results(Row):
     official: OfficialScore | None
     provenance: Provenance
     warnings: tuple[str, ...]
+    sha256: Annotated[str | None, Field(json_schema_extra=WALL_CLOCK)] = None
 
     @property
     def primary(self) -> MetricRow:

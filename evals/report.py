@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from evals.markdown import in_markdown, table_lines
 from evals.record import MetricRow, Results
 from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
@@ -176,11 +177,15 @@ def cells(row: ReportRow) -> tuple[str, ...]:
 
 
 def figure(metric: MetricRow | None) -> str:
-    """A figure with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
-    if metric is None or metric.value is None:
+    """A figure with its unit."""
+    return NOT_MEASURED if metric is None else shown(metric.name, metric.value)
+
+
+def shown(name: str, value: float | None) -> str:
+    """A metric's value with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
+    if value is None:
         return NOT_MEASURED
-    percent = "" if metric.name.endswith(UNIT_FREE) else " %"
-    return f"{plain(metric.name, metric.value)}{percent}"
+    return plain(name, value) + ("" if name.endswith(UNIT_FREE) else " %")
 
 
 def plain(name: str, value: float) -> str:
@@ -192,13 +197,7 @@ def plain(name: str, value: float) -> str:
 
 def markdown(report: Report) -> str:
     """The report as a Markdown table and a list of notes."""
-    lines = [
-        f"### {report.title}",
-        "",
-        "| " + " | ".join(report.columns) + " |",
-        "|" + "|".join("---:" if column in report.numeric else "---" for column in report.columns) + "|",
-    ]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in report.rows]
+    lines = [f"### {report.title}", "", *table_lines(report.columns, list(map(cells, report.rows)), report.numeric)]
     if report.notes:
-        lines += ["", *(f"- {' '.join(note.split())}" for note in report.notes)]
+        lines += ["", *(f"- {in_markdown(note)}" for note in report.notes)]
     return "\n".join(lines)

@@ -16,7 +16,6 @@ from evals.memory import peak_memory_bytes
 from evals.record import ErrorRow, FramesRow, Results, Run, Sample, TokensRow
 from evals.results import build_results
 from evals.store import (
-    RESULTS,
     RUN,
     SampleLog,
     locked,
@@ -24,6 +23,7 @@ from evals.store import (
     read_run,
     read_samples,
     write_row,
+    write_sealed,
 )
 from evals.vector_store import VectorLog, Vectors, read_vectors
 from tasks.errors import RecordError
@@ -191,8 +191,7 @@ def write_results(task: Task[Any], run: Run, folder: Path) -> Results:
     """Summarise what is on disk."""
     samples = read_samples(folder)
     results = build_results(task, run, samples, read_official(folder), read_vectors(folder, samples))
-    write_row(folder / RESULTS, results)
-    return results
+    return write_sealed(folder, results)
 
 
 def rescore(task: Task[Any], folder: Path) -> Results:

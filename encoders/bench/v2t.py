@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,8 @@ class VideoToTextCost:
     """One video of `frames` frames with the share `mask` dropped: `tokens` in the tower, `pooled` after the mean.
 
     Seconds and peak bytes of tensors of looking (tower and mean) and of answering (resampler, the
-    keys and values of every layer, a caption of fixed length).
+    keys and values of every layer, a caption of fixed length). On a CPU seconds are the processor's,
+    which other work on the machine does not stretch.
     """
 
     frames: int
@@ -81,4 +83,5 @@ def bench_video_to_text(
 
 
 def _cost(call: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, int]:
-    return median_seconds(call, device, repeats), peak_live_bytes(call)
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    return median_seconds(call, device, repeats, clock), peak_live_bytes(call)
