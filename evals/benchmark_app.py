@@ -294,17 +294,29 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     @app.command(epilog=f"Example: longvid {benchmark.name} report runs/{benchmark.name}@{benchmark.pools[0]}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
-        form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+        form: Annotated[
+            str, typer.Option("--format", help="table, markdown, json, or html (a page on one run).")
+        ] = "table",
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: RUN/report.html.")] = None,
+        data: DATA = None,
+        captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
         from tasks.errors import RecordError
 
+        if form != "html" and (out or captions):
+            raise RecordError("--out and --captions are for --format html")
         runs = [read_results(folder) for folder in folders]
         strangers = [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
-        show_results(folders, runs, form)
+        if form == "html":
+            from evals.html_report.command import make_page
+
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data))
+        else:
+            show_results(folders, runs, form)
 
 
 def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
@@ -316,7 +328,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
-        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
     report = make_report(runs, blind_neighbours(folders, runs))
     if form == "json":
         rows = [
