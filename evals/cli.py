@@ -10,6 +10,7 @@ import typer
 
 from evals import console
 from evals.bench import app as bench
+from evals.caption import caption
 from evals.compare.command import compare
 from evals.egoschema import app as egoschema
 from evals.embed import embed
@@ -19,6 +20,8 @@ from evals.kitchen_retrieval import app as kitchen_retrieval
 from evals.kitchen_summary import app as kitchen_summary
 from evals.leaderboard.command import leaderboard
 from evals.metrics import app as metrics
+from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
+from evals.pretrain import pretrain
 from evals.runs import runs
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
@@ -47,9 +50,13 @@ app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
 )
+app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 app.command(epilog="Example: longvid runs runs")(runs)
 app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
 app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
+app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
+    caption
+)
 
 
 @app.command()
