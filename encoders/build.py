@@ -125,10 +125,10 @@ def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
 
 
-def state_digest(encoder: DualEncoder) -> str:
+def state_digest(encoder: torch.nn.Module) -> str:
     """SHA-256 over names and values: the same for the same weights, wherever they came from."""
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -14,6 +14,7 @@ Dtype = Literal["auto", "bfloat16", "float32"]
 Attention = Literal["frame", "joint", "factorized"]
 SHORT = FramePolicy(count=16)
 LONG = FramePolicy(fps=1.0, cap=256)
+MIDDLE = FramePolicy(count=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,21 @@ class OpenClipOptions(ReadingOptions):
     compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower"})
     batch: int = field(default=8, metadata={"help": "most videos encoded at once"})
     workers: int = field(default=2, metadata={"help": "processes that decode ahead"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocaOptions(FrameOptions):
+    """Options of `--model coca`."""
+
+    name: str = field(metadata={"help": "open_clip CoCa: coca_ViT-L-14, local-dir:PATH or hf-hub:ORG/REPO"})
+    pretrained: str | None = field(default=None, metadata={"help": "open_clip tag or .safetensors file"})
+    beams: int = field(default=1, metadata={"help": "texts searched at once; 1 is greedy"})
+    length_penalty: float = field(default=1.0, metadata={"help": "power of a text's length that divides its worth"})
+    min_length: int = field(default=5, metadata={"help": "fewest tokens of a caption, start and end included"})
+    max_length: int = field(default=30, metadata={"help": "most tokens of a caption, start and end included"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
+    batch: int = field(default=16, metadata={"help": "most frames captioned at once"})
 
 
 def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:

@@ -53,8 +53,10 @@ def egoschema_options(
     llm: LanguageModel, captions: Path, questions: int, data: Path | None
 ) -> tuple[list[Chat], list[tuple[str, ...]]]:
     """The aggregator's own chats for questions spread over egoschema@500, and the options to weigh."""
-    from baselines.aggregator import CaptionComposer
+    from baselines.aggregator import CaptionComposer, SegmentRule
     from baselines.captions import load_captions
+    from baselines.material import Thin
+    from baselines.prompted import Ask
     from evals.benchmarks import BENCHMARKS, benchmark_folder
     from evals.planning import spread
     from tasks.egoschema import PROMPTS, load_egoschema
@@ -63,10 +65,11 @@ def egoschema_options(
 
     items = load_egoschema(benchmark_folder(BENCHMARKS["egoschema"], data)).items()
     prompt = load_prompt("tasks", PROMPTS.loglik)
-    compose = CaptionComposer(llm, load_captions(captions), load_prompt("baselines", "aggregator.v1"), 16.0)
+    wording = load_prompt("baselines", "aggregator.v1")
+    compose = CaptionComposer(load_captions(captions), wording, SegmentRule(), Thin(llm))
     requests = [loglik_request(item, prompt) for item in spread(items, questions)]
-    chats = [compose(r.clip, r.prompt, r.reply_start, room=256).chat for r in requests]
-    return chats, [r.options for r in requests]
+    composed = compose([Ask(r.clip, r.prompt, r.reply_start, 256) for r in requests])
+    return [c.chat for c in composed], [r.options for r in requests]
 
 
 @app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from baselines.llm.protocol import Chat
 from encoders.causal_lm.continuations import ScoringTokens
@@ -46,6 +47,33 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a rendered prompt. A template writes the special tokens itself; plain text has none."""
     ids: list[int] = tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"]
     return ids
+
+
+class TokenizerWriter:
+    """A PromptWriter with the tokenizer at hand. Threads take turns: the tokenizer's core lends itself to one."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._turn = threading.Lock()
+
+    @property
+    def details(self) -> Mapping[str, JsonValue]:
+        return describe_format(self._tokenizer)
+
+    def render(self, chat: Chat) -> str:
+        return render(self._tokenizer, chat)
+
+    def encode(self, text: str) -> list[int]:
+        with self._turn:
+            return encode(self._tokenizer, text)
+
+
+def load_writer(source: str) -> TokenizerWriter:
+    """The tokenizer of a folder or hub name as a writer; no code of its own is run. Raises ModelError."""
+    try:
+        return TokenizerWriter(AutoTokenizer.from_pretrained(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"can't load tokenizer '{source}': {error}".splitlines()[0]) from error
 
 
 def split_tokens(

@@ -11,13 +11,14 @@ import transformers
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from baselines.llm.chat_format import describe_format, encode, render, split_tokens
+from baselines.llm.limits import check_max_tokens, check_room, context_limit, describe_chat
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
 from encoders.causal_lm.scoring import logprobs_from_cache, logprobs_from_scratch, use_float32_head
 from encoders.device import device_name
 from tasks.errors import ModelError
-from tasks.model import ModelInfo
+from tasks.model import Appetite, ModelInfo
 from tasks.task import TokenUsage
 
 
@@ -46,6 +47,10 @@ class TransformersLanguageModel:
         return self._info
 
     @property
+    def appetite(self) -> Appetite:
+        return Appetite()
+
+    @property
     def context(self) -> int:
         return self._context
 
@@ -53,8 +58,9 @@ class TransformersLanguageModel:
         return len(encode(self._tokenizer, render(self._tokenizer, chat)))
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
-        if max_tokens < 1:
-            raise ModelError(f"max_tokens is {max_tokens}, must be at least 1")
+        check_max_tokens(max_tokens)
+        if any(chat.choices for chat in chats):
+            raise ModelError("guided choice needs llm vllm:… or openai:… (a vLLM server), not transformers")
         return [self._generate_one(index, chat, max_tokens) for index, chat in enumerate(chats)]
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
@@ -81,7 +87,7 @@ class TransformersLanguageModel:
     ) -> list[ContinuationScores]:
         results = []
         for index, (chat, texts) in enumerate(zip(chats, continuations, strict=True)):
-            item = _describe(index, chat)
+            item = describe_chat(index, chat)
             tokens = split_tokens(self._tokenizer, chat, texts, item)
             counts = tuple(len(ids) for ids in tokens.continuations)
             self._check_room(item, len(tokens.prompt), max(counts), "its longest continuation")
@@ -96,7 +102,7 @@ class TransformersLanguageModel:
     @torch.inference_mode()
     def _generate_one(self, index: int, chat: Chat, max_tokens: int) -> Reply:
         ids = encode(self._tokenizer, render(self._tokenizer, chat))
-        self._check_room(_describe(index, chat), len(ids), max_tokens, "the reply")
+        self._check_room(describe_chat(index, chat), len(ids), max_tokens, "the reply")
         prompt = torch.tensor([ids], device=self._model.device)
         whole = self._model.generate(  # type: ignore[operator]  # the mixin's method, untyped here
             inputs=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=max_tokens
@@ -107,11 +113,7 @@ class TransformersLanguageModel:
         return Reply(str(text), finished, TokenUsage(prompt=len(ids), completion=len(reply)))
 
     def _check_room(self, item: str, prompt: int, extra: int, what: str) -> None:
-        if prompt + extra > self._context:
-            raise ModelError(
-                f"{item}: {prompt} tokens and {extra} for {what} make {prompt + extra}, "
-                f"more than the context of {self._context} of '{self._info.name}'"
-            )
+        check_room(item, prompt, extra, what, context=self._context, model=self._info.name)
 
 
 def load_transformers(
@@ -144,7 +146,8 @@ def load_folder(
 def as_language_model(loaded: CausalLM, context: int | None = None) -> TransformersLanguageModel:
     """Give a causal model a float32 output layer and the protocol; `context` lowers the model's own limit."""
     model = loaded.model
-    limit = _context_limit(model, loaded.name, context)
+    own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = context_limit(loaded.name, own, context)
     parameters = model.num_parameters()
     use_float32_head(model)
     info = ModelInfo(
@@ -160,17 +163,3 @@ def as_language_model(loaded: CausalLM, context: int | None = None) -> Transform
         },
     )
     return TransformersLanguageModel(model, loaded.tokenizer, info, limit)
-
-
-def _context_limit(model: PreTrainedModel, name: str, asked: int | None) -> int:
-    own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if own is None and asked is None:
-        raise ModelError(f"model '{name}' states no longest context: give one (context=…)")
-    if asked is not None and not 1 <= asked <= (own or asked):
-        raise ModelError(f"context={asked} is outside 1..{own or '∞'} of model '{name}'")
-    return int(asked or own or 0)
-
-
-def _describe(index: int, chat: Chat) -> str:
-    words = " ".join(chat.user.split())
-    return f"chat {index} ('{words[:40]}…{words[-40:]}')" if len(words) > 80 else f"chat {index} ('{words}')"

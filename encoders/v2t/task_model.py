@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from encoders.clip_batches import equal_lengths, read_clips, to_device
+from encoders.frames import Frames
 from encoders.masking import sample_keep_each
 from encoders.sampling import FramePolicy
 from encoders.task_model import Runtime, frame_trace, pad_to_multiple
@@ -23,6 +25,9 @@ from tasks.digests import text_sha256
 from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextRequest
 from tasks.routes import Route
 from tasks.task import Clip, TokenUsage, Trace
+
+ReadFrames = Callable[[Sequence[TextRequest | OptionRequest]], list[tuple[Frames, float]]]
+"""Frames of each request's clip, and the seconds that reading them took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,19 @@ class VideoToTextModel:
         self._tokenizer = tokenizer
         self._asking = asking
         self._runtime = runtime
+        self._read: ReadFrames = self._by_policy
+
+    @property
+    def policy(self) -> FramePolicy:
+        """Which frames it looks at, and their shape."""
+        return self._asking.policy
+
+    def looking_through(self, read: ReadFrames, info: ModelInfo) -> VideoToTextModel:
+        """The same model, whose frames `read` chooses for each request; `info` is what a record keeps of it."""
+        other = copy(self)
+        other._read = read  # noqa: SLF001 - its own class
+        other.info = info
+        return other
 
     def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
         """A caption of each clip, behind the prompt of training or the task's (`Asking.task_prompt`)."""
@@ -88,7 +106,7 @@ class VideoToTextModel:
     def score_options(self, requests: Sequence[OptionRequest]) -> list[OptionScores]:
         """Mean log-likelihoods of the options, the prompt processed once for each request."""
         results = []
-        for request, watched in zip(requests, self._watch([r.clip for r in requests]), strict=True):
+        for request, watched in zip(requests, self._watch(requests), strict=True):
             text = task_text(request.prompt) + request.reply_start
             began = perf_counter()
             with torch.inference_mode():
@@ -99,7 +117,7 @@ class VideoToTextModel:
         return results
 
     def _write(self, requests: Sequence[TextRequest], texts: Sequence[str]) -> list[TextReply]:
-        watched = self._watch([request.clip for request in requests])
+        watched = self._watch(requests)
         replies = []
         for start in range(0, len(requests), self._runtime.batch):
             part = slice(start, start + self._runtime.batch)
@@ -116,9 +134,10 @@ class VideoToTextModel:
         return replies
 
     @torch.inference_mode()
-    def _watch(self, clips: Sequence[Clip]) -> list[Watched]:
+    def _watch(self, requests: Sequence[TextRequest | OptionRequest]) -> list[Watched]:
         """Spatial tokens of clips, in batches of equal frame counts; order is kept. Raises the first VideoError."""
-        read = read_clips(clips, self._asking.policy, workers=self._runtime.workers, ahead=self._runtime.batch)
+        clips = [request.clip for request in requests]
+        read = self._read(requests)
         tubelet = self._vision.tubelet if self._vision.patches != "image" else 1
         padded = [pad_to_multiple(frames.pixels, tubelet) for frames, _ in read]
         out: dict[int, Watched] = {}
@@ -134,6 +153,10 @@ class VideoToTextModel:
                 trace = frame_trace(frames, len(padded[i]), seconds, spent)
                 out[i] = Watched(tokens[row : row + 1], trace)
         return [out[i] for i in range(len(clips))]
+
+    def _by_policy(self, requests: Sequence[TextRequest | OptionRequest]) -> list[tuple[Frames, float]]:
+        clips = [request.clip for request in requests]
+        return read_clips(clips, self._asking.policy, workers=self._runtime.workers, ahead=self._runtime.batch)
 
 
 def clip_seed(clip: Clip) -> int:
