@@ -42,14 +42,14 @@ name = "spoken"
 device = "cpu"
 model = {{ init = "{folder}/short.safetensors", mask = {mask} }}
 data = {{ batch = 12, frames = 16, manifest = {{ path = "{folder}/manifest.jsonl" }} }}
-v2t = {{ lm = "smollm2", draws = 4, limit = 64, connector = {{ depth = 2, heads = 4, latents = 8 }} }}
+v2t = {{ lm = "smollm2", draws = 16, limit = 64, connector = {{ depth = 2, heads = 4, latents = 8 }} }}
 [captions.training]
-steps = 80
+steps = 120
 lr = 2e-3
 warmup = 10
 weight_decay = 0.0
 rates = {{ "*.gate" = 10.0 }}
-save = 80
+save = 120
 dtype = "bfloat16"
 """
 
