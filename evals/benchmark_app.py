@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import Benchmark, benchmark_folder, benchmark_of
+from evals.benchmark_tasks import load_task
+from evals.benchmarks import Benchmark, benchmark_of
+from evals.generate_verb import add_generate
 
 if TYPE_CHECKING:
     from evals.record import Results, Run, Sample
@@ -32,17 +34,6 @@ LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: 
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
-def load_task(benchmark: Benchmark, pool: str, data: Path | None) -> Task[Any]:
-    """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files."""
-    from evals.models import resolve
-    from tasks.errors import DataError
-
-    if pool not in benchmark.pools:
-        raise DataError(f"{benchmark.name} has no pool '{pool}'; pools are {', '.join(benchmark.pools)}")
-    task: Task[Any] = resolve(benchmark.load)(benchmark_folder(benchmark, data), pool)
-    return task
-
-
 def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
     """The task that a run directory belongs to."""
     from evals.store import read_run
@@ -58,7 +49,10 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[A
 def benchmark_app(benchmark: Benchmark) -> typer.Typer:
     """The benchmark's command group."""
     app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False)
-    add_prepare(app, benchmark)
+    if benchmark.generated:
+        add_generate(app, benchmark, benchmark.generated)
+    else:
+        add_prepare(app, benchmark)
     add_plan(app, benchmark)
     add_run(app, benchmark)
     add_score(app, benchmark)
@@ -128,27 +122,22 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         limit: LIMIT = None,
         probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Say what a run will take: items, tokens and time, from a short probe."""
+        """Say what a run will take: items, tokens, time, memory and room, from a short probe."""
+        from dataclasses import asdict
+        from json import dumps
+        from shutil import disk_usage
+
         from evals.models import build_model, parse_options
-        from evals.planning import make_plan
+        from evals.planning import make_plan, plan_lines
 
         task = load_task(benchmark, pool, data)
         estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
-        rows = [
-            ("items", f"{estimate.items} in {estimate.clusters} clusters ({task.info.cluster})"),
-            ("with video", str(estimate.items_with_video)),
-            (
-                "prompt tokens",
-                f"{estimate.prompt_tokens_per_item:.0f} an item, about {estimate.prompt_tokens:.0f} in all",
-            ),
-            ("completion tokens", f"{estimate.completion_tokens_per_item:.0f} an item"),
-            (
-                "time",
-                f"{estimate.seconds_per_item:.2f} s an item, about {estimate.seconds / 60:.1f} min in all",
-            ),
-            ("probed", f"{estimate.probed} items"),
-        ]
+        if json:
+            console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
+            return
+        rows = plan_lines(estimate, task.info.cluster, disk_usage(Path.cwd()).free)
         console.show_table(estimate.task, ("", "estimate"), rows)
 
 
@@ -177,12 +166,14 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
         from evals.models import build_model, deciding, parse_options
         from evals.new_run import default_folder, describe_run
+        from evals.preparing import prepare_model
         from evals.runner import RunSettings
 
         task = load_task(benchmark, pool, data)
         options = parse_options(model_option or [])
         built = build_model(model, options)
         task.check(built)
+        prepare_model(built, [item.clip for item in list(task.items())[:limit]])
         record = describe_run(task, built, name or model, deciding(model, options), sys.argv, seed=seed, limit=limit)
         folder = out or default_folder(record)
         record = record.model_copy(update={"name": name or folder.resolve().name})
@@ -261,7 +252,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
             raise DataError(f"predictions file {file} can't be read (there is no such file)")
         record = describe_import(task, name, {"route": route}, file_sha256(file), sys.argv)
         if isinstance(task, MultipleChoiceTask):
-            results = import_choices(task, load_task(benchmark, benchmark.pools[-1], data), record, file, out)
+            results = import_choices(task, load_task(benchmark, benchmark.widest_pool, data), record, file, out)
         else:
             results = import_texts_or_vectors(task, record, file, out)
         show_results([out], [results])
@@ -297,17 +288,29 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     @app.command(epilog=f"Example: longvid {benchmark.name} report runs/{benchmark.name}@{benchmark.pools[0]}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
-        form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+        form: Annotated[
+            str, typer.Option("--format", help="table, markdown, json, or html (a page on one run).")
+        ] = "table",
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: RUN/report.html.")] = None,
+        data: DATA = None,
+        captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
         from tasks.errors import RecordError
 
+        if form != "html" and (out or captions):
+            raise RecordError("--out and --captions are for --format html")
         runs = [read_results(folder) for folder in folders]
         strangers = [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
-        show_results(folders, runs, form)
+        if form == "html":
+            from evals.html_report.command import make_page
+
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data))
+        else:
+            show_results(folders, runs, form)
 
 
 def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
@@ -319,7 +322,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
-        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
     report = make_report(runs, blind_neighbours(folders, runs))
     if form == "json":
         rows = [

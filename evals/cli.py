@@ -10,9 +10,19 @@ import typer
 
 from evals import console
 from evals.bench import app as bench
+from evals.caption import caption
+from evals.compare.command import compare
 from evals.egoschema import app as egoschema
 from evals.embed import embed
+from evals.kitchen_captioning import app as kitchen_captioning
+from evals.kitchen_qa import app as kitchen_qa
+from evals.kitchen_retrieval import app as kitchen_retrieval
+from evals.kitchen_summary import app as kitchen_summary
+from evals.leaderboard.command import leaderboard
 from evals.metrics import app as metrics
+from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
+from evals.pretrain import pretrain
+from evals.runs import runs
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
 from evals.youcook2_summary import app as youcook2_summary
@@ -31,10 +41,21 @@ app.add_typer(egoschema, name="egoschema")
 app.add_typer(youcook2_retrieval, name="youcook2-retrieval")
 app.add_typer(youcook2_captioning, name="youcook2-captioning")
 app.add_typer(youcook2_summary, name="youcook2-summary")
+app.add_typer(kitchen_qa, name="kitchen-qa")
+app.add_typer(kitchen_retrieval, name="kitchen-retrieval")
+app.add_typer(kitchen_captioning, name="kitchen-captioning")
+app.add_typer(kitchen_summary, name="kitchen-summary")
 app.add_typer(metrics, name="metrics")
 app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
+)
+app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
+app.command(epilog="Example: longvid runs runs")(runs)
+app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
+app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
+app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
+    caption
 )
 
 
@@ -73,20 +94,25 @@ def first_of_each_kind() -> list[str]:
     return list(first.values())
 
 
-@app.command()
+@app.command(epilog="Example: longvid doctor --server http://localhost:8000/v1")
 def doctor(
     data: Annotated[
         Path | None, typer.Option(help="Data root; default: $LONGVID_DATA, ./data, ../shared/data.")
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="An OpenAI-compatible server; default: $OPENAI_BASE_URL.")
+    ] = None,
+    network: Annotated[bool, typer.Option(help="Ask whether hub and server answer, for a few seconds.")] = True,
+    videos: Annotated[int, typer.Option(min=0, help="Videos of each benchmark to decode a little of.")] = 3,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what this machine can run: packages, devices, models, data."""
+    """Say what this machine can run: packages, device, models, programs, network, room, data and videos."""
     from dataclasses import asdict
     from json import dumps
 
-    from evals.doctor import examine
+    from evals.doctor.examine import examine
 
-    checks = examine(data)
+    checks = examine(data, network=network, server=server, videos=videos)
     if json:
         console.emit(dumps([asdict(check) for check in checks], indent=2))
         return

@@ -29,8 +29,8 @@ def load_served(model: str, serving: Serving, *, context: int | None, scoring: b
     if not address:
         raise ModelError(f"llm 'openai:{model}' needs its server: -M base_url=http://HOST:PORT/v1 or ${BASE_URL}")
     patience = Patience(timeout=serving.timeout, retries=serving.retries, away=serving.patience)
-    client = ApiClient(address, _key(serving.key_from), patience, serving.concurrency)
-    served = _look_up(client, model)
+    client = ApiClient(address, read_key(serving.key_from), patience, serving.concurrency)
+    served = look_up(client, model)
     writer = _writer(client, model, serving.tokenizer)
     limit = context_limit(model, served.context, context)
     details: dict[str, JsonValue] = {
@@ -46,7 +46,7 @@ def load_served(model: str, serving: Serving, *, context: int | None, scoring: b
     return llm
 
 
-def _key(variable: str) -> str | None:
+def read_key(variable: str) -> str | None:
     """The key, from the environment alone. Raises ModelError, not showing it, where no header could hold it."""
     key = os.environ.get(variable, "").strip()
     if not key.isascii() or not key.isprintable():
@@ -54,7 +54,8 @@ def _key(variable: str) -> str | None:
     return key or None
 
 
-def _look_up(client: ApiClient, model: str) -> ServedModel:
+def look_up(client: ApiClient, model: str) -> ServedModel:
+    """What the server says of the model. Raises ModelError where it is not there or lacks the model."""
     try:
         listed = client.get(f"{client.base_url}/models").get("data")
     except ServerFaultError as error:

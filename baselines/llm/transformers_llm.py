@@ -15,7 +15,7 @@ from baselines.llm.limits import check_max_tokens, check_room, context_limit, de
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
-from encoders.causal_lm.scoring import Float32Head, logprobs_from_cache, logprobs_from_scratch
+from encoders.causal_lm.scoring import logprobs_from_cache, logprobs_from_scratch, use_float32_head
 from encoders.device import device_name
 from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo
@@ -149,9 +149,7 @@ def as_language_model(loaded: CausalLM, context: int | None = None) -> Transform
     own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     limit = context_limit(loaded.name, own, context)
     parameters = model.num_parameters()
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # untyped library
-    if isinstance(head, torch.nn.Linear):
-        model.set_output_embeddings(Float32Head(head))  # type: ignore[no-untyped-call]
+    use_float32_head(model)
     info = ModelInfo(
         name=loaded.name,
         parameters=parameters,

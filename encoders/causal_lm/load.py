@@ -15,11 +15,15 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from encoders.causal_lm.dense import dense_folder
+from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
+from encoders.causal_lm.smollm2 import find_smollm2
 from encoders.causal_lm.weights import weight_files, weights_sha256
 from encoders.device import find_device
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
+SMOLLM2 = "smollm2"
+TRANSFORMERS = "transformers"
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 _HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 
@@ -32,6 +36,16 @@ class CausalLM:
     tokenizer: PreTrainedTokenizerBase
     name: str
     digest: str
+
+
+def read_named(spec: str, *, dtype: str = "bfloat16", device: str = "auto") -> CausalLM:
+    """Read `smollm2` or `transformers:NAME_OR_PATH`. Raises ModelError for any other spec."""
+    kind, _, source = spec.partition(":")
+    if spec == SMOLLM2:
+        return read_gguf(find_smollm2(), name=SMOLLM2_NAME, dtype=dtype, device=device)
+    if kind == TRANSFORMERS and source:
+        return read_transformers(source, dtype=dtype, device=device)
+    raise ModelError(f"no language model '{spec}' to look at videos with: {SMOLLM2} or {TRANSFORMERS}:NAME_OR_PATH")
 
 
 def read_transformers(source: str, *, dtype: str = "bfloat16", device: str = "auto") -> CausalLM:

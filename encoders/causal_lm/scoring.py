@@ -30,6 +30,13 @@ class Float32Head(nn.Module):
         return functional.linear(hidden.float(), self.weight, self.bias)
 
 
+def use_float32_head(model: PreTrainedModel) -> None:
+    """Give a model a `Float32Head` in place of its linear output layer; another kind of head stays."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # untyped library
+    if isinstance(head, nn.Linear):
+        model.set_output_embeddings(Float32Head(head))  # type: ignore[no-untyped-call]
+
+
 @torch.inference_mode()
 def logprobs_from_cache(model: PreTrainedModel, tokens: ScoringTokens) -> list[float]:
     """Summed log-likelihoods (nats): the prompt runs once, all continuations then share its cache.

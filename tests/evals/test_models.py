@@ -63,7 +63,9 @@ def test_a_value_may_hold_equal_signs_or_nothing() -> None:
         ("blind", {"route": "letters"}, r"option 'route': .*letter-logprob.* \(given: letters\)"),
         ("aggregator", {"captions": "x", "segment_seconds": "long"}, r"option 'segment_seconds': .*number"),
         ("aggregator", {"captions": "x", "segment_seconds": "0"}, "segment_seconds must be positive"),
-        ("aggregator", {}, r"option 'captions': .*required.* \(given: nothing\)"),
+        ("random-paragraph", {}, r"option 'annotations': .*required.* \(given: nothing\)"),
+        ("aggregator", {}, "give captions=FILE, or captioner=MODEL"),
+        ("aggregator", {"captions": "x", "captioner": "coca"}, "give captions=FILE, or captioner=MODEL"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_with_the_option_named(
@@ -91,7 +93,7 @@ def test_every_model_lists_its_options_with_their_meaning(name: str) -> None:
 
 
 def test_a_required_option_is_listed_as_such() -> None:
-    assert {row.name: row.default for row in option_help("aggregator")}["captions"] == "required"
+    assert {row.name: row.default for row in option_help("random-paragraph")}["annotations"] == "required"
 
 
 def test_the_list_names_every_model_and_option() -> None:

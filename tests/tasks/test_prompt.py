@@ -14,12 +14,26 @@ from tasks.prompt import load_prompt
 ROOT = Path(__file__).resolve().parents[2]
 
 DIGESTS = {
+    "vision.v1": "c2ebde2a698b0c99ce084fe5cf8847708bb5ad739d288943552492bfcc6cb37e",
+    "segment.v1": "ce6b41422a322039314ef0d59560168ecfc38b208b1bc3996086809f9219c7dc",
+    "aggregator-answer.v1": "c3b81cfc3d0648dee53987a2f34399e183d363d2050a02258e5dc6c2a9d73642",
+    "aggregator-part.v1": "6b860460fc1d549207ef9a05a4c270b3ed286fe955d5c24688f1ef8ae8e5677b",
+    "aggregator-summary.v1": "c124c421ad4cc082754a676e2055b3c7d4e8334cbc56ff84af1d92eb7f4a88b2",
+    "aggregator-text.v1": "1fa79351d12a5ca4e39c8073aa4f79f6996c4ae37785457d34bc29ec7c601ba5",
+    "blind-text.v1": "5d6240513c67e1a37c4b5d982e6729d812a2db37b7f4c1ba5705eb57c2e692ee",
+    "examples.v1": "10b6757281e5c590376ea0b14a3b325063f9a39f696c1c41b3a1706132758ce3",
     "aggregator.v1": "001bdfd99fe3b5a87fd62d8e8c6abc75c265ab444a43d7293d864dcb53a74c05",
     "blind.v1": "7e6fa792824d36447a78c81cccb3937e2000c01c1134f3b987b08ad9d03458f9",
     "egoschema-generate.v1": "30efc2f967f4236569c32577958e6a67994582e99078257dbe382ed8793dcca2",
     "egoschema-letter.v1": "89302b133840926030a3c763f5ed0e12fb0a65a90da0978b0582144663cd71a5",
     "egoschema-loglik.v1": "502ff02f1d3a995c724c42bb744965894db13c3cca8186b52470b9c931c3486a",
     "egoschema-similarity.v1": "47a434a8fa76fd1352ad01d9f91b34aacbbdcc5b8ba6f61cfb823ead86c09b66",
+    "kitchen-caption.v1": "be7f7011df80f615bf5aba13974febf9807b6817f4372629732e7d64dc5896b7",
+    "kitchen-generate.v1": "9bc52dc4427296572f46c3064f460abf2ed71322d0a6b98fa7ec95cf102c13b5",
+    "kitchen-letter.v1": "6ea4d5c54834d2acb83f610a564c1e3e437706452d1c21ec373674316a2c2adc",
+    "kitchen-loglik.v1": "be016afdd4efb127b6ce381ff7c1ab49a40db6a30090d2c4a3cdc0c8ae4d3d77",
+    "kitchen-similarity.v1": "83115abdb43e402610abb814124875e8757e1a2f2396c1f0af4e73f66397210b",
+    "kitchen-summary.v1": "cc4dde17d72e0a2e136b7189e24c9a454fa51218c82b3855523e14c6bb100d95",
     "youcook2-caption.v1": "6435ae67e8155b3a417dedad0c533b3ac13c21a95f025fe6d8d4080d76da54c0",
     "youcook2-summary.v1": "390d9c922a3f3145882586a97481f3f1fcc92e22bdb16dbfcd98c3dab8869bba",
     "transcript.v1": "8fe2951a3474e81e83ce0259a17c98d556e285341ebb79686442096304ccafb2",
@@ -55,6 +69,24 @@ def test_the_letter_prompt_reads_as_recorded() -> None:
 def test_the_aggregator_prompt_puts_captions_first_and_the_question_last() -> None:
     filled = load_prompt("baselines", "aggregator.v1").fill("user", captions="[0:00-0:16] C cooks", prompt="Why?")
     assert filled == "Captions of the video's segments, in order of time:\n[0:00-0:16] C cooks\n\nWhy?"
+
+
+def test_the_summary_prompts_read_as_recorded() -> None:
+    summary = load_prompt("baselines", "aggregator-summary.v1")
+    assert summary.fill("user", captions="[0:00-0:16] C cooks", question="Why?", words="200") == (
+        "Captions of the video's segments, in order of time:\n[0:00-0:16] C cooks\n\n"
+        "A question about the video: Why?\n\n"
+        "Write a summary of the video in at most 200 words. Keep whatever helps to answer the question, say what "
+        "happens in which order, and add nothing that the captions do not say. Do not answer the question yet."
+    )
+    answer = load_prompt("baselines", "aggregator-answer.v1")
+    assert answer.fill("user", captions="C cooks.", prompt="Why?") == "Summary of the video:\nC cooks.\n\nWhy?"
+    part = load_prompt("baselines", "aggregator-part.v1")
+    assert part.fill("user", captions="[0:00-0:16] C cooks", words="60") == (
+        "Captions of segments of one part of the video, in order of time:\n[0:00-0:16] C cooks\n\n"
+        "Write a summary of this part in at most 60 words: who does what, with which things, in which order. "
+        "Add nothing that the captions do not say."
+    )
 
 
 def test_dollar_signs_in_values_stay() -> None:

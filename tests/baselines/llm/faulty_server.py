@@ -31,7 +31,11 @@ OPTIONS: dict[str, Any] = {"chat_only": False, "key": None, "busy": 0, "most_bus
 def text_of(body: dict[str, Any]) -> str:
     """Everything that a request says, as text."""
     if "messages" in body:
-        return "\n".join(message["content"] for message in body["messages"])
+        contents = [message["content"] for message in body["messages"]]
+        return "\n".join(
+            content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+            for content in contents
+        )
     prompt = body.get("prompt", "")
     if isinstance(prompt, str):
         return prompt

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from baselines.aggregator import aggregator_on
+from baselines.build_aggregator import aggregator_on
+from baselines.captions import load_captions
 from baselines.llm.load import load_language_model
 from baselines.llm.options import Serving
 from baselines.llm.protocol import LanguageModel
@@ -35,7 +36,8 @@ class Asking:
     captions: Path
 
     def aggregator(self, llm: LanguageModel, route: Route, **more: Any) -> Any:
-        return aggregator_on(llm, AggregatorOptions(captions=self.captions, route=route, max_tokens=16, **more))
+        options = AggregatorOptions(captions=self.captions, route=route, max_tokens=16, **more)
+        return aggregator_on(llm, load_captions(self.captions), options)
 
     def ask(self, llm: LanguageModel, route: Route, **more: Any) -> list[Prediction]:
         return self.task.predict(self.aggregator(llm, route, **more), self.items)
