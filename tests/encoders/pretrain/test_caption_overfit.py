@@ -41,7 +41,7 @@ CONFIG = """
 name = "spoken"
 device = "cpu"
 model = {{ init = "{folder}/short.safetensors", mask = {mask} }}
-data = {{ batch = 6, frames = 16, manifest = {{ path = "{folder}/manifest.jsonl" }} }}
+data = {{ batch = 12, frames = 16, manifest = {{ path = "{folder}/manifest.jsonl" }} }}
 v2t = {{ lm = "smollm2", draws = 4, limit = 64, connector = {{ depth = 2, heads = 4, latents = 8 }} }}
 [captions.training]
 steps = 80

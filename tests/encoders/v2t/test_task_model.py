@@ -100,33 +100,45 @@ def test_a_bad_video_is_an_error_that_names_it(file: Path, shared_data: Path) ->
         build(file).caption(captions_of([Clip("x", 0.0, 2.0, broken)]))
 
 
-def test_youcook2_captions_summaries_and_egoschema_run_through_the_command_line(
-    file: Path, shared_data: Path, tmp_path: Path
-) -> None:
-    long = tmp_path / "long.mp4"
+@pytest.fixture(scope="module")
+def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with the real annotations and, for the first item of each benchmark, a video of 220 s."""
+    root = tmp_path_factory.mktemp("data")
+    long = root / "long.mp4"
     write_video(long, [i * 0.5 for i in range(440)])
     for name in ("egoschema", "youcook2"):
-        folder = tmp_path / "data" / name
-        (folder / "videos").mkdir(parents=True)
+        (root / name / "videos").mkdir(parents=True)
         for source in (shared_data / name).iterdir():
-            (folder / source.name).symlink_to(source)
-    questions = json.loads((shared_data / "egoschema/questions.json").read_text())
+            (root / name / source.name).symlink_to(source)
     public = json.loads((shared_data / "egoschema/subset_answers.json").read_text())
-    uid = next(q["q_uid"] for q in questions if q["q_uid"] in public)
-    (tmp_path / f"data/egoschema/videos/{uid}.mp4").symlink_to(long)
+    questions = json.loads((shared_data / "egoschema/questions.json").read_text())
+    question = next(q["q_uid"] for q in questions if q["q_uid"] in public)
     annotated = json.loads((shared_data / "youcook2/youcookii_annotations_trainval.json").read_text())["database"]
-    first = next(name for name, video in annotated.items() if video["subset"] == "validation")
-    (tmp_path / f"data/youcook2/videos/{first}.mp4").symlink_to(long)
-    for command, extra in (("egoschema", ()), ("youcook2-captioning", ()), ("youcook2-summary", ("-M", "beams=2"))):
-        out = tmp_path / command
-        done = longvid(
-            *(command, "run", "-m", "v2t", "-M", f"weights={file}", "-M", "frames=4", "-M", "max_tokens=8", *extra),
-            *("--data", str(tmp_path / "data"), "--limit", "1", "--out", str(out)),
-        )
-        assert done.returncode == 0, done.stderr
-        row = json.loads((out / "samples.jsonl").read_text().splitlines()[0])
-        assert row["error"] is None
-        assert row["frames"]["count"] == 4
-        run = json.loads((out / "run.json").read_text())
-        assert run["protocol"]["route"] == ("options-loglik" if command == "egoschema" else "caption")
-        assert run["model"]["details"]["llm"] == "tiny-llama"
+    recipe = next(name for name, video in annotated.items() if video["subset"] == "validation")
+    (root / f"egoschema/videos/{question}.mp4").symlink_to(long)
+    (root / f"youcook2/videos/{recipe}.mp4").symlink_to(long)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("command", "route"),
+    [
+        ("egoschema", "options-loglik"),
+        pytest.param("youcook2-captioning", "caption", marks=pytest.mark.slow),
+        pytest.param("youcook2-summary", "caption", marks=pytest.mark.slow),
+    ],
+)
+def test_benchmarks_run_with_the_checkpoint_alone_on_the_command_line(
+    file: Path, data: Path, tmp_path: Path, command: str, route: str
+) -> None:
+    options = {"weights": file, "frames": 4, "max_tokens": 8, "beams": 2}
+    given = [word for key, value in options.items() for word in ("-M", f"{key}={value}")]
+    out = tmp_path / "run"
+    done = longvid(command, "run", "-m", "v2t", *given, "--data", str(data), "--limit", "1", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    row = json.loads((out / "samples.jsonl").read_text().splitlines()[0])
+    assert row["error"] is None
+    assert row["frames"]["count"] == 4
+    run = json.loads((out / "run.json").read_text())
+    assert run["protocol"]["route"] == route
+    assert run["model"]["details"]["llm"] == "tiny-llama"
