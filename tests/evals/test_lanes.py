@@ -32,14 +32,14 @@ def test_every_item_is_handed_over_once_in_batches_of_the_size_asked_for(
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
-def test_the_seconds_add_up_to_the_time_that_passed(lanes: int) -> None:
+def test_the_seconds_add_up_to_the_time_that_passed_not_to_each_lanes_own(lanes: int) -> None:
     def answer(batch: Sequence[int]) -> None:
         time.sleep(0.05)
 
     started = time.perf_counter()
     seconds = [waited for _, waited in in_lanes(answer, range(8), batch=1, lanes=lanes)]
-    assert sum(seconds) == pytest.approx(time.perf_counter() - started, abs=0.05)
-    assert all(waited >= 0 for waited in seconds)
+    passed = time.perf_counter() - started
+    assert 0.8 * 8 * 0.05 / lanes < sum(seconds) <= passed
 
 
 def test_what_is_finished_is_passed_on_while_a_slow_neighbour_works() -> None:

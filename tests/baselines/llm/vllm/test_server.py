@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from urllib.error import URLError
@@ -34,7 +35,11 @@ START_SECONDS = 900
 
 
 class VllmServer:
-    """One `vllm serve` process group on loopback; `start` again after `kill` keeps the port."""
+    """One vLLM server's process group on loopback; `start` again after `kill` keeps the port.
+
+    It is what `vllm serve` starts. That command itself fails in the CPU build, which looks its own version up under
+    the other package's name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -44,7 +49,7 @@ class VllmServer:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(self._folder)]
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(self._folder)]
         command += ["--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--max-model-len", str(CONTEXT), "--dtype", DTYPE, "--enforce-eager", "--max-num-seqs", "64"]
         command += ["--enable-prompt-tokens-details", "--hf-overrides", json.dumps({"head_dtype": "float32"})]
@@ -59,10 +64,11 @@ class VllmServer:
                     return
             except (URLError, OSError):
                 time.sleep(1)
-        raise AssertionError(f"vllm serve did not start within {START_SECONDS} s")
+        raise AssertionError(f"vLLM's server ended ({self.process.poll()}) or did not start in {START_SECONDS} s")
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have ended by itself
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
