@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evals import console
-from evals.benchmark_app import DATA, LIMIT, MODEL, OPTIONS, load_task
+from evals.benchmark_app import DATA, LIMIT, MODEL, OPTIONS
+from evals.benchmark_tasks import load_task
 
 FAILURES_SHOWN = 20
 
