@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import Benchmark, benchmark_folder, benchmark_of
+from evals.benchmark_tasks import load_task
+from evals.benchmarks import Benchmark, benchmark_of
+from evals.generate_verb import add_generate
 
 if TYPE_CHECKING:
     from evals.record import Results, Run, Sample
@@ -32,17 +34,6 @@ LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: 
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
-def load_task(benchmark: Benchmark, pool: str, data: Path | None) -> Task[Any]:
-    """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files."""
-    from evals.models import resolve
-    from tasks.errors import DataError
-
-    if pool not in benchmark.pools:
-        raise DataError(f"{benchmark.name} has no pool '{pool}'; pools are {', '.join(benchmark.pools)}")
-    task: Task[Any] = resolve(benchmark.load)(benchmark_folder(benchmark, data), pool)
-    return task
-
-
 def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
     """The task that a run directory belongs to."""
     from evals.store import read_run
@@ -58,7 +49,10 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[A
 def benchmark_app(benchmark: Benchmark) -> typer.Typer:
     """The benchmark's command group."""
     app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False)
-    add_prepare(app, benchmark)
+    if benchmark.generated:
+        add_generate(app, benchmark, benchmark.generated)
+    else:
+        add_prepare(app, benchmark)
     add_plan(app, benchmark)
     add_run(app, benchmark)
     add_score(app, benchmark)
@@ -254,7 +248,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
             raise DataError(f"predictions file {file} can't be read (there is no such file)")
         record = describe_import(task, name, {"route": route}, file_sha256(file), sys.argv)
         if isinstance(task, MultipleChoiceTask):
-            results = import_choices(task, load_task(benchmark, benchmark.pools[-1], data), record, file, out)
+            results = import_choices(task, load_task(benchmark, benchmark.widest_pool, data), record, file, out)
         else:
             results = import_texts_or_vectors(task, record, file, out)
         show_results([out], [results])

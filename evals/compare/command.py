@@ -52,7 +52,7 @@ def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
 
     Raises RecordError where the local files hold other items than the run's.
     """
-    from evals.benchmark_app import load_task
+    from evals.benchmark_tasks import load_task
     from evals.benchmarks import BENCHMARKS, benchmark_of
     from tasks.errors import DataError, RecordError
 

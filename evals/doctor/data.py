@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.benchmark_app import load_task
+from evals.benchmark_tasks import load_task
 from evals.benchmarks import BENCHMARKS, Benchmark, benchmark_folder
 from evals.doctor.check import Check
 from evals.doctor.probe import ask
