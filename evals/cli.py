@@ -19,6 +19,8 @@ from evals.kitchen_retrieval import app as kitchen_retrieval
 from evals.kitchen_summary import app as kitchen_summary
 from evals.leaderboard.command import leaderboard
 from evals.metrics import app as metrics
+from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
+from evals.pretrain import pretrain
 from evals.runs import runs
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
@@ -50,6 +52,7 @@ app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -
 app.command(epilog="Example: longvid runs runs")(runs)
 app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
 app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
+app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 
 
 @app.command()

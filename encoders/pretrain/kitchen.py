@@ -1,0 +1,84 @@
+"""The kitchen as a source: videos made in memory, when they are asked for.
+
+What stands beside the pictures: for a frame, the sentence of the step it shows; for a clip, the
+sentences of its steps in order; for a whole video, its paragraph and its facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from random import Random
+
+from encoders.pretrain.kitchen_captions import events_shown, false_tellings, telling
+from encoders.pretrain.kitchen_facts import statements
+from encoders.pretrain.order import Request
+from encoders.pretrain.samples import Sample, TextView, View
+from encoders.pretrain.settings import KitchenSettings
+from tasks.kitchen.plan import Plan, make_plan
+from tasks.kitchen.render import render
+from tasks.kitchen.texts import paragraph
+from tasks.kitchen.timeline import Event
+from tasks.kitchen.world import VERSION, WorldConfig
+from tasks.task import JsonValue
+
+TOKENIZER_VIDEOS = 500
+
+
+class KitchenSource:
+    """Videos `first`, `first + 1`, … of a split, looked at as frames, clips or as a whole."""
+
+    def __init__(
+        self, settings: KitchenSettings, view: View, *, frames: int, fps: float, size: int, centred: bool = False
+    ) -> None:
+        self._settings, self._view = settings, view
+        self._frames, self._length, self._size = frames, frames / fps, size
+        self._centred = centred
+        self._world = WorldConfig()
+        self.facts: dict[str, JsonValue] = {"world": VERSION, "view": view, **asdict(settings)}
+
+    def __len__(self) -> int:
+        return self._settings.videos
+
+    def load(self, requests: Iterable[Request]) -> Iterator[Sample]:
+        for request in requests:
+            yield self._sample(self._plan(request.index), Random(request.draw))
+
+    def texts(self) -> Iterator[str]:
+        for index in islice(range(len(self)), TOKENIZER_VIDEOS):
+            plan = self._plan(index)
+            yield paragraph(plan)
+            for view in statements(plan):
+                yield view.text
+
+    def _plan(self, index: int) -> Plan:
+        return make_plan(self._settings.split, self._settings.first + index, self._world)
+
+    def _sample(self, plan: Plan, rng: Random) -> Sample:
+        if self._view == "image":
+            return self._image(plan, rng)
+        start, end = (0.0, plan.duration) if self._view == "video" else self._window(plan, rng)
+        stamps = [start + (end - start) * (i + 0.5) / self._frames for i in range(self._frames)]
+        true = statements(plan) if self._view == "video" else ()
+        return self._told(plan, stamps, events_shown(plan, start, end), true, rng)
+
+    def _image(self, plan: Plan, rng: Random) -> Sample:
+        event = rng.choice(events_shown(plan, 0.0, plan.duration))
+        second = (event.start + event.end) / 2 if self._centred else rng.uniform(event.start, event.end)
+        return self._told(plan, [min(second, plan.duration)], [event], (), rng)
+
+    def _told(
+        self, plan: Plan, stamps: list[float], events: list[Event], true: tuple[TextView, ...], rng: Random
+    ) -> Sample:
+        false = false_tellings(events, plan, rng, self._settings.false_captions)
+        caption = TextView(telling(events, plan), false)
+        return Sample(plan.id, render(plan, stamps, self._size), (caption,), true)
+
+    def _window(self, plan: Plan, rng: Random) -> tuple[float, float]:
+        """A window that shows at least one step."""
+        length = min(self._length, plan.duration)
+        while True:
+            start = rng.uniform(0, plan.duration - length)
+            if events_shown(plan, start, start + length):
+                return start, start + length
