@@ -288,17 +288,49 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     @app.command(epilog=f"Example: longvid {benchmark.name} report runs/{benchmark.name}@{benchmark.pools[0]}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
-        form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+        form: Annotated[
+            str, typer.Option("--format", help="table, markdown, json, or html (a page on one run).")
+        ] = "table",
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: RUN/report.html.")] = None,
+        data: DATA = None,
+        captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
         from tasks.errors import RecordError
 
+        if form != "html" and (out or captions):
+            raise RecordError("--out and --captions are for --format html")
         runs = [read_results(folder) for folder in folders]
         strangers = [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
-        show_results(folders, runs, form)
+        if form == "html":
+            make_page(benchmark, folders, out, data, captions)
+        else:
+            show_results(folders, runs, form)
+
+
+def make_page(
+    benchmark: Benchmark, folders: list[Path], out: Path | None, data: Path | None, captions: Path | None
+) -> None:
+    """Write one run's page; without the benchmark's files it goes without questions and pictures, and says so."""
+    from evals.html_report.write import write_run_page
+    from tasks.errors import DataError, RecordError
+
+    if len(folders) != 1:
+        raise RecordError(
+            f"a page is on one run, not {len(folders)}; for many there is 'longvid leaderboard -o x.html'"
+        )
+    task = None
+    try:
+        task = task_of_run(benchmark, folders[0], data)
+    except DataError as error:
+        console.warn(f"the page has no questions, texts or pictures: {error}")
+    written = write_run_page(folders[0], out or folders[0] / "report.html", task, captions)
+    for note in written.notes:
+        console.warn(note)
+    console.say(f"wrote {written.path} ({written.size / 1e6:.1f} MB)")
 
 
 def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:

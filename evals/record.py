@@ -110,7 +110,8 @@ class ErrorRow(Row):
 class Sample(Row):
     """One line of `samples.jsonl`: a finished item, or one that failed and why. The last line of an id counts.
 
-    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors.
+    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors. `labels` (kind of label to
+    the item's) are what breakdowns group by; records from before there were labels have none.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Sample(Row):
     seconds: Annotated[dict[str, float], Field(json_schema_extra=WALL_CLOCK)] = Field(default_factory=dict)
     peak_memory_bytes: Annotated[int | None, Field(json_schema_extra=WALL_CLOCK)] = None
     notes: dict[str, JsonValue] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
     error: ErrorRow | None = None
 
 

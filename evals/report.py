@@ -13,7 +13,7 @@ from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 
 NOT_MEASURED = "–"
-UNIT_FREE = ("_rank", "cider_d")
+UNIT_FREE = ("_rank", "_rank_duplicate_aware", "cider_d")
 BLIND_FAMILY = "multiple-choice"
 # by primary figure, with the names of figures that stand beside it
 BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -73,6 +73,11 @@ class Report:
 
 def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
     """Blind runs on the same items that lie beside the given run folders."""
+    return [results for results in neighbours(folders, runs) if results.model.name == "blind"]
+
+
+def neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
+    """Other runs on the same items that lie beside the given run folders; what can't be read is passed over."""
     wanted = {(run.task.name, run.task.items_sha256) for run in runs}
     known = {run.fingerprint for run in runs}
     found = {}
@@ -83,7 +88,7 @@ def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[R
             except RecordError:
                 continue
             same_items = (results.task.name, results.task.items_sha256) in wanted
-            if results.model.name == "blind" and same_items and results.fingerprint not in known:
+            if same_items and results.fingerprint not in known:
                 found[results.fingerprint] = results
     return list(found.values())
 
@@ -185,14 +190,19 @@ def shown(name: str, value: float | None) -> str:
     """A metric's value with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
     if value is None:
         return NOT_MEASURED
-    return plain(name, value) + ("" if name.endswith(UNIT_FREE) else " %")
+    return plain(name, value) + (" %" if in_percent(name) else "")
+
+
+def in_percent(name: str) -> bool:
+    """Whether a metric is a fraction of 1; ranks and CIDEr-D are not."""
+    return not name.endswith(UNIT_FREE)
 
 
 def plain(name: str, value: float) -> str:
     """A metric's value as a number alone."""
-    if name.endswith("_rank"):
-        return f"{value:g}"
-    return f"{value:.3f}" if name.endswith("cider_d") else f"{100 * value:.1f}"
+    if in_percent(name):
+        return f"{100 * value:.1f}"
+    return f"{value:.3f}" if name.endswith("cider_d") else f"{value:.1f}".removesuffix(".0")
 
 
 def markdown(report: Report) -> str:

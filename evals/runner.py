@@ -28,6 +28,7 @@ from evals.store import (
 from evals.vector_store import VectorLog, Vectors, read_vectors
 from tasks.errors import RecordError
 from tasks.model import appetite_of
+from tasks.labels import labels_of
 from tasks.task import Item, Prediction, Task
 
 TOTAL = "total"
@@ -172,6 +173,7 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction) -> Samp
         seconds=dict(trace.seconds),
         peak_memory_bytes=peak_memory_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),
+        labels=labels_of(item),
     )
 
 
@@ -183,6 +185,7 @@ def failed_sample(item: Item, error: Exception) -> Sample:
     return Sample(
         id=item.id,
         cluster=item.cluster,
+        labels=labels_of(item),
         error=ErrorRow(kind=type(error).__name__, message=message, where=where),
     )
 

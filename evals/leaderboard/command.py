@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evals.leaderboard.rows import Leaderboard
 
 TABLE = "table"
-SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
+SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".html": "html"}
 
 
 def leaderboard(
@@ -23,7 +23,7 @@ def leaderboard(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write; its suffix says how unless --format does.")
     ] = None,
-    form: Annotated[str | None, typer.Option("--format", help="table, json, csv or markdown.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="table, json, csv, markdown or html.")] = None,
 ) -> None:
     """One table per task and pool, from complete records: floors and published figures beside them, with the cost."""
     from evals.leaderboard.collect import collect_leaderboard

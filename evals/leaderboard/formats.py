@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from evals.html_report.board_page import leaderboard_page
 from evals.leaderboard.costs import NAMES as COSTS
 from evals.leaderboard.costs import cost_cells
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboard
@@ -146,7 +147,7 @@ def left_out(board: Leaderboard) -> list[tuple[str, str]]:
     return [(f"{row.name} ({row.task})" if row.task else row.name, row.reason) for row in board.excluded]
 
 
-# What `--format` offers beside the table on the screen; a page is one more line here.
+# What `--format` offers beside the table on the screen.
 FORMATS: Mapping[str, Callable[[Leaderboard], str]] = MappingProxyType(
-    {"json": as_json, "csv": as_csv, "markdown": as_markdown}
+    {"json": as_json, "csv": as_csv, "markdown": as_markdown, "html": leaderboard_page}
 )
