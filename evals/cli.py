@@ -23,6 +23,8 @@ from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
 from evals.runs import runs
+from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
+from evals.train_aggregator import train_aggregator
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
 from evals.youcook2_summary import app as youcook2_summary
@@ -54,6 +56,7 @@ app.command(epilog="Example: longvid runs runs")(runs)
 app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
 app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
 app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
+app.command(epilog=TRAIN_AGGREGATOR_EXAMPLE)(train_aggregator)
 
 app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
     caption

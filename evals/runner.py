@@ -27,8 +27,8 @@ from evals.store import (
 )
 from evals.vector_store import VectorLog, Vectors, read_vectors
 from tasks.errors import RecordError
-from tasks.model import appetite_of
 from tasks.labels import labels_of
+from tasks.model import appetite_of
 from tasks.task import Item, Prediction, Task
 
 TOTAL = "total"

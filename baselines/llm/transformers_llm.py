@@ -47,6 +47,11 @@ class TransformersLanguageModel:
         return self._info
 
     @property
+    def network(self) -> PreTrainedModel:
+        """The model itself, for training."""
+        return self._model
+
+    @property
     def appetite(self) -> Appetite:
         return Appetite()
 
@@ -88,9 +93,8 @@ class TransformersLanguageModel:
         results = []
         for index, (chat, texts) in enumerate(zip(chats, continuations, strict=True)):
             item = describe_chat(index, chat)
-            tokens = split_tokens(self._tokenizer, chat, texts, item)
+            tokens = self.scoring_tokens(chat, texts, item)
             counts = tuple(len(ids) for ids in tokens.continuations)
-            self._check_room(item, len(tokens.prompt), max(counts), "its longest continuation")
             logprobs = tuple(logprobs_of(self._model, tokens))
             if not all(math.isfinite(value) for value in logprobs):
                 raise ModelError(f"{item}: model '{self._info.name}' gave a log-likelihood that is not finite")
@@ -98,6 +102,13 @@ class TransformersLanguageModel:
             usage = TokenUsage(prompt=passes * len(tokens.prompt), completion=sum(counts))
             results.append(ContinuationScores(logprobs, counts, usage))
         return results
+
+    def scoring_tokens(self, chat: Chat, texts: Sequence[str], item: str) -> ScoringTokens:
+        """What `score` weighs, as token ids: training sees the very same. Raises ModelError as `score` does."""
+        tokens = split_tokens(self._tokenizer, chat, texts, item)
+        longest = max(len(ids) for ids in tokens.continuations)
+        self._check_room(item, len(tokens.prompt), longest, "its longest continuation")
+        return tokens
 
     @torch.inference_mode()
     def _generate_one(self, index: int, chat: Chat, max_tokens: int) -> Reply:
