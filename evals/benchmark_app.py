@@ -306,31 +306,11 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
         if form == "html":
-            make_page(benchmark, folders, out, data, captions)
+            from evals.html_report.command import make_page
+
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data))
         else:
             show_results(folders, runs, form)
-
-
-def make_page(
-    benchmark: Benchmark, folders: list[Path], out: Path | None, data: Path | None, captions: Path | None
-) -> None:
-    """Write one run's page; without the benchmark's files it goes without questions and pictures, and says so."""
-    from evals.html_report.write import write_run_page
-    from tasks.errors import DataError, RecordError
-
-    if len(folders) != 1:
-        raise RecordError(
-            f"a page is on one run, not {len(folders)}; for many there is 'longvid leaderboard -o x.html'"
-        )
-    task = None
-    try:
-        task = task_of_run(benchmark, folders[0], data)
-    except DataError as error:
-        console.warn(f"the page has no questions, texts or pictures: {error}")
-    written = write_run_page(folders[0], out or folders[0] / "report.html", task, captions)
-    for note in written.notes:
-        console.warn(note)
-    console.say(f"wrote {written.path} ({written.size / 1e6:.1f} MB)")
 
 
 def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
@@ -342,7 +322,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
-        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
     report = make_report(runs, blind_neighbours(folders, runs))
     if form == "json":
         rows = [

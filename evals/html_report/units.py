@@ -14,8 +14,8 @@ BYTE_SUFFIXES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def three_figures(value: float) -> str:
-    """A positive number with about three figures and no exponent."""
-    if value >= 100:
+    """A number that is not negative, with about three figures and no exponent."""
+    if value >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value >= 0.001 else f"{value:.0e}"
 

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from evals.html_report import leaderboard_page
+from evals.html_report.run_page import read_run_files, run_page
 from evals.leaderboard.build import build_leaderboard
+from tasks.task import Clip
 from tests.evals.conftest import ToyModel, run_toy, toy_task
 from tests.evals.html_report.chromium import Browser
 from tests.evals.html_report.conftest import page_of
 from tests.evals.html_report.hostile import hostile_board_page, hostile_run_page
+from tests.evals.html_report.test_run_page import retrieval_run
 from tests.evals.records import results_of
 
 DESKTOP, PHONE = 1280, 390
-KINDS = ("run", "bare", "board", "hostile run", "hostile board")
+KINDS = ("run", "bare", "retrieval", "board", "hostile run", "hostile board")
 SHOWN = "[...document.querySelectorAll('[data-find]')].filter(n => !n.hidden).length"
 
 
@@ -25,10 +28,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     task = toy_task(12)
     run_toy(task, ToyModel(bad=frozenset({"q03"})), folder / "run")
+    clips, _ = retrieval_run(folder / "retrieval", [Clip(f"v{n}", 0, 9) for n in range(8)])
     board = build_leaderboard(results_of(f"run {n}", 0.3 + 0.01 * n) for n in range(12))
     texts = {
         "run": page_of(folder / "run", task),
         "bare": page_of(folder / "run"),
+        "retrieval": run_page(read_run_files(folder / "retrieval"), clips),
         "board": leaderboard_page(board),
         "hostile run": hostile_run_page(folder / "hostile-run"),
         "hostile board": hostile_board_page(folder / "hostile-board"),
@@ -45,6 +50,9 @@ def test_a_page_has_no_complaint_asks_for_nothing_and_fits(browser: Browser, pag
         assert browser.complaints == []
         assert [url for url in browser.requests if not url.startswith("data:")] == [pages[kind].resolve().as_uri()]
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        if width == PHONE:
+            wide = "[...document.querySelectorAll('.scroll, .card')].filter(n => n.scrollWidth > n.clientWidth).length"
+            assert browser.evaluate(wide) == 0
         assert browser.evaluate("typeof window.harmed") == "undefined"
 
 

@@ -109,5 +109,5 @@ def test_stairs_go_right_before_they_go_up() -> None:
 
 def test_costs_are_written_with_a_unit() -> None:
     assert [seconds(v) for v in (0.0042, 0.9, 42.0, 600.0)] == ["4.2 ms", "0.9 s", "42 s", "10 min"]
-    assert [count(v) for v in (16, 1659, 424e6)] == ["16", "1.66k", "424M"]
+    assert [count(v) for v in (0, 16, 1659, 424e6)] == ["0", "16", "1.66k", "424M"]
     assert [memory(v) for v in (512, 2.15e9)] == ["512 B", "2.15 GB"]
