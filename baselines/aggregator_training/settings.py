@@ -20,7 +20,8 @@ class AggregatorSettings:
     """`name` is what the adapter is called.
 
     Each step asks all questions about `batch` of the first `videos` training videos; the first `held_out` videos of val
-    are measured on. `temperature`: see baselines.aggregator_training.step.
+    are measured on. `segments` is the aggregator's option, the same when the adapter is used. `temperature`: see
+    baselines.aggregator_training.step.
     """
 
     name: str
@@ -28,6 +29,7 @@ class AggregatorSettings:
     llm: str = "smollm2"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     lora: LoraShape = field(default_factory=LoraShape)
+    segments: Literal["auto", "uniform", "captions"] = "captions"
     temperature: float = 0.1
     batch: int = 2
     videos: int = 400

@@ -1,4 +1,4 @@
-"""From settings and captions to what the engine trains: the aggregator as it is tested, its language model with LoRA."""
+"""From settings and captions to what the engine trains: the aggregator as it is tested, with LoRA in its LLM."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prepare_aggregator(settings: AggregatorSettings, captions: Path, held_out: P
     lm = read_named(settings.llm, dtype=settings.dtype, device=str(world.device))
     llm = as_language_model(lm)
     add_lora(lm.model, settings.lora, seed=settings.seed)
-    tokenise = {split: as_tested(llm, file) for split, (file, _) in files.items()}
+    tokenise = {split: as_tested(llm, file, settings) for split, (file, _) in files.items()}
     step = ChoiceStep(lm.model, settings.temperature)
     batches = QuestionBatches(asked["train"], tokenise["train"], settings.batch, seed_of(settings.seed, "questions"))
     prompt = tokenise["train"].prompt
@@ -72,7 +72,7 @@ def prepare_aggregator(settings: AggregatorSettings, captions: Path, held_out: P
     return Prepared(Job(step, batches, evaluation), partial(save_lora, lm, settings.lora), facts)
 
 
-def as_tested(llm: TransformersLanguageModel, captions: CaptionFile) -> AsTested:
-    """The aggregator on a captions file, with all else at its default."""
-    options = AggregatorOptions(captions=captions.path)
+def as_tested(llm: TransformersLanguageModel, captions: CaptionFile, settings: AggregatorSettings) -> AsTested:
+    """The aggregator on a captions file, with all that the settings don't name at its default."""
+    options = AggregatorOptions(captions=captions.path, segments=settings.segments)
     return AsTested(llm, aggregator_on(llm, captions, options), load_prompt("tasks", PROMPTS.loglik))

@@ -15,11 +15,12 @@ from baselines.llm.limits import check_max_tokens, check_room, context_limit, de
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
+from encoders.causal_lm.lora import load_lora
 from encoders.causal_lm.scoring import logprobs_from_cache, logprobs_from_scratch, use_float32_head
 from encoders.device import device_name
 from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo
-from tasks.task import TokenUsage
+from tasks.task import JsonValue, TokenUsage
 
 
 class TransformersLanguageModel:
@@ -128,17 +129,28 @@ class TransformersLanguageModel:
 
 
 def load_transformers(
-    source: str, *, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
+    source: str,
+    *,
+    context: int | None = None,
+    dtype: str = "bfloat16",
+    device: str = "auto",
+    lora: Path | None = None,
 ) -> TransformersLanguageModel:
     """A local folder, a `.gguf` file or a hub name (see encoders.causal_lm) as a language model."""
-    return as_language_model(read_transformers(source, dtype=dtype, device=device), context)
+    return as_language_model(read_transformers(source, dtype=dtype, device=device), context, lora)
 
 
 def load_gguf(
-    gguf: Path, *, name: str, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
+    gguf: Path,
+    *,
+    name: str,
+    context: int | None = None,
+    dtype: str = "bfloat16",
+    device: str = "auto",
+    lora: Path | None = None,
 ) -> TransformersLanguageModel:
     """A GGUF file as a language model; the digest is the GGUF's own."""
-    return as_language_model(read_gguf(gguf, name=name, dtype=dtype, device=device), context)
+    return as_language_model(read_gguf(gguf, name=name, dtype=dtype, device=device), context, lora)
 
 
 def load_folder(
@@ -154,9 +166,15 @@ def load_folder(
     return as_language_model(read_folder(folder, name=name, digest=digest, dtype=dtype, device=device), context)
 
 
-def as_language_model(loaded: CausalLM, context: int | None = None) -> TransformersLanguageModel:
-    """Give a causal model a float32 output layer and the protocol; `context` lowers the model's own limit."""
+def as_language_model(
+    loaded: CausalLM, context: int | None = None, lora: Path | None = None
+) -> TransformersLanguageModel:
+    """Give a causal model a float32 output layer and the protocol; `context` lowers the model's own limit.
+
+    A LoRA adapter stays beside the weights it changes: added to them in bfloat16, most of it would be rounded off.
+    """
     model = loaded.model
+    adapter: dict[str, JsonValue] = {} if lora is None else {"lora": lora.stem, "lora_sha256": load_lora(loaded, lora)}
     own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     limit = context_limit(loaded.name, own, context)
     parameters = model.num_parameters()
@@ -170,6 +188,7 @@ def as_language_model(loaded: CausalLM, context: int | None = None) -> Transform
         details={
             "engine": f"transformers {transformers.__version__}",
             "context": limit,
+            **adapter,
             **describe_format(loaded.tokenizer),
         },
     )
