@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
 from encoders.causal_lm.lora import load_lora
-from encoders.causal_lm.scoring import logprobs_from_cache, logprobs_from_scratch, use_float32_head
+from encoders.causal_lm.scoring import LastPrompt, logprobs_from_cache, logprobs_from_scratch, use_float32_head
 from encoders.device import device_name
 from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo
@@ -26,8 +27,8 @@ from tasks.task import JsonValue, TokenUsage
 class TransformersLanguageModel:
     """A causal language model and its tokenizer, speaking the LanguageModel protocol.
 
-    Chats are processed one at a time and nothing is kept between them, so that a result depends on
-    its chat alone and a resumed run repeats an unbroken one to the bit.
+    Chats are processed one at a time. What is kept between them, the beginning that a chat shares with the one
+    before, saves time alone: a result depends on its chat, and a resumed run repeats an unbroken one to the bit.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class TransformersLanguageModel:
         self._tokenizer = tokenizer
         self._info = info
         self._context = context
+        self._last = LastPrompt()
         self._eos = eos_ids(model, tokenizer)
         # Built anew: a published generation config may carry penalties that plain greedy decoding lacks.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
@@ -75,7 +77,7 @@ class TransformersLanguageModel:
         Raises ModelError when a continuation is empty, merges with its prompt's last token, or does
         not fit the context.
         """
-        return self._score(chats, continuations, logprobs_from_cache, share_prompt=True)
+        return self._score(chats, continuations, partial(logprobs_from_cache, last=self._last), share_prompt=True)
 
     def score_from_scratch(
         self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]

@@ -7,7 +7,7 @@ own ancestors and stands at its own depth, so the likelihoods are those of each 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,26 +30,40 @@ class PrefixTree:
 
 def prefix_tree(prompts: Sequence[ScoringTokens]) -> PrefixTree:
     """The tree of all prompts with their continuations; paths come in the order of prompts and continuations."""
-    tokens: list[int] = []
-    parents: list[int] = []
-    children: dict[tuple[int, int], int] = {}
-
-    def walk(at: int, ids: Sequence[int]) -> list[int]:
-        path = []
-        for token in ids:
-            if (at, token) not in children:
-                children[at, token] = len(tokens)
-                tokens.append(token)
-                parents.append(at)
-            at = children[at, token]
-            path.append(at)
-        return path
-
+    tree = _Growing()
     paths = []
     for prompt in prompts:
-        end = walk(ROOT, prompt.prompt)[-1]
-        paths += [tuple(walk(end, ids)) for ids in prompt.continuations]
-    return PrefixTree(tuple(tokens), tuple(parents), tuple(paths))
+        end = tree.walk(ROOT, prompt.prompt)[-1]
+        paths += [tree.walk(end, ids) for ids in prompt.continuations]
+    return PrefixTree(tuple(tree.tokens), tuple(tree.parents), tuple(paths))
+
+
+def continuation_tree(continuations: Sequence[tuple[int, ...]]) -> PrefixTree:
+    """The tree of continuations alone, behind a prompt that is in a cache."""
+    tree = _Growing()
+    paths = [tree.walk(ROOT, ids) for ids in continuations]
+    return PrefixTree(tuple(tree.tokens), tuple(tree.parents), tuple(paths))
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A tree that is being grown, with its branches by parent and token."""
+
+    tokens: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    children: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def walk(self, at: int, ids: Sequence[int]) -> tuple[int, ...]:
+        """The nodes of `ids` below node `at`, grown where they are not there yet."""
+        path = []
+        for token in ids:
+            if (at, token) not in self.children:
+                self.children[at, token] = len(self.tokens)
+                self.tokens.append(token)
+                self.parents.append(at)
+            at = self.children[at, token]
+            path.append(at)
+        return tuple(path)
 
 
 def tree_logprobs(model: PreTrainedModel, tree: PrefixTree) -> list[Tensor]:
