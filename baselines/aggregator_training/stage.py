@@ -54,6 +54,9 @@ def prepare_aggregator(settings: AggregatorSettings, captions: Path, held_out: P
     }
     lm = read_named(settings.llm, dtype=settings.dtype, device=str(world.device))
     llm = as_language_model(lm)
+    if world.device.type == "cpu":
+        # Fused attention with a mask was a third of a step's time there, mostly in its backward pass.
+        lm.model.set_attn_implementation("eager")
     add_lora(lm.model, settings.lora, seed=settings.seed)
     tokenise = {split: as_tested(llm, file, settings) for split, (file, _) in files.items()}
     step = ChoiceStep(lm.model, settings.temperature)
