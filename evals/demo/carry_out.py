@@ -54,7 +54,8 @@ def carry_out(steps: Sequence[Step], logs: Path, jobs: int, watch: Watch) -> lis
     waiting, running, done = list(steps), list[Running](), list[Done]()
     try:
         while waiting or running:
-            ready = [step for step in waiting if all(path.exists() for path in step.needs)]
+            unfinished = {one.step.target for one in running}
+            ready = [s for s in waiting if all(path.exists() and path not in unfinished for path in s.needs)]
             if not ready and not running:
                 for step in waiting:
                     done.append(Done(step, 0.0, f"{missing(step)} could not be made"))

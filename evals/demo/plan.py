@@ -36,7 +36,7 @@ class System(Row):
 
 
 class DemoPlan(Row):
-    """`prepare`: the benchmark and pool whose videos are made first. With `limit` each run stops after so many items."""
+    """`prepare`: the benchmark and pool whose videos are made first. With `limit` each run stops after that many."""
 
     prepare: str = ""
     limit: int | None = None
