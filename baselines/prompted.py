@@ -80,11 +80,7 @@ class PromptedModel:
 
     def score_options(self, requests: Sequence[OptionRequest]) -> list[OptionScores]:
         started = perf_counter()
-        asks = []
-        for request in requests:
-            room = max(self._llm.count_tokens(Chat(user=option)) for option in request.options)
-            asks.append(Ask(request.clip, request.prompt, request.reply_start, room, request.question))
-        composed = self._compose(asks)
+        composed = self.compose_options(requests)
         ready = perf_counter()
         results = self._llm.score([c.chat for c in composed], [request.options for request in requests])
         seconds = shares(started, ready, len(requests))
@@ -92,6 +88,14 @@ class PromptedModel:
             OptionScores(result.means, trace_of(c, result.usage, seconds))
             for c, result in zip(composed, results, strict=True)
         ]
+
+    def compose_options(self, requests: Sequence[OptionRequest]) -> list[Composed]:
+        """The chats whose continuations `score_options` weighs."""
+        asks = []
+        for request in requests:
+            room = max(self._llm.count_tokens(Chat(user=option)) for option in request.options)
+            asks.append(Ask(request.clip, request.prompt, request.reply_start, room, request.question))
+        return self._compose(asks)
 
     def generate(self, requests: Sequence[TextRequest]) -> list[TextReply]:
         return self._write(requests, self._compose)

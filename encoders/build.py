@@ -25,6 +25,7 @@ from encoders.model_options import (
 )
 from encoders.presets import preset
 from encoders.sampling import FramePolicy
+from encoders.shipped import weights_file
 from encoders.task_model import EncoderModel, Runtime, policy_facts
 from encoders.tokens import TextTokenizer, byte_tokenizer
 from encoders.weights import load_encoder
@@ -41,7 +42,7 @@ def build_preset(name: str, options: PresetOptions) -> EncoderModel | VideoToTex
     Raises ModelError when a file holds another encoder, or was trained on another.
     """
     config = preset(name)
-    path = weights_path(options)
+    path = weights_path(name, options)
     own = LONG if name.startswith("longvivit") else SHORT
     runtime = runtime_of(options)
     if path is None:
@@ -79,7 +80,8 @@ def finish(
         return EncoderModel(encoder, tokenizer, policy, runtime, model_info(name, encoder, digest, policy, runtime))
     from encoders.v2t.build import Sight, over_encoder
 
-    return over_encoder(Sight(name, encoder, digest, name, policy), options.v2t, options, runtime)
+    file = weights_file(options.v2t, f"{name}-v2t")
+    return over_encoder(Sight(name, encoder, digest, name, policy), file, options, runtime)
 
 
 def model_info(name: str, encoder: DualEncoder, digest: str, policy: FramePolicy, runtime: Runtime) -> ModelInfo:

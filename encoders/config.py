@@ -211,6 +211,10 @@ def _composed(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 -
         if value not in args:
             raise ModelError(f"{where} is {value!r}; it must be one of {', '.join(map(str, args))}")
         return value
+    if origin is tuple and args[1:] == (...,):
+        if not isinstance(value, list | tuple):
+            raise ModelError(f"{where} must be a list, found {value!r}")
+        return tuple(_value(args[0], part, where) for part in value)
     if origin is tuple:
         if not isinstance(value, list | tuple) or len(value) != len(args):
             raise ModelError(f"{where} must be a list of {len(args)} numbers")

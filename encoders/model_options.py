@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from encoders.sampling import FramePolicy
+from encoders.shipped import weights_file
 from tasks.errors import ModelError
 from tasks.routes import Route
 
@@ -63,8 +64,12 @@ class VideoToTextOptions(ReadingOptions):
 class PresetOptions(ReadingOptions):
     """Options of `--model imagevit-…|shortvivit-…|longvivit-…|factorized-…`."""
 
-    weights: str = field(metadata={"help": "a .safetensors file of ours, or 'random' for an untrained encoder"})
-    v2t: Path | None = field(default=None, metadata={"help": "a video-to-text file on top: captions and likelihoods"})
+    weights: str = field(
+        metadata={"help": "a .safetensors file of ours, kitchen or kitchen:NAME (shipped), or random: untrained"}
+    )
+    v2t: str | None = field(
+        default=None, metadata={"help": "a video-to-text file on top (or kitchen): captions and likelihoods"}
+    )
     seed: int = field(default=0, metadata={"help": "seed of weights=random"})
     device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
     dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
@@ -79,7 +84,7 @@ class OpenClipOptions(ReadingOptions):
 
     name: str = field(metadata={"help": "open_clip model: ViT-B-16, local-dir:PATH or hf-hub:ORG/REPO"})
     pretrained: str | None = field(default=None, metadata={"help": "open_clip tag or .safetensors file"})
-    v2t: Path | None = field(default=None, metadata={"help": "a video-to-text file on top: captions and likelihoods"})
+    v2t: str | None = field(default=None, metadata={"help": "a video-to-text file on top: captions and likelihoods"})
     attention: Attention = field(
         default="frame", metadata={"help": "frame: ImageViT; joint or factorized: inflated to a video encoder"}
     )
@@ -117,9 +122,9 @@ def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePol
     return FramePolicy(count=own.count, size=size, fit=options.fit)
 
 
-def weights_path(options: PresetOptions) -> Path | None:
-    """The weights file, None for `random`."""
-    return None if options.weights == "random" else Path(options.weights)
+def weights_path(name: str, options: PresetOptions) -> Path | None:
+    """The weights file of the preset `name`, None for `random`. Raises ModelError where none is shipped."""
+    return None if options.weights == "random" else weights_file(options.weights, name)
 
 
 def refuse_reading(options: ReadingOptions) -> None:

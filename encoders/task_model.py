@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -45,15 +45,26 @@ class EncoderModel:
         self.runtime = runtime
         self._encoder = encoder.to(runtime.device, runtime.dtype).eval()
         self._tokenizer = tokenizer
+        self._last: tuple[Clip, Embeddings] | None = None
         self._tubelet = encoder.config.vision.tubelet if encoder.config.vision.patches != "image" else 1
         embed: Callable[[Tensor], Tensor] = self._encoder.embed_video
         # Frame counts vary with the clip under an FPS policy: one graph for all of them.
         self._embed = torch.compile(embed, dynamic=policy.fps is not None) if runtime.compile else embed
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
-        """Unit vectors of clips. Raises the first clip's VideoError: the caller decides what a bad video means."""
+        """Unit vectors of clips. Raises the first clip's VideoError: the caller decides what a bad video means.
+
+        A clip alone that was also the last one is not looked at again: questions about a video follow each other.
+        """
+        if self._last is not None and list(clips) == [self._last[0]]:
+            return self._last[1]
         read = read_clips(clips, self.policy, workers=self.runtime.workers, ahead=self.runtime.batch)
-        return self.embed_frames([frames for frames, _ in read], [seconds for _, seconds in read])
+        seen = self.embed_frames([frames for frames, _ in read], [seconds for _, seconds in read])
+        again = tuple(
+            replace(t, seconds={}, notes={**t.notes, "video": "seen for the item before"}) for t in seen.traces
+        )
+        self._last = (clips[0], Embeddings(seen.vectors, again)) if len(clips) == 1 else None
+        return seen
 
     def embed_frames(self, decoded: Sequence[Frames], decode_seconds: Sequence[float]) -> Embeddings:
         """Unit vectors of frames already read, in batches of equal frame counts; order is kept."""
@@ -82,6 +93,12 @@ class EncoderModel:
         batch = to_device(pixels, self.runtime.device)
         vectors: NDArray[np.float32] = self._embed(batch).float().cpu().numpy()
         return vectors
+
+
+def remembered(seen: Embeddings) -> Embeddings:
+    """The same vectors once more, which takes no time."""
+    note = {"video": "seen for the item before"}
+    return Embeddings(seen.vectors, tuple(replace(t, seconds={}, notes={**t.notes, **note}) for t in seen.traces))
 
 
 def pad_to_multiple(pixels: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def load_strict(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Copy `tensors` into `module`. Raises ModelError naming `source` and every kind of difference."""
-    own = module.state_dict()
+    check_fit(module.state_dict(), tensors, source)
+    module.load_state_dict(tensors)
+
+
+def check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise ModelError, naming `source` and every kind of difference, unless names and shapes are the same."""
     differences = [
         _listed("missing", sorted(set(own) - set(tensors))),
         _listed("not of this model", sorted(set(tensors) - set(own))),
@@ -70,7 +76,6 @@ def load_strict(module: nn.Module, tensors: dict[str, Tensor], source: str) -> N
     found = "; ".join(part for part in differences if part)
     if found:
         raise ModelError(f"{source} does not fit the model: {found}")
-    module.load_state_dict(tensors)
 
 
 def _listed(what: str, names: list[str], most: int = 3) -> str:

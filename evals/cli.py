@@ -12,8 +12,11 @@ from evals import console
 from evals.bench import app as bench
 from evals.caption import caption
 from evals.compare.command import compare
+from evals.demo.command import EXAMPLE as DEMO_EXAMPLE
+from evals.demo.command import demo
 from evals.egoschema import app as egoschema
 from evals.embed import embed
+from evals.kitchen_annotations import kitchen_annotations
 from evals.kitchen_captioning import app as kitchen_captioning
 from evals.kitchen_qa import app as kitchen_qa
 from evals.kitchen_retrieval import app as kitchen_retrieval
@@ -23,6 +26,8 @@ from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
 from evals.runs import runs
+from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
+from evals.train_aggregator import train_aggregator
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
 from evals.youcook2_summary import app as youcook2_summary
@@ -50,10 +55,14 @@ app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
 )
-app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 app.command(epilog="Example: longvid runs runs")(runs)
 app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
 app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
+app.command(epilog=DEMO_EXAMPLE)(demo)
+app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
+app.command(epilog="Example: longvid kitchen-annotations --split train --videos 400 -o train.json")(kitchen_annotations)
+app.command(epilog=TRAIN_AGGREGATOR_EXAMPLE)(train_aggregator)
+
 app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
     caption
 )

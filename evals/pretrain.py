@@ -15,6 +15,7 @@ import typer
 from evals import console
 
 if TYPE_CHECKING:
+    from baselines.aggregator_training.settings import AggregatorSettings
     from encoders.pretrain.journal import Row
     from encoders.pretrain.settings import StageSettings
     from encoders.pretrain.stages import Prepared
@@ -54,28 +55,41 @@ def pretrain(
 
 
 def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, world: World) -> None:
-    """Prepare, train, write the weights; only the first process reports."""
-    from encoders.pretrain.checkpoint import checkpoints
-    from encoders.pretrain.engine import train
+    """Prepare, train, write the weights."""
     from encoders.pretrain.settings import weights_name
     from encoders.pretrain.stages import prepare
-    from evals.training_run import claim
 
     def weights_of(other: str) -> Path:
         return root / other / weights_name(config, other)
 
-    folder = root / stage
     prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
+    train_prepared(prepared, settings, config, root / stage / weights_name(config, stage), settings.data.batch, world)
+
+
+def train_prepared(
+    prepared: Prepared,
+    settings: StageSettings | AggregatorSettings,
+    config: Path,
+    target: Path,
+    batch: int,
+    world: World,
+) -> None:
+    """Train into the folder of `target` and write the weights there; only the first process reports."""
+    from encoders.pretrain.checkpoint import checkpoints
+    from encoders.pretrain.engine import train
+    from evals.training_run import claim
+
+    folder = target.parent
     if world.first:
         warning = claim(folder, config, settings, prepared, sys.argv)
         if warning:
             console.warn(warning)
-        describe(stage, settings, prepared, world)
+        describe(settings, prepared, batch, world)
     done = int(checkpoints(folder)[-1].name) if checkpoints(folder) else 0
     if world.first and done:
         console.say(f"resuming {folder} after step {done} of {settings.training.steps}")
     try:
-        with progress_bar(stage, settings.training.steps, done, world) as tick:
+        with progress_bar(settings.name, settings.training.steps, done, world) as tick:
             progress = train(
                 prepared.job, settings.training, folder, seed=settings.seed, world=world, watch=watch(tick, world)
             )
@@ -84,24 +98,23 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
         raise typer.Exit(130) from None
     if not world.first:
         return
-    target = folder / weights_name(config, stage)
     digest = prepared.save(target)
     if progress.bad:
         console.warn(f"{progress.bad} of {progress.samples} samples could not be read: {folder / 'bad-samples.jsonl'}")
     console.say(f"weights: {target} (sha256 {digest[:12]})")
 
 
-def progress_bar(stage: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:
+def progress_bar(label: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:
     """The first process shows how far it is, the others nothing."""
-    return console.progress(stage, steps, done) if world.first else nullcontext(lambda note: None)  # noqa: ARG005
+    return console.progress(label, steps, done) if world.first else nullcontext(lambda note: None)  # noqa: ARG005
 
 
-def describe(stage: str, settings: StageSettings, prepared: Prepared, world: World) -> None:
+def describe(settings: StageSettings | AggregatorSettings, prepared: Prepared, batch: int, world: World) -> None:
     """Say what is about to be trained."""
     facts = prepared.facts
     console.say(
-        f"{stage}: {settings.name} from {facts['init']}, {facts['trainable']} of {facts['parameters']} parameters "
-        f"train, {settings.training.steps} steps of {settings.data.batch} samples, {world.size} x {world.device}"
+        f"{settings.name} from {facts['init']}, {facts['trainable']} of {facts['parameters']} parameters "
+        f"train, {settings.training.steps} steps of {batch} samples, {world.size} x {world.device}"
     )
 
 

@@ -7,13 +7,16 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encoders.pretrain.checkpoint import checkpoints
 from encoders.pretrain.settings import StageSettings
 from encoders.pretrain.stages import Prepared
 from evals.provenance import collect
 from tasks.errors import RecordError
+
+if TYPE_CHECKING:
+    from baselines.aggregator_training.settings import AggregatorSettings
 
 RUN = "run.json"
 CONFIG = "config.toml"
@@ -25,7 +28,9 @@ def check_resume(folder: Path, *, resume: bool) -> None:
         raise RecordError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
 
 
-def claim(folder: Path, config: Path, settings: StageSettings, prepared: Prepared, argv: Sequence[str]) -> str | None:
+def claim(
+    folder: Path, config: Path, settings: StageSettings | AggregatorSettings, prepared: Prepared, argv: Sequence[str]
+) -> str | None:
     """Write the record of a new run, or make sure that the one there asked for the same.
 
     Returns a warning where the run goes on under other conditions. Raises RecordError naming the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -83,4 +84,13 @@ def split_tokens(
 
     Raises ModelError as encoders.causal_lm.continuations does.
     """
-    return continuations_of(lambda text: encode(tokenizer, text), render(tokenizer, chat), continuations, item)
+    tokens = continuations_of(lambda text: encode(tokenizer, text), render(tokenizer, chat), continuations, item)
+    return replace(tokens, shared=shared_tokens(tokenizer, chat, tokens.prompt)) if chat.shared else tokens
+
+
+def shared_tokens(tokenizer: PreTrainedTokenizerBase, chat: Chat, prompt: Sequence[int]) -> int:
+    """How many of the prompt's tokens stand for `chat.shared` and what a template writes before it."""
+    beginning = encode(tokenizer, render(tokenizer, replace(chat, user=chat.user[: chat.shared], reply_start="")))
+    same = (place for place, (a, b) in enumerate(zip(prompt, beginning, strict=False)) if a != b)
+    # The last token of all stays out: something has to be read anew for the first continuation's sake.
+    return min(next(same, len(beginning)), len(prompt) - 1)

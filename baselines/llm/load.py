@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving
 from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
 from encoders.causal_lm.smollm2 import find_smollm2
+from encoders.shipped import weights_file
 from tasks.errors import ModelError
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ KINDS = (
     ),
 )
 
+ADAPTABLE = ("smollm2", "transformers")
+OWN_LORA = "aggregator-oracle"
+"""The shipped adapter that lora=kitchen stands for."""
+
 
 def load_language_model(
     spec: str,
@@ -60,10 +66,12 @@ def load_language_model(
     device: str = "auto",
     serving: Serving | None = None,
     scoring: bool = False,
+    lora: Path | None = None,
 ) -> LanguageModel:
     """Load the model named by `spec` (a form of `KINDS`). `context` lowers the model's own limit.
 
-    With `scoring`, a served model that can't weigh options is refused now instead of at the first item.
+    `lora` is an adapter's weights file, for models that transformers runs in this process. With `scoring`, a served
+    model that can't weigh options is refused now instead of at the first item.
     Raises ModelError, naming the nearest known kind, when `spec` is none of them.
     """
     serving = serving or Serving()
@@ -76,6 +84,8 @@ def load_language_model(
     if known.form != kind and not argument:
         raise ModelError(f"llm '{kind}' needs a model: {known.form}")
     _require_packages(known)
+    if lora is not None and kind not in ADAPTABLE:
+        raise ModelError(f"a LoRA adapter needs llm {' or '.join(ADAPTABLE)}:…, not '{spec}'")
     if kind == "openai":
         from baselines.llm.load_served import load_served
 
@@ -89,8 +99,8 @@ def load_language_model(
     from baselines.llm.transformers_llm import load_gguf, load_transformers
 
     if kind == "smollm2":
-        return load_gguf(find_smollm2(), name=SMOLLM2_NAME, context=context, dtype=dtype, device=device)
-    return load_transformers(argument, context=context, dtype=dtype, device=device)
+        return load_gguf(find_smollm2(), name=SMOLLM2_NAME, context=context, dtype=dtype, device=device, lora=lora)
+    return load_transformers(argument, context=context, dtype=dtype, device=device, lora=lora)
 
 
 def load_for(options: LanguageModelOptions) -> LanguageModel:
@@ -101,6 +111,7 @@ def load_for(options: LanguageModelOptions) -> LanguageModel:
         dtype=options.dtype,
         serving=options,
         scoring=options.route in SCORING_ROUTES,
+        lora=weights_file(options.lora, OWN_LORA) if options.lora else None,
     )
 
 

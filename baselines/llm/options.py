@@ -56,6 +56,10 @@ class LanguageModelOptions(Serving):
         default="smollm2",
         metadata={"help": "language model: smollm2, transformers:…, vllm:… or openai:… ('longvid models' lists them)"},
     )
+    lora: str | None = field(
+        default=None,
+        metadata={"help": "an adapter on it: .safetensors file, or kitchen:NAME for a shipped one"},
+    )
     route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
     dtype: Dtype = field(default="bfloat16", metadata={"help": "of weights loaded here; a server has its own"})
     max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})

@@ -14,13 +14,15 @@ from tasks.task import TokenUsage
 class Chat:
     """One exchange. `reply_start` is put in the model's mouth: the reply continues it.
 
-    With `choices` the reply is held to be one of them (guided choice).
+    With `choices` the reply is held to be one of them (guided choice). The first `shared` characters of `user` may be
+    another chat's too: engines that keep what they have read need not read them twice.
     """
 
     user: str
     system: str = ""
     reply_start: str = ""
     choices: tuple[str, ...] = ()
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

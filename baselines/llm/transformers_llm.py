@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,18 +16,19 @@ from baselines.llm.limits import check_max_tokens, check_room, context_limit, de
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
-from encoders.causal_lm.scoring import logprobs_from_cache, logprobs_from_scratch, use_float32_head
+from encoders.causal_lm.lora import load_lora
+from encoders.causal_lm.scoring import LastPrompt, logprobs_from_cache, logprobs_from_scratch, use_float32_head
 from encoders.device import device_name
 from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo
-from tasks.task import TokenUsage
+from tasks.task import JsonValue, TokenUsage
 
 
 class TransformersLanguageModel:
     """A causal language model and its tokenizer, speaking the LanguageModel protocol.
 
-    Chats are processed one at a time and nothing is kept between them, so that a result depends on
-    its chat alone and a resumed run repeats an unbroken one to the bit.
+    Chats are processed one at a time. What is kept between them, the beginning that a chat shares with the one
+    before, saves time alone: a result depends on its chat, and a resumed run repeats an unbroken one to the bit.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class TransformersLanguageModel:
         self._tokenizer = tokenizer
         self._info = info
         self._context = context
+        self._last = LastPrompt()
         self._eos = eos_ids(model, tokenizer)
         # Built anew: a published generation config may carry penalties that plain greedy decoding lacks.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
@@ -45,6 +48,11 @@ class TransformersLanguageModel:
     @property
     def info(self) -> ModelInfo:
         return self._info
+
+    @property
+    def network(self) -> PreTrainedModel:
+        """The model itself, for training."""
+        return self._model
 
     @property
     def appetite(self) -> Appetite:
@@ -69,7 +77,7 @@ class TransformersLanguageModel:
         Raises ModelError when a continuation is empty, merges with its prompt's last token, or does
         not fit the context.
         """
-        return self._score(chats, continuations, logprobs_from_cache, share_prompt=True)
+        return self._score(chats, continuations, partial(logprobs_from_cache, last=self._last), share_prompt=True)
 
     def score_from_scratch(
         self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
@@ -88,9 +96,8 @@ class TransformersLanguageModel:
         results = []
         for index, (chat, texts) in enumerate(zip(chats, continuations, strict=True)):
             item = describe_chat(index, chat)
-            tokens = split_tokens(self._tokenizer, chat, texts, item)
+            tokens = self.scoring_tokens(chat, texts, item)
             counts = tuple(len(ids) for ids in tokens.continuations)
-            self._check_room(item, len(tokens.prompt), max(counts), "its longest continuation")
             logprobs = tuple(logprobs_of(self._model, tokens))
             if not all(math.isfinite(value) for value in logprobs):
                 raise ModelError(f"{item}: model '{self._info.name}' gave a log-likelihood that is not finite")
@@ -98,6 +105,13 @@ class TransformersLanguageModel:
             usage = TokenUsage(prompt=passes * len(tokens.prompt), completion=sum(counts))
             results.append(ContinuationScores(logprobs, counts, usage))
         return results
+
+    def scoring_tokens(self, chat: Chat, texts: Sequence[str], item: str) -> ScoringTokens:
+        """What `score` weighs, as token ids: training sees the very same. Raises ModelError as `score` does."""
+        tokens = split_tokens(self._tokenizer, chat, texts, item)
+        longest = max(len(ids) for ids in tokens.continuations)
+        self._check_room(item, len(tokens.prompt), longest, "its longest continuation")
+        return tokens
 
     @torch.inference_mode()
     def _generate_one(self, index: int, chat: Chat, max_tokens: int) -> Reply:
@@ -117,17 +131,28 @@ class TransformersLanguageModel:
 
 
 def load_transformers(
-    source: str, *, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
+    source: str,
+    *,
+    context: int | None = None,
+    dtype: str = "bfloat16",
+    device: str = "auto",
+    lora: Path | None = None,
 ) -> TransformersLanguageModel:
     """A local folder, a `.gguf` file or a hub name (see encoders.causal_lm) as a language model."""
-    return as_language_model(read_transformers(source, dtype=dtype, device=device), context)
+    return as_language_model(read_transformers(source, dtype=dtype, device=device), context, lora)
 
 
 def load_gguf(
-    gguf: Path, *, name: str, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
+    gguf: Path,
+    *,
+    name: str,
+    context: int | None = None,
+    dtype: str = "bfloat16",
+    device: str = "auto",
+    lora: Path | None = None,
 ) -> TransformersLanguageModel:
     """A GGUF file as a language model; the digest is the GGUF's own."""
-    return as_language_model(read_gguf(gguf, name=name, dtype=dtype, device=device), context)
+    return as_language_model(read_gguf(gguf, name=name, dtype=dtype, device=device), context, lora)
 
 
 def load_folder(
@@ -143,9 +168,15 @@ def load_folder(
     return as_language_model(read_folder(folder, name=name, digest=digest, dtype=dtype, device=device), context)
 
 
-def as_language_model(loaded: CausalLM, context: int | None = None) -> TransformersLanguageModel:
-    """Give a causal model a float32 output layer and the protocol; `context` lowers the model's own limit."""
+def as_language_model(
+    loaded: CausalLM, context: int | None = None, lora: Path | None = None
+) -> TransformersLanguageModel:
+    """Give a causal model a float32 output layer and the protocol; `context` lowers the model's own limit.
+
+    A LoRA adapter stays beside the weights it changes: added to them in bfloat16, most of it would be rounded off.
+    """
     model = loaded.model
+    adapter: dict[str, JsonValue] = {} if lora is None else {"lora": lora.stem, "lora_sha256": load_lora(loaded, lora)}
     own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     limit = context_limit(loaded.name, own, context)
     parameters = model.num_parameters()
@@ -159,6 +190,7 @@ def as_language_model(loaded: CausalLM, context: int | None = None) -> Transform
         details={
             "engine": f"transformers {transformers.__version__}",
             "context": limit,
+            **adapter,
             **describe_format(loaded.tokenizer),
         },
     )

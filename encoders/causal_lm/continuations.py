@@ -10,10 +10,14 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class ScoringTokens:
-    """A prompt's token ids and, apart from them, those of each continuation (never empty)."""
+    """A prompt's token ids and, apart from them, those of each continuation (never empty).
+
+    The first `shared` tokens of the prompt may begin the next prompt too.
+    """
 
     prompt: tuple[int, ...]
     continuations: tuple[tuple[int, ...], ...]
+    shared: int = 0
 
 
 def split_tokens(

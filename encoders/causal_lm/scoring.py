@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders.causal_lm.continuations import ScoringTokens
+from encoders.causal_lm.prefix_tree import ROOT, ancestors, continuation_tree
 
 
 class Float32Head(nn.Module):
@@ -37,26 +40,56 @@ def use_float32_head(model: PreTrainedModel) -> None:
         model.set_output_embeddings(Float32Head(head))  # type: ignore[no-untyped-call]
 
 
+@dataclass(slots=True)
+class LastPrompt:
+    """The beginning of the last prompt that said what it shares, and the model's cache of it."""
+
+    tokens: tuple[int, ...] = ()
+    cache: Cache | None = None
+
+
 @torch.inference_mode()
-def logprobs_from_cache(model: PreTrainedModel, tokens: ScoringTokens) -> list[float]:
+def logprobs_from_cache(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt | None = None) -> list[float]:
     """Summed log-likelihoods (nats): the prompt runs once, all continuations then share its cache.
+
+    With `last`, what the prompt shares with the one before is not processed again. It is processed by itself either
+    way, so that a likelihood depends on its own prompt alone.
 
     Only the prompt's last position meets the vocabulary, and no continuation's last token is ever
     fed, as nothing follows it: continuations of one token need no second pass.
     """
     device = model.device
-    out = model(torch.tensor([tokens.prompt], device=device), use_cache=True, logits_to_keep=1)
+    out = _read_prompt(model, tokens, last)
     first = out.logits[0, -1].float().log_softmax(-1)
     totals = first[torch.tensor([ids[0] for ids in tokens.continuations], device=device)]
-    targets = torch.tensor([token for ids in tokens.continuations for token in ids[1:]], device=device)
-    if len(targets) == 0:
-        return [float(total) for total in totals]
-    following = _packed_logits if _can_pack(model, out.past_key_values) else _padded_logits
-    logits = following(model, out.past_key_values, len(tokens.prompt), tokens.continuations)
-    picked = logits.float().log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
-    lengths = torch.tensor([len(ids) - 1 for ids in tokens.continuations], device=device)
-    owners = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
-    return [float(total) for total in totals.index_add(0, owners, picked)]
+    packs = _can_pack(model, out.past_key_values)
+    if any(len(ids) > 1 for ids in tokens.continuations):
+        following = _branched if packs else _padded
+        picked = following(model, out.past_key_values, len(tokens.prompt), tokens.continuations)
+        lengths = torch.tensor([len(ids) - 1 for ids in tokens.continuations], device=device)
+        owners = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+        totals = totals.index_add(0, owners, picked)
+    if last is not None and tokens.shared and packs:
+        out.past_key_values.crop(tokens.shared - out.past_key_values.get_seq_length())
+        last.tokens, last.cache = tokens.prompt[: tokens.shared], out.past_key_values
+    return [float(total) for total in totals]
+
+
+def _read_prompt(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt | None) -> CausalLMOutputWithPast:
+    """The model's output for the prompt's last token, with the cache of all of it. `last` loses its cache to it."""
+    cache: Cache | None = None
+    start = tokens.shared if last is not None else 0
+    if last is not None and start:
+        shared = tokens.prompt[:start]
+        if last.tokens == shared:
+            cache = last.cache
+        last.cache = None
+        if cache is None:
+            fed = torch.tensor([shared], device=model.device)
+            cache = model(fed, use_cache=True, logits_to_keep=1).past_key_values
+    rest = torch.tensor([tokens.prompt[start:]], device=model.device)
+    out: CausalLMOutputWithPast = model(rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return out
 
 
 @torch.inference_mode()
@@ -80,36 +113,38 @@ def _can_pack(model: PreTrainedModel, cache: Cache) -> bool:
     )
 
 
-def _packed_logits(
+def _branched(
     model: PreTrainedModel, cache: Cache, start: int, continuations: Sequence[tuple[int, ...]]
 ) -> torch.Tensor:
-    """Logits [Σ(length - 1), vocabulary] of all continuations laid end to end in one row.
+    """Log-likelihoods [Σ(length - 1)] of the tokens behind each continuation's first.
 
-    Each sees the prompt and itself: neither the cache is copied nor anything padded.
+    What continuations begin with in common runs once: they branch in one row, where each token sees the prompt and
+    its own ancestors. Neither the cache is copied nor anything padded.
     """
     device = model.device
-    lengths = [len(ids) - 1 for ids in continuations]
-    fed = [token for ids in continuations for token in ids[:-1]]
-    positions = [start + step for length in lengths for step in range(length)]
-    blocks = [torch.ones(length, length).tril() for length in lengths if length]
-    own = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]  # untyped library
-    seen = torch.cat([torch.ones(len(fed), start), own], dim=1).bool()
+    tree = continuation_tree(continuations)
+    inner = sorted({parent for parent in tree.parents if parent != ROOT})  # nothing follows a leaf: it is never fed
+    own = ancestors(tree.parents)[inner][:, inner]
+    seen = torch.cat([torch.ones(len(inner), start, dtype=torch.bool), own], dim=1)
     mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, torch.finfo(model.dtype).min)
-    out = model(
-        torch.tensor([fed], device=device),
+    logits = model(
+        torch.tensor([[tree.tokens[node] for node in inner]], device=device),
         past_key_values=cache,
         use_cache=True,
         attention_mask=mask[None, None].to(device),
-        position_ids=torch.tensor([positions], device=device),
-    )
-    logits: torch.Tensor = out.logits[0]
-    return logits
+        position_ids=(start - 1 + own.sum(1))[None].to(device),
+    ).logits[0]
+    row = {node: number for number, node in enumerate(inner)}
+    nodes = [node for path in tree.paths for node in path[1:]]
+    rows = torch.tensor([row[tree.parents[node]] for node in nodes], device=device)
+    picked: torch.Tensor = logits.float().log_softmax(-1)[
+        rows, torch.tensor([tree.tokens[node] for node in nodes], device=device)
+    ]
+    return picked
 
 
-def _padded_logits(
-    model: PreTrainedModel, cache: Cache, start: int, continuations: Sequence[tuple[int, ...]]
-) -> torch.Tensor:
-    """The same logits from one row per continuation, for models with windows or recurrent layers.
+def _padded(model: PreTrainedModel, cache: Cache, start: int, continuations: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    """The same from one row per continuation, for models with windows or recurrent layers.
 
     Padding stands right of every real token, so causality alone hides it and no mask is passed.
     """
@@ -119,5 +154,6 @@ def _padded_logits(
     cache.batch_repeat_interleave(len(fed))
     out = model(torch.tensor(fed, device=model.device), past_key_values=cache, use_cache=True)
     real = torch.tensor([[column < len(ids) - 1 for column in range(longest)] for ids in continuations])
-    logits: torch.Tensor = out.logits[real.to(model.device)]
-    return logits
+    targets = torch.tensor([token for ids in continuations for token in ids[1:]], device=model.device)
+    picked: torch.Tensor = out.logits[real.to(model.device)].float().log_softmax(-1).gather(1, targets[:, None])
+    return picked.squeeze(1)

@@ -24,9 +24,13 @@ def leaderboard(
         Path | None, typer.Option("--out", "-o", help="File to write; its suffix says how unless --format does.")
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="table, json, csv, markdown or html.")] = None,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="One table or markdown table: a line a system, a column a task.")
+    ] = False,
 ) -> None:
     """One table per task and pool, from complete records: floors and published figures beside them, with the cost."""
     from evals.leaderboard.collect import collect_leaderboard
+    from evals.leaderboard.compact import compact_markdown
     from evals.leaderboard.formats import FORMATS
     from evals.store import write_atomic
     from tasks.errors import RecordError
@@ -35,13 +39,16 @@ def leaderboard(
     if wanted not in (TABLE, *FORMATS) or (out and wanted == TABLE):
         what = f"format '{form}'" if form else f"suffix of {out}"
         raise RecordError(f"unknown {what}; formats are {TABLE}, {', '.join(FORMATS)}, a file takes one of the latter")
+    formats = {**FORMATS, "markdown": compact_markdown} if compact else FORMATS
+    if compact and wanted not in (TABLE, "markdown"):
+        raise RecordError(f"--compact goes with the formats {TABLE} and markdown, not {wanted}")
     board = collect_leaderboard(places)
     if wanted != TABLE and not out:
-        console.emit(FORMATS[wanted](board))
+        console.emit(formats[wanted](board))
         return
     if out:
-        write_atomic(out, FORMATS[wanted](board))
-    show(board)
+        write_atomic(out, formats[wanted](board))
+    (show_compact if compact else show)(board)
     if out:
         console.say(f"wrote {out}")
 
@@ -55,5 +62,18 @@ def show(board: Leaderboard) -> None:
         console.show_table(table.task.name, columns(table), rows, numeric_columns(table))
         for note in remarks(table):
             console.note(note)
+    for name, reason in left_out(board):
+        console.warn(f"left out: {name}: {reason}")
+
+
+def show_compact(board: Leaderboard) -> None:
+    """The one table on the screen, and on standard error what a reader has to know."""
+    from evals.leaderboard.compact import compact
+    from evals.leaderboard.formats import left_out, remarks
+
+    table = compact(board)
+    console.show_table("95 % intervals in brackets", table.columns, table.rows, table.numeric)
+    for note in (note for one in board.tables for note in remarks(one)):
+        console.note(note)
     for name, reason in left_out(board):
         console.warn(f"left out: {name}: {reason}")

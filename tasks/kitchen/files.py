@@ -25,6 +25,7 @@ from tasks.video_files import VIDEOS
 
 ANNOTATIONS = "annotations.json"
 SUMS = "SHA256SUMS"
+SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 ALL_VIDEOS = max(videos for videos, _, _ in ITEM_SETS.values())
 
 
@@ -60,6 +61,13 @@ def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
         yield Made(path, fresh)
 
 
+def write_split(path: Path, split: str, videos: int) -> None:
+    """Write the annotations of a split's first `videos` videos alone, as YouCook2's file has them."""
+    database = {plan.id: database_row(plan) for plan in (make_plan(split, index) for index in range(videos))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_once(path, json.dumps({"database": database}, indent=1) + "\n")
+
+
 def annotation_files(plans: Sequence[Plan]) -> dict[str, JsonValue]:
     """The annotation files by name, as JSON values."""
     asked = [(plan, question) for plan in plans for question in questions(plan)]
@@ -82,7 +90,7 @@ def annotation_files(plans: Sequence[Plan]) -> dict[str, JsonValue]:
 def database_row(plan: Plan) -> dict[str, JsonValue]:
     """A video as YouCook2's annotation file has it; the texts of training videos are there for floors."""
     return {
-        "subset": "training" if plan.split == "train" else "testing",
+        "subset": SUBSETS[plan.split],
         "duration": plan.duration,
         "recipe_type": dish(plan),
         "annotations": [

@@ -127,3 +127,13 @@ def test_what_a_caption_took_is_read_where_it_is_told(tmp_path: Path) -> None:
     path.write_text(json.dumps(row) + "\n")
     (caption,) = load_captions(path).of(CLIP)
     assert (caption.seconds, caption.usage) == (1.5, TokenUsage(7, 0, 2))
+
+
+def test_an_annotation_file_is_captions_without_a_fault(tmp_path: Path) -> None:
+    steps = [{"segment": [3, 9], "id": 0, "sentence": "chop the onion"}]
+    row = {"subset": "testing", "duration": 20.0, "recipe_type": "1", "annotations": steps}
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps({"database": {"v": row}}))
+    source = load_captions(path)
+    assert source.of(Clip("v", 0.0, 20.0)) == (Caption(3.0, 9.0, "chop the onion"),)
+    assert source.captioner.startswith("oracle")

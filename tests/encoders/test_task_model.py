@@ -67,6 +67,16 @@ def test_a_trace_tells_the_frames_their_times_and_the_seconds_spent(clips: list[
     assert set(trace.seconds) == {"decode", "encode"}
 
 
+def test_a_clip_that_was_the_last_one_is_not_looked_at_again_and_says_so(clips: list[Clip]) -> None:
+    encoder = model(frames=4)
+    first, again, other = (encoder.embed_video([clip]) for clip in (clips[0], clips[0], clips[1]))
+    np.testing.assert_array_equal(again.vectors, first.vectors)
+    assert again.traces[0].seconds == {}
+    assert again.traces[0].frames == first.traces[0].frames
+    assert again.traces[0].notes["video"] == "seen for the item before"
+    assert "video" not in other.traces[0].notes
+
+
 def test_a_cut_clip_says_what_share_was_seen(clips: list[Clip]) -> None:
     encoder = model("longvivit-tiny", fps=1.0, cap=6, beyond_cap="cut")
     frames = encoder.embed_video(clips[2:]).traces[0].frames

@@ -9,9 +9,9 @@ import pytest
 
 from tasks.digests import file_sha256
 from tasks.errors import DataError
-from tasks.kitchen.files import ALL_VIDEOS, generate
+from tasks.kitchen.files import ALL_VIDEOS, generate, write_split
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.texts import paragraph
+from tasks.kitchen.texts import paragraph, steps
 from tasks.youcook2 import of_subset
 from tasks.youcook2_annotations import read_annotations
 
@@ -85,3 +85,11 @@ def test_a_damaged_list_of_sums_names_the_line(folder: Path, tmp_path: Path) -> 
 def test_a_number_of_videos_that_the_split_does_not_have_is_refused(tmp_path: Path, videos: int) -> None:
     with pytest.raises(DataError, match=f"1 to {ALL_VIDEOS} videos"):
         next(generate(tmp_path, videos))
+
+
+def test_a_splits_annotations_can_be_had_without_its_videos(tmp_path: Path) -> None:
+    write_split(tmp_path / "new" / "val.json", "val", 3)
+    videos = read_annotations(tmp_path / "new" / "val.json")
+    assert [video.id for video in videos] == [make_plan("val", index).id for index in range(3)]
+    assert {video.subset for video in videos} == {"validation"}
+    assert [step.sentence for step in videos[0].segments] == [step.sentence for step in steps(make_plan("val", 0))]

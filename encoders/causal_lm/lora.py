@@ -1,0 +1,124 @@
+"""LoRA adapters (arXiv 2106.09685, peft's) on a frozen causal language model.
+
+On disk: `NAME.safetensors` holds the adapter and nothing else, `NAME.json` its shape, and the language model that it
+sits on by name and SHA-256; that model is never copied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from encoders.causal_lm.load import CausalLM
+from encoders.config import read_dataclass
+from encoders.weights import check_fit, config_path, read_tensors, save_tensors
+from tasks.digests import file_sha256
+from tasks.errors import ModelError
+
+ADAPTER = "default"
+MARK = ".lora_"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraShape:
+    """Rank, scale (`alpha / rank`) and the linear layers adapted, by the last part of their names (ours)."""
+
+    rank: int = 8
+    alpha: int = 16
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraDescription:
+    """The JSON beside an adapter."""
+
+    lm: str
+    lm_sha256: str
+    lora: LoraShape
+
+
+def add_lora(model: nn.Module, shape: LoraShape, *, seed: int = 0) -> None:
+    """Put fresh adapters, which change nothing yet, into a model that is frozen from now on.
+
+    They are float32 whatever the model is: steps smaller than bfloat16 resolves would be lost. Raises ModelError
+    where the model has no layer of the named kinds.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ModelError("LoRA needs peft: pip install 'longvid[llm]'") from error
+    model.requires_grad_(requires_grad=False)
+    config = LoraConfig(r=shape.rank, lora_alpha=shape.alpha, target_modules=list(shape.targets))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            inject_adapter_in_model(config, model, adapter_name=ADAPTER)
+        except ValueError as error:
+            raise ModelError(f"LoRA: the model has no layers {', '.join(shape.targets)}") from error
+    for parameter in lora_parameters(model).values():
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_()
+
+
+def lora_parameters(model: nn.Module) -> dict[str, Tensor]:
+    """The adapters' parameters by name."""
+    return {
+        name.replace(f".{ADAPTER}.", "."): parameter for name, parameter in model.named_parameters() if MARK in name
+    }
+
+
+def save_lora(lm: CausalLM, shape: LoraShape, path: Path) -> str:
+    """Write the two files; the adapter's digest. Raises ModelError unless `path` is a .safetensors."""
+    check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(lora_parameters(lm.model), path)
+    text = json.dumps(dataclasses.asdict(LoraDescription(lm.name, lm.digest, shape)), indent=2)
+    config_path(path).write_text(text + "\n", encoding="utf-8")
+    return file_sha256(path)
+
+
+def load_lora(lm: CausalLM, path: Path) -> str:
+    """Put a saved adapter into a language model, strictly; the adapter's digest.
+
+    Raises ModelError naming the file that is missing or damaged, or what differs: the language model, a tensor.
+    """
+    description = read_description(path)
+    if description.lm_sha256 != lm.digest:
+        raise ModelError(
+            f"{path} was trained on the language model {description.lm} with SHA-256 {description.lm_sha256[:16]}…; "
+            f"{lm.name} is another ({lm.digest[:16]}…)"
+        )
+    tensors = read_tensors(path)
+    add_lora(lm.model, description.lora)
+    own = lora_parameters(lm.model)
+    check_fit(own, tensors, str(path))
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+    lm.model.requires_grad_(requires_grad=False)
+    return file_sha256(path)
+
+
+def read_description(path: Path) -> LoraDescription:
+    """What an adapter sits on. Raises ModelError naming the file that is missing or damaged."""
+    check_suffix(path)
+    beside = config_path(path)
+    for file in (path, beside):
+        if not file.is_file():
+            raise ModelError(f"LoRA adapter {path}: there is no {file}")
+    try:
+        data = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{beside} is not JSON: {error}") from error
+    return read_dataclass(LoraDescription, data, str(beside))
+
+
+def check_suffix(path: Path) -> None:
+    """Raise ModelError unless the path is that of a .safetensors file."""
+    if path.suffix != ".safetensors":
+        raise ModelError(f"{path}: a LoRA adapter is a .safetensors file; others are not read")

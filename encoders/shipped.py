@@ -1,0 +1,43 @@
+"""Weights that come with the repository: what `weights=kitchen` and its like stand for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tasks.errors import ModelError
+
+KITCHEN = "kitchen"
+CHECKPOINTS_VARIABLE = "LONGVID_CHECKPOINTS"
+SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+
+
+def weights_file(value: str, own: str) -> Path:
+    """A file by its path, or a shipped one: `kitchen` is the one named `own`, `kitchen:NAME` another.
+
+    Raises ModelError that says where a shipped one was looked for and how to get it.
+    """
+    kind, colon, name = value.partition(":")
+    return shipped(name if colon else own) if kind == KITCHEN else Path(value)
+
+
+def shipped(name: str) -> Path:
+    """The shipped `NAME.safetensors`: in `checkpoints/`, or the folder of LONGVID_CHECKPOINTS, or one level below.
+
+    So the folder may be the output of `longvid pretrain`, which has a folder for each stage.
+    """
+    folder = checkpoint_folder()
+    found = [path for pattern in ("", "*/") for path in sorted(folder.glob(f"{pattern}{name}.safetensors"))]
+    if found:
+        return found[0]
+    msg = (
+        f"no {name}.safetensors in {folder}: 'make recipe' trains it; or name a folder of 'longvid pretrain' with "
+        f"{CHECKPOINTS_VARIABLE}=FOLDER, or a file with weights=FILE"
+    )
+    raise ModelError(msg)
+
+
+def checkpoint_folder() -> Path:
+    """Where shipped weights are looked for."""
+    chosen = os.environ.get(CHECKPOINTS_VARIABLE)
+    return Path(chosen).expanduser() if chosen else SHIPPED

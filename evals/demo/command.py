@@ -1,0 +1,92 @@
+"""`longvid demo`: make the embedded benchmark, run encoders and aggregators on it, show the leaderboard."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evals import console
+
+if TYPE_CHECKING:
+    from evals.demo.carry_out import Done
+    from evals.demo.steps import Step
+
+PLAN = Path(__file__).resolve().parent.parent.parent / "configs" / "demo.toml"
+EXAMPLE = "Example: longvid demo --out runs/demo. The same command goes on where an interrupted one stopped."
+JOBS = min(2, os.cpu_count() or 1)
+
+
+def demo(
+    plan: Annotated[Path, typer.Option(help="What to run: a TOML file.", show_default="configs/demo.toml")] = PLAN,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of runs, leaderboard and logs.")] = Path("runs/demo"),
+    data: Annotated[Path, typer.Option("--data", help="Data root; the videos are made there.")] = Path("data"),
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = JOBS,
+) -> None:
+    """Make the embedded benchmark's videos, run the plan's systems on it, end with the leaderboard and a report.
+
+    Each run is an ordinary command, which is shown; what is finished is not done again.
+    """
+    from evals.demo.plan import read_plan
+    from evals.demo.steps import Places, prepare_arguments, steps_of
+
+    wanted = read_plan(plan)
+    places = Places(out, data)
+    arguments = prepare_arguments(wanted, places)
+    if arguments:
+        code = subprocess.run([sys.executable, "-m", "evals.cli", *arguments], check=False).returncode
+        if code:
+            raise typer.Exit(code)
+    steps = [step for step in steps_of(wanted, places) if step.items or not step.target.exists()]
+    done = run_steps(steps, out / "logs", jobs)
+    show_leaderboard(out)
+    faults = [one for one in done if one.fault]
+    for one in faults:
+        console.warn(f"left out: {one.step.name}: {one.fault}")
+    if faults:
+        raise typer.Exit(1)
+
+
+def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
+    """All steps behind one progress bar that counts answers."""
+    from evals.demo.carry_out import Watch, answered, carry_out
+
+    seen = sum(map(answered, steps))
+    try:
+        with console.progress("answers", sum(step.items for step in steps), seen) as tick:
+
+            def on_end(done: Done) -> None:
+                console.note(f"{done.step.name}: {done.fault or f'done in {done.seconds:.0f} s'}")
+
+            def on_items(now: int) -> None:
+                nonlocal seen
+                for _ in range(now - seen):
+                    tick("")
+                seen = max(seen, now)
+
+            return carry_out(steps, logs, jobs, Watch(lambda step: console.note(f"$ {step.line}"), on_end, on_items))
+    except KeyboardInterrupt:
+        console.fail("interrupted; what is finished is kept, and the same command goes on there")
+        raise typer.Exit(130) from None
+
+
+def show_leaderboard(out: Path) -> None:
+    """The leaderboard on the screen, as JSON and as pages."""
+    from evals.demo.steps import RUNS
+    from evals.leaderboard.collect import collect_leaderboard
+    from evals.leaderboard.command import show_compact
+    from evals.leaderboard.formats import FORMATS
+    from evals.store import write_atomic
+
+    if not (out / RUNS).is_dir():
+        raise typer.Exit(1)
+    board = collect_leaderboard([out / RUNS])
+    show_compact(board)
+    for suffix in ("json", "html"):
+        path = out / f"leaderboard.{suffix}"
+        write_atomic(path, FORMATS[suffix](board))
+        console.say(f"{'report' if suffix == 'html' else 'figures'}: {path}")

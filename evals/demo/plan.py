@@ -1,0 +1,64 @@
+"""A demo as data: files to make first, systems to run on tasks. Read from TOML; see configs/demo.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evals.benchmarks import BENCHMARKS
+from tasks.errors import DataError
+
+
+class Row(BaseModel):
+    """A table of the file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Make(Row):
+    """A file that `longvid COMMAND --out FILE` makes; names are relative to the demo's folder."""
+
+    file: str
+    command: str
+
+
+class System(Row):
+    """A model with its options, run on tasks `BENCHMARK@POOL`. In options, `$out` and `$root` stand for folders."""
+
+    name: str
+    model: str
+    options: dict[str, str] = {}
+    tasks: list[str]
+
+
+class DemoPlan(Row):
+    """`prepare`: the benchmark and pool whose videos are made first. With `limit` each run stops after that many."""
+
+    prepare: str = ""
+    limit: int | None = None
+    make: list[Make] = []
+    system: list[System]
+
+
+def read_plan(path: Path) -> DemoPlan:
+    """The plan of a file. Raises DataError naming the file and the key or task at fault."""
+    try:
+        content: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        plan = DemoPlan.model_validate(content)
+    except OSError as error:
+        raise DataError(f"no demo plan at {path} ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path}: {where}: {problem['msg'].lower()}") from error
+    for task in (*([plan.prepare] if plan.prepare else []), *(task for system in plan.system for task in system.tasks)):
+        name, _, pool = task.partition("@")
+        if name not in BENCHMARKS or pool not in BENCHMARKS[name].pools:
+            raise DataError(f"{path}: no task '{task}': write BENCHMARK@POOL, as 'longvid BENCHMARK run --pool POOL'")
+    return plan

@@ -1,0 +1,100 @@
+"""All tables as one: a line for each system, a column for each task, value and interval in a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.leaderboard.costs import count, number
+from evals.leaderboard.formats import figure_text, interval_text, known, left_out, public_text, remarks
+from evals.leaderboard.rows import BoardRow, BoardTable, Leaderboard
+from evals.markdown import in_markdown, table_lines
+from evals.report import NOT_MEASURED
+
+FLOOR = "floor"
+FIRST_COLUMN = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class CompactTable:
+    """Column names and rows of cells; all columns but the first hold numbers."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """Those that hold numbers."""
+        return self.columns[1:]
+
+
+def compact(board: Leaderboard) -> CompactTable:
+    """The board in one table. Systems are known by their runs' names, and stand as the tables rank them.
+
+    Cost is that of the first task a system did. A second run of one name on one task gets a number.
+    """
+    tables = sorted(board.tables, key=lambda table: -sum(row.kind != FLOOR for row in table.rows))
+    lines: dict[str, list[BoardRow | None]] = {}
+    for column, table in enumerate(tables):
+        for row in (*of_systems(table), *of_floors(table)):
+            line = lines.setdefault(free_name(row, column, lines), [None] * len(tables))
+            line[column] = row
+    ordered = sorted(lines.items(), key=lambda entry: all(row is None or row.kind == FLOOR for row in entry[1]))
+    columns = (FIRST_COLUMN, *(heading(table) for table in tables), "s / item", "parameters")
+    return CompactTable(columns, tuple(line_cells(name, rows, tables) for name, rows in ordered))
+
+
+def of_systems(table: BoardTable) -> list[BoardRow]:
+    """The table's rows that are no floors, best first."""
+    return [row for row in table.rows if row.kind != FLOOR]
+
+
+def of_floors(table: BoardTable) -> list[BoardRow]:
+    """The table's floors, best first."""
+    return [row for row in table.rows if row.kind == FLOOR]
+
+
+def free_name(row: BoardRow, column: int, lines: dict[str, list[BoardRow | None]]) -> str:
+    """The row's name, with a number where another row of that name is in the column already."""
+    name, number_ = row.name, 2
+    while name in lines and lines[name][column] is not None:
+        name, number_ = f"{row.name} ({number_})", number_ + 1
+    return name
+
+
+def heading(table: BoardTable) -> str:
+    """Task and metric."""
+    return f"{table.task.name} {table.metric.replace('_', ' ')}"
+
+
+def line_cells(name: str, rows: Sequence[BoardRow | None], tables: Sequence[BoardTable]) -> tuple[str, ...]:
+    """A system's line."""
+    cost = next((row.cost for row in rows if row is not None and row.cost.seconds_per_item is not None), None)
+    parameters = None if cost is None else cost.parameters
+    kinds = {row.kind for row in rows if row is not None}
+    return (
+        f"{name} (floor)" if kinds == {FLOOR} else name,
+        *(value_cell(table, row) for table, row in zip(tables, rows, strict=True)),
+        number(None if cost is None else cost.seconds_per_item, "{:.2g}"),
+        NOT_MEASURED if parameters is None else count(parameters),
+    )
+
+
+def value_cell(table: BoardTable, row: BoardRow | None) -> str:
+    """A value with its interval."""
+    if row is None:
+        return NOT_MEASURED
+    figure = row.figure(table.metric)
+    if not known(figure):
+        return public_text(table, row)
+    return f"{figure_text(figure)} ({interval_text(figure)})"
+
+
+def compact_markdown(board: Leaderboard) -> str:
+    """The one table in Markdown, with what was left out."""
+    table = compact(board)
+    lines = table_lines(table.columns, table.rows, table.numeric)
+    lines += ["", "Intervals are 95 %."]
+    lines += [f"- {in_markdown(note)}" for one in board.tables for note in remarks(one)]
+    lines += [f"- left out: {in_markdown(f'{name}: {reason}')}" for name, reason in left_out(board)]
+    return "\n".join(lines) + "\n"
