@@ -67,7 +67,8 @@ def test_a_clip_states_only_what_it_shows():
 def test_quarters_of_a_clip_are_its_own():
     plan = PLANS[0]
     event = plan.of_kind("ingredient")[2]
-    middle = (event.start + event.end) / 2
-    told = clip_statements(plan, [event], middle - 1, middle + 7)
-    (when,) = [view.text for view in told if view.kind == "when"]
-    assert when == f"the {event.what} went in {QUARTERS[1 if event.end > middle + 3 else 0]}"
+    length = event.end - event.start
+    for start, quarter in ((event.start, QUARTERS[0]), (event.end - 4 * length, QUARTERS[3])):
+        told = clip_statements(plan, [event], start, start + 4 * length)
+        (when,) = [view.text for view in told if view.kind == "when"]
+        assert when == f"the {event.what} went in {quarter}"
