@@ -47,6 +47,8 @@ def join_world(device: str) -> Iterator[World]:
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield World(distributed.get_rank(), size, chosen)
+        # Who leaves while others still talk to it may abort.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 

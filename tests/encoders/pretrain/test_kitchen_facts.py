@@ -68,8 +68,7 @@ def test_quarters_of_a_clip_are_its_own():
     plan = PLANS[0]
     event = plan.of_kind("ingredient")[2]
     length = event.end - event.start
-    for before in range(4):
-        start = event.start - before * length
+    for start, quarter in ((event.start, QUARTERS[0]), (event.end - 4 * length, QUARTERS[3])):
         told = clip_statements(plan, [event], start, start + 4 * length)
         (when,) = [view.text for view in told if view.kind == "when"]
-        assert when == f"the {event.what} went in {QUARTERS[before]}"
+        assert when == f"the {event.what} went in {quarter}"

@@ -17,6 +17,7 @@ def worker(rank, address, folder, source, chunk):
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     world = World(rank, 2)
     train(toy_job(world, source=source, chunk=chunk), PLAN, folder, seed=0, world=world)
+    distributed.barrier()
     distributed.destroy_process_group()
 
 
