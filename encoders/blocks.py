@@ -30,7 +30,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
         flash = torch.ops.aten._scaled_dot_product_flash_attention  # noqa: SLF001 - its public wrapper is what picks the wrong path
         out: Tensor = flash(q, k, v, 0.0, causal)[0]
         return out
+    if not causal and _slow_backward(q):
+        plain: Tensor = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
+        return plain
     return functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+
+def _slow_backward(q: Tensor) -> bool:
+    """Whether SDPA's backward pass would take longer than the plain one's.
+
+    On CPU in bfloat16 it does for short sequences: 3.6 times at 128 tokens, 1.9 times at 256, 0.9 at 512.
+    """
+    short = q.shape[-2] <= 384
+    return short and q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == "cpu"
 
 
 class Attention(nn.Module):

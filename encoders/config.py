@@ -157,7 +157,7 @@ class EncoderConfig:
     @classmethod
     def from_dict(cls, data: object, source: str = "encoder config") -> EncoderConfig:
         """Read `dataclasses.asdict`'s dictionary. Raises ModelError naming the key at fault."""
-        return _read(cls, data, source)
+        return read_dataclass(cls, data, source)
 
 
 T = TypeVar("T")
@@ -168,7 +168,8 @@ def _require(holds: bool, message: str) -> None:
         raise ModelError(f"encoder config: {message}")
 
 
-def _read(kind: type[T], data: object, where: str) -> T:
+def read_dataclass(kind: type[T], data: object, where: str) -> T:
+    """A dataclass of ours from a dictionary, nested ones included. Raises ModelError naming `where` and the key."""
     if not isinstance(data, dict):
         raise ModelError(f"{where}: expected an object, found {type(data).__name__}")
     hints = get_type_hints(kind)
@@ -177,16 +178,35 @@ def _read(kind: type[T], data: object, where: str) -> T:
         raise ModelError(f"{where}: unknown key '{unknown[0]}'; known are {', '.join(hints)}")
     values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()}
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(kind)  # type: ignore[arg-type]  # ours all are dataclasses
-    missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in values]
+    required = (f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING)
+    missing = [name for name in required if name not in values]
     if missing:
         raise ModelError(f"{where}: key '{missing[0]}' is missing")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
 
 
 def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a type hint has no narrower type
-    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _read(hint, value, where)
+        return read_dataclass(hint, value, where)
+    if get_origin(hint) is not None:
+        return _composed(hint, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ModelError(f"{where} must be of type {hint.__name__}, found {value!r}")
+    return value
+
+
+def _composed(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - as above
+    """A value of a Literal, tuple, dictionary or optional type."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _value(args[0], value, where)
     if origin is Literal:
         if value not in args:
             raise ModelError(f"{where} is {value!r}; it must be one of {', '.join(map(str, args))}")
@@ -195,10 +215,6 @@ def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a 
         if not isinstance(value, list | tuple) or len(value) != len(args):
             raise ModelError(f"{where} must be a list of {len(args)} numbers")
         return tuple(_value(arg, item, where) for arg, item in zip(args, value, strict=True))
-    if origin in (Union, types.UnionType):
-        return None if value is None else _value(args[0], value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ModelError(f"{where} must be of type {hint.__name__}, found {value!r}")
-    return value
+    if not isinstance(value, dict):
+        raise ModelError(f"{where} must be a table, found {value!r}")
+    return {str(key): _value(args[1], item, f"{where}: {key}") for key, item in value.items()}

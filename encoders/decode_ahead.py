@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -57,7 +57,9 @@ class AheadPolicy:
     backend: Backend = "pyav"
 
 
-def decode_ahead(clips: Iterable[Clip], policy: FramePolicy, ahead: AheadPolicy | None = None) -> Iterator[DecodedClip]:
+def decode_ahead(
+    clips: Iterable[Clip], policy: FramePolicy, ahead: AheadPolicy | None = None
+) -> Generator[DecodedClip, None, None]:
     """Yield every clip in the given order, decoded while earlier ones are in use.
 
     The workers end when the iterator does: exhausted, closed or dropped by an exception.

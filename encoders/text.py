@@ -43,6 +43,10 @@ class BertTower(nn.Module):
         )
         self.bert = BertModel(shape, add_pooling_layer=False)
 
+    def use_plain_attention(self) -> None:
+        """Leave SDPA: on CPU its backward pass takes three times as long (see encoders.blocks)."""
+        self.bert.set_attn_implementation("eager")
+
     def forward(self, batch: TextBatch) -> Tensor:
         """[texts, width]: every token of a text counts the same, whatever chunk it fell into."""
         out = self.bert(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state

@@ -13,6 +13,8 @@ from evals.bench import app as bench
 from evals.egoschema import app as egoschema
 from evals.embed import embed
 from evals.metrics import app as metrics
+from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
+from evals.pretrain import pretrain
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
 from evals.youcook2_summary import app as youcook2_summary
@@ -36,6 +38,7 @@ app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
 )
+app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 
 
 @app.command()

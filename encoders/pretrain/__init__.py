@@ -1,0 +1,1 @@
+"""Pre-training: the stages of the recipe, from data to weights."""

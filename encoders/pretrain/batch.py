@@ -1,0 +1,154 @@
+"""A contrastive batch: pixels, the tokens that survive, and texts with the parts they play."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice, zip_longest
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.config import VisionConfig
+from encoders.masking import sample_keep
+from encoders.pretrain.loader import Slot, stack_pixels
+from encoders.pretrain.samples import TextView
+from encoders.tokens import TextBatch, TextTokenizer
+
+NONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which texts a batch's B videos are compared with, as indices into its texts; -1 stands for none.
+
+    `captions` [B, V, 1 + K]: V captions, each the true one and then its false ones. `statements`
+    [B, S, 1 + F]: the same for statements. `ids` [B, V] is equal exactly for equal true captions.
+    """
+
+    captions: Tensor
+    statements: Tensor
+    ids: Tensor
+
+    def to(self, device: torch.device) -> Roles:
+        """The same roles on another device."""
+        return Roles(self.captions.to(device), self.statements.to(device), self.ids.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastiveBatch:
+    """uint8 `pixels` [B, T, H, W, 3] with `keep` as in encoders.masking; `texts` in parts of like length.
+
+    `present` [B] is False where a video could not be read.
+    """
+
+    pixels: Tensor
+    keep: Tensor | None
+    texts: tuple[TextBatch, ...]
+    roles: Roles
+    present: Tensor
+
+    def to(self, device: torch.device) -> ContrastiveBatch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            pixels=self.pixels.to(device, non_blocking=True),
+            keep=None if self.keep is None else self.keep.to(device),
+            texts=tuple(part.to(device) for part in self.texts),
+            roles=self.roles.to(device),
+            present=self.present.to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """How many texts of each kind a video brings into a batch; a video that has fewer brings those.
+
+    `false_captions` and `false_statements` bound how many false ones come with each.
+    """
+
+    captions: int = 1
+    false_captions: int = 4
+    statements: int = 0
+    false_statements: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Collate:
+    """From samples to a contrastive batch; the mask and the choice of texts follow from its seed.
+
+    `parts` splits the texts by length, so that short ones are not padded to the longest.
+    """
+
+    vision: VisionConfig
+    tokenizer: TextTokenizer
+    context: int
+    views: Views
+    mask: float = 0.0
+    parts: int = 4
+
+    def __call__(self, slots: Sequence[Slot], seeds: Sequence[int]) -> ContrastiveBatch:
+        views = self.views
+        captions, statements = [], []
+        for slot, seed in zip(slots, seeds, strict=True):
+            rng = np.random.default_rng(seed)
+            captions.append(_drawn(slot.captions if slot else (), views.captions, views.false_captions, rng))
+            statements.append(_drawn(slot.statements if slot else (), views.statements, views.false_statements, rng))
+        texts = _unique(view for row in (*captions, *statements) for view in row)
+        texts.sort(key=lambda text: (len(text), text))
+        place = {text: at for at, text in enumerate(texts)}
+        roles = Roles(
+            _table(captions, place, views.captions, views.false_captions),
+            _table(statements, place, views.statements, views.false_statements),
+            _ids(captions, views.captions),
+        )
+        pixels = torch.from_numpy(stack_pixels(slots))
+        present = torch.tensor([slot is not None for slot in slots])
+        return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles, present)
+
+    def _keep(self, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """The tokens that survive, drawn for each video by its own seed."""
+        shape = (1, pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        drawn = [sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed)) for seed in seeds]
+        rows = [row for row in drawn if row is not None]
+        return torch.cat(rows) if rows else None
+
+    def _tokenised(self, texts: Sequence[str]) -> tuple[TextBatch, ...]:
+        size = -(-len(texts) // self.parts)
+        parts = [texts[at : at + size] for at in range(0, len(texts), size)]
+        return tuple(self.tokenizer.batch(part, self.context) for part in parts)
+
+
+def _drawn(views: Sequence[TextView], most: int, false: int, rng: np.random.Generator) -> list[TextView]:
+    """At most `most` of a video's views, kinds taking turns, each with at most `false` of its false texts."""
+    by_kind: dict[str, list[TextView]] = {}
+    for i in rng.permutation(len(views)):
+        by_kind.setdefault(views[i].kind, []).append(views[i])
+    turns = chain.from_iterable(zip_longest(*by_kind.values()))
+    chosen = list(islice((view for view in turns if view is not None), most))
+    return [
+        replace(view, false=tuple(view.false[i] for i in rng.permutation(len(view.false))[:false])) for view in chosen
+    ]
+
+
+def _unique(views: Iterable[TextView]) -> list[str]:
+    return list(dict.fromkeys(text for view in views for text in (view.text, *view.false)))
+
+
+def _table(rows: Sequence[Sequence[TextView]], place: dict[str, int], most: int, false: int) -> Tensor:
+    out = torch.full((len(rows), most, 1 + false), NONE, dtype=torch.long)
+    for i, views in enumerate(rows):
+        for j, view in enumerate(views):
+            at = [place[text] for text in (view.text, *view.false)]
+            out[i, j, : len(at)] = torch.tensor(at)
+    return out
+
+
+def _ids(rows: Sequence[Sequence[TextView]], most: int) -> Tensor:
+    out = torch.full((len(rows), most), NONE, dtype=torch.long)
+    for i, views in enumerate(rows):
+        for j, view in enumerate(views):
+            out[i, j] = int.from_bytes(hashlib.sha256(view.text.encode()).digest()[:8]) >> 1
+    return out

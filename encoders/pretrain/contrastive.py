@@ -1,0 +1,132 @@
+"""The contrastive step: videos against captions of the global batch and against false texts of their own.
+
+With `chunk`, features are computed in chunks that keep no activations; the backward pass computes
+each chunk again and lets go of it. The gradient is the full batch's for every parameter, the
+temperature included, because the loss is one function of all features (cached contrastive learning,
+arXiv 2101.06983; here as activation checkpointing over chunks). Masks are data in the batch, so both
+passes see the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from encoders.dual import DualEncoder
+from encoders.pretrain.batch import NONE, ContrastiveBatch
+from encoders.pretrain.world import gather, total
+
+
+class ContrastiveStep(nn.Module):
+    """The dual encoder with its loss: `forward(batch) -> (loss, metrics)`.
+
+    `chunk` videos are encoded at a time, all at once for 0. `statement_weight` weighs the loss over
+    statements beside that over captions.
+    """
+
+    def __init__(self, encoder: DualEncoder, *, chunk: int = 0, statement_weight: float = 1.0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.chunk = chunk
+        self.statement_weight = statement_weight
+
+    def forward(self, batch: ContrastiveBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """This process's share of the global loss: its mean over processes is the loss of the global batch."""
+        videos, texts = self._videos(batch), self._texts(batch)
+        # Similarities of bfloat16's three digits, times up to 100, would be noise.
+        with torch.autocast(videos.device.type, enabled=False):
+            return self._loss(videos, texts, batch)
+
+    def _loss(self, videos: Tensor, texts: Tensor, batch: ContrastiveBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        scale = self.encoder.scale
+        loss, metrics = caption_loss(videos, texts, batch, scale)
+        metrics["temperature"] = 1 / scale.detach()
+        if batch.roles.statements.shape[1]:
+            told, more = statement_loss(videos, texts, batch, scale)
+            loss = loss + self.statement_weight * told
+            metrics |= more
+        return loss, metrics
+
+    def _videos(self, batch: ContrastiveBatch) -> Tensor:
+        if not self.chunk:
+            return self.encoder.embed_video(batch.pixels, batch.keep)
+        starts = range(0, len(batch.pixels), self.chunk)
+        parts = [slice(start, start + self.chunk) for start in starts]
+        keeps = [None if batch.keep is None else batch.keep[part] for part in parts]
+        return _encoded(
+            self.encoder.embed_video, [(batch.pixels[part], keep) for part, keep in zip(parts, keeps, strict=True)]
+        )
+
+    def _texts(self, batch: ContrastiveBatch) -> Tensor:
+        if not self.chunk:
+            return torch.cat([self.encoder.embed_text(part) for part in batch.texts])
+        return _encoded(self.encoder.embed_text, [(part,) for part in batch.texts])
+
+
+def _encoded(encode: Callable[..., Tensor], chunks: Sequence[tuple[object, ...]]) -> Tensor:
+    """The features of all chunks, none of which keeps its activations for the backward pass."""
+    return torch.cat([checkpoint(encode, *chunk, use_reentrant=False) for chunk in chunks])
+
+
+def caption_loss(
+    videos: Tensor, texts: Tensor, batch: ContrastiveBatch, scale: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Symmetric NCE (as in CLIP) over the global batch, false captions added to their own video's row.
+
+    Videos [B, E] against texts [N, E]; the mean over the captions that the videos brought. Another
+    video's caption with the same words is no negative and is left out of the sum.
+    """
+    captions, ids = batch.roles.captions, batch.roles.ids
+    rows, views = ids.shape
+    true = texts[captions[:, :, 0].clamp(min=0)]  # [B, V, E]
+    all_videos, all_true, all_ids = gather(videos), gather(true), gather(ids)
+    own = _own_columns(rows, len(all_videos), ids.device)
+    to_false = scale * torch.einsum("be,bvke->bvk", videos, texts[captions[:, :, 1:].clamp(min=0)])
+    to_false = to_false.masked_fill(captions[:, :, 1:] == NONE, -torch.inf)
+    losses, hits, counts = [], [], []
+    for view in range(views):
+        there = ids[:, view] != NONE
+        excluded = (all_ids[None, :, view] == NONE) | (ids[:, view, None] == all_ids[None, :, view])
+        excluded[torch.arange(rows, device=ids.device), own] = False
+        to_text = (scale * videos @ all_true[:, view].T).masked_fill(excluded, -torch.inf)
+        to_video = (scale * true[:, view] @ all_videos.T).masked_fill(excluded, -torch.inf)
+        to_text = torch.cat([to_text, to_false[:, view]], 1)
+        both = functional.cross_entropy(to_text, own, reduction="none") + functional.cross_entropy(
+            to_video, own, reduction="none"
+        )
+        losses.append((both / 2).where(there, 0.0).sum())
+        hits.append((to_text.argmax(1) == own).logical_and(there).sum())
+        counts.append(there.sum())
+    count = torch.stack(counts).sum()
+    accuracy = total(torch.stack(hits).sum()) / total(count).clamp(min=1)
+    return _share(torch.stack(losses).sum(), count), {"caption_accuracy": accuracy}
+
+
+def statement_loss(
+    videos: Tensor, texts: Tensor, batch: ContrastiveBatch, scale: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of each true statement among its own false ones, the mean over the global batch."""
+    roles = batch.roles.statements
+    there = (roles[:, :, 0] != NONE) & (roles[:, :, 1:] != NONE).any(2)
+    logits = scale * torch.einsum("be,bske->bsk", videos, texts[roles.clamp(min=0)])
+    logits = logits.masked_fill(roles == NONE, -torch.inf).where(there[:, :, None], 0.0)
+    losses = logits.logsumexp(2) - logits[:, :, 0]
+    hits = (logits.argmax(2) == 0).logical_and(there).sum()
+    accuracy = total(hits) / total(there.sum())
+    return _share(losses.where(there, 0.0).sum(), there.sum()), {"statement_accuracy": accuracy}
+
+
+def _own_columns(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Where this process's rows stand among the global batch's columns."""
+    first = distributed.get_rank() * rows if columns > rows else 0
+    return torch.arange(rows, device=device) + first
+
+
+def _share(losses: Tensor, count: Tensor) -> Tensor:
+    """A sum over this process's terms, scaled so that the mean over processes is the global mean."""
+    size = distributed.get_world_size() if distributed.is_initialized() else 1
+    return losses * size / total(count).clamp(min=1)

@@ -1,0 +1,151 @@
+"""The training loop: one for every stage, one process or many.
+
+A step is a pure function of the parameters, the optimiser's state and the step's number: its batch
+and its random numbers are drawn from (seed, step). That is what makes an interrupted run continue
+to the bit on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from encoders.pretrain.checkpoint import Progress, load_checkpoint, save_checkpoint
+from encoders.pretrain.journal import Journal, Row
+from encoders.pretrain.optimiser import build_optimiser, set_rate, trainable
+from encoders.pretrain.order import seed_of
+from encoders.pretrain.plan import Plan
+from encoders.pretrain.step import Job, Loaded
+from encoders.pretrain.world import World, collect, total
+from tasks.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who hears of progress: `row` of each line of the record, `step` after each step; `memory` in bytes."""
+
+    row: Callable[[Row], None] = lambda _row: None
+    step: Callable[[int, float], None] = lambda _step, _loss: None
+    memory: Callable[[], int] = lambda: 0
+
+
+def train(
+    job: Job, plan: Plan, run: Path, *, seed: int, world: World | None = None, watch: Watch | None = None
+) -> Progress:
+    """Train `job.step` to the plan's end, from the run's last checkpoint where it has one.
+
+    Raises ModelError when the loss or a gradient is no longer finite, naming the step.
+    """
+    world, watch = world or World(), watch or Watch()
+    step = job.step.to(world.device).train()
+    optimiser = build_optimiser(step, plan)
+    progress = load_checkpoint(run, step, optimiser)
+    journal = Journal(run if world.first else None, progress.step)
+    module = _parallel(step, world)
+    group = _Group(plan, world, watch)
+    batches = job.batches(progress.step)
+    while progress.step < plan.steps:
+        loaded = next(batches)
+        torch.manual_seed(seed_of(seed, "step", progress.step, world.rank))
+        rate = set_rate(optimiser, plan, progress.step)
+        loss, values = _update(module, loaded, optimiser, plan, world, progress.step)
+        bad = collect(loaded.bad, world)
+        progress = Progress(progress.step + 1, progress.samples + loaded.samples * world.size, progress.bad + len(bad))
+        journal.bad(progress.step, bad)
+        group.add({**values, "loss": loss}, loaded.samples * world.size)
+        watch.step(progress.step, float(loss))
+        if progress.step % plan.log == 0 or progress.step == plan.steps:
+            row = group.row(progress, rate)
+            journal.write(row)
+            watch.row(row)
+        last = progress.step == plan.steps
+        if world.first and job.evaluate and (last or (plan.evaluate and progress.step % plan.evaluate == 0)):
+            _evaluate(job, step, progress, journal, watch)
+        if world.first and (last or progress.step % plan.save == 0):
+            save_checkpoint(run, step, optimiser, progress, plan.keep)
+    return progress
+
+
+def autocast(device: torch.device, dtype: str) -> torch.autocast:
+    """bfloat16 where the plan or the device wants it; parameters and optimiser stay in float32."""
+    fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
+    enabled = dtype == "bfloat16" or (dtype == "auto" and fast)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _parallel(step: nn.Module, world: World) -> nn.Module:
+    if world.size == 1:
+        return step
+    ids = [world.device] if world.device.type == "cuda" else None
+    # A batch of images leaves the 3D projection without gradient, one of videos the 2D one.
+    return DistributedDataParallel(step, device_ids=ids, find_unused_parameters=True)
+
+
+def _update(
+    module: nn.Module, loaded: Loaded, optimiser: torch.optim.Optimizer, plan: Plan, world: World, at: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One optimiser step; the loss and what else is to be logged, detached."""
+    with autocast(world.device, plan.dtype):
+        loss, metrics = module(loaded.batch.to(world.device))
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_([p for p in trainable(module).values() if p.grad is not None], plan.clip)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        found = f"loss {loss.detach().item()}, gradient norm {norm.detach().item()}"
+        raise ModelError(f"training diverged at step {at}: {found}; lower lr")
+    optimiser.step()
+    return total(loss) / world.size, {**metrics, "gradient_norm": norm.detach()}
+
+
+def _evaluate(job: Job, step: nn.Module, progress: Progress, journal: Journal, watch: Watch) -> None:
+    if job.evaluate is None:
+        return
+    began = perf_counter()
+    step.eval()
+    values = job.evaluate()
+    step.train()
+    row: Row = {"step": progress.step, "kind": "evaluation", **values, "seconds": perf_counter() - began}
+    journal.write(row)
+    watch.row(row)
+
+
+class _Group:
+    """Means over the steps since the last row."""
+
+    def __init__(self, plan: Plan, world: World, watch: Watch) -> None:
+        self._plan, self._world, self._watch = plan, world, watch
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+        self._samples = 0
+        self._began = perf_counter()
+
+    def add(self, values: dict[str, Tensor], samples: int) -> None:
+        """One step's values; a kind of batch need not have them all."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._samples += samples
+
+    def row(self, progress: Progress, rate: float) -> Row:
+        """The row of this group; the next one begins."""
+        seconds = perf_counter() - self._began
+        row: Row = {"step": progress.step, "kind": "train"}
+        row |= {name: value / self._counts[name] for name, value in self._sums.items()}
+        row |= {"lr": rate, "samples": progress.samples, "bad": progress.bad, "seconds": seconds}
+        row |= {"samples_per_second": self._samples / seconds, "memory_bytes": self._memory()}
+        self._clear()
+        return row
+
+    def _memory(self) -> int:
+        if self._world.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._world.device)
+        return self._watch.memory()

@@ -1,0 +1,112 @@
+"""From a source to the batches of each step and process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.pretrain.order import Request, request_at, seed_of
+from encoders.pretrain.samples import Sample, Source
+from encoders.pretrain.step import BadSample, Batch, Batches, Loaded
+from encoders.pretrain.world import World
+from tasks.errors import DataError, ModelError
+
+Slot = Sample | None
+Collate = Callable[[Sequence[Slot], Sequence[int]], Batch]
+"""From the samples of a batch (None where one could not be read) and a seed for each to a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Batches of `batch` samples over all processes; this one reads its own share of each.
+
+    Sample i of step s, its mask and its texts are the same whatever the number of processes. More
+    than the share `most_bad` of a batch that can't be read is taken for a fault of the data set.
+    """
+
+    source: Source
+    batch: int
+    collate: Collate
+    seed: int
+    world: World = field(default_factory=World)
+    family: int = 1
+    most_bad: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse batches that can't be shared out. Raises ModelError or DataError."""
+        if self.batch < self.world.size or self.batch % self.world.size:
+            raise ModelError(f"a batch of {self.batch} can't be shared evenly by {self.world.size} processes")
+        if len(self.source) < self.batch:
+            raise DataError(f"the source holds {len(self.source)} samples, fewer than one batch of {self.batch}")
+
+        if len(self.source) % self.family:
+            raise DataError(f"{len(self.source)} samples are not a multiple of families of {self.family}")
+
+    def __call__(self, first: int) -> Iterator[Loaded]:
+        found = self.source.load(request for step in count(first) for request in self._requests(step))
+        for step in count(first):
+            requests = self._requests(step)
+            yield self._loaded(list(islice(found, len(requests))), requests, step)
+
+    def _requests(self, step: int) -> list[Request]:
+        share = self.batch // self.world.size
+        start = step * self.batch + self.world.rank * share
+        return [request_at(self.seed, start + i, len(self.source), self.family) for i in range(share)]
+
+    def _loaded(self, samples: Sequence[Sample | BadSample], requests: Sequence[Request], step: int) -> Loaded:
+        bad = tuple(sample for sample in samples if isinstance(sample, BadSample))
+        if len(bad) > self.most_bad * len(samples):
+            raise DataError(f"{len(bad)} of {len(samples)} samples of step {step} can't be read: {bad[0].error}")
+        slots = [sample if isinstance(sample, Sample) else None for sample in samples]
+        seeds = [seed_of(request.draw, "collate") for request in requests]
+        return Loaded(self.collate(slots, seeds), len(samples), bad)
+
+
+def mixed(videos: Batches, images: Batches, every: int) -> Batches:
+    """Batches of `videos` with one of `images` at each `every`-th step (paper, image → short: mixed data)."""
+    if every < 2:
+        raise ModelError(f"one batch of images every {every} steps leaves none for videos: give at least 2")
+
+    def batches(first: int) -> Iterator[Loaded]:
+        seen = first // every
+        of_videos, of_images = videos(first - seen), images(seen)
+        for step in count(first):
+            yield next(of_images if step % every == every - 1 else of_videos)
+
+    return batches
+
+
+def prefetched(batches: Batches, depth: int = 2) -> Batches:
+    """The same batches, up to `depth` of them made in a thread while earlier ones are trained on."""
+
+    def ahead(first: int) -> Iterator[Loaded]:
+        made = batches(first)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        pending = deque(pool.submit(next, made) for _ in range(depth))
+        try:
+            while True:
+                yield pending.popleft().result()
+                pending.append(pool.submit(next, made))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    return ahead
+
+
+def stack_pixels(slots: Sequence[Slot]) -> NDArray[np.uint8]:
+    """Pixels uint8 [B, T, H, W, 3], black where a sample is missing. Raises DataError where shapes differ."""
+    shapes = {slot.pixels.shape for slot in slots if slot is not None}
+    if len(shapes) != 1:
+        keys = ", ".join(slot.key for slot in slots[:3] if slot is not None)
+        raise DataError(f"the pixels of a batch must have one shape, not {sorted(shapes)} ({keys} …)")
+    out = np.zeros((len(slots), *shapes.pop()), dtype=np.uint8)
+    for row, slot in enumerate(slots):
+        if slot is not None:
+            out[row] = slot.pixels
+    return out

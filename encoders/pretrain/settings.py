@@ -1,0 +1,201 @@
+"""A stage's settings, read from a TOML file of stages.
+
+A file holds one table for each stage; what stages share stands in the table `common`. The table's
+name is what `--stage` takes, and its `stage` says which step of the recipe it is, if the name
+doesn't. `[short-masked]` with `stage = "short"` and `model.mask = 0.75` is the EffShortViViT.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from encoders.config import AdaptConfig, read_dataclass
+from encoders.pretrain.batch import Views
+from encoders.pretrain.plan import Plan
+from encoders.pretrain.samples import View
+from tasks.errors import ModelError
+
+Stage = Literal["image", "short", "long"]
+COMMON = "common"
+SOURCES = ("kitchen", "manifest", "folder", "shards")
+VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "video"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which encoder, from which weights.
+
+    `init` is `scratch`, another stage of the file, a .safetensors file of ours, or
+    `openclip:NAME[:PRETRAINED]`. The encoder is `preset`'s, or that of `init` where none is named,
+    with the changes in `vision` and `text`. `time_std` scales new time positions (see
+    encoders.transfer), `mask` is the share of tokens dropped in training, `adapt` says what trains.
+    """
+
+    init: str
+    preset: str | None = None
+    vision: dict[str, Any] = field(default_factory=dict)
+    text: dict[str, Any] = field(default_factory=dict)
+    time_std: float = 0.0
+    mask: float = 0.0
+    checkpointing: bool = False
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    """`checkpointing` recomputes the vision tower's blocks in the backward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSettings:
+    """Videos in files. `path` is a manifest (.jsonl), a folder of videos with captions, or tar shards.
+
+    `decoders` processes read ahead, `fit` says how a frame becomes a square.
+    """
+
+    path: str
+    decoders: int = 2
+    fit: Literal["crop", "squash"] = "crop"
+    beyond: Literal["spread", "cut"] = "spread"
+
+
+@dataclass(frozen=True, slots=True)
+class KitchenSettings:
+    """The embedded world, made in memory: `videos` of a split from number `first` on.
+
+    `false_captions` bounds the reordered paragraphs that come with each.
+    """
+
+    videos: int
+    split: Literal["train", "val", "test"] = "train"
+    first: int = 0
+    false_captions: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """What a batch is made of: `batch` samples over all processes, each of `frames` frames.
+
+    `view` is what of a video is looked at: one frame ("image"), a clip of `frames / fps` seconds
+    ("clip") or all of it ("video"). `family` neighbouring samples stay together, so that videos which
+    differ in little are each other's negatives. Exactly one source is named.
+    """
+
+    batch: int
+    frames: int = 1
+    fps: float = 1.0
+    view: View | None = None
+    family: int = 1
+    kitchen: KitchenSettings | None = None
+    manifest: FileSettings | None = None
+    folder: FileSettings | None = None
+    shards: FileSettings | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a choice of no source or several. Raises ModelError."""
+        named = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(named) != 1:
+            raise ModelError(f"name one source of {', '.join(SOURCES)}; found {' and '.join(named) or 'none'}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """Batches of images among those of videos: one every `every` steps (paper, image → short)."""
+
+    every: int
+    data: DataSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    """The contrastive loss: texts of a video, and how many videos are encoded at a time (0: all)."""
+
+    views: Views = field(default_factory=Views)
+    statement_weight: float = 1.0
+    chunk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What is measured during training: the first `videos` samples of a held-out source."""
+
+    videos: int
+    data: DataSettings
+
+
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """One stage. `name` is what its weights are called."""
+
+    stage: Stage
+    name: str
+    model: ModelSettings
+    data: DataSettings
+    training: Plan
+    seed: int = 0
+    device: str = "auto"
+    vocabulary: int | None = None
+    images: ImageSettings | None = None
+    loss: LossSettings = field(default_factory=LossSettings)
+    evaluation: EvaluationSettings | None = None
+
+
+def read_settings(path: Path, stage: str, *, seed: int | None = None, changes: Sequence[str] = ()) -> StageSettings:
+    """The settings of one stage of a file, with `changes` as KEY=VALUE. Raises ModelError naming file and key."""
+    table = _stage_table(path, stage)
+    for change in changes:
+        try:
+            table = merged(table, tomllib.loads(change))
+        except tomllib.TOMLDecodeError as error:
+            raise ModelError(f"'{change}' is no KEY=VALUE of TOML, where a text stands in quotes: {error}") from error
+    if seed is not None:
+        table["seed"] = seed
+    return read_dataclass(StageSettings, {"stage": stage, **_spread(table)}, f"{path}: {stage}")
+
+
+def weights_name(path: Path, stage: str) -> str:
+    """The name of a stage's weights file."""
+    name = _stage_table(path, stage).get("name")
+    if not isinstance(name, str):
+        raise ModelError(f"{path}: {stage}: key 'name' is missing")
+    return f"{name}.safetensors"
+
+
+def _stage_table(path: Path, stage: str) -> dict[str, Any]:
+    tables = read_tables(path)
+    if stage not in tables or stage == COMMON:
+        known = ", ".join(name for name in tables if name != COMMON)
+        raise ModelError(f"{path} has no stage '{stage}'; it has {known or 'none'}")
+    return merged(tables.get(COMMON, {}), tables[stage])
+
+
+def read_tables(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a file, `common` among them. Raises ModelError when it is missing or no TOML."""
+    if not path.is_file():
+        raise ModelError(f"no training config at {path}")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{path} is not TOML: {error}") from error
+    loose = [name for name, value in tables.items() if not isinstance(value, dict)]
+    if loose:
+        raise ModelError(f"{path}: key '{loose[0]}' stands outside of any stage; put it into [{COMMON}]")
+    return tables
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables laid over each other: what `above` has wins, table by table."""
+    out = dict(below)
+    for key, value in above.items():
+        under = out.get(key)
+        out[key] = merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return out
+
+
+def _spread(table: dict[str, Any]) -> dict[str, Any]:
+    """Images and evaluation read the stage's data with their own changes laid over it."""
+    out = dict(table)
+    for part in ("images", "evaluation"):
+        if isinstance(out.get(part), dict):
+            out[part] = {**out[part], "data": merged(table.get("data", {}), out[part].get("data", {}))}
+    return out

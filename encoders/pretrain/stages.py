@@ -1,0 +1,140 @@
+"""From a stage's settings to what the engine trains: encoder, tokenizer, data, loss, evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from encoders.build import state_digest
+from encoders.config import EncoderConfig, VisionConfig
+from encoders.dual import DualEncoder, build_encoder
+from encoders.from_open_clip import from_open_clip
+from encoders.presets import preset
+from encoders.pretrain.batch import Collate
+from encoders.pretrain.contrastive import ContrastiveStep
+from encoders.pretrain.evaluate import Evaluation
+from encoders.pretrain.loader import Loader, mixed, prefetched
+from encoders.pretrain.order import seed_of
+from encoders.pretrain.samples import Source
+from encoders.pretrain.settings import VIEW_OF, DataSettings, ModelSettings, StageSettings, merged
+from encoders.pretrain.sources import open_source
+from encoders.pretrain.step import Batches, Job
+from encoders.pretrain.world import World
+from encoders.text import BertTower
+from encoders.tokens import TextTokenizer, train_tokenizer
+from encoders.transfer import transfer
+from encoders.weights import load_encoder
+from tasks.errors import ModelError
+from tasks.task import JsonValue
+
+SCRATCH, OPEN_CLIP = "scratch", "openclip:"
+StageWeights = Callable[[str], Path]
+"""Where another stage of the same file leaves its weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A stage ready to train; `facts` say for the record what it starts from."""
+
+    job: Job
+    encoder: DualEncoder
+    tokenizer: TextTokenizer
+    facts: dict[str, JsonValue]
+
+
+def prepare(settings: StageSettings, weights_of: StageWeights, world: World, where: str = "stage") -> Prepared:
+    """Build the stage. Raises ModelError, naming `where`, or DataError where settings, weights and data don't fit."""
+    start = load_start(settings.model, weights_of)
+    config = encoder_config(settings, start[0].config if start else None, where)
+    source = stage_source(settings, settings.data, config.vision)
+    if start:
+        encoder = transfer(start[0], config, time_std=settings.model.time_std, seed=settings.seed)
+        tokenizer = start[1]
+    else:
+        encoder = build_encoder(config, seed=settings.seed)
+        tokenizer = train_tokenizer(source.texts(), config.text.vocabulary)
+    encoder.vision.checkpointing = settings.model.checkpointing
+    if world.device.type == "cpu" and isinstance(encoder.text, BertTower):
+        encoder.text.use_plain_attention()
+    encoder.to(world.device)
+    step = ContrastiveStep(encoder, chunk=settings.loss.chunk, statement_weight=settings.loss.statement_weight)
+    batches = stage_batches(settings, source, encoder, tokenizer, world)
+    if world.device.type != "cpu":
+        batches = prefetched(batches)
+    facts: dict[str, JsonValue] = {
+        "init": settings.model.init,
+        "initial_weights_sha256": state_digest(encoder),
+        "data": source.facts,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "trainable": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
+    }
+    return Prepared(Job(step, batches, evaluation(settings, encoder, tokenizer, world)), encoder, tokenizer, facts)
+
+
+def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEncoder, TextTokenizer] | None:
+    """The encoder that `init` names, None for scratch."""
+    if model.init == SCRATCH:
+        return None
+    if model.init.startswith(OPEN_CLIP):
+        # Hub names hold colons: only the last part, after the model's name, is a tag.
+        name, _, pretrained = model.init.removeprefix(OPEN_CLIP).partition("@")
+        return from_open_clip(name, pretrained or None)
+    path = Path(model.init) if model.init.endswith(".safetensors") else weights_of(model.init)
+    if not path.is_file():
+        raise ModelError(f"model: init '{model.init}': no weights at {path}; train that stage first")
+    loaded = load_encoder(path)
+    return loaded.encoder, loaded.tokenizer
+
+
+def encoder_config(settings: StageSettings, start: EncoderConfig | None, where: str) -> EncoderConfig:
+    """The stage's encoder: a preset, or the earlier stage's, with the settings' changes."""
+    model = settings.model
+    base = preset(model.preset) if model.preset else start
+    if base is None:
+        raise ModelError(f"{where}: model: init '{SCRATCH}' needs a preset")
+    data = merged(dataclasses.asdict(base), {"vision": model.vision, "text": model.text})
+    data |= {"name": settings.name, "adapt": dataclasses.asdict(model.adapt)}
+    return EncoderConfig.from_dict(data, f"{where}: model")
+
+
+def stage_source(
+    settings: StageSettings, data: DataSettings, vision: VisionConfig, *, held_out: bool = False
+) -> Source:
+    """The source of some data, looked at as the stage does unless the data say otherwise."""
+    return open_source(replace(data, view=data.view or VIEW_OF[settings.stage]), vision.size, held_out=held_out)
+
+
+def stage_batches(
+    settings: StageSettings, source: Source, encoder: DualEncoder, tokenizer: TextTokenizer, world: World
+) -> Batches:
+    """The stage's batches, with those of images among them where the settings say so."""
+    vision, loss = encoder.config.vision, settings.loss
+    collate = Collate(vision, tokenizer, encoder.config.text.context, loss.views, settings.model.mask)
+    data = settings.data
+    videos = Loader(source, data.batch, collate, seed_of(settings.seed, "data"), world, data.family)
+    if settings.images is None:
+        return videos
+    of_images = replace(settings.images.data, view="image", frames=1)
+    images = Loader(
+        stage_source(settings, of_images, vision),
+        of_images.batch,
+        replace(collate, mask=0.0),
+        seed_of(settings.seed, "images"),
+        world,
+        of_images.family,
+    )
+    return mixed(videos, images, settings.images.every)
+
+
+def evaluation(
+    settings: StageSettings, encoder: DualEncoder, tokenizer: TextTokenizer, world: World
+) -> Evaluation | None:
+    """What to measure in the first process, None where the settings name nothing."""
+    if settings.evaluation is None or not world.first:
+        return None
+    data = settings.evaluation.data
+    source = stage_source(settings, data, encoder.config.vision, held_out=True)
+    videos = min(settings.evaluation.videos, len(source))
+    return Evaluation(encoder, tokenizer, source, videos, data.batch, world.device, settings.training.dtype)

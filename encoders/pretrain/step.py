@@ -1,0 +1,58 @@
+"""What the engine trains: a module whose forward pass turns a batch into a loss.
+
+A step is any `nn.Module` with `forward(batch) -> (loss, metrics)`: a scalar to minimise and detached
+scalars to log. Its parameters that require gradients are trained and stored in checkpoints, all
+others are left as they are. With several processes the engine wraps it in DistributedDataParallel,
+which averages gradients; a step whose loss joins the processes' batches does so itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+Metrics: TypeAlias = Mapping[str, Tensor]
+
+
+class Batch(Protocol):
+    """One process's share of a training batch."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on another device."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BadSample:
+    """A sample that gave no pixels: which one, and why."""
+
+    key: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A batch as it comes from the data: how many samples it holds, and which could not be read."""
+
+    batch: Batch
+    samples: int
+    bad: tuple[BadSample, ...] = ()
+
+
+class Batches(Protocol):
+    """A stage's data: the batches of steps `first`, `first + 1`, …, each a pure function of its number."""
+
+    def __call__(self, first: int) -> Iterator[Loaded]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that the engine needs of a stage. `evaluate` is called in the first process only."""
+
+    step: nn.Module
+    batches: Batches
+    evaluate: Callable[[], Mapping[str, float]] | None = None

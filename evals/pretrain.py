@@ -1,0 +1,141 @@
+"""`longvid pretrain`: one stage of the recipe, from a config file to weights.
+
+Also `python -m torch.distributed.run --nproc-per-node N -m evals.pretrain …` for several processes.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evals import console
+
+if TYPE_CHECKING:
+    from encoders.pretrain.journal import Row
+    from encoders.pretrain.settings import StageSettings
+    from encoders.pretrain.stages import Prepared
+    from encoders.pretrain.world import World
+
+EXAMPLE = "Example: longvid pretrain --stage image --config configs/pretrain/kitchen-tiny.toml --out runs/tiny"
+
+
+def pretrain(
+    stage: Annotated[str, typer.Option(help="A stage of the file: image, short, long, … in this order.")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file of stages; see configs/pretrain.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of all stages; default: runs/pretrain/<config>.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, data and masks; default: the file's.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=100; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
+) -> None:
+    """Train one stage; its weights, record and checkpoints go to OUT/STAGE.
+
+    A stage starts from the weights that `model.init` names: `scratch`, an earlier stage in the same
+    OUT, a file, or an open_clip model. An interrupted stage goes on with --resume to the very same
+    weights. Torchrun: python -m torch.distributed.run --nproc-per-node 8 -m evals.pretrain …
+    """
+    from encoders.pretrain.settings import read_settings
+    from encoders.pretrain.world import join_world
+    from evals.training_run import check_resume
+
+    settings = read_settings(config, stage, seed=seed, changes=changes or ())
+    root = out or Path("runs") / "pretrain" / config.stem
+    check_resume(root / stage, resume=resume)
+    with join_world(settings.device) as world:
+        run_stage(settings, config, root, stage, world)
+
+
+def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, world: World) -> None:
+    """Prepare, train, write the weights; only the first process reports."""
+    from encoders.pretrain.checkpoint import checkpoints
+    from encoders.pretrain.engine import train
+    from encoders.pretrain.settings import weights_name
+    from encoders.pretrain.stages import prepare
+    from encoders.weights import save_encoder
+    from evals.training_run import claim
+
+    def weights_of(other: str) -> Path:
+        return root / other / weights_name(config, other)
+
+    folder = root / stage
+    prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
+    if world.first:
+        warning = claim(folder, config, settings, prepared, sys.argv)
+        if warning:
+            console.warn(warning)
+        describe(stage, settings, prepared, world)
+    done = int(checkpoints(folder)[-1].name) if checkpoints(folder) else 0
+    if world.first and done:
+        console.say(f"resuming {folder} after step {done} of {settings.training.steps}")
+    try:
+        with progress_bar(stage, settings.training.steps, done, world) as tick:
+            progress = train(
+                prepared.job, settings.training, folder, seed=settings.seed, world=world, watch=watch(tick, world)
+            )
+    except KeyboardInterrupt:
+        console.fail(f"interrupted; the last checkpoint is in {folder}, and --resume goes on from there")
+        raise typer.Exit(130) from None
+    if not world.first:
+        return
+    target = folder / weights_name(config, stage)
+    digest = save_encoder(prepared.encoder, prepared.tokenizer, target)
+    if progress.bad:
+        console.warn(f"{progress.bad} of {progress.samples} samples could not be read: {folder / 'bad-samples.jsonl'}")
+    console.say(f"weights: {target} (sha256 {digest[:12]})")
+
+
+def progress_bar(stage: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:
+    """The first process shows how far it is, the others nothing."""
+    return console.progress(stage, steps, done) if world.first else nullcontext(lambda note: None)  # noqa: ARG005
+
+
+def describe(stage: str, settings: StageSettings, prepared: Prepared, world: World) -> None:
+    """Say what is about to be trained."""
+    facts = prepared.facts
+    console.say(
+        f"{stage}: {settings.name} from {facts['init']}, {facts['trainable']} of {facts['parameters']} parameters "
+        f"train, {settings.training.steps} steps of {settings.data.batch} samples, {world.size} x {world.device}"
+    )
+
+
+def watch(tick: console.Ticker, world: World) -> Any:  # noqa: ANN401 - the engine's Watch, which needs torch
+    """What the engine tells of goes to the progress bar, and evaluations to the screen."""
+    from encoders.pretrain.engine import Watch
+    from evals.memory import peak_memory_bytes
+
+    latest = {"rate": ""}
+
+    def on_row(row: Row) -> None:
+        if row["kind"] == "evaluation":
+            figures = [f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float) and k != "seconds"]
+            console.note(f"step {row['step']}: {', '.join(figures)}")
+        else:
+            latest["rate"] = f", {row['samples_per_second']:.0f} samples/s"
+
+    def on_step(_step: int, loss: float) -> None:
+        tick(f"loss {loss:.3f}{latest['rate']}")
+
+    return Watch(row=on_row, step=on_step, memory=peak_memory_bytes) if world.first else Watch()
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(epilog=EXAMPLE)(pretrain)
+
+
+def main() -> None:
+    """The command as a module, for torchrun."""
+    from evals.cli import run_app
+
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The folder of a training stage: what it was asked to do, written first, and checked when it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from encoders.pretrain.checkpoint import checkpoints
+from encoders.pretrain.settings import StageSettings
+from encoders.pretrain.stages import Prepared
+from evals.provenance import collect
+from tasks.errors import RecordError
+
+RUN = "run.json"
+CONFIG = "config.toml"
+
+
+def check_resume(folder: Path, *, resume: bool) -> None:
+    """Raise RecordError when the folder holds a run and nobody asked for it to go on."""
+    if (folder / RUN).exists() and not resume:
+        raise RecordError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
+
+
+def claim(folder: Path, config: Path, settings: StageSettings, prepared: Prepared, argv: Sequence[str]) -> str | None:
+    """Write the record of a new run, or make sure that the one there asked for the same.
+
+    Returns a warning where the run goes on under other conditions. Raises RecordError naming the
+    first thing that differs.
+    """
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = json.loads(json.dumps({"settings": dataclasses.asdict(settings), "facts": prepared.facts}))
+    path = folder / RUN
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        different = difference(before, asked)
+        if different:
+            raise RecordError(f"{folder} was started otherwise: {different}; choose another --out")
+        threads = before["torch_threads"]
+        if threads != torch.get_num_threads() and checkpoints(folder):
+            return f"begun with {threads} threads, now {torch.get_num_threads()}: the last digits will differ"
+        return None
+    record = {**asked, "torch_threads": torch.get_num_threads(), "provenance": collect(argv).model_dump(mode="json")}
+    shutil.copyfile(config, folder / CONFIG)
+    temporary = path.with_name(f".{RUN}")
+    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return None
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str | None:
+    """The first key of `now` that `before` has otherwise, with both values; None where there is none."""
+    for key, value in now.items():
+        name, old = f"{where}{key}", before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found = difference(old, value, f"{name}.")
+        else:
+            found = None if value == old else f"{name} was {old!r}, now {value!r}"
+        if found:
+            return found
+    return None

@@ -1,0 +1,190 @@
+"""What happens in a video and when: a pure function of split and index.
+
+Recipes (ours): the set of ingredients decides the split, so no recipe of one split occurs in another. Four
+consecutive indices are a family: the same ingredients, verbs, dish, container and kinds of brief events, in two orders
+with two schedules of brief events each. Telling siblings apart takes order and counts, never recognition alone.
+Whatever a question asks is drawn uniformly and apart from the rest: see `questions`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from random import Random
+
+from tasks.errors import DataError
+from tasks.kitchen.timeline import Event, Sequel, lay_out
+from tasks.kitchen.world import (
+    ACCENTS,
+    BASES,
+    COLOURS,
+    CONTAINERS,
+    COUNTS,
+    CUTAWAYS,
+    DEFAULT,
+    FINISHES,
+    INGREDIENTS,
+    LIQUIDS,
+    OUTCOMES,
+    SIBLINGS,
+    SPLITS,
+    VERBS,
+    VERSION,
+    Kind,
+    WorldConfig,
+)
+
+ONCE = 3
+MOST_IN_A_GAP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the siblings of a family share. `verbs` go with `ingredients`; `once` are accents that happen once."""
+
+    ingredients: tuple[str, ...]
+    verbs: tuple[str, ...]
+    base: str
+    liquid: str
+    finish: str
+    container: str
+    colour: str
+    counted: str
+    once: tuple[str, ...]
+    decoys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One video: its recipe and its events in order of time, without gaps, over `duration` seconds."""
+
+    id: str
+    split: str
+    index: int
+    family: str
+    duration: float
+    recipe: Recipe
+    outcome: str
+    events: tuple[Event, ...]
+    config: WorldConfig
+
+    def of_kind(self, *kinds: Kind) -> tuple[Event, ...]:
+        """The events of some kinds, in order of time."""
+        return tuple(event for event in self.events if event.kind in kinds)
+
+
+def make_plan(split: str, index: int, config: WorldConfig = DEFAULT) -> Plan:
+    """Video `index` (0, 1, …) of a split; training has no end. Raises DataError for any other split or index."""
+    if split not in SPLITS or index < 0:
+        msg = f"kitchen has no video {index} in a split '{split}'; splits are {', '.join(SPLITS)}, indices from 0"
+        raise DataError(msg)
+    family, sibling = divmod(index, SIBLINGS)
+    recipe = make_recipe(split, family, config)
+    name = f"kitchen-{split}-{family:04d}"
+    order = ingredient_order(Random(f"{VERSION}/{name}/order"), len(recipe.ingredients), sibling // 2)
+    arrangement = Random(f"{VERSION}/{name}/arrangement/{sibling // 2}")
+    counts = arrangement.sample(COUNTS, 2)
+    steps = long_steps(recipe, order, arrangement)
+    rng = Random(f"{VERSION}/{name}/schedule/{sibling}")
+    outcome = rng.choice(OUTCOMES)
+    duration = round(rng.uniform(*config.seconds), 1)
+    briefs = brief_events(recipe, steps, counts[sibling % 2], rng)
+    sequence, middle = in_sequence(steps, briefs, recipe, outcome, rng, config)
+    return Plan(
+        id=f"{name}-{'abcd'[sibling]}",
+        split=split,
+        index=index,
+        family=name,
+        duration=duration,
+        recipe=recipe,
+        outcome=outcome,
+        events=lay_out(sequence, middle, duration, rng, config),
+        config=config,
+    )
+
+
+def split_of(ingredients: tuple[str, ...]) -> str:
+    """The one split whose recipes may have this set of ingredients: a tenth is test, a tenth val."""
+    digest = hashlib.sha256(" ".join(sorted(ingredients)).encode()).digest()
+    return {0: "test", 1: "val"}.get(int.from_bytes(digest[:4], "big") % 10, "train")
+
+
+def make_recipe(split: str, family: int, config: WorldConfig) -> Recipe:
+    """The recipe of a family. Sets of other splits are drawn again."""
+    rng = Random(f"{VERSION}/{split}/recipe/{family}")
+    while True:
+        shuffled = rng.sample(INGREDIENTS, len(INGREDIENTS))
+        count = rng.randint(*config.ingredients)
+        ingredients = tuple(sorted(shuffled[:count]))
+        if split_of(ingredients) == split:
+            break
+    counted, *once = rng.sample(sorted(ACCENTS), ONCE + 1)
+    return Recipe(
+        ingredients=ingredients,
+        verbs=tuple(rng.choice(VERBS) for _ in ingredients),
+        base=rng.choice(BASES),
+        liquid=rng.choice(LIQUIDS),
+        finish=rng.choice(sorted(FINISHES)),
+        container=rng.choice(CONTAINERS),
+        colour=rng.choice(COLOURS),
+        counted=counted,
+        once=tuple(sorted(once)),
+        decoys=tuple(shuffled[count:]),
+    )
+
+
+def ingredient_order(rng: Random, count: int, which: int) -> list[int]:
+    """The first or the second order of a family: two different permutations, each uniform."""
+    first = rng.sample(range(count), count)
+    second = first
+    while second == first:
+        second = rng.sample(range(count), count)
+    return [first, second][which]
+
+
+def long_steps(recipe: Recipe, order: list[int], rng: Random) -> list[Sequel]:
+    """Ingredients in `order`, the base among the first steps and the liquid among the middle ones."""
+    steps = [Sequel("ingredient", recipe.ingredients[i], recipe.verbs[i]) for i in order]
+    steps.insert(rng.randint(0, 1), Sequel("base", recipe.base))
+    steps.insert(len(steps) // 2 + rng.randint(0, 1), Sequel("liquid", recipe.liquid))
+    return steps
+
+
+def brief_events(recipe: Recipe, steps: list[Sequel], times: int, rng: Random) -> list[list[Sequel]]:
+    """Brief events for the gap before each step and the one after the last; a kind is at most once in a gap."""
+    gaps: list[list[Sequel]] = [[] for _ in range(len(steps) + 1)]
+    before = [i for i, step in enumerate(steps) if step.kind == "ingredient"]
+    for signal, at in zip(("flame", "lid"), rng.sample(before, 2), strict=True):
+        gaps[at].append(Sequel("signal", signal))
+    # Two ingredients at least on either side of the bell, so that a question can take one or two of each.
+    gaps[rng.choice(before[2:-1])].append(Sequel("signal", "bell"))
+    for third, accent in enumerate(rng.sample(recipe.once, ONCE)):
+        low, high = third * len(gaps) // ONCE, (third + 1) * len(gaps) // ONCE
+        gaps[rng.randrange(low, high)].append(Sequel("accent", accent))
+    roomy = [gap for gap in gaps if len(gap) < MOST_IN_A_GAP]
+    for gap in rng.sample(roomy, times):
+        gap.append(Sequel("accent", recipe.counted))
+    for gap in gaps:
+        rng.shuffle(gap)
+    return gaps
+
+
+def in_sequence(
+    steps: list[Sequel],
+    briefs: list[list[Sequel]],
+    recipe: Recipe,
+    outcome: str,
+    rng: Random,
+    config: WorldConfig,
+) -> tuple[list[Sequel], int]:
+    """All events in order, distractors among them, and where the cut-away stands that hides the middle."""
+    blocks = [[*gap, step] for gap, step in zip(briefs, steps, strict=False)]
+    blocks += [[*briefs[-1], Sequel("outcome", outcome)], [Sequel("finish", recipe.finish)]]
+    middle = len(blocks) // 2
+    elsewhere = [number for number in range(1, len(blocks)) if number != middle]
+    for number in rng.sample(elsewhere, rng.randint(0, config.decoys)):
+        blocks[number].insert(0, Sequel("decoy", rng.choice(recipe.decoys)))
+    for number in rng.sample(elsewhere, rng.randint(0, config.cutaways)):
+        blocks[number].insert(0, Sequel("cutaway", rng.choice(CUTAWAYS)))
+    blocks[middle].insert(0, Sequel("cutaway", rng.choice(CUTAWAYS)))
+    return [event for block in blocks for event in block], sum(map(len, blocks[:middle]))

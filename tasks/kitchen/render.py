@@ -1,0 +1,88 @@
+"""Pictures of a plan at any moments, in memory: uint8 [T, H, W, 3].
+
+Time stands still between the world's pictures a second (`WorldConfig.fps`), so that pictures made here and frames of a
+file written from them show the same moments.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from math import floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import DataError
+from tasks.kitchen.plan import Plan
+from tasks.kitchen.scenes import CLOSE, WALLS, Scene, scene
+from tasks.kitchen.shapes import Colour, paste
+from tasks.kitchen.sprites import sprite
+
+_ROUNDING = 1e-6
+SMALLEST = 16
+GRID = 64
+"""Places and sizes are whole steps of a 64th of the side, so that a scaled picture is like one made at that size."""
+COUNTER_FROM = 0.72
+ASIDE: Colour = (176, 180, 176)
+SHELF: tuple[Colour, Colour] = ((150, 122, 98), (96, 74, 56))
+
+
+def render(plan: Plan, seconds: Sequence[float], size: int = 64) -> NDArray[np.uint8]:
+    """Pictures at `seconds` (any order), squares of `size` pixels: uint8 [T, size, size, 3].
+
+    Raises DataError for a moment outside the video, ValueError for a size below 16.
+    """
+    if size < SMALLEST:
+        msg = f"a picture has at least {SMALLEST} pixels a side, not {size}"
+        raise ValueError(msg)
+    pictures = np.empty((len(seconds), size, size, 3), dtype=np.uint8)
+    wall = zlib.crc32(plan.id.encode()) % len(WALLS)
+    ends = np.array([event.end for event in plan.events])
+    fps = plan.config.fps
+    for picture, second in zip(pictures, seconds, strict=True):
+        if not 0 <= second <= plan.duration:
+            msg = f"{plan.id} runs from 0 to {plan.duration} s; there is nothing at {second} s"
+            raise DataError(msg)
+        shown = floor(second * fps + _ROUNDING) / fps
+        event = plan.events[min(int(np.searchsorted(ends, shown, side="right")), len(plan.events) - 1)]
+        paint(picture, scene(event, plan, wall, shown))
+        if event.mirrored:
+            picture[...] = picture[:, ::-1].copy()
+    return pictures
+
+
+def paint(picture: NDArray[np.uint8], shown: Scene) -> None:
+    """Put a scene into `picture` [S, S, 3]."""
+    size = picture.shape[0]
+    picture[...] = background(shown.background, size)
+    for name, x, y, side in shown.things:
+        wide = round(side * GRID)
+        left, top = round(x * GRID - wide / 2), round(y * GRID - wide / 2)
+        scale = size / GRID
+        paste(picture, sprite(name, round(wide * scale)), round(left * scale), round(top * scale))
+
+
+@cache
+def background(name: str, size: int) -> NDArray[np.uint8]:
+    """An empty scene, uint8 [size, size, 3]: tiles over a counter, a close-up's colour, a shelf, or plain."""
+    kind, _, which = name.partition(":")
+    picture = np.empty((size, size, 3), dtype=np.uint8)
+    if kind == "close":
+        picture[...] = CLOSE[which]
+    elif kind == "aside":
+        picture[...] = ASIDE
+    elif kind == "shelf":
+        picture[...] = SHELF[0]
+        picture[round(0.8 * size) : round(0.88 * size)] = SHELF[1]
+    else:
+        wall, counter = WALLS[int(which)]
+        picture[...] = wall
+        for line in range(1, 4):
+            at = round(line * size / 4)
+            thick = max(1, size // 64)
+            picture[:, at : at + thick] = [max(0, part - 12) for part in wall]
+            picture[at : at + thick] = [max(0, part - 12) for part in wall]
+        picture[round(COUNTER_FROM * size) :] = counter
+    return picture

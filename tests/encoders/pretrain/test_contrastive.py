@@ -1,0 +1,106 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+
+from encoders.pretrain.batch import Roles
+from encoders.pretrain.contrastive import caption_loss, statement_loss
+from encoders.pretrain.order import request_at
+from tests.encoders.pretrain.toy import ToySource, toy_job
+
+
+def first_batch(**options):
+    return next(toy_job(**options).batches(0)).batch
+
+
+def gradients(chunk, **options):
+    job = toy_job(chunk=chunk, **options)
+    loss, metrics = job.step(next(job.batches(0)).batch)
+    loss.backward()
+    return loss.detach(), metrics, {n: p.grad for n, p in job.step.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+@pytest.mark.parametrize("mask", [0.0, 0.5])
+def test_the_cached_loss_gives_every_parameter_the_full_batchs_gradient(chunk, mask):
+    loss, metrics, whole = gradients(0, mask=mask)
+    cached_loss, cached_metrics, cached = gradients(chunk, mask=mask)
+    torch.testing.assert_close(cached_loss, loss, rtol=1e-5, atol=1e-6)
+    assert cached_metrics.keys() == metrics.keys()
+    assert cached.keys() == whole.keys()
+    assert "encoder.log_scale" in cached
+    for name, gradient in cached.items():
+        torch.testing.assert_close(gradient, whole[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def saved_bytes(chunk):
+    """What the forward pass keeps for the backward pass outside of chunks."""
+    job, kept = toy_job(chunk=chunk), 0
+
+    def pack(tensor):
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    batch = next(job.batches(0)).batch
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        job.step(batch)
+    return kept
+
+
+def test_the_cached_loss_keeps_no_activations_of_the_towers():
+    pixels = first_batch().pixels.nbytes
+    assert saved_bytes(1) - pixels < 0.01 * (saved_bytes(0) - pixels)
+
+
+def test_the_loss_without_false_texts_is_clips():
+    job = toy_job(statements=0)
+    batch = next(job.batches(0)).batch
+    roles = replace(batch.roles, captions=batch.roles.captions[:, :, :1], ids=torch.arange(8)[:, None])
+    batch = replace(batch, roles=roles)
+    videos = functional.normalize(torch.randn(8, 6), dim=1)
+    texts = functional.normalize(torch.randn(sum(part.texts for part in batch.texts), 6), dim=1)
+    logits = 5 * videos @ texts[roles.captions[:, 0, 0]].T
+    target = torch.arange(8)
+    clip = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+    torch.testing.assert_close(caption_loss(videos, texts, batch, torch.tensor(5.0))[0], clip)
+
+
+def test_equal_captions_of_two_videos_are_no_negatives_of_each_other():
+    # 32 samples of 16 kinds in one batch of 32: every caption comes twice.
+    batch = first_batch(source=ToySource(32), batch=32, statements=0)
+    ids = batch.roles.ids[:, 0]
+    assert len(ids.unique()) == 16
+    vectors = functional.one_hot(ids.unique(return_inverse=True)[1], 64).float()
+    count = sum(part.texts for part in batch.texts)
+    texts = torch.zeros(count, 64)
+    texts[batch.roles.captions[:, 0, 0]] = vectors
+    loss, metrics = caption_loss(vectors, texts, batch, torch.tensor(100.0))
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert metrics["caption_accuracy"] == 1
+
+
+@torch.no_grad()
+def test_a_missing_video_neither_counts_nor_serves_as_a_negative():
+    job, whole = toy_job(), first_batch()
+    missing = request_at(0, 2, 16).index
+    holed = first_batch(source=ToySource(broken=frozenset({missing})))
+    rest = [row for row in range(8) if row != 2]
+    roles = Roles(whole.roles.captions[rest], whole.roles.statements[rest], whole.roles.ids[rest])
+    smaller = replace(whole, pixels=whole.pixels[rest], keep=whole.keep[rest], roles=roles)
+    assert holed.present.tolist() == [row != 2 for row in range(8)]
+    torch.testing.assert_close(job.step(holed)[0], job.step(smaller)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_statements_compete_with_their_own_false_ones_only():
+    batch = first_batch()
+    count = sum(part.texts for part in batch.texts)
+    texts = functional.normalize(torch.randn(count, 6), dim=1)
+    videos = functional.normalize(torch.randn(8, 6), dim=1)
+    loss, metrics = statement_loss(videos, texts, batch, torch.tensor(3.0))
+    logits = torch.stack([3 * texts[row[0]] @ video for row, video in zip(batch.roles.statements, videos, strict=True)])
+    target = torch.zeros(8, dtype=torch.long)
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, target))
+    assert metrics["statement_accuracy"] == pytest.approx((logits.argmax(1) == 0).float().mean().item())

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from encoders.pretrain.evaluate import Evaluation
+from encoders.tokens import byte_tokenizer
+from tests.encoders.pretrain.toy import COLOURS, CORNERS, ToySource
+from tests.encoders.small import encoder
+
+DEVICE = torch.device("cpu")
+
+
+class Seer:
+    """Knows colour and corner from pixels and from words."""
+
+    def __init__(self, blind=False):
+        self.config = encoder().config
+        self.blind = blind
+
+    def embed_video(self, pixels, keep=None):
+        assert keep is None
+        rows = [self._of_pixels(video[0]) for video in pixels]
+        return functional.normalize(torch.stack(rows), dim=1)
+
+    def _of_pixels(self, frame):
+        if self.blind:
+            return torch.ones(8)
+        out = torch.zeros(8)
+        for number, (top, left) in enumerate(CORNERS.values()):
+            part = frame[top : top + 16, left : left + 16].reshape(-1, 3)
+            for other, colour in enumerate(COLOURS.values()):
+                if bool((part == torch.tensor(colour)).all()):
+                    out[number], out[4 + other] = 1, 1
+        return out
+
+    def embed_text(self, batch):
+        tokenizer = byte_tokenizer().tokenizer
+        rows = []
+        for ids in batch.ids.tolist():
+            text = tokenizer.decode(ids)
+            names = (*CORNERS, *COLOURS)
+            rows.append(torch.tensor([float(name in text) for name in names]) + 1e-3)
+        return functional.normalize(torch.stack(rows), dim=1)
+
+
+def evaluate(model, source=None):
+    return Evaluation(model, byte_tokenizer(), source or ToySource(), 16, 5, DEVICE, "float32")()
+
+
+def test_one_who_knows_is_right_throughout():
+    assert evaluate(Seer()) == {
+        "text_to_video_r1": 1,
+        "video_to_text_r1": 1,
+        "accuracy": 1,
+        "accuracy_place": 1,
+    }
+
+
+def test_one_who_sees_nothing_gets_nothing_by_ties():
+    found = evaluate(Seer(blind=True))
+    assert found["text_to_video_r1"] == 0
+    assert found["accuracy"] == 0
+
+
+def test_equal_captions_are_each_others_right_answers():
+    found = Evaluation(Seer(), byte_tokenizer(), ToySource(32), 32, 8, DEVICE, "float32")()
+    assert found["text_to_video_r1"] == found["video_to_text_r1"] == 1
+
+
+def test_unread_samples_are_counted():
+    found = evaluate(Seer(), ToySource(broken=frozenset({2, 5})))
+    assert found["unread"] == 2
+    assert found["text_to_video_r1"] == 1
+
+
+def test_the_encoder_itself_can_be_asked():
+    found = evaluate(encoder())
+    assert 0 <= found["accuracy_place"] <= 1
+    assert found == pytest.approx(evaluate(encoder()))

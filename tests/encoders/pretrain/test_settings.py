@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import pytest
+
+from encoders.adapt import trainable_patterns
+from encoders.pretrain.settings import merged, read_settings, read_tables
+from encoders.pretrain.stages import encoder_config
+from tasks.errors import ModelError
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "pretrain"
+TEXT = """
+[common.data]
+batch = 8
+kitchen = { videos = 80 }
+[common.training]
+steps = 10
+lr = 1e-3
+[short]
+name = "short"
+[short.model]
+init = "scratch"
+preset = "shortvivit-tiny"
+[short.data]
+frames = 4
+[short.images]
+every = 4
+data = { batch = 16 }
+[short-masked]
+stage = "short"
+name = "effshort"
+[short-masked.model]
+init = "short"
+preset = "shortvivit-tiny"
+mask = 0.75
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text(TEXT, encoding="utf-8")
+    return file
+
+
+def test_a_stage_has_its_own_settings_over_the_common_ones(path):
+    settings = read_settings(path, "short")
+    assert (settings.stage, settings.data.batch, settings.data.frames, settings.training.steps) == ("short", 8, 4, 10)
+    assert settings.images.data.batch == 16
+    assert settings.images.data.kitchen.videos == 80
+
+
+def test_a_table_of_another_name_says_which_stage_it_is(path):
+    settings = read_settings(path, "short-masked")
+    assert (settings.stage, settings.model.mask) == ("short", 0.75)
+
+
+def test_changes_come_last(path):
+    settings = read_settings(path, "short", seed=7, changes=["training.steps=3", "data.kitchen.videos=40"])
+    assert (settings.seed, settings.training.steps, settings.data.kitchen.videos) == (7, 3, 40)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("training.lr='fast'", "training: lr must be of type float"),
+        ("training.log=3", r"training: training plan: save \(100\) must be a multiple of log \(3\)"),
+        ("model.vision.widht=3", "widht"),
+        ("model.mask=true", "mask must be of type float"),
+        ("data.view='film'", "view is 'film'; it must be one of image, clip, video"),
+        ("loss.views.captions='all'", "loss: views: captions"),
+        ("training.rates='text'", "must be a table"),
+    ],
+)
+def test_a_wrong_value_is_named_with_file_and_key(path, change, what):
+    with pytest.raises(ModelError, match=what) as error:
+        encoder_config(read_settings(path, "short", changes=[change]), None, f"{path}: short")
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_and_a_loose_key_are_named(tmp_path):
+    with pytest.raises(ModelError, match=r"none\.toml"):
+        read_tables(tmp_path / "none.toml")
+    (tmp_path / "loose.toml").write_text("steps = 3\n", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"loose\.toml: key 'steps'"):
+        read_tables(tmp_path / "loose.toml")
+
+
+def test_tables_are_laid_over_each_other_key_by_key():
+    assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "d": {"e": 5}}) == {
+        "a": {"b": 1, "c": 4},
+        "d": {"e": 5},
+    }
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_config_that_ships_can_be_read_and_built(config):
+    tables = [name for name in read_tables(config) if name != "common"]
+    assert tables
+    for stage in tables:
+        settings = read_settings(config, stage)
+        if settings.model.preset:
+            found = encoder_config(settings, None, stage)
+            assert trainable_patterns(found.adapt, found.vision)
