@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import Benchmark, benchmark_folder, benchmark_of
+from evals.benchmarks import Benchmark, Generated, benchmark_folder, benchmark_of
 
 if TYPE_CHECKING:
     from evals.record import Results, Run, Sample
@@ -35,12 +35,18 @@ RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory
 def load_task(benchmark: Benchmark, pool: str, data: Path | None) -> Task[Any]:
     """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files."""
     from evals.models import resolve
+
+    check_pool(benchmark, pool)
+    task: Task[Any] = resolve(benchmark.load)(benchmark_folder(benchmark, data), pool)
+    return task
+
+
+def check_pool(benchmark: Benchmark, pool: str) -> None:
+    """Raise DataError for an unknown pool."""
     from tasks.errors import DataError
 
     if pool not in benchmark.pools:
         raise DataError(f"{benchmark.name} has no pool '{pool}'; pools are {', '.join(benchmark.pools)}")
-    task: Task[Any] = resolve(benchmark.load)(benchmark_folder(benchmark, data), pool)
-    return task
 
 
 def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
@@ -58,7 +64,10 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[A
 def benchmark_app(benchmark: Benchmark) -> typer.Typer:
     """The benchmark's command group."""
     app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False)
-    add_prepare(app, benchmark)
+    if benchmark.generated:
+        add_generate(app, benchmark, benchmark.generated)
+    else:
+        add_prepare(app, benchmark)
     add_plan(app, benchmark)
     add_run(app, benchmark)
     add_score(app, benchmark)
@@ -115,6 +124,36 @@ def get_videos(ids: list[str], folder: Path, sources: list[str]) -> list[str]:
         console.warn(f"{what}: {fault}")
     console.say(f"{len(report.fetched)} videos fetched into {folder / 'videos'}")
     return list(report.missing)
+
+
+def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -> None:
+    """The verb `prepare` of a benchmark whose videos are made, not fetched."""
+
+    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --pool {benchmark.pools[-1]}")
+    def prepare(
+        data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
+            "data"
+        ),
+        pool: POOL = benchmark.pools[0],
+    ) -> None:
+        """Make the videos and annotations of a pool; the same command goes on where an interrupted one stopped."""
+        from evals.models import resolve
+
+        check_pool(benchmark, pool)
+        folder = data / benchmark.data_folder
+        count = generated.videos[pool]
+        made = 0
+        try:
+            with console.progress(f"videos in {folder}", count, 0) as tick:
+                for video in resolve(generated.generate)(folder, count):
+                    made += video.new
+                    tick(f"made {video.path.name}" if video.new else "already there")
+        except KeyboardInterrupt:
+            console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
+            raise typer.Exit(130) from None
+        task = load_task(benchmark, pool, data)
+        console.say(f"{task.info.name}: {len(task.items())} items; {made} videos made, {count - made} already there")
+        console.say(benchmark.videos.format(folder=folder))
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -259,7 +298,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
             raise DataError(f"predictions file {file} can't be read (there is no such file)")
         record = describe_import(task, name, {"route": route}, file_sha256(file), sys.argv)
         if isinstance(task, MultipleChoiceTask):
-            results = import_choices(task, load_task(benchmark, benchmark.pools[-1], data), record, file, out)
+            results = import_choices(task, load_task(benchmark, benchmark.widest_pool, data), record, file, out)
         else:
             results = import_texts_or_vectors(task, record, file, out)
         show_results([out], [results])

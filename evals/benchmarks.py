@@ -24,13 +24,26 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Generated:
+    """How a benchmark is made: `generate` is `module:function` of (folder, number of videos).
+
+    `videos` are the numbers of videos by pool; the file `marker` is there once it is made.
+    """
+
+    generate: str
+    videos: Mapping[str, int]
+    marker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Benchmark:
     """What the shared verbs need to know of a benchmark. `load` is `module:function` of (folder, pool).
 
-    The last pool holds all of the others' items where predictions are choices. `folder` under the data root and
-    `task_names` (by pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url`
-    is where the video with an `{id}` is shown, `video_archive` where all can be fetched without an account. `example`
-    are arguments of `run` and `plan`.
+    Where predictions are choices, `everything` (the last pool if empty) holds all other pools' items. `generated`
+    stands for `files` where the benchmark is made, not fetched. `folder` under the data root and `task_names` (by
+    pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url` is where the video
+    with an `{id}` is shown, `video_archive` where all can be fetched without an account. `examples` are arguments of
+    `run` and `plan`.
     """
 
     name: str
@@ -44,11 +57,23 @@ class Benchmark:
     video_url: str = ""
     video_archive: str = ""
     example: str = "--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob"
+    everything: str = ""
+    generated: Generated | None = None
 
     @property
     def data_folder(self) -> str:
         """The name of its folder under a data root."""
         return self.folder or self.name
+
+    @property
+    def marker(self) -> str:
+        """A file whose presence shows that the data are in place."""
+        return self.generated.marker if self.generated else self.files[0].name
+
+    @property
+    def widest_pool(self) -> str:
+        """The pool that holds all of the others' items."""
+        return self.everything or self.pools[-1]
 
     def names(self) -> dict[str, str]:
         """Task names by pool."""
@@ -98,6 +123,25 @@ def youcook2(name: str, title: str, load: str, tasks: Mapping[str, str], example
     )
 
 
+def kitchen(name: str, title: str, load: str, tasks: Mapping[str, tuple[str, int]], example: str) -> Benchmark:
+    """One of kitchen's command groups; `tasks` are task names and numbers of videos by pool."""
+    return Benchmark(
+        name=name,
+        title=title,
+        pools=tuple(tasks),
+        load=load,
+        files=(),
+        videos="The videos are in {folder}/videos, their annotations beside them.",
+        folder="kitchen/test",
+        task_names=tuple(task for task, _ in tasks.values()),
+        example=example,
+        everything=next(iter(tasks)),
+        generated=Generated(
+            "tasks.kitchen.files:generate", {pool: videos for pool, (_, videos) in tasks.items()}, "annotations.json"
+        ),
+    )
+
+
 EGOSCHEMA_SOURCE = "https://raw.githubusercontent.com/egoschema/EgoSchema/main"
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
@@ -129,6 +173,38 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "(about 100 GB) and put them into {folder}/videos/<q_uid>.mp4, or name a folder, a .zip or a hub data "
                 "set that has them with --mirror"
             ),
+        ),
+        "kitchen-qa": kitchen(
+            "kitchen-qa",
+            "Kitchen: 5-way questions about generated cooking videos of 2 to 5 minutes",
+            "tasks.kitchen.benchmark:load_qa",
+            {"500": ("kitchen-qa@500", 100), "100": ("kitchen-qa@100", 20)},
+            "--model blind -M llm=smollm2",
+        ),
+        "kitchen-retrieval": kitchen(
+            "kitchen-retrieval",
+            "Kitchen: find the whole video of a paragraph or the clip of a sentence, and their texts",
+            "tasks.kitchen.benchmark:load_retrieval",
+            {
+                "video-100": ("kitchen-video-retrieval@100", 100),
+                "video-20": ("kitchen-video-retrieval@20", 20),
+                "clip-200": ("kitchen-clip-retrieval@200", 100),
+            },
+            "--model longvivit-tiny -M weights=FILE",
+        ),
+        "kitchen-captioning": kitchen(
+            "kitchen-captioning",
+            "Kitchen: a sentence for each step of a cooking video",
+            "tasks.kitchen.benchmark:load_clip_captioning",
+            {"464": ("kitchen-clip-captioning@464", 100), "91": ("kitchen-clip-captioning@91", 20)},
+            "--model word-salad",
+        ),
+        "kitchen-summary": kitchen(
+            "kitchen-summary",
+            "Kitchen: one paragraph for a whole cooking video",
+            "tasks.kitchen.benchmark:load_summary",
+            {"100": ("kitchen-summary@100", 100), "20": ("kitchen-summary@20", 20)},
+            "--model word-salad",
         ),
         "youcook2-retrieval": youcook2(
             "youcook2-retrieval",
@@ -168,7 +244,7 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     roots = (given,) if given else DEFAULT_ROOTS
     for root in roots:
         folder = root / benchmark.data_folder
-        if (folder / benchmark.files[0].name).is_file():
+        if (folder / benchmark.marker).is_file():
             return folder
     looked = ", ".join(str(root / benchmark.data_folder) for root in roots)
     msg = (

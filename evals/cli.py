@@ -12,6 +12,10 @@ from evals import console
 from evals.bench import app as bench
 from evals.egoschema import app as egoschema
 from evals.embed import embed
+from evals.kitchen_captioning import app as kitchen_captioning
+from evals.kitchen_qa import app as kitchen_qa
+from evals.kitchen_retrieval import app as kitchen_retrieval
+from evals.kitchen_summary import app as kitchen_summary
 from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
@@ -33,6 +37,10 @@ app.add_typer(egoschema, name="egoschema")
 app.add_typer(youcook2_retrieval, name="youcook2-retrieval")
 app.add_typer(youcook2_captioning, name="youcook2-captioning")
 app.add_typer(youcook2_summary, name="youcook2-summary")
+app.add_typer(kitchen_qa, name="kitchen-qa")
+app.add_typer(kitchen_retrieval, name="kitchen-retrieval")
+app.add_typer(kitchen_captioning, name="kitchen-captioning")
+app.add_typer(kitchen_summary, name="kitchen-summary")
 app.add_typer(metrics, name="metrics")
 app.add_typer(bench, name="bench")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(

@@ -38,7 +38,7 @@ def expected_score(question: Question, seen: Seen, catch: float, *, ordered: boo
 def agrees(claim: Claim, seen: Seen, *, ordered: bool) -> bool:
     """Whether nothing seen speaks against a claim."""
     if isinstance(claim, Dish):
-        shown = {event.kind: event.what for event in seen}
+        shown = {str(event.kind): event.what for event in seen}
         said = {"base": claim.base, "liquid": claim.liquid, "finish": claim.finish}
         return all(shown.get(kind, what) == what for kind, what in said.items())
     if isinstance(claim, Cause):

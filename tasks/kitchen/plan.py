@@ -2,7 +2,8 @@
 
 Recipes (ours): the set of ingredients decides the split, so no recipe of one split occurs in another. Four
 consecutive indices are a family: the same ingredients, verbs, dish, container and kinds of brief events, in two orders
-with two schedules of brief events each. Telling siblings apart takes order and counts, never recognition alone.
+with two schedules of brief events each, the same two counts in both. So whoever ignores order, or sees long steps
+only, confuses each sibling with another; whoever recognises things only, with all three.
 Whatever a question asks is drawn uniformly and apart from the rest: see `questions`.
 """
 
@@ -40,7 +41,11 @@ MOST_IN_A_GAP = 3
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the siblings of a family share. `verbs` go with `ingredients`; `once` are accents that happen once."""
+    """What the siblings of a family share.
+
+    `verbs` go with `ingredients`; `once` are accents that happen once, `counted` happens as often as `counts` say of
+    the first and the second schedule.
+    """
 
     ingredients: tuple[str, ...]
     verbs: tuple[str, ...]
@@ -50,7 +55,9 @@ class Recipe:
     container: str
     colour: str
     counted: str
+    counts: tuple[int, int]
     once: tuple[str, ...]
+    outcome: str
     decoys: tuple[str, ...]
 
 
@@ -64,7 +71,6 @@ class Plan:
     family: str
     duration: float
     recipe: Recipe
-    outcome: str
     events: tuple[Event, ...]
     config: WorldConfig
 
@@ -82,14 +88,11 @@ def make_plan(split: str, index: int, config: WorldConfig = DEFAULT) -> Plan:
     recipe = make_recipe(split, family, config)
     name = f"kitchen-{split}-{family:04d}"
     order = ingredient_order(Random(f"{VERSION}/{name}/order"), len(recipe.ingredients), sibling // 2)
-    arrangement = Random(f"{VERSION}/{name}/arrangement/{sibling // 2}")
-    counts = arrangement.sample(COUNTS, 2)
-    steps = long_steps(recipe, order, arrangement)
+    steps = long_steps(recipe, order, Random(f"{VERSION}/{name}/arrangement/{sibling // 2}"))
     rng = Random(f"{VERSION}/{name}/schedule/{sibling}")
-    outcome = rng.choice(OUTCOMES)
     duration = round(rng.uniform(*config.seconds), 1)
-    briefs = brief_events(recipe, steps, counts[sibling % 2], rng)
-    sequence, middle = in_sequence(steps, briefs, recipe, outcome, rng, config)
+    briefs = brief_events(recipe, steps, recipe.counts[sibling % 2], rng)
+    sequence, middle = in_sequence(steps, briefs, recipe, rng, config)
     return Plan(
         id=f"{name}-{'abcd'[sibling]}",
         split=split,
@@ -97,7 +100,6 @@ def make_plan(split: str, index: int, config: WorldConfig = DEFAULT) -> Plan:
         family=name,
         duration=duration,
         recipe=recipe,
-        outcome=outcome,
         events=lay_out(sequence, middle, duration, rng, config),
         config=config,
     )
@@ -118,6 +120,7 @@ def make_recipe(split: str, family: int, config: WorldConfig) -> Recipe:
         ingredients = tuple(sorted(shuffled[:count]))
         if split_of(ingredients) == split:
             break
+    first, second = rng.sample(COUNTS, 2)
     counted, *once = rng.sample(sorted(ACCENTS), ONCE + 1)
     return Recipe(
         ingredients=ingredients,
@@ -128,7 +131,9 @@ def make_recipe(split: str, family: int, config: WorldConfig) -> Recipe:
         container=rng.choice(CONTAINERS),
         colour=rng.choice(COLOURS),
         counted=counted,
+        counts=(first, second),
         once=tuple(sorted(once)),
+        outcome=rng.choice(OUTCOMES),
         decoys=tuple(shuffled[count:]),
     )
 
@@ -173,13 +178,12 @@ def in_sequence(
     steps: list[Sequel],
     briefs: list[list[Sequel]],
     recipe: Recipe,
-    outcome: str,
     rng: Random,
     config: WorldConfig,
 ) -> tuple[list[Sequel], int]:
     """All events in order, distractors among them, and where the cut-away stands that hides the middle."""
     blocks = [[*gap, step] for gap, step in zip(briefs, steps, strict=False)]
-    blocks += [[*briefs[-1], Sequel("outcome", outcome)], [Sequel("finish", recipe.finish)]]
+    blocks += [[*briefs[-1], Sequel("outcome", recipe.outcome)], [Sequel("finish", recipe.finish)]]
     middle = len(blocks) // 2
     elsewhere = [number for number in range(1, len(blocks)) if number != middle]
     for number in rng.sample(elsewhere, rng.randint(0, config.decoys)):

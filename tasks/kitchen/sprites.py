@@ -176,6 +176,11 @@ PLACE_SHAPES: Mapping[str, tuple[Shape, ...]] = MappingProxyType(
 )
 
 
+THINGS: Mapping[str, tuple[Shape, ...]] = MappingProxyType(
+    {**INGREDIENT_SHAPES, **PACK_SHAPES, **TOOL_SHAPES, **BRIEF_SHAPES, **PLACE_SHAPES}
+)
+
+
 def vessel_shapes(container: str, colour: str) -> tuple[Shape, ...]:
     """A container from the side: nobody sees into it."""
     body = VESSEL_COLOURS[colour]
@@ -214,8 +219,7 @@ def shapes_of(name: str) -> tuple[Shape, ...]:
     if kind == "vessel":
         container, _, colour = rest.partition(":")
         return vessel_shapes(container, colour)
-    tables = (INGREDIENT_SHAPES, TOOL_SHAPES, PACK_SHAPES, BRIEF_SHAPES, PLACE_SHAPES)
-    return next((table[name] for table in tables if name in table), ()) or TOOL_SHAPES[name]
+    return THINGS[name]
 
 
 @cache

@@ -1,0 +1,14 @@
+"""`longvid kitchen-summary …`, or `python -m evals.kitchen_summary …`: the shared verbs."""
+
+from __future__ import annotations
+
+from evals.benchmark_app import benchmark_app
+from evals.benchmarks import BENCHMARKS
+
+app = benchmark_app(BENCHMARKS["kitchen-summary"])
+
+
+if __name__ == "__main__":
+    from evals.cli import run_app
+
+    run_app(app)

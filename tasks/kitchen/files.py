@@ -1,0 +1,122 @@
+"""A split on disk: videos, and annotations in the formats of YouCook2 and EgoSchema.
+
+`annotations.json` reads like YouCook2's file, `questions.json`, `subset_answers.json` and `uid_to_video.json` like
+EgoSchema's, `SHA256SUMS` like that of `sha256sum`. A video is in `SHA256SUMS` only when it is complete, so an
+interrupted run goes on where it stopped, and a file that was damaged since is made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.digests import file_sha256
+from tasks.errors import DataError
+from tasks.kitchen.benchmark import ITEM_SETS, SPLIT, dish, training_plans, video_path
+from tasks.kitchen.claims import texts
+from tasks.kitchen.plan import Plan, make_plan
+from tasks.kitchen.questions import questions
+from tasks.kitchen.texts import steps
+from tasks.kitchen.video_file import write_video
+from tasks.task import JsonValue
+
+ANNOTATIONS = "annotations.json"
+SUMS = "SHA256SUMS"
+ALL_VIDEOS = max(videos for videos, _, _ in ITEM_SETS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A video that is now in place, and whether it had to be made."""
+
+    path: Path
+    new: bool
+
+
+def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
+    """Write the annotations of the whole test split into `folder` and its first `videos` videos, one at a time.
+
+    Raises DataError where the folder holds annotations of another world; nothing there is overwritten.
+    """
+    if not 0 < videos <= ALL_VIDEOS:
+        msg = f"the test split of kitchen has 1 to {ALL_VIDEOS} videos to make, not {videos}"
+        raise DataError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    plans = [make_plan(SPLIT, index) for index in range(ALL_VIDEOS)]
+    for name, content in annotation_files(plans).items():
+        write_once(folder / name, json.dumps(content, indent=1) + "\n")
+    known = read_sums(folder / SUMS)
+    for plan in plans[:videos]:
+        path = video_path(folder, plan.id)
+        name = path.relative_to(folder).as_posix()
+        fresh = not path.is_file() or file_sha256(path) != known.get(name)
+        if fresh:
+            write_video(plan, path)
+            known[name] = file_sha256(path)
+            write_sums(folder / SUMS, known)
+        yield Made(path, fresh)
+
+
+def annotation_files(plans: Sequence[Plan]) -> dict[str, JsonValue]:
+    """The annotation files by name, as JSON values."""
+    asked = [(plan, question) for plan in plans for question in questions(plan)]
+    rows: list[JsonValue] = []
+    for _, question in asked:
+        options = {f"option {number}": text for number, text in enumerate(texts(question.options))}
+        rows.append({"q_uid": question.id, "kind": question.kind, "question": question.text, **options})
+    database = {plan.id: database_row(plan) for plan in (*training_plans(), *plans)}
+    return {
+        ANNOTATIONS: {"database": database},
+        "questions.json": rows,
+        "subset_answers.json": {question.id: question.answer for _, question in asked},
+        "uid_to_video.json": {
+            question.id: {"video_uid": plan.id, "starting_sec": 0.0, "ending_sec": plan.duration, "family": plan.family}
+            for plan, question in asked
+        },
+    }
+
+
+def database_row(plan: Plan) -> dict[str, JsonValue]:
+    """A video as YouCook2's annotation file has it; the texts of training videos are there for floors."""
+    return {
+        "subset": "training" if plan.split == "train" else "testing",
+        "duration": plan.duration,
+        "recipe_type": dish(plan),
+        "annotations": [
+            {"segment": [step.start, step.end], "id": number, "sentence": step.sentence}
+            for number, step in enumerate(steps(plan))
+        ],
+    }
+
+
+def write_once(path: Path, content: str) -> None:
+    """Write a text file whole, or find it there as it should be. Raises DataError where it differs."""
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != content:
+            msg = f"{path} belongs to another version of kitchen; move {path.parent} away and prepare again"
+            raise DataError(msg)
+        return
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(content, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """Digests by file name; none where there is no file. Raises DataError naming a line that is none."""
+    known = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), start=1):
+        digest, gap, name = line.partition("  ")
+        if not gap or len(digest) != 64:
+            msg = f"{path}, line {number} is no digest with a file name; delete the file and prepare again"
+            raise DataError(msg)
+        known[name] = digest
+    return known
+
+
+def write_sums(path: Path, known: dict[str, str]) -> None:
+    """Write all digests, whole or not at all."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text("".join(f"{digest}  {name}\n" for name, digest in known.items()), encoding="utf-8")
+    unfinished.replace(path)

@@ -1,0 +1,92 @@
+"""The tasks of kitchen: pinned items, pools inside each other, floors that know the categories."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import DataError
+from tasks.kitchen import benchmark
+from tasks.kitchen.benchmark import (
+    ITEM_SETS,
+    RETRIEVAL_TASKS,
+    load_clip_captioning,
+    load_qa,
+    load_retrieval,
+    load_summary,
+    video_path,
+)
+from tasks.task import Task
+
+ROOT = Path(__file__).resolve().parents[3]
+NOWHERE = Path("no-such-folder")
+
+
+def load(name: str) -> Task:
+    pool = name.partition("@")[2]
+    if "retrieval" in name:
+        return load_retrieval(NOWHERE, next(key for key, task in RETRIEVAL_TASKS.items() if task == name))
+    loader = {"qa": load_qa, "clip-captioning": load_clip_captioning, "summary": load_summary}
+    return loader[name.partition("@")[0].removeprefix("kitchen-")](NOWHERE, pool)
+
+
+@pytest.mark.parametrize("name", ITEM_SETS)
+def test_a_pool_has_the_pinned_items_and_says_what_it_is(name: str) -> None:
+    task = load(name)
+    assert len(task.items()) == task.info.item_count == int(name.partition("@")[2])
+    assert len({item.id for item in task.items()}) == task.info.item_count
+    assert task.info.name == name
+    assert task.info.source
+    assert task.info.licence
+    assert task.info.citation
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ("kitchen-qa@100", "kitchen-qa@500"),
+        ("kitchen-video-retrieval@20", "kitchen-video-retrieval@100"),
+        ("kitchen-clip-captioning@91", "kitchen-clip-captioning@464"),
+        ("kitchen-summary@20", "kitchen-summary@100"),
+    ],
+)
+def test_the_small_pool_is_part_of_the_large_one(small: str, large: str) -> None:
+    assert list(load(large).items()[: len(load(small).items())]) == list(load(small).items())
+
+
+def test_no_two_texts_of_a_retrieval_pool_are_equal() -> None:
+    for pool in RETRIEVAL_TASKS:
+        texts = [item.text for item in load_retrieval(NOWHERE, pool).items()]
+        assert len(set(texts)) == len(texts)
+
+
+def test_floors_know_training_texts_of_every_category_and_none_of_the_test_videos() -> None:
+    for task in (load_summary(NOWHERE), load_clip_captioning(NOWHERE)):
+        assert {item.label for item in task.items()} <= {text.label for text in task.training}
+    told = {text.text for text in load_summary(NOWHERE).training}
+    assert not told & {text for item in load_summary(NOWHERE).items() for text in item.references}
+
+
+def test_prepared_videos_are_found(tmp_path: Path) -> None:
+    first = load_qa(tmp_path).items()[0].clip.video_id
+    video_path(tmp_path, first).parent.mkdir()
+    video_path(tmp_path, first).touch()
+    items = load_qa(tmp_path).items()
+    assert {item.clip.video_id for item in items if item.clip.path} == {first}
+
+
+def test_items_other_than_the_pinned_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "SPLIT", "val")
+    with pytest.raises(DataError, match="other items than those of kitchen-qa@100"):
+        load_qa(NOWHERE, "100")
+
+
+def test_neither_torch_nor_pyav_is_needed_to_load_or_render() -> None:
+    code = (
+        "import sys, tasks.kitchen.files; from tasks.kitchen.benchmark import load_qa; from pathlib import Path;"
+        "load_qa(Path('x')); sys.exit(any(name in sys.modules for name in ('torch', 'av', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,93 @@
+"""Questions: five options, one true, at least three events far apart, and solvable by whoever sees everything."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tasks.kitchen.claims import texts
+from tasks.kitchen.oracle import expected_score, seen_at, share_caught
+from tasks.kitchen.plan import Plan, make_plan
+from tasks.kitchen.questions import KINDS, LONG_KINDS_OF_QUESTION, OPTIONS, Question, questions
+from tasks.kitchen.texts import culprit_of
+
+PLANS = [make_plan("test", index) for index in range(100)]
+
+
+def score_at(frames: int, kinds: tuple[str, ...] = tuple(KINDS), *, ordered: bool = True) -> float:
+    catch = share_caught(PLANS, frames)
+    scores = [
+        expected_score(question, seen_at(plan, frames), catch, ordered=ordered)
+        for plan in PLANS
+        for question in questions(plan)
+        if question.kind in kinds
+    ]
+    return sum(scores) / len(scores)
+
+
+def evidence(plan: Plan, question: Question) -> list[float]:
+    """When what the answer turns on happens (seconds)."""
+    truth = question.options[question.answer]
+    named = {
+        "order": lambda: truth.names,
+        "accents": lambda: truth.names,
+        "count": lambda: (truth.accent,),
+        "cause": lambda: ("flame", "lid", culprit_of(plan, plan.recipe.outcome), plan.recipe.outcome),
+        "missing": lambda: ("bell", *truth.after, *truth.before),
+        "dish": lambda: (truth.base, truth.liquid, truth.finish),
+    }[question.kind]()
+    return [event.start for event in plan.events if event.what in named and event.kind not in {"decoy", "cutaway"}]
+
+
+def test_whoever_reads_the_plan_is_always_right() -> None:
+    for plan in PLANS:
+        for question in questions(plan):
+            assert expected_score(question, plan.events, 1.0) == 1.0
+
+
+def test_ids_and_options_are_unique() -> None:
+    asked = [question for plan in PLANS for question in questions(plan)]
+    assert len({question.id for question in asked}) == len(asked) == 500
+    assert all(len(set(texts(question.options))) == OPTIONS for question in asked)
+
+
+def test_all_kinds_are_asked_about_equally_often() -> None:
+    counts = Counter(question.kind for plan in PLANS for question in questions(plan))
+    assert set(counts) == set(KINDS)
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_a_videos_right_options_are_in_each_place_once() -> None:
+    for plan in PLANS:
+        assert sorted(question.answer for question in questions(plan)) == list(range(OPTIONS))
+
+
+def test_an_answer_turns_on_at_least_three_events_far_apart() -> None:
+    spans = []
+    for plan in PLANS:
+        for question in questions(plan):
+            times = evidence(plan, question)
+            if question.kind != "count":
+                assert len(times) >= 3
+                spans.append((max(times) - min(times)) / plan.duration)
+    assert min(spans) > 0.1
+    assert sum(spans) / len(spans) > 0.5
+
+
+def test_sparse_frames_leave_room_that_dense_frames_fill() -> None:
+    assert score_at(128, LONG_KINDS_OF_QUESTION) > 0.97
+    assert score_at(16, LONG_KINDS_OF_QUESTION) < 0.55
+
+
+def test_the_middle_frame_alone_tells_a_perfect_viewer_nothing() -> None:
+    assert score_at(1, ("order", "accents", "cause", "missing", "dish")) == pytest.approx(0.2)
+
+
+def test_whoever_ignores_order_cannot_get_far_with_any_number_of_frames() -> None:
+    assert score_at(256, ordered=False) < 0.55
+    assert score_at(256, ("order", "accents", "missing"), ordered=False) == pytest.approx(0.2)
+
+
+def test_sixteen_frames_suffice_for_what_takes_long() -> None:
+    assert score_at(16, ("order", "dish")) > 0.95
