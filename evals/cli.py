@@ -19,6 +19,7 @@ from evals.kitchen_summary import app as kitchen_summary
 from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
+from evals.study import app as study
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
 from evals.youcook2_summary import app as youcook2_summary
@@ -47,6 +48,7 @@ app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -
     embed
 )
 app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
+app.add_typer(study, name="study")
 
 
 @app.command()
