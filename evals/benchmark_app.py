@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import Benchmark, Generated, benchmark_folder, benchmark_of
+from evals.benchmark_tasks import load_task
+from evals.benchmarks import Benchmark, benchmark_of
+from evals.generate_verb import add_generate
 
 if TYPE_CHECKING:
     from evals.record import Results, Run, Sample
@@ -30,23 +32,6 @@ OPTIONS = Annotated[
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: runs/<task>/<model>-….")]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
-
-
-def load_task(benchmark: Benchmark, pool: str, data: Path | None) -> Task[Any]:
-    """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files."""
-    from evals.models import resolve
-
-    check_pool(benchmark, pool)
-    task: Task[Any] = resolve(benchmark.load)(benchmark_folder(benchmark, data), pool)
-    return task
-
-
-def check_pool(benchmark: Benchmark, pool: str) -> None:
-    """Raise DataError for an unknown pool."""
-    from tasks.errors import DataError
-
-    if pool not in benchmark.pools:
-        raise DataError(f"{benchmark.name} has no pool '{pool}'; pools are {', '.join(benchmark.pools)}")
 
 
 def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
@@ -126,36 +111,6 @@ def get_videos(ids: list[str], folder: Path, sources: list[str]) -> list[str]:
     return list(report.missing)
 
 
-def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -> None:
-    """The verb `prepare` of a benchmark whose videos are made, not fetched."""
-
-    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --pool {benchmark.pools[-1]}")
-    def prepare(
-        data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
-            "data"
-        ),
-        pool: POOL = benchmark.pools[0],
-    ) -> None:
-        """Make the videos and annotations of a pool; the same command goes on where an interrupted one stopped."""
-        from evals.models import resolve
-
-        check_pool(benchmark, pool)
-        folder = data / benchmark.data_folder
-        count = generated.videos[pool]
-        made = 0
-        try:
-            with console.progress(f"videos in {folder}", count, 0) as tick:
-                for video in resolve(generated.generate)(folder, count):
-                    made += video.new
-                    tick(f"made {video.path.name}" if video.new else "already there")
-        except KeyboardInterrupt:
-            console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
-            raise typer.Exit(130) from None
-        task = load_task(benchmark, pool, data)
-        console.say(f"{task.info.name}: {len(task.items())} items; {made} videos made, {count - made} already there")
-        console.say(benchmark.videos.format(folder=folder))
-
-
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `plan`."""
 
@@ -167,27 +122,22 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         limit: LIMIT = None,
         probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Say what a run will take: items, tokens and time, from a short probe."""
+        """Say what a run will take: items, tokens, time, memory and room, from a short probe."""
+        from dataclasses import asdict
+        from json import dumps
+        from shutil import disk_usage
+
         from evals.models import build_model, parse_options
-        from evals.planning import make_plan
+        from evals.planning import make_plan, plan_lines
 
         task = load_task(benchmark, pool, data)
         estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
-        rows = [
-            ("items", f"{estimate.items} in {estimate.clusters} clusters ({task.info.cluster})"),
-            ("with video", str(estimate.items_with_video)),
-            (
-                "prompt tokens",
-                f"{estimate.prompt_tokens_per_item:.0f} an item, about {estimate.prompt_tokens:.0f} in all",
-            ),
-            ("completion tokens", f"{estimate.completion_tokens_per_item:.0f} an item"),
-            (
-                "time",
-                f"{estimate.seconds_per_item:.2f} s an item, about {estimate.seconds / 60:.1f} min in all",
-            ),
-            ("probed", f"{estimate.probed} items"),
-        ]
+        if json:
+            console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
+            return
+        rows = plan_lines(estimate, task.info.cluster, disk_usage(Path.cwd()).free)
         console.show_table(estimate.task, ("", "estimate"), rows)
 
 
@@ -334,17 +284,29 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     @app.command(epilog=f"Example: longvid {benchmark.name} report runs/{benchmark.name}@{benchmark.pools[0]}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
-        form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+        form: Annotated[
+            str, typer.Option("--format", help="table, markdown, json, or html (a page on one run).")
+        ] = "table",
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: RUN/report.html.")] = None,
+        data: DATA = None,
+        captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
         from tasks.errors import RecordError
 
+        if form != "html" and (out or captions):
+            raise RecordError("--out and --captions are for --format html")
         runs = [read_results(folder) for folder in folders]
         strangers = [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
-        show_results(folders, runs, form)
+        if form == "html":
+            from evals.html_report.command import make_page
+
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data))
+        else:
+            show_results(folders, runs, form)
 
 
 def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
@@ -356,7 +318,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
-        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
     report = make_report(runs, blind_neighbours(folders, runs))
     if form == "json":
         rows = [

@@ -42,8 +42,8 @@ class Benchmark:
     Where predictions are choices, `everything` (the last pool if empty) holds all other pools' items. `generated`
     stands for `files` where the benchmark is made, not fetched. `folder` under the data root and `task_names` (by
     pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url` is where the video
-    with an `{id}` is shown, `video_archive` where all can be fetched without an account. `examples` are arguments of
-    `run` and `plan`.
+    with an `{id}` is shown, `video_archive` where all can be fetched without an account, and `video_gigabytes` their
+    published size (0: not published). `example` are arguments of `run` and `plan`.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Benchmark:
     folder: str = ""
     task_names: tuple[str, ...] = ()
     video_url: str = ""
+    video_gigabytes: float = 0.0
     video_archive: str = ""
     example: str = "--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob"
     everything: str = ""
@@ -133,6 +134,7 @@ def kitchen(name: str, title: str, load: str, tasks: Mapping[str, tuple[str, int
         files=(),
         videos="The videos are in {folder}/videos, their annotations beside them.",
         folder="kitchen/test",
+        video_gigabytes=0.04,
         task_names=tuple(task for task, _ in tasks.values()),
         example=example,
         everything=next(iter(tasks)),
@@ -173,6 +175,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "(about 100 GB) and put them into {folder}/videos/<q_uid>.mp4, or name a folder, a .zip or a hub data "
                 "set that has them with --mirror"
             ),
+            video_gigabytes=100.0,
         ),
         "kitchen-qa": kitchen(
             "kitchen-qa",

@@ -10,15 +10,18 @@ import typer
 
 from evals import console
 from evals.bench import app as bench
+from evals.compare.command import compare
 from evals.egoschema import app as egoschema
 from evals.embed import embed
 from evals.kitchen_captioning import app as kitchen_captioning
 from evals.kitchen_qa import app as kitchen_qa
 from evals.kitchen_retrieval import app as kitchen_retrieval
 from evals.kitchen_summary import app as kitchen_summary
+from evals.leaderboard.command import leaderboard
 from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
+from evals.runs import runs
 from evals.study import app as study
 from evals.youcook2_captioning import app as youcook2_captioning
 from evals.youcook2_retrieval import app as youcook2_retrieval
@@ -49,6 +52,9 @@ app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -
 )
 app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 app.add_typer(study, name="study")
+app.command(epilog="Example: longvid runs runs")(runs)
+app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
+app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
 
 
 @app.command()
@@ -86,20 +92,25 @@ def first_of_each_kind() -> list[str]:
     return list(first.values())
 
 
-@app.command()
+@app.command(epilog="Example: longvid doctor --server http://localhost:8000/v1")
 def doctor(
     data: Annotated[
         Path | None, typer.Option(help="Data root; default: $LONGVID_DATA, ./data, ../shared/data.")
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="An OpenAI-compatible server; default: $OPENAI_BASE_URL.")
+    ] = None,
+    network: Annotated[bool, typer.Option(help="Ask whether hub and server answer, for a few seconds.")] = True,
+    videos: Annotated[int, typer.Option(min=0, help="Videos of each benchmark to decode a little of.")] = 3,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what this machine can run: packages, devices, models, data."""
+    """Say what this machine can run: packages, device, models, programs, network, room, data and videos."""
     from dataclasses import asdict
     from json import dumps
 
-    from evals.doctor import examine
+    from evals.doctor.examine import examine
 
-    checks = examine(data)
+    checks = examine(data, network=network, server=server, videos=videos)
     if json:
         console.emit(dumps([asdict(check) for check in checks], indent=2))
         return

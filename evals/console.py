@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,14 +22,29 @@ from rich.progress import (
 from rich.table import Table
 
 PIPE_WIDTH = 140
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 PLAIN_EVERY_SECONDS = 30.0
+LONGEST_TEXT = 20_000
+LONGEST_CELL = 500
+# Control codes but line ends and tabs, lone surrogates, and marks that reverse the reading direction.
+UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 def safe(text: object) -> str:
-    """Text without control characters and with markup escaped."""
-    return escape("".join(c if c.isprintable() or c == "\n" else "�" for c in str(text)))
+    """Text without control characters and with markup escaped; endless text is cut, and says so."""
+    shown = clipped(str(text), LONGEST_TEXT)
+    return escape("".join(c if c.isprintable() or c == "\n" else "�" for c in shown))
+
+
+def safe_cell(text: object) -> str:
+    """Text of a table's cell: on one line, so that nothing in it passes for another row."""
+    return safe(clipped(" ".join(str(text)[: LONGEST_TEXT + 1].split()), LONGEST_CELL))
+
+
+def clipped(text: str, most: int) -> str:
+    """At most `most` characters, with a sign where something was left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def say(text: str) -> None:
@@ -52,17 +68,18 @@ def fail(text: str) -> None:
 
 
 def emit(text: str) -> None:
-    """Machine-readable output, untouched."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    """Machine-readable output: whole, but for codes that would act on a terminal."""
+    plain = UNSAFE.sub("�", text)
+    sys.stdout.write(plain if plain.endswith("\n") else f"{plain}\n")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> None:
     """A table; columns named in `numeric` are set right."""
-    table = Table(title=safe(title) or None, title_justify="left", header_style="bold")
+    table = Table(title=safe_cell(title) or None, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(safe(column), justify="right" if column in numeric else "left", overflow="fold")
+        table.add_column(safe_cell(column), justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(safe(cell) for cell in row))
+        table.add_row(*(safe_cell(cell) for cell in row))
     out.print(table)
 
 

@@ -21,6 +21,7 @@ from tasks.caption_files import read_captions, read_object
 from tasks.captioning import CaptioningTask, CaptionItem, one_line
 from tasks.dense_captions import dense_captions, is_dense, paragraph, place
 from tasks.errors import DataError
+from tasks.labels import labels_of
 from tasks.retrieval import RetrievalTask, checked_vectors
 from tasks.task import Item, Prediction, Task
 
@@ -131,7 +132,7 @@ def imported(task: Task[Any], item: Item, answer: Imported | None, vectors: Vect
     """The row of an imported answer, or of one that the file leaves out."""
     if not isinstance(answer, Prediction):
         left_out = answer or ErrorRow(kind="NotImported", message=LEFT_OUT)
-        return Sample(id=item.id, cluster=item.cluster, error=left_out)
+        return Sample(id=item.id, cluster=item.cluster, labels=labels_of(item), error=left_out)
     sample = answered_sample(task, item, answer, 0.0)
     told = sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None})
     return with_vectors(told, answer.vectors, vectors)

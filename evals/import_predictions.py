@@ -15,6 +15,7 @@ from evals.record import FramesRow, Results, Run, Sample
 from evals.runner import claim, write_results
 from evals.store import SampleLog, locked, read_samples
 from tasks.errors import DataError
+from tasks.labels import labels_of
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.task import Prediction
 
@@ -160,4 +161,5 @@ def imported_sample(task: MultipleChoiceTask, item: ChoiceItem, index: int, fram
         rule="given",
         scores=dict(score.values),
         frames=FramesRow(count=frames) if frames is not None else None,
+        labels=labels_of(item),
     )

@@ -1,27 +1,43 @@
-"""What a run will take, from a probe of a few items."""
+"""What a run will take, from a probe of a few items: they are answered as a run would, and not kept."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from tasks.task import Item, Task, TokenUsage
+from evals.record import Cost, Sample
+from evals.results import cost_of
+from evals.runner import answer
+from evals.vector_store import Vectors
+from tasks.errors import DataError
+from tasks.task import Item, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Items, tokens and time of a run; the estimates are means over the probed items."""
+    """Items, tokens, time and room of a run; the estimates are means over the probed items that had an answer.
+
+    `fastest` and `slowest` are seconds of single items; `fault` is the most frequent reason of a failure, empty
+    where none failed; `cost` is that of the answered probes.
+    """
 
     task: str
     items: int
     clusters: int
     items_with_video: int
     probed: int
+    failed: int
+    fault: str
     prompt_tokens_per_item: float
     completion_tokens_per_item: float
     seconds_per_item: float
+    fastest: float
+    slowest: float
+    record_bytes_per_item: float
+    cost: Cost
 
     @property
     def seconds(self) -> float:
@@ -33,6 +49,11 @@ class Plan:
         """Estimated prompt tokens for the whole run."""
         return self.prompt_tokens_per_item * self.items
 
+    @property
+    def record_bytes(self) -> float:
+        """Estimated room for the record on disk."""
+        return self.record_bytes_per_item * self.items
+
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:
     """`count` items at the mid-points of equal stretches of the list."""
@@ -41,25 +62,70 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> Plan:
-    """Answer one item to warm up, then `probe` others with the clock running. Errors are not caught."""
+    """Answer one item to warm up, then `probe` others with the clock running.
+
+    Items that fail are counted, as a run would record them. Raises ModelError when the model can't do the task, and
+    DataError with the reason when no probed item has an answer.
+    """
     task.check(model)
     items: Sequence[Item] = list(task.items())[:limit]
     warm_up, *others = spread(items, probe + 1)
-    probed = others or [warm_up]
-    task.predict(model, [warm_up])
-    usage = TokenUsage()
-    started = perf_counter()
-    for item in probed:
-        for prediction in task.predict(model, [item]):
-            usage += prediction.trace.usage
-    seconds = perf_counter() - started
+    answer(task, model, [warm_up])
+    rows: list[tuple[Sample, Vectors | None]] = []
+    seconds = []
+    for item in others or [warm_up]:
+        started = perf_counter()
+        rows += answer(task, model, [item])
+        if rows[-1][0].error is None:
+            seconds.append(perf_counter() - started)
+    answered = [(sample, vectors) for sample, vectors in rows if sample.error is None]
+    faults = Counter(sample.error.message for sample, _ in rows if sample.error is not None)
+    fault = faults.most_common(1)[0][0] if faults else ""
+    if not answered:
+        msg = f"none of {len(rows)} probed items of {task.info.name} has an answer: {fault}"
+        raise DataError(msg)
+    cost = cost_of([sample for sample, _ in answered])
+    room = sum(len(s.model_dump_json()) + 1 + (0 if vectors is None else vectors.nbytes) for s, vectors in answered)
     return Plan(
         task=task.info.name,
         items=len(items),
         clusters=len({item.cluster for item in items}),
         items_with_video=sum(item.clip.path is not None for item in items),
-        probed=len(probed),
-        prompt_tokens_per_item=usage.prompt / len(probed),
-        completion_tokens_per_item=usage.completion / len(probed),
-        seconds_per_item=seconds / len(probed),
+        probed=len(rows),
+        failed=len(rows) - len(answered),
+        fault=fault,
+        prompt_tokens_per_item=cost.prompt_tokens / len(answered),
+        completion_tokens_per_item=cost.completion_tokens / len(answered),
+        seconds_per_item=sum(seconds) / len(answered),
+        fastest=min(seconds),
+        slowest=max(seconds),
+        record_bytes_per_item=room / len(answered),
+        cost=cost,
     )
+
+
+def plan_lines(plan: Plan, cluster: str, free_bytes: float) -> list[tuple[str, str]]:
+    """A plan as lines for people; `cluster` says what items are grouped by."""
+    cost = plan.cost
+    stages = ", ".join(f"{name} {value / (plan.probed - plan.failed):.2f} s" for name, value in stages_of(cost))
+    time = (
+        f"{plan.seconds_per_item:.2f} s an item ({plan.fastest:.2f} to {plan.slowest:.2f}), "
+        f"about {plan.seconds / 60:.1f} min in all"
+    )
+    return [
+        ("items", f"{plan.items} in {plan.clusters} clusters ({cluster})"),
+        ("with video", str(plan.items_with_video)),
+        ("probed", f"{plan.probed} items" + (f", {plan.failed} failed: {plan.fault}" if plan.failed else "")),
+        ("frames", "none" if cost.frames_per_item is None else f"{cost.frames_per_item:.1f} an item"),
+        ("prompt tokens", f"{plan.prompt_tokens_per_item:.0f} an item, about {plan.prompt_tokens:.0f} in all"),
+        ("completion tokens", f"{plan.completion_tokens_per_item:.0f} an item"),
+        ("time", time),
+        ("of it", stages or "no stage is timed apart"),
+        ("peak memory", "not known" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / 1e9:.2f} GB"),
+        ("record on disk", f"about {plan.record_bytes / 1e6:.1f} MB ({free_bytes / 1e9:.0f} GB are free here)"),
+    ]
+
+
+def stages_of(cost: Cost) -> list[tuple[str, float]]:
+    """Stages with their seconds, longest first."""
+    return sorted(cost.seconds_by_stage.items(), key=lambda stage: -stage[1])

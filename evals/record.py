@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-SCHEMA_VERSION = 1
 WALL_CLOCK = {"x-wall-clock": True}
 
 Status = Literal["complete", "partial", "failed"]
@@ -111,7 +110,8 @@ class ErrorRow(Row):
 class Sample(Row):
     """One line of `samples.jsonl`: a finished item, or one that failed and why. The last line of an id counts.
 
-    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors.
+    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors. `labels` (kind of label to
+    the item's) are what breakdowns group by; records from before there were labels have none.
     """
 
     id: str
@@ -128,6 +128,7 @@ class Sample(Row):
     seconds: Annotated[dict[str, float], Field(json_schema_extra=WALL_CLOCK)] = Field(default_factory=dict)
     peak_memory_bytes: Annotated[int | None, Field(json_schema_extra=WALL_CLOCK)] = None
     notes: dict[str, JsonValue] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
     error: ErrorRow | None = None
 
 
@@ -187,9 +188,12 @@ class OfficialScore(Row):
 
 
 class Results(Row):
-    """`results.json`: a pure function of `run.json`, `samples.jsonl` and the task."""
+    """`results.json`: a pure function of `run.json`, `samples.jsonl` and the task.
 
-    schema_version: Literal[1] = 1
+    `sha256` is the digest of the file's other content, which shows changes by hand; null in files of version 1.
+    """
+
+    schema_version: Literal[2] = 2
     name: str
     fingerprint: str
     status: Status
@@ -208,6 +212,7 @@ class Results(Row):
     official: OfficialScore | None
     provenance: Provenance
     warnings: tuple[str, ...]
+    sha256: Annotated[str | None, Field(json_schema_extra=WALL_CLOCK)] = None
 
     @property
     def primary(self) -> MetricRow:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from evals.markdown import in_markdown, table_lines
 from evals.record import MetricRow, Results
 from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 
 NOT_MEASURED = "–"
-UNIT_FREE = ("_rank", "cider_d")
+UNIT_FREE = ("_rank", "_rank_duplicate_aware", "cider_d")
 BLIND_FAMILY = "multiple-choice"
 # by primary figure, with the names of figures that stand beside it
 BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -72,6 +73,11 @@ class Report:
 
 def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
     """Blind runs on the same items that lie beside the given run folders."""
+    return [results for results in neighbours(folders, runs) if results.model.name == "blind"]
+
+
+def neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
+    """Other runs on the same items that lie beside the given run folders; what can't be read is passed over."""
     wanted = {(run.task.name, run.task.items_sha256) for run in runs}
     known = {run.fingerprint for run in runs}
     found = {}
@@ -82,7 +88,7 @@ def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[R
             except RecordError:
                 continue
             same_items = (results.task.name, results.task.items_sha256) in wanted
-            if results.model.name == "blind" and same_items and results.fingerprint not in known:
+            if same_items and results.fingerprint not in known:
                 found[results.fingerprint] = results
     return list(found.values())
 
@@ -176,29 +182,32 @@ def cells(row: ReportRow) -> tuple[str, ...]:
 
 
 def figure(metric: MetricRow | None) -> str:
-    """A figure with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
-    if metric is None or metric.value is None:
+    """A figure with its unit."""
+    return NOT_MEASURED if metric is None else shown(metric.name, metric.value)
+
+
+def shown(name: str, value: float | None) -> str:
+    """A metric's value with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
+    if value is None:
         return NOT_MEASURED
-    percent = "" if metric.name.endswith(UNIT_FREE) else " %"
-    return f"{plain(metric.name, metric.value)}{percent}"
+    return plain(name, value) + (" %" if in_percent(name) else "")
+
+
+def in_percent(name: str) -> bool:
+    """Whether a metric is a fraction of 1; ranks and CIDEr-D are not."""
+    return not name.endswith(UNIT_FREE)
 
 
 def plain(name: str, value: float) -> str:
     """A metric's value as a number alone."""
-    if name.endswith("_rank"):
-        return f"{value:g}"
-    return f"{value:.3f}" if name.endswith("cider_d") else f"{100 * value:.1f}"
+    if in_percent(name):
+        return f"{100 * value:.1f}"
+    return f"{value:.3f}" if name.endswith("cider_d") else f"{value:.1f}".removesuffix(".0")
 
 
 def markdown(report: Report) -> str:
     """The report as a Markdown table and a list of notes."""
-    lines = [
-        f"### {report.title}",
-        "",
-        "| " + " | ".join(report.columns) + " |",
-        "|" + "|".join("---:" if column in report.numeric else "---" for column in report.columns) + "|",
-    ]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in report.rows]
+    lines = [f"### {report.title}", "", *table_lines(report.columns, list(map(cells, report.rows)), report.numeric)]
     if report.notes:
-        lines += ["", *(f"- {' '.join(note.split())}" for note in report.notes)]
+        lines += ["", *(f"- {in_markdown(note)}" for note in report.notes)]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from evals.consistency import status_of
 from evals.floors import floor_rows
 from evals.record import (
     Cost,
@@ -21,7 +22,6 @@ from evals.record import (
     Results,
     Run,
     Sample,
-    Status,
 )
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
@@ -105,13 +105,6 @@ def official_metric(metric: MetricRow, official: OfficialScore) -> MetricRow:
     if metric.name != official.metric or metric.value is not None:
         return metric
     return metric.model_copy(update={"value": official.value, "method": f"official score ({official.source})"})
-
-
-def status_of(counts: Counts) -> Status:
-    """Complete only when every item of the task has an answer; failed when none has."""
-    if counts.answered == 0:
-        return "failed"
-    return "complete" if counts.answered == counts.task_items else "partial"
 
 
 def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str, Sample]) -> list[str]:

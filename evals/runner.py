@@ -15,7 +15,6 @@ from evals.memory import peak_memory_bytes
 from evals.record import ErrorRow, FramesRow, Results, Run, Sample, TokensRow
 from evals.results import build_results
 from evals.store import (
-    RESULTS,
     RUN,
     SampleLog,
     locked,
@@ -23,9 +22,11 @@ from evals.store import (
     read_run,
     read_samples,
     write_row,
+    write_sealed,
 )
 from evals.vector_store import VectorLog, Vectors, read_vectors
 from tasks.errors import RecordError
+from tasks.labels import labels_of
 from tasks.task import Item, Prediction, Task
 
 TOTAL = "total"
@@ -163,6 +164,7 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds
         seconds={**trace.seconds, TOTAL: seconds},
         peak_memory_bytes=peak_memory_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),
+        labels=labels_of(item),
     )
 
 
@@ -174,6 +176,7 @@ def failed_sample(item: Item, error: Exception) -> Sample:
     return Sample(
         id=item.id,
         cluster=item.cluster,
+        labels=labels_of(item),
         error=ErrorRow(kind=type(error).__name__, message=message, where=where),
     )
 
@@ -182,8 +185,7 @@ def write_results(task: Task[Any], run: Run, folder: Path) -> Results:
     """Summarise what is on disk."""
     samples = read_samples(folder)
     results = build_results(task, run, samples, read_official(folder), read_vectors(folder, samples))
-    write_row(folder / RESULTS, results)
-    return results
+    return write_sealed(folder, results)
 
 
 def rescore(task: Task[Any], folder: Path) -> Results:

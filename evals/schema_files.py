@@ -1,4 +1,4 @@
-"""The published JSON Schemas of the record files: `python -m evals.schema_files` rewrites evals/schemas."""
+"""The published JSON Schemas: `python -m evals.schema_files` rewrites evals/schemas."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evals.compare.rows import Comparison
+from evals.leaderboard.rows import Leaderboard
 from evals.record import WALL_CLOCK, Results, Row, Run, Sample
 
 FOLDER = Path(__file__).parent / "schemas"
-KINDS: dict[str, type[Row]] = {"run": Run, "sample": Sample, "results": Results}
+KINDS: dict[str, type[Row]] = {
+    "run": Run,
+    "sample": Sample,
+    "results": Results,
+    "leaderboard": Leaderboard,
+    "comparison": Comparison,
+}
 
 
 def schema_text(kind: type[Row]) -> str:

@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from pydantic import ValidationError
 
-from evals.record import SCHEMA_VERSION, OfficialScore, Results, Row, Run, Sample
+from evals.benchmarks import benchmark_of
+from evals.consistency import contradictions
+from evals.read_json import RowT, first_problem, read_content, validated
+from evals.record import OfficialScore, Results, Row, Run, Sample
+from evals.seal import changed_by_hand, seal_of
 from tasks.errors import RecordError
 
 RUN, SAMPLES, RESULTS, OFFICIAL, LOCK = "run.json", "samples.jsonl", "results.json", "official.json", ".lock"
-RowT = TypeVar("RowT", bound=Row)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -42,28 +45,8 @@ def write_row(path: Path, row: Row) -> None:
 
 
 def read_row(path: Path, kind: type[RowT]) -> RowT:
-    """Read one record file. Raises RecordError naming the file and the field at fault."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-            msg = f"{path} has schema version {content['schema_version']}, this longvid reads {SCHEMA_VERSION}"
-            raise RecordError(msg)
-        return kind.model_validate(content, strict=False)
-    except FileNotFoundError:
-        msg = f"{path} does not exist: {path.parent} is not a finished run directory"
-        raise RecordError(msg) from None
-    except ValidationError as error:
-        msg = f"{path} is not a longvid record ({first_problem(error)})"
-        raise RecordError(msg) from error
-    except ValueError as error:
-        msg = f"{path} is damaged ({error})"
-        raise RecordError(msg) from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first fault that pydantic found, in a few words."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+    """Read one record file, of any version. Raises RecordError naming the file and the field at fault."""
+    return validated(path, read_content(path), kind)
 
 
 def read_run(folder: Path) -> Run:
@@ -72,8 +55,23 @@ def read_run(folder: Path) -> Run:
 
 
 def read_results(folder: Path) -> Results:
-    """The run's `results.json`."""
-    return read_row(folder / RESULTS, Results)
+    """The run's `results.json`. Raises RecordError, too, where it was changed by hand or contradicts itself."""
+    path = folder / RESULTS
+    content = read_content(path)
+    results = validated(path, content, Results)
+    fault = changed_by_hand(content) or next(contradictions(results), None)
+    if fault:
+        benchmark = benchmark_of(results.task.name)
+        msg = f"{path} is not as it was written: {fault}; 'longvid {benchmark} score {folder}' writes it anew"
+        raise RecordError(msg)
+    return results
+
+
+def write_sealed(folder: Path, results: Results) -> Results:
+    """Write `results.json` with the digest of its own content; returns what is now there."""
+    sealed = results.model_copy(update={"sha256": seal_of(results.model_dump(mode="json"))})
+    write_row(folder / RESULTS, sealed)
+    return sealed
 
 
 def read_official(folder: Path) -> OfficialScore | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
 
+from tasks.egoschema_types import question_type
 from tasks.errors import DataError
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
 from tasks.task import Clip, TaskInfo
@@ -103,6 +104,7 @@ def choice_item(
             question=row["question"],
             options=tuple(row[f"option {i}"] for i in range(OPTIONS)),
             answer=answers.get(uid),
+            labels={"question type": question_type(row["question"])},
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{folder}: question {row.get('q_uid', '?') if isinstance(row, dict) else row!r} is malformed ({error!r})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class RetrievalItem:
     cluster: str
     clip: Clip
     text: str
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def retrieval_digest(items: Sequence[RetrievalItem]) -> str:

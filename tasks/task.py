@@ -86,7 +86,10 @@ class Trace:
 
 
 class Item(Protocol):
-    """One question, query or clip of a benchmark; `cluster` groups items of one source video."""
+    """One question, query or clip of a benchmark; `cluster` groups items of one source video.
+
+    `labels` (kind of label to the item's) are what breakdowns group by; they decide nothing.
+    """
 
     @property
     def id(self) -> str: ...
@@ -94,6 +97,8 @@ class Item(Protocol):
     def cluster(self) -> str: ...
     @property
     def clip(self) -> Clip: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
 from tasks.errors import DataError
+from tasks.labels import length_label, position_label
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import video_path
@@ -35,6 +36,14 @@ RETRIEVAL_TASKS: Mapping[str, str] = MappingProxyType(
         "clip-3350": "youcook2-clip-retrieval@3350",
         "clip-3492": "youcook2-clip-retrieval@3492",
         "video-457": "youcook2-video-retrieval@457",
+    }
+)
+CUISINES: Mapping[str, str] = MappingProxyType(
+    {
+        "1": "American and Mexican",
+        "2": "European and Levantine",
+        "3": "Chinese, Japanese and Korean",
+        "4": "South and South-East Asian",
     }
 )
 CLIP_CAPTIONS = CaptionProtocol(
@@ -67,7 +76,10 @@ def load_retrieval(folder: Path, pool: str = "clip-3350") -> RetrievalTask:
     videos = validation(folder)
     name = RETRIEVAL_TASKS[pool]
     if pool == "video-457":
-        items = [RetrievalItem(video.id, video.id, whole_clip(folder, video), video.paragraph) for video in videos]
+        items = [
+            RetrievalItem(video.id, video.id, whole_clip(folder, video), video.paragraph, recipe_labels(video))
+            for video in videos
+        ]
     elif pool == "clip-3492":
         items = [clip_item(folder, video, segment) for video in videos for segment in video.segments]
     else:
@@ -87,6 +99,7 @@ def load_clip_captioning(folder: Path, pool: str = "3492") -> CaptioningTask:
             clip=Clip(video.id, segment.start, segment.end, video_path(folder, video.id)),
             references=(segment.sentence,),
             label=video.recipe_type,
+            labels=segment_labels(video, segment),
         )
         for video in of_subset(videos, "validation")
         for segment in video.segments
@@ -100,7 +113,14 @@ def load_summary(folder: Path, pool: str = "457") -> CaptioningTask:
     """Build the full-video summary task; floors may know the training paragraphs. Raises DataError."""
     videos = read_annotations(folder / ANNOTATIONS)
     items = [
-        CaptionItem(video.id, video.id, whole_clip(folder, video), (video.paragraph,), video.recipe_type)
+        CaptionItem(
+            id=video.id,
+            cluster=video.id,
+            clip=whole_clip(folder, video),
+            references=(video.paragraph,),
+            label=video.recipe_type,
+            labels=recipe_labels(video),
+        )
         for video in of_subset(videos, "validation")
     ]
     info = task_info(f"youcook2-summary@{pool}", "captioning", "summary_rouge_l", 0.0)
@@ -141,10 +161,24 @@ def whole_clip(folder: Path, video: Video) -> Clip:
     return Clip(video.id, 0.0, video.duration, video_path(folder, video.id))
 
 
+def recipe_labels(video: Video) -> dict[str, str]:
+    """The published recipe code, and the cuisine that its first digit stands for (the names are ours)."""
+    cuisine = CUISINES.get(video.recipe_type[:1])
+    return {"recipe type": video.recipe_type} | ({"cuisine": cuisine} if cuisine else {})
+
+
+def segment_labels(video: Video, segment: Segment) -> dict[str, str]:
+    """The video's labels, with where in it the segment lies and how long the whole is."""
+    position = position_label(segment.start, segment.end, video.duration)
+    return recipe_labels(video) | {"position in the video": position, "whole video": length_label(video.duration)}
+
+
 def clip_item(folder: Path, video: Video, segment: Segment, text: str | None = None) -> RetrievalItem:
     """A segment as an item; `text` takes the place of its sentence."""
     clip = Clip(video.id, segment.start, segment.end, video_path(folder, video.id))
-    return RetrievalItem(f"{video.id}:{segment.number}", video.id, clip, text or segment.sentence)
+    return RetrievalItem(
+        f"{video.id}:{segment.number}", video.id, clip, text or segment.sentence, segment_labels(video, segment)
+    )
 
 
 def standard_pool(folder: Path, videos: Sequence[Video]) -> list[RetrievalItem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from encoders.config import VisionConfig
 from encoders.masking import sample_keep
 from encoders.pretrain.loader import Slot, stack_pixels
+from encoders.pretrain.questions import Question, ask, truth_of
 from encoders.pretrain.samples import TextView
 from encoders.tokens import TextBatch, TextTokenizer
 
@@ -24,17 +25,21 @@ NONE = -1
 class Roles:
     """Which texts a batch's B videos are compared with, as indices into its texts; -1 stands for none.
 
-    `captions` [B, V, 1 + K]: V captions, each the true one and then its false ones. `statements`
-    [B, S, 1 + F]: the same for statements. `ids` [B, V] is equal exactly for equal true captions.
+    `captions` [B, V, 1 + K]: V captions, each the true one and then its false ones. `ids` [B, V] is
+    equal exactly for equal true captions. Question q is put to video `asked` [Q]: the first of
+    `options` [Q, 1 + F] is true; it counts `weight` [Q].
     """
 
     captions: Tensor
-    statements: Tensor
     ids: Tensor
+    asked: Tensor
+    options: Tensor
+    weight: Tensor
 
     def to(self, device: torch.device) -> Roles:
         """The same roles on another device."""
-        return Roles(self.captions.to(device), self.statements.to(device), self.ids.to(device))
+        parts = (self.captions, self.ids, self.asked, self.options, self.weight)
+        return Roles(*(part.to(device) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,15 @@ class ContrastiveBatch:
 class Views:
     """How many texts of each kind a video brings into a batch; a video that has fewer brings those.
 
-    `false_captions` and `false_statements` bound how many false ones come with each.
+    `false_captions` and `false_statements` bound how many false ones come with each. Statements are
+    put to all videos of a circle of `circle` neighbours in the batch (see encoders.pretrain.questions).
     """
 
     captions: int = 1
     false_captions: int = 4
     statements: int = 0
     false_statements: int = 4
+    circle: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +105,29 @@ class Collate:
             statements.append(_drawn(slot.statements if slot else (), views.statements, views.false_statements, rng))
         texts = _unique(view for row in (*captions, *statements) for view in row)
         texts.sort(key=lambda text: (len(text), text))
-        place = {text: at for at, text in enumerate(texts)}
-        roles = Roles(
-            _table(captions, place, views.captions, views.false_captions),
-            _table(statements, place, views.statements, views.false_statements),
-            _ids(captions, views.captions),
-        )
+        roles = self._roles(captions, self._questions(slots, statements), {text: at for at, text in enumerate(texts)})
         pixels = torch.from_numpy(stack_pixels(slots))
         present = torch.tensor([slot is not None for slot in slots])
         return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles, present)
+
+    def _questions(self, slots: Sequence[Slot], drawn: Sequence[Sequence[TextView]]) -> list[Question]:
+        known = [truth_of(slot.statements if slot and self.views.statements else ()) for slot in slots]
+        return ask(drawn, known, self.views.circle)
+
+    def _roles(
+        self, captions: Sequence[Sequence[TextView]], questions: Sequence[Question], place: Mapping[str, int]
+    ) -> Roles:
+        table = torch.full((len(captions), self.views.captions, 1 + self.views.false_captions), NONE, dtype=torch.long)
+        ids = torch.full(table.shape[:2], NONE, dtype=torch.long)
+        for i, views in enumerate(captions):
+            for j, view in enumerate(views):
+                _fill(table[i, j], [place[text] for text in (view.text, *view.false)])
+                ids[i, j] = _identity(view.text)
+        options = torch.full((len(questions), 1 + self.views.false_statements), NONE, dtype=torch.long)
+        for row, question in zip(options, questions, strict=True):
+            _fill(row, [place[text] for text in (question.right, *question.wrong)])
+        asked = torch.tensor([question.row for question in questions], dtype=torch.long)
+        return Roles(table, ids, asked, options, torch.tensor([question.weight for question in questions]))
 
     def _keep(self, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """The tokens that survive, drawn for each video by its own seed."""
@@ -137,18 +158,10 @@ def _unique(views: Iterable[TextView]) -> list[str]:
     return list(dict.fromkeys(text for view in views for text in (view.text, *view.false)))
 
 
-def _table(rows: Sequence[Sequence[TextView]], place: dict[str, int], most: int, false: int) -> Tensor:
-    out = torch.full((len(rows), most, 1 + false), NONE, dtype=torch.long)
-    for i, views in enumerate(rows):
-        for j, view in enumerate(views):
-            at = [place[text] for text in (view.text, *view.false)]
-            out[i, j, : len(at)] = torch.tensor(at)
-    return out
+def _fill(row: Tensor, values: Sequence[int]) -> None:
+    row[: len(values)] = torch.tensor(values)
 
 
-def _ids(rows: Sequence[Sequence[TextView]], most: int) -> Tensor:
-    out = torch.full((len(rows), most), NONE, dtype=torch.long)
-    for i, views in enumerate(rows):
-        for j, view in enumerate(views):
-            out[i, j] = int.from_bytes(hashlib.sha256(view.text.encode()).digest()[:8]) >> 1
-    return out
+def _identity(text: str) -> int:
+    """A 63-bit number that stands for a text, so that processes can compare texts."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1

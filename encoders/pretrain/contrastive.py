@@ -9,30 +9,45 @@ passes see the same tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from encoders.dual import DualEncoder
+from encoders.dual import MAX_SCALE, DualEncoder
 from encoders.pretrain.batch import NONE, ContrastiveBatch
 from encoders.pretrain.world import gather, total
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLoss:
+    """How much statements weigh beside captions, and the temperature from which theirs is learnt.
+
+    It is their own, and low: a statement and its false ones share nearly all words, so their
+    similarities differ by far less than those of captions (ours).
+    """
+
+    weight: float = 1.0
+    temperature: float = 0.03
 
 
 class ContrastiveStep(nn.Module):
     """The dual encoder with its loss: `forward(batch) -> (loss, metrics)`.
 
-    `chunk` videos are encoded at a time, all at once for 0. `statement_weight` weighs the loss over
-    statements beside that over captions.
+    `chunk` videos are encoded at a time, all at once for 0.
     """
 
-    def __init__(self, encoder: DualEncoder, *, chunk: int = 0, statement_weight: float = 1.0) -> None:
+    def __init__(self, encoder: DualEncoder, *, chunk: int = 0, statements: StatementLoss | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.chunk = chunk
-        self.statement_weight = statement_weight
+        self.statements = statements
+        if statements:
+            self.statement_log_scale = nn.Parameter(torch.full((1,), math.log(1 / statements.temperature)))
 
     def forward(self, batch: ContrastiveBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """This process's share of the global loss: its mean over processes is the loss of the global batch."""
@@ -45,10 +60,10 @@ class ContrastiveStep(nn.Module):
         scale = self.encoder.scale
         loss, metrics = caption_loss(videos, texts, batch, scale)
         metrics["temperature"] = 1 / scale.detach()
-        if batch.roles.statements.shape[1]:
-            told, more = statement_loss(videos, texts, batch, scale)
-            loss = loss + self.statement_weight * told
-            metrics |= more
+        if self.statements:
+            told, more = statement_loss(videos, texts, batch, self.statement_log_scale.clamp(max=MAX_SCALE).exp())
+            metrics |= more | {"caption_loss": loss.detach(), "statement_loss": told.detach()}
+            loss = loss + self.statements.weight * told
         return loss, metrics
 
     def _videos(self, batch: ContrastiveBatch) -> Tensor:
@@ -102,22 +117,21 @@ def caption_loss(
         hits.append((to_text.argmax(1) == own).logical_and(there).sum())
         counts.append(there.sum())
     count = torch.stack(counts).sum()
-    accuracy = total(torch.stack(hits).sum()) / total(count).clamp(min=1)
+    accuracy = total(torch.stack(hits).sum()) / _positive(total(count))
     return _share(torch.stack(losses).sum(), count), {"caption_accuracy": accuracy}
 
 
 def statement_loss(
     videos: Tensor, texts: Tensor, batch: ContrastiveBatch, scale: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of each true statement among its own false ones, the mean over the global batch."""
-    roles = batch.roles.statements
-    there = (roles[:, :, 0] != NONE) & (roles[:, :, 1:] != NONE).any(2)
-    logits = scale * torch.einsum("be,bske->bsk", videos, texts[roles.clamp(min=0)])
-    logits = logits.masked_fill(roles == NONE, -torch.inf).where(there[:, :, None], 0.0)
-    losses = logits.logsumexp(2) - logits[:, :, 0]
-    hits = (logits.argmax(2) == 0).logical_and(there).sum()
-    accuracy = total(hits) / total(there.sum())
-    return _share(losses.where(there, 0.0).sum(), there.sum()), {"statement_accuracy": accuracy}
+    """Cross-entropy of each true statement among false ones, the weighted mean over the global batch's questions."""
+    roles = batch.roles
+    logits = (scale * videos @ texts.T)[roles.asked[:, None], roles.options.clamp(min=0)]
+    logits = logits.masked_fill(roles.options == NONE, -torch.inf)
+    losses = logits.logsumexp(1) - logits[:, 0]
+    hits = (logits.argmax(1) == 0).float() @ roles.weight
+    accuracy = total(hits) / _positive(total(roles.weight.sum()))
+    return _share(losses @ roles.weight, roles.weight.sum()), {"statement_accuracy": accuracy}
 
 
 def _own_columns(rows: int, columns: int, device: torch.device) -> Tensor:
@@ -129,4 +143,9 @@ def _own_columns(rows: int, columns: int, device: torch.device) -> Tensor:
 def _share(losses: Tensor, count: Tensor) -> Tensor:
     """A sum over this process's terms, scaled so that the mean over processes is the global mean."""
     size = distributed.get_world_size() if distributed.is_initialized() else 1
-    return losses * size / total(count).clamp(min=1)
+    return losses * size / _positive(total(count))
+
+
+def _positive(count: Tensor) -> Tensor:
+    """A number to divide by: 1 where there is nothing to count."""
+    return count.where(count > 0, 1)

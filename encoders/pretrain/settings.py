@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from encoders.config import AdaptConfig, read_dataclass
 from encoders.pretrain.batch import Views
+from encoders.pretrain.contrastive import StatementLoss
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.samples import View
 from tasks.errors import ModelError
@@ -108,11 +109,21 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
-    """The contrastive loss: texts of a video, and how many videos are encoded at a time (0: all)."""
+    """The contrastive loss: texts of a video, and how many videos are encoded at a time (0: all).
+
+    `statements` says how the loss over statements counts; without it there is none.
+    """
 
     views: Views = field(default_factory=Views)
-    statement_weight: float = 1.0
+    statements: StatementLoss | None = None
     chunk: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse statements without a loss and a loss without statements. Raises ModelError."""
+        if (self.statements is None) != (self.views.statements == 0):
+            raise ModelError(
+                f"views bring {self.views.statements} statements: set both or none of statements and these"
+            )
 
 
 @dataclass(frozen=True, slots=True)

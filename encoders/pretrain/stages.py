@@ -59,7 +59,7 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
     if world.device.type == "cpu" and isinstance(encoder.text, BertTower):
         encoder.text.use_plain_attention()
     encoder.to(world.device)
-    step = ContrastiveStep(encoder, chunk=settings.loss.chunk, statement_weight=settings.loss.statement_weight)
+    step = ContrastiveStep(encoder, chunk=settings.loss.chunk, statements=settings.loss.statements)
     batches = stage_batches(settings, source, encoder, tokenizer, world)
     if world.device.type != "cpu":
         batches = prefetched(batches)
@@ -113,6 +113,9 @@ def stage_batches(
     vision, loss = encoder.config.vision, settings.loss
     collate = Collate(vision, tokenizer, encoder.config.text.context, loss.views, settings.model.mask)
     data = settings.data
+    share = data.batch // world.size
+    if share % loss.views.circle:
+        raise ModelError(f"loss: circles of {loss.views.circle} don't divide a process's share of {share} samples")
     videos = Loader(source, data.batch, collate, seed_of(settings.seed, "data"), world, data.family)
     if settings.images is None:
         return videos

@@ -21,6 +21,7 @@ from tasks.kitchen.world import FINISHES, SIBLINGS, VERSION
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
+from tasks.video_files import video_path
 
 SPLIT = "test"
 TRAINING_VIDEOS = 144
@@ -156,15 +157,9 @@ def dish(plan: Plan) -> str:
     return f"{FINISHES[plan.recipe.finish][0]} {plan.recipe.base}"
 
 
-def video_path(folder: Path, video_id: str) -> Path:
-    """Where a prepared video lies."""
-    return folder / "videos" / f"{video_id}.mp4"
-
-
 def clip(plan: Plan, folder: Path, start: float, end: float) -> Clip:
     """A stretch of a video, with its file where there is one."""
-    path = video_path(folder, plan.id)
-    return Clip(plan.id, start, end, path if path.is_file() else None)
+    return Clip(plan.id, start, end, video_path(folder, plan.id))
 
 
 def whole_clip(plan: Plan, folder: Path) -> Clip:

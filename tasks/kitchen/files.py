@@ -14,13 +14,14 @@ from pathlib import Path
 
 from tasks.digests import file_sha256
 from tasks.errors import DataError
-from tasks.kitchen.benchmark import ITEM_SETS, SPLIT, dish, training_plans, video_path
+from tasks.kitchen.benchmark import ITEM_SETS, SPLIT, dish, training_plans
 from tasks.kitchen.claims import texts
 from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.questions import questions
 from tasks.kitchen.texts import steps
 from tasks.kitchen.video_file import write_video
 from tasks.task import JsonValue
+from tasks.video_files import VIDEOS
 
 ANNOTATIONS = "annotations.json"
 SUMS = "SHA256SUMS"
@@ -49,7 +50,7 @@ def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
         write_once(folder / name, json.dumps(content, indent=1) + "\n")
     known = read_sums(folder / SUMS)
     for plan in plans[:videos]:
-        path = video_path(folder, plan.id)
+        path = folder / VIDEOS / f"{plan.id}.mp4"
         name = path.relative_to(folder).as_posix()
         fresh = not path.is_file() or file_sha256(path) != known.get(name)
         if fresh:

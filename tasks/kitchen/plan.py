@@ -74,6 +74,11 @@ class Plan:
     events: tuple[Event, ...]
     config: WorldConfig
 
+    @property
+    def outcome(self) -> str:
+        """What goes wrong at the end."""
+        return self.recipe.outcome
+
     def of_kind(self, *kinds: Kind) -> tuple[Event, ...]:
         """The events of some kinds, in order of time."""
         return tuple(event for event in self.events if event.kind in kinds)

@@ -76,9 +76,7 @@ def ask_cause(plan: Plan, rng: Random) -> tuple[str, Claim]:
     foam, smoke = culprit_of(plan, "foam"), culprit_of(plan, "smoke")
     others = [event.what for event in plan.of_kind("ingredient") if event.what not in {foam, smoke}]
     a, b, c = sorted((foam, smoke, rng.choice(others)))
-    return "What went wrong at the end, and why?", Cause(
-        plan.recipe.outcome, culprit_of(plan, plan.recipe.outcome), (a, b, c)
-    )
+    return "What went wrong at the end, and why?", Cause(plan.outcome, culprit_of(plan, plan.outcome), (a, b, c))
 
 
 def ask_missing(plan: Plan, rng: Random) -> tuple[str, Claim]:

@@ -185,7 +185,7 @@ def vessel_shapes(container: str, colour: str) -> tuple[Shape, ...]:
     """A container from the side: nobody sees into it."""
     body = VESSEL_COLOURS[colour]
     rim: Colour = (min(255, body[0] + 50), min(255, body[1] + 50), min(255, body[2] + 50))
-    return {
+    shapes: dict[str, tuple[Shape, ...]] = {
         "bowl": (
             Polygon(((-0.85, -0.2), (0.85, -0.2), (0.7, 0.3), (0.35, 0.6), (-0.35, 0.6), (-0.7, 0.3)), body),
             Bar(-0.85, -0.2, 0.85, -0.2, 0.09, rim),
@@ -206,7 +206,8 @@ def vessel_shapes(container: str, colour: str) -> tuple[Shape, ...]:
             *(Bar(x, 0.1, x * 0.85, 0.45, 0.04, rim) for x in (-0.5, -0.17, 0.17, 0.5)),
             Bar(-0.9, -0.05, 0.9, -0.05, 0.07, rim),
         ),
-    }[container]
+    }
+    return shapes[container]
 
 
 def shapes_of(name: str) -> tuple[Shape, ...]:

@@ -72,10 +72,10 @@ def true_claims(plan: Plan) -> Iterator[tuple[FactKind, Claim]]:
         yield from (("before", Before(a, b)) for a, b in combinations(names, 2))
         yield from (("order", Order((a, b, c))) for a, b, c in combinations(names, 3))
     yield "count", Count(plan.recipe.counted, times_counted(plan))
-    culprit = culprit_of(plan, plan.recipe.outcome)
+    culprit = culprit_of(plan, plan.outcome)
     for others in combinations(sorted(set(ingredients) - {culprit}), 2):
         first, second, third = sorted((culprit, *others))
-        yield "cause", Cause(plan.recipe.outcome, culprit, (first, second, third))
+        yield "cause", Cause(plan.outcome, culprit, (first, second, third))
     early, late = around_the_bell(plan)
     yield from (("missing", Missing((a,), pair)) for a in late for pair in combinations(sorted(early), 2))
     yield from (("missing", Missing(pair, (a,))) for a in early for pair in combinations(sorted(late), 2))

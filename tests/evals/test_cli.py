@@ -185,8 +185,8 @@ def test_a_report_as_json_has_the_run_and_its_floors(chance_run: Path) -> None:
 
 
 def test_an_unknown_report_format_is_one_line(chance_run: Path) -> None:
-    done = longvid("egoschema", "report", chance_run, "--format", "html")
-    assert_one_line(done, "unknown format 'html'", "table, markdown, json")
+    done = longvid("egoschema", "report", chance_run, "--format", "pdf")
+    assert_one_line(done, "unknown format 'pdf'", "table, markdown, json, html")
 
 
 def test_import_makes_a_record_of_published_predictions(shared_data: Path, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.planning import make_plan, spread
-from tasks.errors import ModelError
+from evals.planning import make_plan, plan_lines, spread
+from tasks.errors import DataError, ModelError
 from tasks.multiple_choice import MultipleChoiceTask
-from tests.evals.conftest import ToyModel, ToyTalker
+from tests.evals.conftest import ToyModel, ToyTalker, assert_one_line, longvid
 
 
 @given(total=st.integers(1, 300), count=st.integers(1, 50))
@@ -48,3 +51,53 @@ def test_a_probe_warms_up_on_an_item_that_is_not_timed(task: MultipleChoiceTask)
 def test_a_model_that_cannot_do_the_task_is_refused_before_the_probe(task: MultipleChoiceTask) -> None:
     with pytest.raises(ModelError, match="toy@12 needs"):
         make_plan(task, object(), probe=1, limit=None)
+
+
+def test_items_that_fail_are_counted_and_their_reason_is_told(task: MultipleChoiceTask) -> None:
+    plan = make_plan(task, ToyModel(bad=frozenset({"q04", "q07"})), probe=3, limit=None)
+    assert (plan.probed, plan.failed, plan.fault) == (3, 2, "no frames in q04")
+
+
+def test_a_probe_without_any_answer_ends_with_the_reason(task: MultipleChoiceTask) -> None:
+    with pytest.raises(DataError, match="none of 3 probed items of toy@12 has an answer: no frames in q04"):
+        make_plan(task, ToyModel(bad=frozenset(item.id for item in task.items())), probe=3, limit=None)
+
+
+def test_time_has_its_range_and_the_record_its_room(task: MultipleChoiceTask) -> None:
+    plan = make_plan(task, ToyTalker({item.id: "B" for item in task.items()}), probe=3, limit=None)
+    assert plan.fastest <= plan.seconds_per_item <= plan.slowest
+    assert 12 * 200 < plan.record_bytes < 12 * 2_000
+    told = dict(plan_lines(plan, "video", 5e9))
+    assert told["of it"] == "write 0.50 s, read 0.25 s"
+    assert told["frames"] == "8.0 an item"
+
+
+REAL = {
+    "egoschema": ("chance", "constant", "random-vectors"),
+    "youcook2-retrieval": ("random-vectors", "bm25", "tfidf"),
+    "youcook2-captioning": ("word-salad",),
+    "youcook2-summary": ("word-salad", "constant-paragraph", "random-paragraph", "recipe-type-paragraph"),
+}
+NEEDS = {
+    **dict.fromkeys(("bm25", "tfidf"), "captions=youcook2/asr_transcripts.json"),
+    **dict.fromkeys(
+        ("constant-paragraph", "random-paragraph", "recipe-type-paragraph"),
+        "annotations=youcook2/youcookii_annotations_trainval.json",
+    ),
+}
+
+
+@pytest.mark.parametrize(("benchmark", "model"), [(name, model) for name, models in REAL.items() for model in models])
+def test_every_task_has_a_plan_for_models_that_need_no_weights(shared_data: Path, benchmark: str, model: str) -> None:
+    key, _, path = NEEDS.get(model, "").partition("=")
+    options = ("-M", f"{key}={shared_data / path}") if key else ()
+    done = longvid(benchmark, "plan", "--model", model, *options, "--data", shared_data, "--json", "--probe", 2)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["items"] > 400
+    assert plan["probed"] == 2
+
+
+def test_an_encoder_without_videos_is_one_line_with_the_reason(shared_data: Path) -> None:
+    arguments = ("--model", "longvivit-tiny", "-M", "weights=random", "--data", shared_data)
+    assert_one_line(longvid("egoschema", "plan", *arguments), "none of 3 probed items", "names no video file")

@@ -56,7 +56,7 @@ time_std = 0.5
 [long]
 name = "long-micro"
 data = { frames = 16, family = 4 }
-loss = { chunk = 4, views = { statements = 3 } }
+loss = { chunk = 4, views = { statements = 3, circle = 4 }, statements = { weight = 2.0 } }
 [long.model]
 preset = "longvivit-tiny"
 init = "short"

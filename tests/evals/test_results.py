@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.floor_models import ConstantModel
+from evals.consistency import status_of
 from evals.floors import floor_rows
 from evals.new_run import describe_run
 from evals.record import Counts, ErrorRow, OfficialScore, Results, Sample
-from evals.results import build_results, prediction_of, status_of
+from evals.results import build_results, prediction_of
 from evals.store import read_samples
 from tasks.multiple_choice import MultipleChoiceTask
 from tests.evals.conftest import ToyModel, ToyTalker, run_toy, toy_task

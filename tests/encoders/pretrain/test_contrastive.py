@@ -88,7 +88,14 @@ def test_a_missing_video_neither_counts_nor_serves_as_a_negative():
     missing = request_at(0, 2, 16).index
     holed = first_batch(source=ToySource(broken=frozenset({missing})))
     rest = [row for row in range(8) if row != 2]
-    roles = Roles(whole.roles.captions[rest], whole.roles.statements[rest], whole.roles.ids[rest])
+    others = whole.roles.asked != 2
+    roles = Roles(
+        whole.roles.captions[rest],
+        whole.roles.ids[rest],
+        (whole.roles.asked - (whole.roles.asked > 2).long())[others],
+        whole.roles.options[others],
+        whole.roles.weight[others],
+    )
     smaller = replace(whole, pixels=whole.pixels[rest], keep=whole.keep[rest], roles=roles)
     assert holed.present.tolist() == [row != 2 for row in range(8)]
     torch.testing.assert_close(job.step(holed)[0], job.step(smaller)[0], rtol=1e-5, atol=1e-6)
@@ -100,7 +107,25 @@ def test_statements_compete_with_their_own_false_ones_only():
     texts = functional.normalize(torch.randn(count, 6), dim=1)
     videos = functional.normalize(torch.randn(8, 6), dim=1)
     loss, metrics = statement_loss(videos, texts, batch, torch.tensor(3.0))
-    logits = torch.stack([3 * texts[row[0]] @ video for row, video in zip(batch.roles.statements, videos, strict=True)])
-    target = torch.zeros(8, dtype=torch.long)
-    torch.testing.assert_close(loss, functional.cross_entropy(logits, target))
+    assert batch.roles.asked.tolist() == list(range(8))
+    options = zip(batch.roles.options, videos, strict=True)
+    logits = torch.stack([3 * texts[row] @ video for row, video in options])
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, torch.zeros(8, dtype=torch.long)))
     assert metrics["statement_accuracy"] == pytest.approx((logits.argmax(1) == 0).float().mean().item())
+
+
+def test_the_statements_of_a_circle_weigh_as_much_however_many_videos_they_are_put_to():
+    alone, together = first_batch().roles, first_batch(circle=8).roles
+    assert len(together.asked) > len(alone.asked)
+    # Two colours of one corner, say, bring the same statement: it is asked once.
+    assert together.weight.sum() == pytest.approx(len(together.options.sort(1).values.unique(dim=0)))
+    assert alone.weight.sum() == 8
+
+
+def test_a_batch_without_statements_still_trains():
+    batch = first_batch()
+    roles = replace(batch.roles, asked=batch.roles.asked[:0], options=batch.roles.options[:0], weight=torch.zeros(0))
+    loss, metrics = toy_job().step(replace(batch, roles=roles))
+    loss.backward()
+    assert loss.isfinite()
+    assert metrics["statement_loss"] == 0

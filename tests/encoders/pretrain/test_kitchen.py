@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encoders.pretrain.kitchen import KitchenSource, reorderings, shown
+from encoders.pretrain.kitchen import KitchenSource
 from encoders.pretrain.order import Request
 from encoders.pretrain.settings import KitchenSettings
 from tasks.kitchen.plan import make_plan
@@ -31,16 +31,8 @@ def test_a_whole_video_has_its_paragraph_and_its_facts():
     for index, sample in enumerate(source("video").load(REQUESTS)):
         plan = make_plan("train", index)
         assert sample.captions[0].text == paragraph(plan)
-        assert {view.text for view in sample.statements} == {fact.text for fact in facts(plan)}
+        assert {view.text for view in sample.statements} >= {fact.text for fact in facts(plan)}
         assert all(view.text not in view.false and view.false for view in sample.statements)
-
-
-def test_false_captions_are_the_same_sentences_in_another_order():
-    for view in ("clip", "video"):
-        for sample in source(view, frames=8).load(REQUESTS):
-            (caption,) = sample.captions
-            words = sorted(caption.text.split())
-            assert all(sorted(text.split()) == words and text != caption.text for text in caption.false)
 
 
 def test_a_clip_tells_the_steps_it_shows_in_order():
@@ -50,13 +42,14 @@ def test_a_clip_tells_the_steps_it_shows_in_order():
         (sample,) = source("clip").load([Request(0, draw)])
         told = sample.captions[0].text
         assert any(" ".join(every[a:b]) == told for a in range(len(every)) for b in range(a + 1, len(every) + 1))
-        assert sample.statements == ()
+        assert all(view.false for view in sample.statements)
 
 
 def test_an_image_has_the_sentence_of_a_step():
     every = {step.sentence for step in steps(make_plan("train", 0))}
     found = [next(source("image").load([Request(0, draw)])) for draw in range(20)]
     assert {sample.captions[0].text for sample in found} <= every
+    assert all(sample.captions[0].false for sample in found)
     assert all(sample.pixels.shape == (1, 16, 16, 3) for sample in found)
 
 
@@ -72,18 +65,3 @@ def test_a_tokenizer_of_its_texts_knows_every_word():
     held_out = paragraph(make_plan("test", 3))
     tokens = tokenizer.tokenizer.encode(held_out).ids
     assert len(tokens) <= 1.1 * len(held_out.split())
-
-
-def test_a_step_barely_seen_is_not_told():
-    every = steps(make_plan("train", 0))
-    first = every[0]
-    assert shown(every, first.end - 0.5, first.end + 0.4) == []
-    assert shown(every, first.start, first.end)[0] == first.sentence
-
-
-def test_one_sentence_has_no_other_order():
-    from random import Random
-
-    assert reorderings(["stir it"], Random(0), 4) == ()
-    assert reorderings(["stir it", "stir it"], Random(0), 4) == ()
-    assert set(reorderings(["a", "b", "c"], Random(0), 9)) <= {"a c b", "b a c", "b c a", "c a b", "c b a"}

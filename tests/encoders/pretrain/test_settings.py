@@ -68,6 +68,7 @@ def test_changes_come_last(path):
         ("model.mask=true", "mask must be of type float"),
         ("data.view='film'", "view is 'film'; it must be one of image, clip, video"),
         ("loss.views.captions='all'", "loss: views: captions"),
+        ("loss.views.statements=3", "loss: views bring 3 statements"),
         ("training.rates='text'", "must be a table"),
     ],
 )

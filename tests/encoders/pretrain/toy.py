@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from encoders.pretrain.batch import Collate, Views
-from encoders.pretrain.contrastive import ContrastiveStep
+from encoders.pretrain.contrastive import ContrastiveStep, StatementLoss
 from encoders.pretrain.loader import Loader
 from encoders.pretrain.order import Request
 from encoders.pretrain.plan import Plan
@@ -75,12 +75,14 @@ def toy_job(
     mask: float = 0.5,
     chunk: int = 0,
     statements: int = 1,
+    circle: int = 1,
 ) -> Job:
     model = encoder()
-    views = Views(captions=1, false_captions=2, statements=statements, false_statements=2)
+    views = Views(captions=1, false_captions=2, statements=statements, false_statements=2, circle=circle)
     collate = Collate(model.config.vision, byte_tokenizer(), 32, views, mask)
     loader = Loader(source or ToySource(), batch, collate, seed=0, world=world or World())
-    return Job(ContrastiveStep(model, chunk=chunk), loader)
+    told = StatementLoss() if statements else None
+    return Job(ContrastiveStep(model, chunk=chunk, statements=told), loader)
 
 
 def main(folder: str) -> None:

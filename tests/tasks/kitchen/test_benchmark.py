@@ -17,7 +17,6 @@ from tasks.kitchen.benchmark import (
     load_qa,
     load_retrieval,
     load_summary,
-    video_path,
 )
 from tasks.task import Task
 
@@ -72,8 +71,8 @@ def test_floors_know_training_texts_of_every_category_and_none_of_the_test_video
 
 def test_prepared_videos_are_found(tmp_path: Path) -> None:
     first = load_qa(tmp_path).items()[0].clip.video_id
-    video_path(tmp_path, first).parent.mkdir()
-    video_path(tmp_path, first).touch()
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / f"{first}.mp4").touch()
     items = load_qa(tmp_path).items()
     assert {item.clip.video_id for item in items if item.clip.path} == {first}
 

@@ -33,7 +33,7 @@ def evidence(plan: Plan, question: Question) -> list[float]:
         "order": lambda: truth.names,
         "accents": lambda: truth.names,
         "count": lambda: (truth.accent,),
-        "cause": lambda: ("flame", "lid", culprit_of(plan, plan.recipe.outcome), plan.recipe.outcome),
+        "cause": lambda: ("flame", "lid", culprit_of(plan, plan.outcome), plan.outcome),
         "missing": lambda: ("bell", *truth.after, *truth.before),
         "dish": lambda: (truth.base, truth.liquid, truth.finish),
     }[question.kind]()

@@ -1,0 +1,89 @@
+"""One run's figure by label: question type, length, recipe, share of the video seen. From records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.item_figures import ItemFigures
+from evals.record import Sample
+from tasks.intervals import fraction_metric
+from tasks.labels import LENGTHS, LONGEST, THIRDS
+
+RESAMPLES = 2_000
+# Ours: below either, a group's interval says little, because the bootstrap is too narrow on so few videos.
+SMALL_ITEMS, SMALL_CLUSTERS = 20, 10
+SHARE_SEEN = "share of the video seen"
+SHARES: tuple[tuple[float, str], ...] = ((0.25, "up to 25 %"), (0.5, "25–50 %"), (0.75, "50–75 %"), (0.999, "75–99 %"))
+WHOLE = "all of it"
+# Labels with an order of their own; others are sorted by size.
+ORDER = {
+    name: place
+    for place, name in enumerate([*(n for _, n in LENGTHS), LONGEST, *THIRDS, *(n for _, n in SHARES), WHOLE])
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The items that share a label: how many, from how many videos, and their mean with its interval."""
+
+    label: str
+    n: int
+    clusters: int
+    value: float
+    interval: tuple[float, float] | None
+
+    @property
+    def small(self) -> bool:
+        """Whether the group is too small for its interval to be trusted (rule above, ours)."""
+        return self.n < SMALL_ITEMS or self.clusters < SMALL_CLUSTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """A figure by one kind of label."""
+
+    kind: str
+    figure: str
+    groups: tuple[Group, ...]
+
+
+def sample_labels(sample: Sample, given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The recorded labels (or `given` ones, for records from before there were any), and the share seen."""
+    labels = dict(sample.labels or given or {})
+    share = sample.frames.share_of_clip if sample.frames else None
+    if share is not None:
+        labels[SHARE_SEEN] = next((name for end, name in SHARES if share <= end), WHOLE)
+    return labels
+
+
+def breakdowns(
+    figures: ItemFigures,
+    samples: Mapping[str, Sample],
+    labels: Mapping[str, Mapping[str, str]],
+    seed: int = 0,
+) -> list[Breakdown]:
+    """A breakdown per kind of label that splits the items; `labels` by item id."""
+    kinds = dict.fromkeys(kind for key in figures.values for kind in labels.get(key, {}))
+    made = []
+    for kind in kinds:
+        members: dict[str, list[str]] = {}
+        for key in figures.values:
+            if kind in labels.get(key, {}):
+                members.setdefault(labels[key][kind], []).append(key)
+        if len(members) > 1:
+            groups = [group(name, ids, figures, samples, seed) for name, ids in members.items()]
+            groups.sort(key=lambda g: (ORDER.get(g.label, len(ORDER)), -g.n, g.label))
+            made.append(Breakdown(kind, figures.name, tuple(groups)))
+    return made
+
+
+def group(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample], seed: int) -> Group:
+    """One label's figure, by the same interval as the run's own."""
+    values = [figures.values[key] for key in ids]
+    clusters = [samples[key].cluster for key in ids]
+    rng = np.random.default_rng(seed)
+    metric = fraction_metric(figures.name, values, clusters, rng, resamples=RESAMPLES)
+    return Group(name, metric.n, metric.clusters, float(np.mean(values)), metric.interval)

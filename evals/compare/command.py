@@ -1,0 +1,82 @@
+"""`longvid compare A B …`: each run against the first, item by item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evals import console
+from evals.benchmark_app import DATA
+
+if TYPE_CHECKING:
+    from evals.compare.record import Record
+    from evals.compare.rows import Comparison
+    from tasks.task import Task
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="A B…", help="Run directories; the first is compared with.")],
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Compare runs of different protocol, and say so in the result.")
+    ] = False,
+    form: Annotated[str, typer.Option("--format", help="table, markdown or json (with all items named).")] = "table",
+    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    data: DATA = None,
+) -> None:
+    """Compare runs on the items that all answered: differences with intervals, a test, who wins where, in words.
+
+    Every run is compared with the first one; with several, p-values are Holm's.
+    """
+    from evals.compare.build import compare as build
+    from evals.compare.formats import as_json, as_markdown
+    from evals.compare.record import read_records
+    from tasks.errors import RecordError
+
+    if form not in ("table", "markdown", "json"):
+        raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+    records = read_records(folders)
+    task, why_not = task_of(records[0], data)
+    comparison = build(records, task, allow_mismatch=allow_mismatch, seed=seed)
+    if form == "table":
+        show(comparison)
+    else:
+        console.emit(as_json(comparison) if form == "json" else as_markdown(comparison))
+    if why_not and form == "table":
+        console.note(why_not)
+
+
+def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
+    """The task of a run, or nothing and the reason: what was recorded then has to do.
+
+    Raises RecordError where the local files hold other items than the run's.
+    """
+    from evals.benchmark_tasks import load_task
+    from evals.benchmarks import BENCHMARKS, benchmark_of
+    from tasks.errors import DataError, RecordError
+
+    named = record.run.task
+    benchmark = BENCHMARKS.get(benchmark_of(named.name))
+    pool = benchmark.pool_of(named.name) if benchmark else None
+    if benchmark is None or pool is None:
+        return None, f"{named.name} is no benchmark of this longvid"
+    try:
+        task = load_task(benchmark, pool, data)
+    except DataError as error:
+        return None, str(error)
+    if task.info.items_sha256 != named.items_sha256:
+        raise RecordError(f"{record.folder} is a run of {named.name} on other items than those of the local files")
+    return task, ""
+
+
+def show(comparison: Comparison) -> None:
+    """Tables, then the conclusions in words, then what has to be known."""
+    from evals.compare.formats import grids, remarks
+
+    for grid in grids(comparison):
+        console.show_table(grid.title, grid.columns, grid.rows, grid.numeric)
+    for pair in comparison.pairs:
+        console.say(pair.conclusion)
+    for note in remarks(comparison):
+        console.note(note)

@@ -1,0 +1,111 @@
+"""A comparison as tables, Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.compare.figures import UNPARSED
+from evals.compare.rows import Comparison, Difference, Pair
+from evals.compare.words import amount, ends, named, p_text, signed
+from evals.leaderboard.costs import NAMES as COSTS
+from evals.leaderboard.costs import cost_cells
+from evals.markdown import in_markdown, table_lines
+from evals.report import BESIDE, NOT_MEASURED, shown
+
+RUN_COLUMNS = ("run", "model", "route", "value", *COSTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A titled table of text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[str, ...] = ()
+
+
+def grids(comparison: Comparison) -> list[Grid]:
+    """The runs with their cost; the differences; who wins where."""
+    runs = Grid(
+        f"{comparison.task}: {comparison.metric} on {comparison.items} items from {comparison.clusters} videos",
+        RUN_COLUMNS,
+        tuple(run_cells(comparison)),
+        RUN_COLUMNS[3:],
+    )
+    columns = ("figure", "first", "other", "difference", "95 % interval", "test", "detectable")
+    differences = [
+        Grid(
+            f"{pair.other} against {pair.first}",
+            columns,
+            tuple(difference_cells(pair, row) for row in shown_differences(pair)),
+            columns[1:5],
+        )
+        for pair in comparison.pairs
+    ]
+    outcomes = Grid(
+        f"items, by {comparison.metric}: wins are those of the run named second",
+        ("pair", "wins", "losses", "ties"),
+        tuple((f"{p.first} / {p.other}", named(p.wins), named(p.losses), str(len(p.ties))) for p in comparison.pairs),
+    )
+    return [runs, *differences, outcomes]
+
+
+def run_cells(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The runs with their cost; every cost that both have stands with its ratio to the first run's."""
+    return [
+        (
+            run.name,
+            run.model + (" (imported)" if run.imported else ""),
+            run.route or NOT_MEASURED,
+            shown(comparison.metric, run.value),
+            *cost_cells(run.cost, comparison.runs[0].cost if place else None),
+        )
+        for place, run in enumerate(comparison.runs)
+    ]
+
+
+def shown_differences(pair: Pair) -> Sequence[Difference]:
+    """The primary figure and those that stand beside it; JSON has all."""
+    beside = BESIDE.get(pair.primary.name, ())
+    return [
+        row
+        for row in pair.differences
+        if row.primary or row.name in beside or (row.name == UNPARSED and row.first + row.other > 0)
+    ]
+
+
+def difference_cells(pair: Pair, row: Difference) -> tuple[str, ...]:
+    """A figure's difference as text; the test is of the primary one."""
+    return (
+        row.name.replace("_", " "),
+        shown(row.name, row.first),
+        shown(row.name, row.other),
+        signed(row.name, row.difference),
+        NOT_MEASURED if row.interval is None else ends(row),
+        p_text(pair.test) if row.primary else "",
+        amount(row.name, pair.detectable) if row.primary and pair.detectable is not None else "",
+    )
+
+
+def as_json(comparison: Comparison) -> str:
+    """Everything, with all items named."""
+    return json.dumps(comparison.model_dump(mode="json"), indent=2)
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The same tables, the conclusions and the notes."""
+    lines: list[str] = []
+    for grid in grids(comparison):
+        lines += [f"### {in_markdown(grid.title)}", "", *table_lines(grid.columns, grid.rows, grid.numeric), ""]
+    lines += [f"- {in_markdown(pair.conclusion)}" for pair in comparison.pairs]
+    lines += [f"- {in_markdown(note)}" for note in remarks(comparison)]
+    return "\n".join(lines) + "\n"
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """How was tested, and the notes."""
+    tests = dict.fromkeys(pair.test.method for pair in comparison.pairs)
+    return [f"test: {'; '.join(tests)}; correction: {comparison.correction}", *comparison.notes]

@@ -1,0 +1,130 @@
+"""Records to look at before there are any: systems of known skill answer made-up questions, recorded as any run is.
+
+They say nothing about real systems. They show what records, pages and notebooks look like, and since the skills are
+known, what intervals and comparisons find of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evals.new_run import describe_run
+from evals.runner import RunSettings, run_task
+from evals.store import RESULTS
+from tasks.egoschema import PROMPTS
+from tasks.model import ModelInfo, OptionRequest, OptionScores
+from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
+from tasks.routes import Route
+from tasks.task import Clip, FramesSeen, TaskInfo, TokenUsage, Trace
+
+RUNS_VARIABLE = "LONGVID_RUNS"
+QUESTIONS, PER_VIDEO = 240, 3
+KINDS = ("order", "purpose", "tools")
+SECONDS = (90.0, 200.0, 400.0)
+OPTIONS = ("washes a bowl", "reads a book", "paints a wall", "peels a carrot", "folds a shirt")
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """A system: its share of right answers by kind of question, and what an answer costs."""
+
+    model: str
+    accuracy: dict[str, float]
+    frames: int = 0
+    tokens: int = 0
+    parameters: int = 0
+
+
+SKILLS = (
+    Skill("blind", dict.fromkeys(KINDS, 0.39), tokens=200, parameters=360_000_000),
+    Skill("aggregator", {"order": 0.42, "purpose": 0.60, "tools": 0.54}, 0, 1_630, 360_000_000),
+    Skill("imagevit-b", {"order": 0.36, "purpose": 0.48, "tools": 0.52}, 16, 0, 163_000_000),
+    Skill("longvivit-b", {"order": 0.58, "purpose": 0.60, "tools": 0.55}, 256, 0, 163_000_000),
+)
+
+
+def example_task() -> MultipleChoiceTask:
+    """Made-up 5-way questions, three to a video, of three kinds and lengths; right answers are spread evenly."""
+    items = [
+        ChoiceItem(
+            id=f"question-{n:03d}",
+            cluster=f"video-{n // PER_VIDEO:02d}",
+            clip=Clip(f"video-{n // PER_VIDEO:02d}", 0.0, SECONDS[n // PER_VIDEO % len(SECONDS)]),
+            question=f"Made-up question {n} about {KINDS[n % len(KINDS)]}: what does C do?",
+            options=tuple(f"C {option}" for option in OPTIONS),
+            answer=(n + n // PER_VIDEO) % len(OPTIONS),
+            labels={"question type": KINDS[n % len(KINDS)]},
+        )
+        for n in range(QUESTIONS)
+    ]
+    info = TaskInfo(
+        name=f"made-up@{QUESTIONS}",
+        family="multiple-choice",
+        version="1",
+        item_count=QUESTIONS,
+        items_sha256=item_set_digest(items),
+        primary_metric="accuracy",
+        chance=1 / len(OPTIONS),
+        cluster="made-up video",
+        source="evals/example_runs.py",
+        licence="Apache-2.0",
+        citation="none: these questions are made up",
+    )
+    return MultipleChoiceTask(info, items, PROMPTS)
+
+
+class KnownSkill:
+    """Weighs options so that it is right as often as its skill says. How hard an item is, all systems share."""
+
+    route = Route.OPTIONS_LOGLIK
+
+    def __init__(self, skill: Skill, task: MultipleChoiceTask) -> None:
+        self._skill = skill
+        self._items = {item.id: item for item in task.items()}
+        self.info = ModelInfo(skill.model, skill.parameters, details={"made_up": True})
+
+    def score_options(self, requests: Sequence[OptionRequest]) -> list[OptionScores]:
+        return [self._weigh(self._items[request.item_id]) for request in requests]
+
+    def _weigh(self, item: ChoiceItem) -> OptionScores:
+        skill = self._skill
+        scores = generator(skill.model, item.id).normal(-2.2, 0.3, len(item.options))
+        own, shared = generator(skill.model, item.id, "own").random(), generator(item.id).random()
+        difficulty = shared if generator(skill.model, item.id, "which").random() < 0.5 else own
+        right = item.answer or 0
+        wrong = (right + 1 + int(own * 1e6) % (len(item.options) - 1)) % len(item.options)
+        chosen = right if difficulty < skill.accuracy[item.labels["question type"]] else wrong
+        scores[chosen] = scores.max() + 0.1 + own
+        seen = FramesSeen(skill.frames, (), min(1.0, 256 / item.clip.duration)) if skill.frames else None
+        usage = TokenUsage(skill.tokens, 0, 20) if skill.tokens else TokenUsage()
+        return OptionScores(tuple(map(float, scores)), Trace(usage=usage, frames=seen))
+
+
+def generator(*names: str) -> np.random.Generator:
+    """A source of chance that depends on names alone."""
+    digest = hashlib.sha256("/".join(names).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def make_example_runs(folder: Path) -> list[Path]:
+    """Write the records of all `SKILLS` into `folder`, and return their run directories."""
+    task = example_task()
+    made = []
+    for skill in SKILLS:
+        model = KnownSkill(skill, task)
+        run = describe_run(task, model, f"made-up {skill.model}", {}, ["longvid"])
+        run_task(task, model, run, RunSettings(folder / skill.model, batch_size=QUESTIONS), lambda _: None)
+        made.append(folder / skill.model)
+    return made
+
+
+def runs_or_examples(folder: Path) -> list[Path]:
+    """The run directories under $LONGVID_RUNS; examples, made in `folder`, where it is not set."""
+    given = os.environ.get(RUNS_VARIABLE)
+    return sorted(path.parent for path in Path(given).rglob(RESULTS)) if given else make_example_runs(folder)

@@ -1,0 +1,42 @@
+"""The verb `prepare` of benchmarks that are made, not fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals import console
+from evals.benchmark_tasks import check_pool, load_task
+from evals.benchmarks import Benchmark, Generated
+
+
+def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -> None:
+    """Add the verb to a benchmark's command group."""
+
+    @app.command(epilog=f"Example: longvid {benchmark.name} prepare --pool {benchmark.pools[-1]}")
+    def prepare(
+        data: Annotated[Path, typer.Option("--data", help="Data root; files go into its own sub-folder.")] = Path(
+            "data"
+        ),
+        pool: Annotated[str, typer.Option("--pool", help="Make the videos of this item set.")] = benchmark.pools[0],
+    ) -> None:
+        """Make the videos and annotations of a pool; the same command goes on where an interrupted one stopped."""
+        from evals.models import resolve
+
+        check_pool(benchmark, pool)
+        folder = data / benchmark.data_folder
+        count = generated.videos[pool]
+        made = 0
+        try:
+            with console.progress(f"videos in {folder}", count, 0) as tick:
+                for video in resolve(generated.generate)(folder, count):
+                    made += video.new
+                    tick(f"made {video.path.name}" if video.new else "already there")
+        except KeyboardInterrupt:
+            console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
+            raise typer.Exit(130) from None
+        task = load_task(benchmark, pool, data)
+        console.say(f"{task.info.name}: {len(task.items())} items; {made} videos made, {count - made} already there")
+        console.say(benchmark.videos.format(folder=folder))

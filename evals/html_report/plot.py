@@ -1,0 +1,286 @@
+"""Geometry of the accuracy-against-cost plot: pure functions from values to places, drawn by a template as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+CHARACTER = 6.1  # width of a character in the plot's label size, in SVG units
+LABEL_HEIGHT = 13.0
+LABEL_LETTERS = 26
+LABELS_SHOWN = 14
+TOP, BOTTOM, LEFT, RIGHT = 14.0, 44.0, 46.0, 14.0
+REACH = 8.0  # from a point's centre to its label
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A run: cost, figure, interval, and `system`, which decides its colour and shape."""
+
+    name: str
+    system: str
+    x: float
+    y: float
+    interval: tuple[float, float] | None
+    href: str
+    here: bool = False
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval, of no width where there is none."""
+        return self.interval or (self.y, self.y)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A figure without a cost, drawn as a line across: a floor, or a published figure."""
+
+    name: str
+    kind: str
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What the axes mean and how their values are written; `log` is of the cost's."""
+
+    x_title: str
+    y_title: str
+    x_text: Callable[[float], str]
+    y_text: Callable[[float], str]
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A place on an axis and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A name in the plot; `anchor` is SVG's text-anchor."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A point in its place, with its whisker."""
+
+    point: Point
+    x: float
+    y: float
+    low: float
+    high: float
+    title: str
+    label: Label | None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnLevel:
+    """A level in its place; its label is moved apart from its neighbours'."""
+
+    level: Level
+    y: float
+    label_y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Everything a template needs, in SVG units."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    axes: Axes
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    points: tuple[Drawn, ...]
+    levels: tuple[DrawnLevel, ...]
+    frontier: str
+    narrow: bool
+
+
+def draw(
+    points: Sequence[Point],
+    levels: Sequence[Level],
+    axes: Axes,
+    *,
+    width: float,
+    height: float,
+    narrow: bool = False,
+) -> Plot:
+    """Place everything: cost on a log axis, the figure on a linear one that holds all intervals.
+
+    Levels are named at the right of the plot; in a `narrow` one there is no room for that, and they are named inside.
+    """
+    shown = [p for p in points if p.x > 0 and math.isfinite(p.x) and math.isfinite(p.y)]
+    longest = max((len(level_text(level, axes.y_text)) for level in levels), default=0)
+    right = width - (RIGHT + CHARACTER * longest + REACH if levels and not narrow else RIGHT)
+    bottom = height - BOTTOM
+    heights = [y for p in shown for y in (p.y, *p.ends)] + [level.y for level in levels]
+    y_low, y_high = padded(heights or [0.0, 1.0])
+    x_low, x_high = log_range([p.x for p in shown] or [1.0])
+
+    def at_x(value: float) -> float:
+        return LEFT + (math.log10(value) - x_low) / (x_high - x_low) * (right - LEFT)
+
+    def at_y(value: float) -> float:
+        return bottom - (value - y_low) / (y_high - y_low) * (bottom - TOP)
+
+    placed = [(p, at_x(p.x), at_y(p.y)) for p in shown]
+    best = frontier(shown, axes.higher_is_better)
+    labels = place_labels(placed, [p.name for p in best], (LEFT, right))
+    return Plot(
+        width=width,
+        height=height,
+        left=LEFT,
+        right=right,
+        top=TOP,
+        bottom=bottom,
+        axes=axes,
+        x_ticks=tuple(Tick(at_x(v), axes.x_text(v)) for v in log_ticks(x_low, x_high, int((right - LEFT) // 60))),
+        y_ticks=tuple(
+            Tick(at_y(v), axes.y_text(v).removesuffix(".0"))
+            for v in linear_ticks(y_low, y_high, int((bottom - TOP) // 44))
+        ),
+        points=tuple(
+            Drawn(p, x, y, at_y(p.ends[0]), at_y(p.ends[1]), point_title(p, axes), labels.get(p.href))
+            for p, x, y in placed
+        ),
+        levels=tuple(spread_levels([(level, at_y(level.y)) for level in levels], axes.y_text, bottom)),
+        frontier=steps([(at_x(p.x), at_y(p.y)) for p in best], right) if len(best) > 1 else "",
+        narrow=narrow,
+    )
+
+
+def steps(corners: Sequence[tuple[float, float]], right: float) -> str:
+    """An SVG path of stairs through points, on to the right edge: at each cost the best that it buys."""
+    (x, y), *others = corners
+    return f"M{x:.1f} {y:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in others) + f"H{right:.1f}"
+
+
+def short(name: str) -> str:
+    """A name that fits beside its point."""
+    return name if len(name) <= LABEL_LETTERS else f"{name[: LABEL_LETTERS - 1]}…"
+
+
+def level_text(level: Level, y_text: Callable[[float], str]) -> str:
+    """A level's name and value."""
+    return f"{short(level.name)} {y_text(level.y)}"
+
+
+def point_title(point: Point, axes: Axes) -> str:
+    """What a pointer over the point says."""
+    ends = "" if point.interval is None else f" ({'–'.join(axes.y_text(end) for end in point.interval)})"
+    return f"{short(point.name)}: {axes.y_title} {axes.y_text(point.y)}{ends}, {axes.x_title} {axes.x_text(point.x)}"
+
+
+def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
+    """A range that holds all values with a margin, never of no height."""
+    low, high = min(values), max(values)
+    margin = share * (high - low) or 0.05 * (abs(high) or 1.0)
+    return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
+
+
+def log_range(values: Sequence[float]) -> tuple[float, float]:
+    """The decadic logarithms of a range that holds all values with a margin, at least a factor of four wide."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    margin = max(0.07 * (high - low), (0.6 - (high - low)) / 2, 0.08)
+    return low - margin, high + margin
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """1, 2 and 5 in each decade, or decades alone where those are too many."""
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    most = max(most, 2)
+
+    def of(factors: Sequence[int]) -> list[float]:
+        values = [factor * 10.0**decade for decade in decades for factor in factors]
+        return [value for value in values if low <= math.log10(value) <= high]
+
+    found = next((ticks for factors in ((1, 2, 5), (1, 3)) if len(ticks := of(factors)) <= most), of((1,)))
+    return found[:: math.ceil(len(found) / most) or 1]
+
+
+def linear_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers in a range, at most about `most` of them."""
+    rough = (high - low) / max(most, 2)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    first = math.ceil(low / step)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step) + 1)]
+
+
+def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
+    """The points that no other beats at the same cost or less, by rising cost."""
+    sign = 1.0 if higher_is_better else -1.0
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.x, -sign * p.y)):
+        if not best or sign * point.y > sign * best[-1].y:
+            best.append(point)
+    return best
+
+
+Box = tuple[float, float, float, float]
+
+
+def place_labels(
+    placed: Sequence[tuple[Point, float, float]], first: Sequence[str], limits: tuple[float, float]
+) -> dict[str, Label]:
+    """Names beside their points where they fit without covering others: the frontier's before the rest's."""
+    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for _, x, y in placed]
+    labels: dict[str, Label] = {}
+    for point, x, y in sorted(placed, key=lambda item: (not item[0].here, item[0].name not in first, item[2])):
+        if len(labels) >= LABELS_SHOWN:
+            break
+        text = short(point.name)
+        wide = CHARACTER * len(text)
+        for anchor, left, middle in (
+            ("start", x + REACH, y - REACH),  # above the stairs, which go right from each point
+            ("start", x + REACH, y),
+            ("end", x - REACH - wide, y),
+            ("middle", x - wide / 2, y - REACH - LABEL_HEIGHT / 2),
+            ("middle", x - wide / 2, y + REACH + LABEL_HEIGHT / 2),
+        ):
+            box = (left, middle - LABEL_HEIGHT / 2, left + wide, middle + LABEL_HEIGHT / 2)
+            if box[0] < limits[0] or box[2] > limits[1] or any(overlap(box, other) for other in taken):
+                continue
+            taken.append(box)
+            at = {"start": left, "end": left + wide, "middle": left + wide / 2}[anchor]
+            labels[point.href] = Label(at, middle + 4, anchor, text)
+            break
+    return labels
+
+
+def overlap(one: Box, other: Box) -> bool:
+    """Whether two boxes (left, top, right, bottom) share area."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def spread_levels(
+    levels: Sequence[tuple[Level, float]], y_text: Callable[[float], str], bottom: float
+) -> list[DrawnLevel]:
+    """Levels from the top down, their labels at least a line apart and above the axis."""
+    drawn: list[DrawnLevel] = []
+    for level, y in sorted(levels, key=lambda pair: pair[1]):
+        at = max(y + 4, drawn[-1].label_y + LABEL_HEIGHT) if drawn else y + 4
+        drawn.append(DrawnLevel(level, y, at, level_text(level, y_text)))
+    below = bottom
+    for place in range(len(drawn) - 1, -1, -1):
+        line = drawn[place]
+        if line.label_y > below:
+            drawn[place] = DrawnLevel(line.level, line.y, below, line.text)
+        below = drawn[place].label_y - LABEL_HEIGHT
+    return drawn

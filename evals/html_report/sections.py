@@ -1,0 +1,230 @@
+"""What a run's page says before its items: the headline, the breakdowns, the options chosen, where the time went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from evals.breakdowns import Breakdown, Group
+from evals.html_report.table import BAR_WIDTH as BAR_END
+from evals.html_report.table import Bar, TableView, bar_scale
+from evals.html_report.text import clipped
+from evals.html_report.units import memory, seconds
+from evals.item_figures import ItemFigures
+from evals.leaderboard.rows import Figure
+from evals.record import MetricRow, Results
+from evals.report import figure, plain
+
+LABEL_LETTERS = 80
+GROUPS_SHOWN = 12
+LEADS_SHOWN = 5
+SAME = 0.05
+AGREES = 5e-4  # figures print to a tenth of a percent
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How far a run is from a figure that it must be read against, in the figure's own unit."""
+
+    name: str
+    kind: str
+    figure: str
+    points: float
+
+    @property
+    def sign(self) -> str:
+        """Above, below, or the same in the digits that are shown."""
+        return "even" if abs(self.points) < SAME else "up" if self.points > 0 else "down"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """One label's line."""
+
+    label: str
+    n: int
+    clusters: int
+    figure: str
+    interval: str
+    bar: Bar
+    small: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BreakdownView:
+    """A breakdown's table: `overall` is where the run's own figure stands on the bars; past `shown` rows are folded."""
+
+    kind: str
+    figure: str
+    groups: tuple[GroupView, ...]
+    overall: float
+    shown: int = GROUPS_SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """An option with how often it was chosen and how often it is right, as shares of the larger count."""
+
+    letter: str
+    chosen: int
+    right: int
+    chosen_share: float
+    right_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of the work: its time an item, and its share of the whole."""
+
+    name: str
+    text: str
+    share: float
+
+
+def leads(results: Results, view: TableView) -> list[Lead]:
+    """The run's distance from its floors and from blind runs, the nearest first."""
+    own = shown_metric(results).value
+    if own is None:
+        return []
+    scale = 1.0 if view.unit == "" else 100.0
+    rows = [row for row in view.rows if row.kind in {"floor", "blind"} and not row.here and row.value is not None]
+    found = [Lead(row.name, row.kind, row.figure, scale * (own - (row.value or 0.0))) for row in rows]
+    return sorted(found, key=lambda lead: abs(lead.points))[:LEADS_SHOWN]
+
+
+def shown_metric(results: Results) -> MetricRow:
+    """The primary figure, or where it is unknown the public one that stands in for it."""
+    primary = results.primary
+    if primary.value is not None:
+        return primary
+    return next((m for m in results.metrics if m.name.endswith("_public") and m.value is not None), primary)
+
+
+def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None) -> list[BreakdownView]:
+    """All breakdowns on one scale, so that bars compare between them."""
+    if figures is None or not made:
+        return []
+    overall = sum(figures.values.values()) / len(figures.values)
+    groups = [group for breakdown in made for group in breakdown.groups if not group.small]
+    everything = [as_figure(figures.name, group) for group in groups]
+    everything.append(Figure(name=figures.name, value=overall, method=""))
+    scale = bar_scale(everything)
+
+    def line(group: Group) -> GroupView:
+        ends = group.interval or (group.value, group.value)
+        return GroupView(
+            label=clipped(group.label, LABEL_LETTERS),
+            n=group.n,
+            clusters=group.clusters,
+            figure=plain(figures.name, group.value),
+            interval="–" if group.interval is None else "–".join(plain(figures.name, end) for end in group.interval),
+            bar=Bar(*(within(scale(value)) for value in (group.value, *ends))),
+            small=group.small,
+        )
+
+    return [
+        BreakdownView(
+            clipped(breakdown.kind, LABEL_LETTERS),
+            breakdown.figure.replace("_", " "),
+            tuple(line(group) for group in breakdown.groups),
+            scale(overall),
+        )
+        for breakdown in made
+    ]
+
+
+def within(place: float) -> float:
+    """A place on a bar; small groups may reach past the scale of the larger ones."""
+    return min(max(place, 0.0), BAR_END)
+
+
+def as_figure(name: str, group: Group) -> Figure:
+    """A group's value as the scale takes it."""
+    return Figure(name=name, value=group.value, interval=group.interval, method="")
+
+
+def option_counts(results: Results) -> list[Count]:
+    """How often each option was chosen and right; empty where the details hold no such counts."""
+    chosen, right = results.details.get("chosen_counts"), results.details.get("answer_counts")
+    if not isinstance(chosen, list) or not isinstance(right, list) or len(chosen) != len(right):
+        return []
+    pairs = list(zip(chosen, right, strict=True))[: len(ascii_uppercase)]
+    if not pairs or not all(isinstance(n, int) and n >= 0 for pair in pairs for n in pair):
+        return []
+    counts = [(int(str(c)), int(str(r))) for c, r in pairs]
+    most = max(max(pair) for pair in counts) or 1
+    return [
+        Count(letter, c, r, 100 * c / most, 100 * r / most)
+        for letter, (c, r) in zip(ascii_uppercase, counts, strict=False)
+    ]
+
+
+def stages(results: Results) -> list[Stage]:
+    """Seconds an item by stage, the longest first, with what no stage accounts for."""
+    total, answered = results.cost.seconds, results.counts.answered
+    known = {name: value for name, value in results.cost.seconds_by_stage.items() if value > 0}
+    if not total or not answered or not known:
+        return []
+    rest = total - sum(known.values())
+    parts = sorted(known.items(), key=lambda part: -part[1]) + ([("other", rest)] if rest > 0.01 * total else [])
+    whole = max(total, sum(value for _, value in parts))
+    return [Stage(clipped(name, 40), seconds(value / answered), 100 * value / whole) for name, value in parts]
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """What identifies the run: task, model, protocol, machine."""
+    model, provenance, task = results.model, results.provenance, results.task
+    rows = [
+        ("task", f"{task.name}, version {task.version}"),
+        ("items", f"{task.item_count:,}, digest {task.items_sha256[:16]}"),
+        ("model", model.name),
+        *((f"option {name}", value) for name, value in model.options.items()),
+        ("parameters", "" if model.parameters is None else f"{model.parameters:,}"),
+        ("weights", (model.weights_sha256 or "")[:16]),
+        ("device", " ".join(part for part in (model.device, model.dtype) if part)),
+        *results.protocol.items(),
+        ("seed", str(results.seed)),
+        ("peak memory", "" if results.cost.peak_memory_bytes is None else memory(results.cost.peak_memory_bytes)),
+        ("command", " ".join(provenance.argv)),
+        ("code", commit_text(results)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+        ("platform", provenance.platform),
+        ("started", provenance.created),
+        ("source", task.source),
+        ("licence", task.licence),
+        ("citation", task.citation),
+    ]
+    return [(clipped(name, 60), clipped(value, 600)) for name, value in rows if value]
+
+
+def commit_text(results: Results) -> str:
+    """The code's commit, and whether it was changed since."""
+    commit = results.provenance.commit
+    if commit is None:
+        return ""
+    return f"{commit[:12]}{' with uncommitted changes' if results.provenance.uncommitted_changes else ''}"
+
+
+def other_figures(results: Results) -> list[tuple[str, str, str]]:
+    """All figures but the one in the headline: name, value, interval."""
+    first = shown_metric(results)
+    return [
+        (
+            clipped(metric.name.replace("_", " "), LABEL_LETTERS),
+            figure(metric),
+            "–" if metric.interval is None else "–".join(plain(metric.name, end) for end in metric.interval),
+        )
+        for metric in results.metrics
+        if metric is not first
+    ]
+
+
+def differs(results: Results, figures: ItemFigures | None) -> bool:
+    """Whether the items' mean is not the recorded figure of that name: then they were read by another parser."""
+    if figures is None or not figures.values:
+        return False
+    recorded = {metric.name: metric for metric in results.metrics}.get(figures.name)
+    if recorded is None or recorded.value is None or recorded.n != len(figures.values):
+        return False
+    return abs(sum(figures.values.values()) / len(figures.values) - recorded.value) > AGREES

@@ -1,0 +1,207 @@
+"""A leaderboard's table as a page shows it: figures as text, intervals as bars on one scale, costs with units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from evals.html_report.plot import Axes, Level, Plot, Point, draw
+from evals.html_report.units import COSTS, CostKind
+from evals.leaderboard.rows import BoardRow, BoardTable, Figure
+from evals.report import NOT_MEASURED, in_percent, plain
+from evals.systems import SYSTEMS, system_of
+
+BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
+WIDE, NARROW = (1110.0, 430.0), (358.0, 330.0)  # the text column on a screen and on a phone, in pixels
+KINDS: Mapping[str, str] = MappingProxyType(
+    {"run": "", "blind": "blind", "floor": "floor", "imported": "imported", "reference": "not run here"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure and its interval as places on a scale from 0 to `BAR_WIDTH`."""
+
+    at: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A row of a table, as text."""
+
+    anchor: str
+    rank: str
+    name: str
+    kind: str
+    chip: str
+    system: str
+    about: str
+    value: float | None
+    figure: str
+    interval: str
+    bar: Bar | None
+    n: str
+    beside: tuple[str, ...]
+    costs: tuple[tuple[str, float | None], ...]
+    here: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CostPlot:
+    """One cost's plot, drawn for a screen and for a phone."""
+
+    key: str
+    title: str
+    wide: Plot
+    narrow: Plot
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A task's table with its plots; `here` is the row that the page is about."""
+
+    anchor: str
+    table: BoardTable
+    unit: str
+    rows: tuple[RowView, ...]
+    beside: tuple[str, ...]
+    costs: tuple[CostKind, ...]
+    plots: tuple[CostPlot, ...]
+    systems: tuple[tuple[str, str], ...]
+    runs: int
+    same_n: bool
+    published: tuple[tuple[str, str, str], ...]
+
+
+def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> TableView:
+    """The table for a page; `here` is the digest of the record that the page is about."""
+    anchor = f"t{number}"
+    figures = [
+        figure for row in table.rows if (figure := ranked_figure(row, table.metric)) and figure.value is not None
+    ]
+    scale = bar_scale(figures)
+    costs = tuple(kind for kind in COSTS.values() if any(kind.value(row.cost) is not None for row in table.rows))
+    rows, rank = [], 0
+    for place, row in enumerate(table.rows):
+        rank += row.kind in {"run", "imported"}
+        ranked = str(rank) if row.kind in {"run", "imported"} else ""
+        rows.append(row_view(row, table, f"{anchor}r{place}", ranked, costs, scale, here))
+    systems = [row.system for row in rows if row.kind in {"run", "imported", "blind"}]
+    return TableView(
+        anchor=anchor,
+        table=table,
+        unit=unit_of(table.metric),
+        rows=tuple(rows),
+        beside=tuple(name.replace("_", " ") for name in table.beside),
+        costs=costs,
+        plots=tuple(plot for key in COSTS if (plot := cost_plot(key, table, rows)) is not None),
+        systems=tuple((key, text) for key, text in SYSTEMS.items() if key in systems),
+        runs=sum(row.kind in {"run", "imported", "blind"} for row in table.rows),
+        same_n=len({row.n for row in rows if row.n != NOT_MEASURED}) <= 1,
+        published=tuple(
+            (row.name, row.source or "", ", ".join(row.protocol.values()))
+            for row in table.rows
+            if row.kind == "reference"
+        ),
+    )
+
+
+def unit_of(metric: str) -> str:
+    """The unit that stands once beside a column of figures."""
+    return "%" if in_percent(metric) else ""
+
+
+def row_view(
+    row: BoardRow,
+    table: BoardTable,
+    anchor: str,
+    rank: str,
+    costs: Sequence[CostKind],
+    scale: Callable[[float], float],
+    here: str | None,
+) -> RowView:
+    """One row's cells."""
+    figure = ranked_figure(row, table.metric)
+    value = figure.value if figure else None
+    public = " (public items)" if figure and figure.name != table.metric else ""
+    return RowView(
+        anchor=anchor,
+        rank=rank,
+        name=row.name,
+        kind=row.kind,
+        chip=KINDS[row.kind] + public,
+        system=system_of(row.model, imported=row.kind == "imported"),
+        about=row.source or row.route or "",
+        value=value,
+        figure=NOT_MEASURED if value is None else plain(table.metric, value),
+        interval=interval_text(table.metric, figure),
+        bar=None if figure is None else bar(figure, scale),
+        n=f"{figure.n} / {figure.clusters}" if figure and figure.n is not None else NOT_MEASURED,
+        beside=tuple(beside_text(row.figure(name)) for name in table.beside),
+        costs=tuple((kind.cell(row.cost), kind.value(row.cost)) for kind in costs),
+        here=here is not None and row.record_sha256 == here,
+        warnings=row.warnings,
+    )
+
+
+def ranked_figure(row: BoardRow, metric: str) -> Figure | None:
+    """The figure that a table is ranked by; where it is not known, the one on the items whose answers are public."""
+    figure, public = row.figure(metric), row.figure(f"{metric}_public")
+    return public if public is not None and (figure is None or figure.value is None) else figure
+
+
+def beside_text(figure: Figure | None) -> str:
+    """A figure that stands beside the primary one, with its unit."""
+    if figure is None or figure.value is None:
+        return NOT_MEASURED
+    return f"{plain(figure.name, figure.value)} {unit_of(figure.name)}".rstrip()
+
+
+def interval_text(metric: str, figure: Figure | None) -> str:
+    """`45.5–54.5`, or a dash."""
+    if figure is None or figure.interval is None:
+        return NOT_MEASURED
+    return "–".join(plain(metric, end) for end in figure.interval)
+
+
+def bar_scale(figures: Sequence[Figure]) -> Callable[[float], float]:
+    """Places of figures on a bar that holds all of them with their intervals, floors included."""
+    ends = [end for f in figures if f.value is not None for end in (f.value, *(f.interval or ()))] or [0.0, 1.0]
+    low, high = min(ends), max(ends)
+    span = high - low or 1.0
+    return lambda value: BAR_MARGIN + (value - low) / span * (BAR_WIDTH - 2 * BAR_MARGIN)
+
+
+def bar(figure: Figure, scale: Callable[[float], float]) -> Bar | None:
+    """A figure's place and its interval's ends on the scale."""
+    if figure.value is None:
+        return None
+    low, high = figure.interval or (figure.value, figure.value)
+    return Bar(scale(figure.value), scale(low), scale(high))
+
+
+def cost_plot(key: str, table: BoardTable, rows: Sequence[RowView]) -> CostPlot | None:
+    """The figure against one cost; None where fewer than two rows have it."""
+    kind = COSTS[key]
+    points, levels = [], []
+    for row, view in zip(table.rows, rows, strict=True):
+        figure = ranked_figure(row, table.metric)
+        if figure is None or figure.value is None:
+            continue
+        cost = kind.value(row.cost)
+        if row.kind in {"floor", "reference"}:
+            levels.append(Level(row.name, row.kind, figure.value))
+        elif cost:
+            points.append(Point(row.name, view.system, cost, figure.value, figure.interval, view.anchor, view.here))
+    if len(points) < 2:
+        return None
+    y_title = table.metric.replace("_", " ")
+    axes = Axes(kind.title, y_title, kind.text, lambda value: plain(table.metric, value), table.higher_is_better)
+    floors = [level for level in levels if level.kind == "floor"]
+    wide = draw(points, levels, axes, width=WIDE[0], height=WIDE[1])
+    narrow = draw(points, floors, axes, width=NARROW[0], height=NARROW[1], narrow=True)
+    return CostPlot(key, kind.title, wide, narrow)

@@ -1,0 +1,139 @@
+"""Records in, leaderboard out: pure, and the same whatever order the records come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evals.leaderboard.costs import cost_columns
+from evals.leaderboard.references import Reference, reference_row, references
+from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard
+from evals.record import MetricRow, Results
+from evals.report import BESIDE, BLIND_FAMILY
+from evals.seal import seal_of
+
+NO_VALUE = float("-inf")
+
+
+def record_sha256(results: Results) -> str:
+    """The digest that a record carries of itself, or would carry if it were not older than that."""
+    return results.sha256 or seal_of(results.model_dump(mode="json"))
+
+
+def build_leaderboard(
+    records: Iterable[Results],
+    unreadable: Iterable[Excluded] = (),
+    published: Sequence[Reference] | None = None,
+) -> Leaderboard:
+    """One table per task and pool from complete records; others are listed as excluded.
+
+    `published` are the reference rows, by default ours.
+    """
+    digested = sorted(((record_sha256(results), results) for results in records), key=lambda pair: pair[0])
+    excluded = list(unreadable)
+    kept: dict[str, Results] = {}
+    for digest, results in digested:
+        reason = "a copy of another record" if digest in kept else why_not(results)
+        if reason:
+            excluded.append(
+                Excluded(name=results.name, task=results.task.name, reason=reason, record_sha256=digest),
+            )
+        else:
+            kept[digest] = results
+    by_task: dict[tuple[str, str, str], dict[str, Results]] = {}
+    for digest, results in kept.items():
+        task = results.task
+        by_task.setdefault((task.name, task.version, task.items_sha256), {})[digest] = results
+    known = references() if published is None else published
+    tables = [make_table(by_task[key], [row for row in known if row.task == key[0]]) for key in sorted(by_task)]
+    return Leaderboard(
+        tables=tuple(tables),
+        excluded=tuple(sorted(excluded, key=lambda row: row.model_dump_json())),
+    )
+
+
+def why_not(results: Results) -> str | None:
+    """Why a record enters no table, None if it does: only a run with an answer to every item is a result."""
+    counts = results.counts
+    if results.status == "complete":
+        return None
+    if results.limit is not None and results.limit < counts.task_items:
+        return f"{results.status}: limited to {results.limit} of {counts.task_items} items"
+    return f"{results.status}: {counts.answered} of {counts.task_items} items answered"
+
+
+def make_table(runs: dict[str, Results], published: Sequence[Reference]) -> BoardTable:
+    """The table of one task's complete runs (by digest), its floors and its reference rows."""
+    first = next(iter(runs.values()))
+    metric = first.primary
+    rows = [run_row(digest, results) for digest, results in runs.items()]
+    rows += floor_rows(runs)
+    rows += [reference_row(reference) for reference in published]
+    direction = 1.0 if metric.higher_is_better else -1.0
+
+    def best_first(row: BoardRow) -> tuple[float, str]:
+        figure = row.figure(metric.name)
+        value = NO_VALUE if figure is None or figure.value is None else direction * figure.value
+        return (-value, row.model_dump_json())
+
+    return BoardTable(
+        task=first.task,
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        beside=BESIDE.get(metric.name, ()),
+        rows=tuple(sorted(rows, key=best_first)),
+        notes=tuple(table_notes(first.task.family, rows)),
+    )
+
+
+def run_row(digest: str, results: Results) -> BoardRow:
+    """A complete run as a line."""
+    blind = results.model.name == "blind"
+    return BoardRow(
+        kind="imported" if results.imported else "blind" if blind else "run",
+        run_here=not results.imported,
+        name=results.name,
+        model=results.model.name,
+        options=results.model.options,
+        route=results.protocol.get("route"),
+        protocol=results.protocol,
+        figures=tuple(figure_of(metric) for metric in results.metrics),
+        cost=cost_columns(results.cost, results.model.parameters),
+        warnings=results.warnings,
+        fingerprint=results.fingerprint,
+        record_sha256=digest,
+    )
+
+
+def figure_of(metric: MetricRow) -> Figure:
+    """A record's metric as a leaderboard has it."""
+    return Figure(
+        name=metric.name,
+        value=metric.value,
+        interval=metric.interval,
+        method=metric.method,
+        n=metric.n,
+        clusters=metric.clusters,
+    )
+
+
+def floor_rows(runs: dict[str, Results]) -> list[BoardRow]:
+    """Each floor once. Records hold their own, which differ by their seed: those of the lowest one count."""
+    found: dict[str, BoardRow] = {}
+    for _, results in sorted(runs.items(), key=lambda pair: (pair[1].seed, pair[0])):
+        for floor in results.floors:
+            figures = tuple(figure_of(metric) for metric in (floor.metric, *floor.others))
+            row = BoardRow(kind="floor", run_here=True, name=floor.model, model=floor.model, figures=figures)
+            found.setdefault(floor.model, row)
+    return list(found.values())
+
+
+def table_notes(family: str, rows: Sequence[BoardRow]) -> list[str]:
+    """What a reader of the table has to know."""
+    notes = []
+    if family == BLIND_FAMILY and not any(row.kind == "blind" for row in rows):
+        notes.append("no blind run among these records: nobody knows what the words alone give away")
+    if any(not row.run_here for row in rows):
+        notes.append(
+            "imported runs were made elsewhere and scored here; reference rows were neither run nor scored here"
+        )
+    return notes

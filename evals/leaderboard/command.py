@@ -1,0 +1,59 @@
+"""`longvid leaderboard RUNS…`: records side by side, on the screen or in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evals import console
+
+if TYPE_CHECKING:
+    from evals.leaderboard.rows import Leaderboard
+
+TABLE = "table"
+SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".html": "html"}
+
+
+def leaderboard(
+    places: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="Run directories, or folders that hold some at any depth.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; its suffix says how unless --format does.")
+    ] = None,
+    form: Annotated[str | None, typer.Option("--format", help="table, json, csv, markdown or html.")] = None,
+) -> None:
+    """One table per task and pool, from complete records: floors and published figures beside them, with the cost."""
+    from evals.leaderboard.collect import collect_leaderboard
+    from evals.leaderboard.formats import FORMATS
+    from evals.store import write_atomic
+    from tasks.errors import RecordError
+
+    wanted = form or (SUFFIXES.get(out.suffix) if out else TABLE)
+    if wanted not in (TABLE, *FORMATS) or (out and wanted == TABLE):
+        what = f"format '{form}'" if form else f"suffix of {out}"
+        raise RecordError(f"unknown {what}; formats are {TABLE}, {', '.join(FORMATS)}, a file takes one of the latter")
+    board = collect_leaderboard(places)
+    if wanted != TABLE and not out:
+        console.emit(FORMATS[wanted](board))
+        return
+    if out:
+        write_atomic(out, FORMATS[wanted](board))
+    show(board)
+    if out:
+        console.say(f"wrote {out}")
+
+
+def show(board: Leaderboard) -> None:
+    """The tables on the screen, and on standard error what a reader has to know."""
+    from evals.leaderboard.formats import cells, columns, left_out, numeric_columns, remarks
+
+    for table in board.tables:
+        rows = [cells(table, row) for row in table.rows]
+        console.show_table(table.task.name, columns(table), rows, numeric_columns(table))
+        for note in remarks(table):
+            console.note(note)
+    for name, reason in left_out(board):
+        console.warn(f"left out: {name}: {reason}")

@@ -1,0 +1,153 @@
+"""A leaderboard as text: JSON, CSV and Markdown, and the cells of a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from evals.html_report.board_page import leaderboard_page
+from evals.leaderboard.costs import NAMES as COSTS
+from evals.leaderboard.costs import cost_cells
+from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboard
+from evals.markdown import in_markdown, table_lines
+from evals.report import NOT_MEASURED, plain, shown
+
+KINDS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "run": "run",
+        "blind": "run (floor: blind)",
+        "floor": "floor",
+        "imported": "imported: not run here",
+        "reference": "published: not run here",
+    }
+)
+CSV_COLUMNS = (
+    *("task", "metric", "primary", "kind", "run_here", "name", "model", "route", "value", "low", "high", "n"),
+    *("clusters", "frames_per_item", "prompt_tokens_per_item", "completion_tokens_per_item", "seconds_per_item"),
+    *("peak_memory_bytes", "parameters", "source", "record_sha256"),
+)
+# A spreadsheet runs a text that begins so; a quote before it makes it text again.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def columns(table: BoardTable) -> tuple[str, ...]:
+    """The columns of a table for people."""
+    beside = tuple(name.replace("_", " ") for name in table.beside)
+    return ("model", "kind", "route", table.metric.replace("_", " "), "95 % interval", *beside, *COSTS)
+
+
+def numeric_columns(table: BoardTable) -> tuple[str, ...]:
+    """Those that hold numbers."""
+    return columns(table)[3:]
+
+
+def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
+    """A row as text, one cell a column; where the ranked figure is not known, the public one under its name."""
+    figure = row.figure(table.metric)
+    return (
+        row.name,
+        KINDS[row.kind],
+        row.route or NOT_MEASURED,
+        figure_text(figure) if known(figure) else public_text(table, row),
+        interval_text(figure),
+        *(figure_text(row.figure(name)) for name in table.beside),
+        *cost_cells(row.cost),
+    )
+
+
+def known(figure: Figure | None) -> bool:
+    """Whether there is a value."""
+    return figure is not None and figure.value is not None
+
+
+def figure_text(figure: Figure | None) -> str:
+    """A value with its unit."""
+    return NOT_MEASURED if figure is None else shown(figure.name, figure.value)
+
+
+def public_text(table: BoardTable, row: BoardRow) -> str:
+    """The figure on the items whose answers are public, marked, where the whole pool's is not known."""
+    public = row.figure(f"{table.metric}_public")
+    return f"{figure_text(public)} (public)" if known(public) else NOT_MEASURED
+
+
+def interval_text(figure: Figure | None) -> str:
+    """Both ends of an interval."""
+    if figure is None or figure.interval is None:
+        return NOT_MEASURED
+    return "–".join(plain(figure.name, end) for end in figure.interval)
+
+
+def remarks(table: BoardTable) -> list[str]:
+    """The table's notes, and where its published rows come from."""
+    by_source: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.source:
+            by_source.setdefault(row.source, []).append(row.name)
+    return [*table.notes, *(f"published in {source}: {'; '.join(names)}" for source, names in by_source.items())]
+
+
+def as_json(board: Leaderboard) -> str:
+    """`leaderboard.json`, with a final newline."""
+    return json.dumps(board.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(board: Leaderboard) -> str:
+    """One line for each figure of each row, values as they are; texts that a spreadsheet would run are quoted."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for table in board.tables:
+        for row in table.rows:
+            writer.writerows(csv_line(table, row, figure) for figure in row.figures)
+    return text.getvalue()
+
+
+def csv_line(table: BoardTable, row: BoardRow, figure: Figure) -> list[object]:
+    """A figure as a line; empty where something is not known."""
+    low, high = figure.interval or (None, None)
+    facts: dict[str, object] = {
+        "task": table.task.name,
+        "metric": figure.name,
+        "primary": figure.name == table.metric,
+        "value": figure.value,
+        "low": low,
+        "high": high,
+        "n": figure.n,
+        "clusters": figure.clusters,
+        **row.cost.model_dump(),
+        **row.model_dump(include={"kind", "run_here", "name", "model", "route", "source", "record_sha256"}),
+    }
+    return [harmless(facts[name]) for name in CSV_COLUMNS]
+
+
+def harmless(value: object) -> object:
+    """A text that no spreadsheet takes for a formula; other values as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def as_markdown(board: Leaderboard) -> str:
+    """A Markdown table per task, its notes, and what was left out."""
+    lines: list[str] = []
+    for table in board.tables:
+        lines += [f"## {in_markdown(table.task.name)}", ""]
+        lines += table_lines(columns(table), [cells(table, row) for row in table.rows], numeric_columns(table))
+        lines += ["", *(f"- {in_markdown(note)}" for note in remarks(table)), ""]
+    if board.excluded:
+        lines += ["## Not in the tables", ""]
+        lines += [f"- {in_markdown(f'{name}: {reason}')}" for name, reason in left_out(board)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def left_out(board: Leaderboard) -> list[tuple[str, str]]:
+    """Excluded records by name, with the reason."""
+    return [(f"{row.name} ({row.task})" if row.task else row.name, row.reason) for row in board.excluded]
+
+
+# What `--format` offers beside the table on the screen.
+FORMATS: Mapping[str, Callable[[Leaderboard], str]] = MappingProxyType(
+    {"json": as_json, "csv": as_csv, "markdown": as_markdown, "html": leaderboard_page}
+)

@@ -1,0 +1,93 @@
+"""What `leaderboard.json` holds: a table per task and pool, and the records that were left out, with the reason.
+
+The schema is published in evals/schemas.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from evals.record import Row, TaskRow
+
+LEADERBOARD_VERSION = 1
+
+Kind = Literal["run", "blind", "floor", "imported", "reference"]
+
+
+class Figure(Row):
+    """A metric of a row. `interval`, `n` and `clusters` are null where a publication does not give them."""
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None = None
+    method: str
+    n: int | None = None
+    clusters: int | None = None
+
+
+class CostColumns(Row):
+    """What a row's answers took, null where it was not measured. An item is a video or a clip of one."""
+
+    frames_per_item: float | None = None
+    prompt_tokens_per_item: float | None = None
+    completion_tokens_per_item: float | None = None
+    seconds_per_item: float | None = None
+    peak_memory_bytes: int | None = None
+    parameters: int | None = None
+
+
+class BoardRow(Row):
+    """One line of a table.
+
+    `run` was run by longvid, `blind` too, by a language model that saw no video; `floor` was computed from the items;
+    an `imported` run was scored here and run elsewhere; a `reference` was neither run nor scored here: `source` and
+    `protocol` say where it was published and how it was got. `record_sha256` names the `results.json` of a run.
+    """
+
+    kind: Kind
+    run_here: bool
+    name: str
+    model: str
+    options: dict[str, str] = Field(default_factory=dict)
+    route: str | None = None
+    protocol: dict[str, str] = Field(default_factory=dict)
+    figures: tuple[Figure, ...]
+    cost: CostColumns = CostColumns()
+    source: str | None = None
+    warnings: tuple[str, ...] = ()
+    fingerprint: str | None = None
+    record_sha256: str | None = None
+
+    def figure(self, name: str) -> Figure | None:
+        """The row's figure of that name."""
+        return next((figure for figure in self.figures if figure.name == name), None)
+
+
+class BoardTable(Row):
+    """All rows of one task and pool, best first; `metric` ranks them, `beside` are shown beside it."""
+
+    task: TaskRow
+    metric: str
+    higher_is_better: bool
+    beside: tuple[str, ...]
+    rows: tuple[BoardRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Excluded(Row):
+    """A record that entered no table, and why. `task` is null where the record could not be read."""
+
+    name: str
+    task: str | None
+    reason: str
+    record_sha256: str | None = None
+
+
+class Leaderboard(Row):
+    """`leaderboard.json`: a pure function of `results.json` files and of the published reference rows."""
+
+    schema_version: Literal[1] = 1
+    tables: tuple[BoardTable, ...]
+    excluded: tuple[Excluded, ...] = ()

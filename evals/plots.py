@@ -1,0 +1,64 @@
+"""Plots of the frames in `evals.load`, for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evals.systems import SYSTEMS
+
+COLOURS = dict(zip(SYSTEMS, ("#2458c5", "#c4570b", "#75529f", "#0d7b70"), strict=True))
+MARKERS = dict(zip(SYSTEMS, ("o", "s", "^", "D"), strict=True))
+SIZE = (6.4, 3.4)
+
+
+def axes_of(x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty plot that belongs to no window."""
+    figure = Figure(figsize=SIZE, dpi=80, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
+    """Figure against one cost of `runs_frame`, with intervals; a colour and a shape for each kind of system."""
+    figure, axes = axes_of(cost.replace("_", " "), str(runs["metric"].iloc[0]))
+    axes.set_xscale("log")
+    for system, rows in runs[runs[cost].notna()].groupby("system"):
+        error = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+        name = str(system)
+        look, colour = MARKERS[name], COLOURS[name]
+        axes.errorbar(rows[cost], rows["value"], yerr=error, capsize=2, fmt=look, color=colour, label=name)
+        for _, row in rows.iterrows():
+            axes.annotate(str(row["run"]), (row[cost], row["value"]), (6, 4), textcoords="offset points", fontsize=8)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Figure:
+    """Columns of a frame as lines over one of them."""
+    figure, axes = axes_of(x, y)
+    for line in lines:
+        axes.plot(frame[x], frame[line], marker="o", markersize=3, label=line)
+    axes.set_xscale("log")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_memory(frame: pd.DataFrame) -> Figure:
+    """Accuracy against training memory of `memory_accuracy.joined`; bars reach from the lowest to the highest seed."""
+    figure, axes = axes_of("training memory, GB", str(frame["metric"].iloc[0]) if len(frame) else "accuracy")
+    if frame.empty:
+        axes.text(0.5, 0.5, "no accuracies yet", ha="center", transform=axes.transAxes)
+        return figure
+    axes.set_xscale("log")
+    error = [frame["value"] - frame["low"], frame["high"] - frame["value"]]
+    axes.errorbar(frame["training_gb"], frame["value"], yerr=error, fmt="o", capsize=2, color=COLOURS["encoder"])
+    for _, row in frame.iterrows():
+        place = (row["training_gb"], row["value"])
+        axes.annotate(str(row["method"]), place, (6, 4), textcoords="offset points", fontsize=8)
+    return figure

@@ -1,0 +1,64 @@
+"""`longvid runs FOLDER`: what lies under a folder, and what there can't be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evals import console
+
+if TYPE_CHECKING:
+    from evals.find_runs import Found
+
+COLUMNS = ("run", "task", "model", "route", "status", "figure", "value", "items")
+
+
+def runs(
+    places: Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Folders that hold runs, at any depth.")],
+    form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+) -> None:
+    """List the runs under folders; damaged and foreign ones are named with the reason."""
+    from json import dumps
+
+    from evals.find_runs import read_runs
+    from tasks.errors import RecordError
+
+    if form not in ("table", "json"):
+        raise RecordError(f"unknown format '{form}'; formats are table, json")
+    found, skipped = read_runs(places)
+    rows = [facts(run) for run in sorted(found, key=lambda run: (run.results.task.name, str(run.folder)))]
+    if form == "json":
+        left_out = [{"run": str(row.folder), "reason": row.reason} for row in skipped]
+        console.emit(dumps({"runs": rows, "skipped": left_out}, indent=2))
+        return
+    console.show_table(f"{len(rows)} runs", COLUMNS, [cells(row) for row in rows], numeric=("value", "items"))
+    for row in skipped:
+        console.warn(f"{row.folder}: {row.reason}")
+
+
+def facts(run: Found) -> dict[str, str | float | None]:
+    """One run as a line of the list."""
+    results = run.results
+    return {
+        "run": str(run.folder),
+        "task": results.task.name,
+        "model": results.model.name,
+        "route": results.protocol.get("route"),
+        "status": f"{results.status}, imported" if results.imported else results.status,
+        "figure": results.primary.name,
+        "value": results.primary.value,
+        "items": results.counts.answered,
+    }
+
+
+def cells(row: dict[str, str | float | None]) -> list[str]:
+    """A line as text; figures in their own unit."""
+    from evals.report import NOT_MEASURED, shown
+
+    value = row["value"]
+    texts = {name: NOT_MEASURED if fact is None else str(fact) for name, fact in row.items()}
+    if isinstance(value, float):
+        texts["value"] = shown(str(row["figure"]), value)
+    return [texts[name] for name in COLUMNS]

@@ -1,0 +1,81 @@
+"use strict";
+(() => {
+  const find = document.getElementById("find");
+  const found = document.getElementById("found");
+  const nothing = document.getElementById("nothing");
+  const entries = [...document.querySelectorAll("[data-find]")].map((node) => ({ node, text: null }));
+  const filters = [...document.querySelectorAll("button[data-outcome]")];
+  const typing = (node) => node.matches("input:not([type=radio]), textarea, select");
+
+  // The texts are gathered at the first search, so that opening a page of thousands of items costs nothing.
+  const textOf = (entry) => (entry.text ??= entry.node.textContent.toLowerCase());
+
+  const search = () => {
+    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = filters.filter((b) => b.getAttribute("aria-pressed") === "true").map((b) => b.dataset.outcome);
+    let shown = 0;
+    for (const entry of entries) {
+      const fits = (!wanted.length || wanted.includes(entry.node.dataset.outcome)) &&
+        words.every((word) => textOf(entry).includes(word));
+      entry.node.hidden = !fits;
+      shown += fits;
+    }
+    found.textContent = words.length || wanted.length ? `${shown} of ${entries.length}` : "";
+    if (nothing) nothing.hidden = shown > 0;
+  };
+
+  if (find) {
+    let waiting = 0;
+    find.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 80); });
+    for (const button of filters) {
+      button.addEventListener("click", () => {
+        button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+        search();
+      });
+    }
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "/" && !typing(event.target)) {
+        event.preventDefault();
+        find.focus();
+        find.select();
+      } else if (event.key === "Escape" && event.target === find) {
+        find.value = "";
+        search();
+        find.blur();
+      }
+    });
+  }
+
+  const valueOf = (row, column, numeric) => {
+    const value = row.cells[column].dataset.v ?? "";
+    return numeric ? (value === "" ? null : Number(value)) : value.toLowerCase();
+  };
+
+  for (const table of document.querySelectorAll("table[data-sortable]")) {
+    for (const head of table.tHead.querySelectorAll("th[data-sort]")) {
+      const numeric = head.dataset.sort === "num";
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === (numeric ? "descending" : "ascending");
+        const sign = numeric === down ? 1 : -1;
+        for (const other of table.tHead.querySelectorAll("th")) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+        const rows = [...table.tBodies[0].rows];
+        const column = head.cellIndex;
+        rows.sort((a, b) => {
+          const [x, y] = [valueOf(a, column, numeric), valueOf(b, column, numeric)];
+          if (x === y) return 0;
+          // What was not measured stays last, whichever way the table is sorted.
+          if (x === null) return 1;
+          if (y === null) return -1;
+          return x < y ? -sign : sign;
+        });
+        table.tBodies[0].append(...rows);
+      });
+    }
+  }
+})();

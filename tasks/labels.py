@@ -1,0 +1,34 @@
+"""What breakdowns group items by: the labels an item carries, and those that every clip has."""
+
+from __future__ import annotations
+
+from tasks.task import Item
+
+# Upper ends in seconds. 256 s is what the paper's longest encoder sees at 1 FPS; the others are ours.
+LENGTHS: tuple[tuple[float, str], ...] = (
+    (10, "up to 10 s"),
+    (30, "10–30 s"),
+    (60, "30–60 s"),
+    (120, "1–2 min"),
+    (256, "2 min–256 s"),
+    (360, "256 s–6 min"),
+    (600, "6–10 min"),
+)
+LONGEST = "over 10 min"
+THIRDS = ("first third", "middle third", "last third")
+
+
+def labels_of(item: Item) -> dict[str, str]:
+    """All labels of an item: its own, and its clip's length."""
+    return {**item.labels, "length": length_label(item.clip.duration)}
+
+
+def length_label(seconds: float) -> str:
+    """The range a length falls into; a range holds its upper end."""
+    return next((name for end, name in LENGTHS if seconds <= end), LONGEST)
+
+
+def position_label(start: float, end: float, duration: float) -> str:
+    """The third of a video (ours) that holds the middle of a stretch of it, all in seconds."""
+    middle = (start + end) / 2 / duration
+    return THIRDS[min(int(middle * len(THIRDS)), len(THIRDS) - 1)]

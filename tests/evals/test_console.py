@@ -1,0 +1,63 @@
+"""Whatever a record holds, the terminal shows it as text: no markup, no control code, no forged row."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from evals import console
+
+HOSTILE = (
+    "\x1b[2J\x1b]0;title\x07",
+    "[red]markup[/red] [link=file:///etc/passwd]x[/link]",
+    "a\rb\nc\td\x00",
+    "\u202egnp.exe",
+    ":smile: \\[bold]\\",
+    "\ud800",
+    "x" * 100_000,
+)
+
+
+def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the console layer prints from now on."""
+    target = io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=target, highlight=False, emoji=False, width=200))
+    return target
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_table_shows_hostile_text_as_text(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    target = printed(monkeypatch)
+    console.show_table(text, (text, "b"), [(text, "2")])
+    assert not console.UNSAFE.search(target.getvalue())
+    assert "\t" not in target.getvalue()
+    assert len(target.getvalue()) < 5_000
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_line_shows_hostile_text_as_text(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    target = printed(monkeypatch)
+    console.say(text)
+    assert not console.UNSAFE.search(target.getvalue())
+    assert len(target.getvalue()) < 2 * console.LONGEST_TEXT
+
+
+@given(st.text(max_size=40))
+def test_no_text_is_read_as_markup(text: str) -> None:
+    target = io.StringIO()
+    Console(file=target, highlight=False, emoji=False, width=400, soft_wrap=True).print(f"[dim]{console.safe(text)}[/]")
+    assert target.getvalue() == "".join(c if c.isprintable() or c == "\n" else "�" for c in text) + "\n"
+
+
+def test_a_cell_is_one_line_and_of_bounded_length() -> None:
+    assert console.safe_cell("a\n\n b \t c") == "a b c"
+    assert len(console.safe_cell("x" * 10**6)) == console.LONGEST_CELL
+
+
+def test_machine_readable_output_keeps_everything_but_terminal_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    console.emit("a,b\n[x],\x1b[31m é 日本\n")
+    assert capsys.readouterr().out == "a,b\n[x],�[31m é 日本\n"
