@@ -13,14 +13,13 @@ from evals.store import first_problem
 from tasks.errors import RecordError
 
 RUN, ROWS, COSTS, STUDY = "run.json", "rows.jsonl", "costs.json", "study.json"
-SCHEMA_VERSION = 1
 Verdict = Literal["reproduced", "not reproduced", "undecided", "not run"]
 
 
 class StudyRun(Row):
     """What the study was asked, written first. `videos` and `families` name the items of every row, in order."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     settings: dict[str, JsonValue]
     smoke: bool
     videos: tuple[str, ...]
@@ -71,7 +70,7 @@ class MethodCost(Row):
 class StudyCosts(Row):
     """The costs of all methods, for the shape and machine they were measured with."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     batch: int
     frames: int
     size: int
@@ -116,7 +115,7 @@ class FindingResult(Row):
 class Study(Row):
     """`study.json`: a pure function of the other files."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run: StudyRun
     costs: StudyCosts
     seeds: tuple[int, ...]

@@ -38,6 +38,7 @@ SMOKE = (
     "model.vision = { width = 32, depth = 2, heads = 2, mlp = 64 }",
     "model.text = { width = 32, depth = 1, heads = 2, mlp = 64, vocabulary = 600 }",
     "data.batch = 8",
+    "loss.views.circle = 8",
     "data.kitchen.videos = 64",
     "evaluation.videos = 12",
     "evaluation.data.kitchen.videos = 12",

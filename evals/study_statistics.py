@@ -23,7 +23,7 @@ ONE_SEED = "t over families, one seed: what another training would give is left 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with its 95 % interval, None where a single family and seed give none."""
+    """A mean with its 95 % interval, None where nothing varies."""
 
     value: float
     interval: tuple[float, float] | None
@@ -45,6 +45,8 @@ def estimate(scores: Scores, families: tuple[str, ...], *, share: bool = True) -
     if not parts:
         return Estimate(value, None, "none (one family, one seed)", per_seed)
     half = _half_width(parts)
+    if half == 0:
+        return Estimate(value, None, "none (no family and no seed differs)", per_seed)
     low, high = value - half, value + half
     interval = (max(0.0, low), min(1.0, high)) if share else (low, high)
     return Estimate(value, interval, CROSSED if len(scores) > 1 else ONE_SEED, per_seed)

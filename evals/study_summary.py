@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,7 @@ def figures(rows: BySeed, families: tuple[str, ...]) -> tuple[Figure, ...]:
 def _asked(found: Scores, families: tuple[str, ...]) -> tuple[Scores, tuple[str, ...]]:
     """The columns of the videos that were asked, with their families."""
     there = ~np.isnan(found).any(axis=0)
-    return found[:, there], tuple(family for family, kept in zip(families, there, strict=True) if kept)
+    return found[:, there], tuple(families[video] for video in np.flatnonzero(there))
 
 
 def accuracy_findings(
@@ -128,21 +129,17 @@ def _accuracy_finding(
     finding: Finding, metric: str, trained: Mapping[str, BySeed], families: tuple[str, ...]
 ) -> FindingResult:
     seeds = set.intersection(*({*trained.get(name, {})} for name in finding.weights))
-    common = {"finding": finding.text, "metric": metric, "least": finding.least, "compared": finding.weights}
+    result = partial(FindingResult, finding=finding.text, metric=metric, least=finding.least, compared=finding.weights)
     if not seeds:
-        return FindingResult(**common, value=None, interval=None, verdict="not run")
+        return result(value=None, interval=None, verdict="not run")
     parts = [
         weight * scores([trained[name][seed] for seed in sorted(seeds)], metric)
         for name, weight in finding.weights.items()
     ]
     found, of = _asked(np.sum(parts, axis=0), families)
     mean = estimate(found, of, share=False)
-    return FindingResult(
-        **common,
-        value=mean.value,
-        interval=mean.interval,
-        verdict=judge(mean.value, mean.interval, finding.least),
-    )
+    verdict = judge(mean.value, mean.interval, finding.least)
+    return result(value=mean.value, interval=mean.interval, verdict=verdict)
 
 
 def memory_findings(costs: Mapping[str, MethodCost]) -> list[FindingResult]:
