@@ -80,13 +80,15 @@ def inflate(weight: Tensor, frames: int) -> Tensor:
 def reshape_kernel(weight: Tensor, patch: int, kernel: Kernel) -> Tensor:
     """A 2D projection [D, p·p·3] of patches of side `patch` as one of another kernel's boxes (ours).
 
-    Bilinear in space, repeated over time, and divided so that a box of one colour projects like the
-    patch did. With the kernel's own side it is `inflate`.
+    Bilinear in space and repeated over time; its mean is kept and its size divided out, so that a box
+    of one colour projects like the patch did. With the kernel's own side it is `inflate`.
     """
     if kernel.patch != patch:
         square = weight.view(len(weight), patch, patch, 3).movedim(-1, 1).float()
-        square = functional.interpolate(square, size=(kernel.patch, kernel.patch), mode="bilinear", antialias=True)
-        weight = flatten_convolution(square * (patch / kernel.patch) ** 2).to(weight.dtype)
+        side = (kernel.patch, kernel.patch)
+        resized = functional.interpolate(square, size=side, mode="bilinear", antialias=True)
+        resized += (square.mean((2, 3)) - resized.mean((2, 3)))[:, :, None, None]
+        weight = flatten_convolution(resized * (patch / kernel.patch) ** 2).to(weight.dtype)
     return inflate(weight, kernel.frames)
 
 

@@ -73,7 +73,10 @@ MEMORY = (
 
 
 def findings(memory: Mapping[str, int]) -> tuple[Finding, ...]:
-    """All findings on accuracy; the coarse methods are compared with masking at their own training memory (bytes)."""
+    """All findings on accuracy; coarse methods are compared with masking at their activation memory (bytes).
+
+    Activations only (ours): in an encoder this small the weights of a large patch's projection would outweigh them.
+    """
     coarse = tuple(
         Finding(f"{name} loses more than masking at equal memory", {name: -1.0, **at_memory(memory[name], memory)})
         for name in COARSE

@@ -1,4 +1,4 @@
-"""A study as a Markdown table and as the paper's kind of plot: accuracy over training memory."""
+"""A study as a Markdown table and as the paper's kind of plot: accuracy over what training keeps in memory."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def write_plot(study: Study, paths: Sequence[Path]) -> None:
     canvas = Canvas(figsize=(13, 5), layout="constrained")
     for number, metric in enumerate(JUDGED, start=1):
         axes = canvas.add_subplot(1, len(JUDGED), number)
-        points = {m.method: (m.cost.training_bytes / 1e6, figure_of(m, metric)) for m in study.methods}
+        points = {m.method: (m.cost.activation_bytes / 1e6, figure_of(m, metric)) for m in study.methods}
         for label, members, colour in LINES:
             here = [points.pop(name) for name in members if name in points]
             _draw(axes, here, label, colour, "o-")
         for at, (name, point) in enumerate(points.items()):
             _draw(axes, [point], name, f"C{at % 10}", MARKERS[at % len(MARKERS)])
         axes.axhline(100 * study.chances[metric], color="black", linestyle=":", linewidth=1)
-        axes.set(title=TITLES[metric], xlabel="training memory of a batch (MB)", ylabel="%", xscale="log")
+        axes.set(title=TITLES[metric], xlabel="activations kept in training, one video (MB)", ylabel="%", xscale="log")
     handles, labels = canvas.axes[0].get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside right upper", fontsize=8)
     for path in paths:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
+from evals.read_json import first_problem
 from evals.record import Provenance, Row, Seconds
-from evals.store import first_problem
 from tasks.errors import RecordError
 
 RUN, ROWS, COSTS, STUDY = "run.json", "rows.jsonl", "costs.json", "study.json"

@@ -31,7 +31,7 @@ from tasks.intervals import LEVEL
 
 RETRIEVAL, STATEMENTS = "text_to_video_r1", "statements"
 JUDGED = (RETRIEVAL, STATEMENTS)
-"""The metrics findings are asked of: text → video R@1, and statements, every kind weighing the same."""
+"""The metrics findings are asked of: text → video R@1, and statements, the kinds that a video has weighing the same."""
 MEMORY_METRIC = "activation_bytes"
 BySeed = Mapping[int, Trained]
 
@@ -63,8 +63,13 @@ def summarise(folder: Path) -> Study:
 
 
 def chances(row: Trained) -> dict[str, float]:
-    """What guessing gets of each metric."""
-    return {**row.chances, STATEMENTS: float(np.mean([row.chances[kind] for kind in row.statements]))}
+    """What guessing gets of each metric; of `statements`, by the same mean over the kinds that a video has."""
+    guessed = {
+        kind: tuple(None if share is None else row.chances[kind] for share in of_videos)
+        for kind, of_videos in row.statements.items()
+    }
+    guesser = row.model_copy(update={"statements": guessed})
+    return {**row.chances, STATEMENTS: float(np.nanmean(_scores_of(guesser, STATEMENTS)))}
 
 
 def metrics(row: Trained) -> tuple[str, ...]:
@@ -121,7 +126,7 @@ def accuracy_findings(
     trained: Mapping[str, BySeed], costs: Mapping[str, MethodCost], families: tuple[str, ...]
 ) -> list[FindingResult]:
     """Every finding for every judged metric, over the seeds that all its methods have."""
-    memory = {name: cost.training_bytes for name, cost in costs.items()}
+    memory = {name: cost.activation_bytes for name, cost in costs.items()}
     return [_accuracy_finding(finding, metric, trained, families) for finding in findings(memory) for metric in JUDGED]
 
 

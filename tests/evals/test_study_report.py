@@ -140,6 +140,11 @@ def test_a_video_without_a_statement_of_a_kind_is_left_out_of_that_kind(folder):
     assert (by_name["count"].n, by_name["before"].n) == (VIDEOS - 1, VIDEOS)
 
 
+def test_chance_of_statements_weighs_kinds_as_their_accuracy_does(folder):
+    expected = (0.5 + (VIDEOS - 1) * (0.5 + 0.2) / 2) / VIDEOS
+    assert summarise(folder).chances[STATEMENTS] == pytest.approx(expected)
+
+
 def test_study_json_reads_back_and_is_a_function_of_the_rows(folder):
     study = summarise(folder)
     text = (folder / STUDY).read_text()
