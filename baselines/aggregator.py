@@ -1,86 +1,168 @@
-"""The LLM aggregator: captions of segments of the video, read by a language model (paper, long-video baselines)."""
+"""The LLM aggregator: captions of segments of the video, read by a language model (paper, long-video baselines).
+
+Captions come first and the question last, so that questions about one video share a prefix. In two steps, as in LLoVi
+(arXiv 2312.17235), the model first writes a summary in view of the bare question, and then answers from the summary.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
 
-from baselines.blind import info_with_prompt
-from baselines.captions import CaptionFile, load_captions
-from baselines.llm.load import load_language_model
+from baselines.caption import Caption
+from baselines.captions import CaptionSource
 from baselines.llm.protocol import Chat, LanguageModel
-from baselines.model_options import AggregatorOptions
-from baselines.prompted import Composed, PromptedModel
-from baselines.segments import Segment, group_captions, load_boundaries, render, thin, uniform_boundaries
-from tasks.errors import ModelError
-from tasks.prompt import Prompt, load_prompt
-from tasks.task import Clip
+from baselines.material import TOKENS_PER_WORD, Fitter, Fitting, Material, readable, written
+from baselines.prompted import Ask, Composed
+from baselines.segments import Segment, group_captions, own_segments, uniform_boundaries
+from tasks.errors import DataError, ModelError
+from tasks.prompt import Prompt
+from tasks.task import Clip, JsonValue, TokenUsage
+
+Grouping = Literal["auto", "uniform", "captions"]
 
 
-class CaptionComposer:
-    """Sets a clip's captions before the task's prompt, thinned to fit the context.
+@dataclass(frozen=True, slots=True)
+class SegmentRule:
+    """How captions are gathered into the lines that the model reads.
 
-    Captions come first and the question last, so that questions about one video share a prefix.
+    By given `boundaries`; else `uniform` pieces of `seconds` (paper: 16); or `captions`: each stands for itself.
+    `auto` lets captions stand that last half of `seconds` or longer on average, and gathers shorter ones (ours).
     """
 
-    def __init__(
-        self,
-        llm: LanguageModel,
-        captions: CaptionFile,
-        prompt: Prompt,
-        segment_seconds: float,
-        boundaries: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-    ) -> None:
-        self._llm = llm
-        self._captions = captions
-        self._prompt = prompt
-        self._segment_seconds = segment_seconds
-        self._boundaries = boundaries
+    seconds: float = 16.0
+    grouping: Grouping = "auto"
+    boundaries: Mapping[str, Sequence[tuple[float, float]]] | None = None
 
-    def __call__(self, clip: Clip, prompt: str, reply_start: str, room: int) -> Composed:
-        """Thinning rule: keep every k-th caption over the whole video, with the smallest k that fits."""
-        segments = self.segments(clip)
-        total = sum(len(segment.texts) for segment in segments)
-        for keep_every in count(1):
-            kept = thin(segments, keep_every)
-            chat = Chat(
-                user=self._prompt.fill("user", captions=render(kept), prompt=prompt),
-                system=self._prompt.fill("system"),
-                reply_start=reply_start,
-            )
-            if self._llm.count_tokens(chat) + room <= self._llm.context:
-                notes = {
-                    "segments": len(segments),
-                    "captions": total,
-                    "captions_kept": sum(len(segment.texts) for segment in kept),
-                    "kept_every": keep_every,
-                }
-                return Composed(chat, notes)
-            if keep_every >= total:
-                break
-        msg = (
-            f"'{clip.video_id}': the question alone, without captions, overflows the context of "
-            f"{self._llm.context} tokens"
-        )
-        raise ModelError(msg)
 
-    def segments(self, clip: Clip) -> list[Segment]:
-        """The clip's captions by segment: uniform, or by the given boundaries."""
-        captions = self._captions.of(clip)
-        if self._boundaries is None:
-            return group_captions(captions, uniform_boundaries(clip, self._segment_seconds))
-        if clip.video_id not in self._boundaries:
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A clip's segments, how they were gathered, and what captioning them took, whenever that was."""
+
+    segments: list[Segment]
+    by: str
+    seconds: float
+    usage: TokenUsage
+
+    @property
+    def notes(self) -> dict[str, JsonValue]:
+        """What a record keeps of it."""
+        tokens: dict[str, JsonValue] = {}
+        if self.usage != TokenUsage():
+            tokens = {"captioner_tokens": {"prompt": self.usage.prompt, "completion": self.usage.completion}}
+        texts = sum(len(segment.texts) for segment in self.segments)
+        return {"segments": len(self.segments), "segments_by": self.by, "captions": texts, **tokens}
+
+
+def gather(captions: CaptionSource, clip: Clip, rule: SegmentRule) -> Gathered:
+    """The clip's captions by segment. Raises DataError where there are none: never a blind guess."""
+    found = captions.of(clip)
+    by, segments = _segments(found, clip, rule)
+    if not any(segment.texts for segment in segments):
+        msg = f"'{clip.video_id}': no caption says anything between {clip.start:g} and {clip.end:g} s"
+        raise DataError(msg)
+    inside = [c for c in found if c.start < clip.end and c.end > clip.start]
+    usage = TokenUsage(sum(c.usage.prompt for c in inside), 0, sum(c.usage.completion for c in inside))
+    return Gathered(segments, by, sum(c.seconds for c in inside), usage)
+
+
+def _segments(found: Sequence[Caption], clip: Clip, rule: SegmentRule) -> tuple[str, list[Segment]]:
+    if rule.boundaries is not None:
+        if clip.video_id not in rule.boundaries:
             msg = f"no boundaries for '{clip.video_id}'"
             raise ModelError(msg)
-        return group_captions(captions, self._boundaries[clip.video_id])
+        return "boundaries", group_captions(found, rule.boundaries[clip.video_id])
+    long = sum(caption.end - caption.start for caption in found) >= len(found) * rule.seconds / 2
+    if rule.grouping == "captions" or (rule.grouping == "auto" and long):
+        return "captions", own_segments(found, clip)
+    return f"uniform {rule.seconds:g} s", group_captions(found, uniform_boundaries(clip, rule.seconds))
 
 
-def build_aggregator(options: AggregatorOptions) -> PromptedModel:
-    """Read captions and boundaries, load the language model. Raises DataError or ModelError."""
-    captions = load_captions(options.captions)
-    boundaries = load_boundaries(options.boundaries) if options.boundaries else None
-    prompt = load_prompt("baselines", options.prompt)
-    llm = load_language_model(options.llm, context=options.context)
-    composer = CaptionComposer(llm, captions, prompt, options.segment_seconds, boundaries)
-    info = info_with_prompt("aggregator", llm, prompt, captioner=captions.captioner, captions_sha256=captions.sha256)
-    return PromptedModel(llm, composer, info, options.route, options.max_tokens)
+@dataclass(frozen=True, slots=True)
+class CaptionComposer:
+    """Sets a clip's captions before the task's prompt, made to fit the context; `opening` stands before all."""
+
+    captions: CaptionSource
+    prompt: Prompt
+    rule: SegmentRule
+    fit: Fitter
+    opening: str = ""
+
+    def __call__(self, asks: Sequence[Ask]) -> list[Composed]:
+        gathered = [gather(self.captions, ask.clip, self.rule) for ask in asks]
+        materials = self.fit(
+            [
+                Fitting(ask.clip.video_id, found.segments, self._chat(ask), ask.room)
+                for ask, found in zip(asks, gathered, strict=True)
+            ]
+        )
+        return [
+            composed(self._chat(ask)(material.text), found, material)
+            for ask, found, material in zip(asks, gathered, materials, strict=True)
+        ]
+
+    def _chat(self, ask: Ask) -> Callable[[str], Chat]:
+        def chat(text: str) -> Chat:
+            return worded(self.prompt, text, ask, self.opening)
+
+        return chat
+
+
+@dataclass(frozen=True, slots=True)
+class TwoStepComposer:
+    """Has a summary written for each question, and sets it before the task's prompt in place of the captions."""
+
+    llm: LanguageModel
+    captions: CaptionSource
+    summary: Prompt
+    answer: Prompt
+    rule: SegmentRule
+    fit: Fitter
+    words: int
+    opening: str = ""
+
+    def __call__(self, asks: Sequence[Ask]) -> list[Composed]:
+        gathered = [gather(self.captions, ask.clip, self.rule) for ask in asks]
+        limit = self.words * TOKENS_PER_WORD
+        materials = self.fit(
+            [
+                Fitting(ask.clip.video_id, found.segments, self._first_chat(ask), limit)
+                for ask, found in zip(asks, gathered, strict=True)
+            ]
+        )
+        chats = [self._first_chat(ask)(material.text) for ask, material in zip(asks, materials, strict=True)]
+        started = perf_counter()
+        replies = self.llm.generate(chats, limit)
+        spent = (perf_counter() - started) / len(chats)
+        results = []
+        for ask, found, material, reply in zip(asks, gathered, materials, replies, strict=True):
+            text = written(reply, f"'{ask.clip.video_id}': the summary for the question")
+            seconds = {"summarise": material.seconds.get("summarise", 0.0) + spent}
+            notes = {**material.notes, "summary": readable(text), "summary_finished": reply.finished}
+            whole = Material(material.text, notes, material.usage + reply.usage, seconds)
+            results.append(composed(worded(self.answer, text, ask, self.opening), found, whole))
+        return results
+
+    def _first_chat(self, ask: Ask) -> Callable[[str], Chat]:
+        question = ask.question or ask.prompt
+
+        def chat(text: str) -> Chat:
+            user = self.summary.fill("user", captions=text, question=question, words=str(self.words))
+            return Chat(user, self.summary.fill("system"))
+
+        return chat
+
+
+def worded(prompt: Prompt, material: str, ask: Ask, opening: str) -> Chat:
+    """The task's prompt behind the material, and both behind the examples."""
+    user = prompt.fill("user", captions=material, prompt=ask.prompt)
+    return Chat(f"{opening}{user}", prompt.fill("system"), ask.reply_start)
+
+
+def composed(chat: Chat, found: Gathered, material: Material) -> Composed:
+    """The chat with what a record keeps of how it came about, the captions that were read included."""
+    notes = {**found.notes, **material.notes, "captions_text": readable(material.text)}
+    captioning = {"caption": found.seconds} if found.seconds else {}
+    return Composed(chat, notes, material.usage, {**material.seconds, **captioning})

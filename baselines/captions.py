@@ -1,8 +1,9 @@
 """Caption files: one captioning of the videos, read by any number of aggregators.
 
-Three formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
-LaViLa files: one a second), JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds, and
-speech transcripts (see baselines.transcripts).
+Four formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
+LaViLa files: one a second), JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds (what
+`longvid caption` writes), speech transcripts (baselines.transcripts) and summaries of clips
+(baselines.clip_summaries).
 """
 
 from __future__ import annotations
@@ -13,14 +14,32 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from baselines.caption import Caption
+from baselines.clip_summaries import are_clip_summaries, read_clip_summaries
 from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
-from tasks.task import Clip
+from tasks.task import Clip, TokenUsage
 
 TRANSCRIPT_KEYS = {"annotations", "info"}
 WEARER_TAG = re.compile(r"^#\s*[CO]\s+")
+
+
+class CaptionSource(Protocol):
+    """Where a clip's captions come from, and what a record keeps of that."""
+
+    @property
+    def captioner(self) -> str: ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the captions, or of everything that decides them."""
+        ...
+
+    def of(self, clip: Clip) -> tuple[Caption, ...]:
+        """The clip's captions in order of time, never none. Raises DataError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +66,7 @@ class CaptionFile:
 
 
 def load_captions(path: Path) -> CaptionFile:
-    """Read either format. Raises DataError naming the file, and the line or id at fault."""
+    """Read any of the formats. Raises DataError naming the file, and the line or id at fault."""
     if not path.is_file():
         msg = f"captions file {path} does not exist; check -M captions="
         raise DataError(msg)
@@ -67,6 +86,8 @@ def load_captions(path: Path) -> CaptionFile:
         raise DataError(msg)
     if "annotations" in content and set(content) <= TRANSCRIPT_KEYS:
         return CaptionFile(path, digest, path.stem, read_transcripts(path, content))
+    if are_clip_summaries(content):
+        return CaptionFile(path, digest, path.stem, read_clip_summaries(path, content))
     for video, entries in content.items():
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             msg = f"captions file {path}: '{video}' is not a list of texts"
@@ -83,9 +104,8 @@ def read_caption_lines(path: Path, text: str) -> tuple[dict[str, list[str | Capt
             continue
         try:
             row = json.loads(line)
-            caption = Caption(float(row["start"]), float(row["end"]), str(row["text"]))
-            by_video.setdefault(str(row["video"]), []).append(caption)
-        except (ValueError, KeyError, TypeError) as error:
+            by_video.setdefault(str(row["video"]), []).append(caption_of(row))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             msg = f"captions file {path}, line {number} is damaged or truncated ({error!r})"
             raise DataError(msg) from error
         captioners.add(str(row.get("captioner", path.stem)))
@@ -93,6 +113,13 @@ def read_caption_lines(path: Path, text: str) -> tuple[dict[str, list[str | Capt
         msg = f"captions file {path} is empty"
         raise DataError(msg)
     return by_video, "+".join(sorted(captioners))
+
+
+def caption_of(row: Mapping[str, Any]) -> Caption:
+    """A caption from its JSON row. Raises KeyError, TypeError or ValueError where it is malformed."""
+    usage = TokenUsage(**{name: int(count) for name, count in row.get("tokens", {}).items()})
+    seconds = float(row.get("seconds", 0.0))
+    return Caption(float(row["start"]), float(row["end"]), str(row["text"]), seconds, usage)
 
 
 def clean_caption(text: str) -> str:

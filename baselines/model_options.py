@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
+from baselines.llm.options import UNRECORDED, LanguageModelOptions
+from encoders.model_options import FrameOptions
 from tasks.errors import ModelError
-from tasks.routes import Route
 
 SALAD_WORDS = 40
 
@@ -19,34 +21,130 @@ class Unit(StrEnum):
     SENTENCE = "sentence"
 
 
-@dataclass(frozen=True, slots=True)
-class AggregatorOptions:
-    """Options of `--model aggregator`."""
+@dataclass(frozen=True, kw_only=True)
+class CaptionOptions:
+    """Where captions come from: a file, or a captioner that makes them first. Without slots, to be mixed in."""
 
-    captions: Path = field(metadata={"help": "captions file: JSON {id: [text, …]} or JSON lines"})
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
-    segment_seconds: float = field(default=16.0, metadata={"help": "length of a uniform segment"})
-    boundaries: Path | None = field(default=None, metadata={"help": "JSON {id: [[start, end], …]} instead"})
-    prompt: str = field(default="aggregator.v1", metadata={"help": "prompt file in baselines/prompts"})
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
+    captions: Path | None = field(default=None, metadata={"help": "captions file: JSON, JSON lines or transcripts"})
+    captioner: str | None = field(
+        default=None, metadata={"help": "or a model that makes them: NAME:key=value,key=value (not both)"}
+    )
+    cut: str = field(
+        default="uniform:16",
+        metadata={"help": "captioner's segments: uniform:N, shots, shots:N, whole, or a JSON file"},
+    )
+    caption_prompt: str = field(default="segment.v1", metadata={"help": "what the captioner is asked (prompt file)"})
+    caption_tokens: int = field(default=64, metadata={"help": "longest caption of the captioner"})
 
     def __post_init__(self) -> None:
-        if not self.segment_seconds > 0:
-            msg = f"segment_seconds must be positive, not {self.segment_seconds}"
+        if (self.captions is None) == (self.captioner is None):
+            msg = "give captions=FILE, or captioner=MODEL to have them made first (one of them)"
+            raise ModelError(msg)
+        if self.caption_tokens < 1:
+            msg = f"caption_tokens must be at least 1, not {self.caption_tokens}"
             raise ModelError(msg)
 
 
-@dataclass(frozen=True, slots=True)
-class BlindOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregatorOptions(CaptionOptions, LanguageModelOptions):
+    """Options of `--model aggregator`."""
+
+    two_step: bool = field(
+        default=False, metadata={"help": "first a summary in view of the question, then the answer (LLoVi)"}
+    )
+    overflow: Literal["thin", "map-reduce"] = field(
+        default="thin", metadata={"help": "captions past the context: every k-th kept, or parts summarised first"}
+    )
+    summary_words: int = field(default=200, metadata={"help": "length asked of a summary (two_step, map-reduce)"})
+    segment_seconds: float = field(default=16.0, metadata={"help": "length of a uniform segment"})
+    segments: Literal["auto", "uniform", "captions"] = field(
+        default="auto", metadata={"help": "gather short captions into uniform segments, or let each stand"}
+    )
+    boundaries: Path | None = field(default=None, metadata={"help": "JSON {id: [[start, end], …]} instead"})
+    examples: Path | None = field(default=None, metadata={"help": "few-shot: JSON lines {captions, prompt, reply}"})
+    prompt: str | None = field(
+        default=None, metadata={"help": "file in baselines/prompts; default: by what is asked, aggregator*.v1"}
+    )
+
+    def __post_init__(self) -> None:
+        CaptionOptions.__post_init__(self)
+        LanguageModelOptions.__post_init__(self)
+        if not self.segment_seconds > 0:
+            msg = f"segment_seconds must be positive, not {self.segment_seconds}"
+            raise ModelError(msg)
+        if self.summary_words < 1:
+            msg = f"summary_words must be at least 1, not {self.summary_words}"
+            raise ModelError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindOptions(LanguageModelOptions):
     """Options of `--model blind`."""
 
-    llm: str = field(default="smollm2", metadata={"help": "language model, e.g. smollm2 or transformers:FOLDER"})
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
-    prompt: str = field(default="blind.v1", metadata={"help": "prompt file in baselines/prompts"})
+    prompt: str | None = field(
+        default=None, metadata={"help": "file in baselines/prompts; default: by what is asked, blind*.v1"}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionVectorOptions(CaptionOptions):
+    """Options of `--model caption-vectors`."""
+
+    encoder: str = field(metadata={"help": "model whose text tower reads captions and texts: NAME:key=value,…"})
+
+
+@dataclass(frozen=True, slots=True)
+class OneFrameOptions:
+    """Options of `--model one-frame`."""
+
+    of: str = field(metadata={"help": "a model that takes frames=N: NAME:key=value,key=value"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFrameOptions:
+    """Options of `--model keyframes`."""
+
+    encoder: str = field(metadata={"help": "what looks at the chosen frames: shortvivit-b:weights=FILE"})
+    selector: str = field(metadata={"help": "image encoder that scores frames against the query: openclip:name=…"})
+    frames: int = field(default=16, metadata={"help": "frames chosen"})
+    fps: float = field(default=1.0, metadata={"help": "frames a second that are scored"})
+    cap: int = field(default=256, metadata={"help": "most frames scored; longer clips are spread over"})
+    min_gap: float = field(default=2.0, metadata={"help": "least seconds between chosen frames, while there is room"})
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or not self.min_gap >= 0:
+            msg = f"frames must be at least 1 and min_gap not negative: {self.frames}, {self.min_gap}"
+            raise ModelError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionOptions(FrameOptions):
+    """Options of `--model vlm`; what is marked unrecorded changes no answer, so a run resumes without."""
+
+    model: str = field(metadata={"help": "the served vision-language model's name"})
+    base_url: str | None = field(
+        default=None, metadata={"help": "its server, http://HOST:PORT/v1; default: $OPENAI_BASE_URL", **UNRECORDED}
+    )
+    key_from: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the server's key", **UNRECORDED}
+    )
+    size: int = field(default=448, metadata={"help": "side of the square pictures, in pixels"})
     max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
+    concurrency: int = field(default=8, metadata={"help": "requests in flight", **UNRECORDED})
+    timeout: float = field(default=120.0, metadata={"help": "seconds for one request", **UNRECORDED})
+    retries: int = field(default=4, metadata={"help": "further tries after a server's fault", **UNRECORDED})
+    patience: float = field(
+        default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "timeout"):
+            if not getattr(self, name) > 0:
+                msg = f"{name} must be positive, not {getattr(self, name)}"
+                raise ModelError(msg)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            msg = f"max_tokens must be at least 1, not {self.max_tokens}"
+            raise ModelError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Protocol
 
 from baselines.llm.protocol import Chat, LanguageModel
 from tasks.digests import text_sha256
-from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextRequest
+from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, appetite_of
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A task's prompt about a clip, and the tokens of the context to leave free for what follows it.
+
+    `question` is the bare question within the prompt, empty where there is none.
+    """
+
+    clip: Clip
+    prompt: str
+    reply_start: str
+    room: int
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Composed:
-    """What the language model will read, and what to note about how it came about."""
+    """What the language model will read, and what to note about how it came about.
+
+    `usage` and `seconds` (by stage; `summarise` is part of `compose`) went into the material, whenever that was.
+    """
 
     chat: Chat
     notes: Mapping[str, JsonValue] = field(default_factory=dict)
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Composer(Protocol):
-    """Puts a task's prompt about a clip into a chat that leaves `room` tokens of the context free."""
+    """Puts prompts about clips into chats, one each, in order."""
 
-    def __call__(self, clip: Clip, prompt: str, reply_start: str, room: int) -> Composed: ...
+    def __call__(self, asks: Sequence[Ask]) -> list[Composed]: ...
 
 
 class PromptedModel:
-    """Offers ChoiceScorer, TextGenerator and Captioner by composing chats for a language model."""
+    """Offers ChoiceScorer, TextGenerator and Captioner by composing chats for a language model.
+
+    `compose` words questions; `compose_text`, where given, requests for captions and summaries. `preparer` makes what
+    they need of the clips.
+    """
 
     def __init__(
         self,
@@ -38,19 +61,30 @@ class PromptedModel:
         info: ModelInfo,
         route: Route,
         max_tokens: int | None = None,
+        *,
+        compose_text: Composer | None = None,
+        lacks: Mapping[str, str] | None = None,
+        preparer: Preparer | None = None,
+        guided: bool = False,
     ) -> None:
         self.info = info
         self.route = route
+        self.lacks = lacks or {}
+        self.preparer = preparer
+        self.appetite = appetite_of(llm)
         self._llm = llm
         self._compose = compose
+        self._compose_text = compose_text or compose
         self._max_tokens = max_tokens
+        self._guided = guided
 
     def score_options(self, requests: Sequence[OptionRequest]) -> list[OptionScores]:
         started = perf_counter()
-        composed = []
+        asks = []
         for request in requests:
             room = max(self._llm.count_tokens(Chat(user=option)) for option in request.options)
-            composed.append(self._compose(request.clip, request.prompt, request.reply_start, room))
+            asks.append(Ask(request.clip, request.prompt, request.reply_start, room, request.question))
+        composed = self._compose(asks)
         ready = perf_counter()
         results = self._llm.score([c.chat for c in composed], [request.options for request in requests])
         seconds = shares(started, ready, len(requests))
@@ -60,20 +94,27 @@ class PromptedModel:
         ]
 
     def generate(self, requests: Sequence[TextRequest]) -> list[TextReply]:
+        return self._write(requests, self._compose)
+
+    def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
+        """A caption is free text like any other, asked for in other words."""
+        return self._write(requests, self._compose_text)
+
+    def _write(self, requests: Sequence[TextRequest], compose: Composer) -> list[TextReply]:
         started = perf_counter()
         limit = self._max_tokens or max(request.max_tokens for request in requests)
-        composed = [self._compose(request.clip, request.prompt, "", limit) for request in requests]
+        composed = compose([Ask(r.clip, r.prompt, "", limit, r.question) for r in requests])
         ready = perf_counter()
-        replies = self._llm.generate([c.chat for c in composed], limit)
+        chats = [
+            replace(c.chat, choices=request.choices if self._guided else ())
+            for c, request in zip(composed, requests, strict=True)
+        ]
+        replies = self._llm.generate(chats, limit)
         seconds = shares(started, ready, len(requests))
         return [
             TextReply(reply.text, reply.finished, trace_of(c, reply.usage, seconds))
             for c, reply in zip(composed, replies, strict=True)
         ]
-
-    def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
-        """A caption is free text like any other."""
-        return self.generate(requests)
 
 
 def shares(started: float, ready: float, count: int) -> dict[str, float]:
@@ -86,7 +127,7 @@ def trace_of(composed: Composed, usage: TokenUsage, seconds: Mapping[str, float]
     chat = composed.chat
     return Trace(
         prompt_sha256=text_sha256(chat.system, chat.user, chat.reply_start),
-        usage=usage,
-        seconds=seconds,
+        usage=composed.usage + usage,
+        seconds={**seconds, **composed.seconds},
         notes=composed.notes,
     )

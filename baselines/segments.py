@@ -12,6 +12,7 @@ from baselines.caption import Caption
 from baselines.captions import clean_caption
 from tasks.errors import DataError
 from tasks.task import Clip
+from tasks.youcook2_annotations import read_annotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,14 @@ def uniform_boundaries(clip: Clip, seconds: float) -> list[tuple[float, float]]:
 
 
 def load_boundaries(path: Path) -> Mapping[str, list[tuple[float, float]]]:
-    """Read `{video id: [[start, end], …]}` in seconds. Raises DataError naming file and id."""
+    """Read `{video id: [[start, end], …]}` in seconds, or the steps of YouCook2's annotation file ("oracle").
+
+    Raises DataError naming file and id.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if set(content) == {"database"}:
+            return {video.id: [(step.start, step.end) for step in video.segments] for video in read_annotations(path)}
         boundaries = {
             str(video): [(float(start), float(end)) for start, end in pairs] for video, pairs in content.items()
         }
@@ -45,6 +51,15 @@ def load_boundaries(path: Path) -> Mapping[str, list[tuple[float, float]]]:
             msg = f"boundaries file {path}: '{video}' has no segment, or one that ends before it starts"
             raise DataError(msg)
     return boundaries
+
+
+def own_segments(captions: Sequence[Caption], clip: Clip) -> list[Segment]:
+    """Each caption as a segment of its own; those outside the clip are left out."""
+    return [
+        Segment(caption.start, caption.end, (text,) if (text := clean_caption(caption.text)) else ())
+        for caption in captions
+        if caption.start < clip.end and caption.end > clip.start
+    ]
 
 
 def group_captions(captions: Sequence[Caption], boundaries: Sequence[tuple[float, float]]) -> list[Segment]:

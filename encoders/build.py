@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,18 +12,34 @@ from encoders.config import EncoderConfig
 from encoders.device import device_name, find_device
 from encoders.dual import DualEncoder, build_encoder
 from encoders.from_open_clip import Inflation, from_open_clip
-from encoders.model_options import LONG, SHORT, Dtype, OpenClipOptions, PresetOptions, frame_policy, weights_path
+from encoders.model_options import (
+    LONG,
+    SHORT,
+    Dtype,
+    OpenClipOptions,
+    PresetOptions,
+    VideoToTextOptions,
+    frame_policy,
+    refuse_reading,
+    weights_path,
+)
 from encoders.presets import preset
 from encoders.sampling import FramePolicy
 from encoders.task_model import EncoderModel, Runtime, policy_facts
-from encoders.tokens import byte_tokenizer
+from encoders.tokens import TextTokenizer, byte_tokenizer
 from encoders.weights import load_encoder
 from tasks.errors import ModelError
 from tasks.model import ModelInfo
 
+if TYPE_CHECKING:
+    from encoders.v2t.task_model import VideoToTextModel
 
-def build_preset(name: str, options: PresetOptions) -> EncoderModel:
-    """The named preset with its weights. Raises ModelError when the file holds another encoder."""
+
+def build_preset(name: str, options: PresetOptions) -> EncoderModel | VideoToTextModel:
+    """The named preset with its weights, and video-to-text on top where asked for.
+
+    Raises ModelError when a file holds another encoder, or was trained on another.
+    """
     config = preset(name)
     path = weights_path(options)
     own = LONG if name.startswith("longvivit") else SHORT
@@ -35,16 +52,34 @@ def build_preset(name: str, options: PresetOptions) -> EncoderModel:
         encoder, tokenizer, digest = loaded.encoder, loaded.tokenizer, loaded.digest
         check_family(encoder.config, config, str(path))
     policy = frame_policy(options, own, encoder.config.vision.size)
-    return EncoderModel(encoder, tokenizer, policy, runtime, model_info(name, encoder, digest, policy, runtime))
+    return finish(name, encoder, tokenizer, digest, policy, options, runtime)
 
 
-def build_open_clip(options: OpenClipOptions) -> EncoderModel:
+def build_open_clip(options: OpenClipOptions) -> EncoderModel | VideoToTextModel:
     """Any open_clip ViT, per frame or inflated. Hub names download on first use."""
     runtime = runtime_of(options)
     encoder, tokenizer = from_open_clip(options.name, options.pretrained, Inflation(options.attention))
     policy = frame_policy(options, SHORT, encoder.config.vision.size)
-    info = model_info(f"openclip:{options.name}", encoder, state_digest(encoder), policy, runtime)
-    return EncoderModel(encoder, tokenizer, policy, runtime, info)
+    name = f"openclip:{options.name}"
+    return finish(name, encoder, tokenizer, state_digest(encoder), policy, options, runtime)
+
+
+def finish(
+    name: str,
+    encoder: DualEncoder,
+    tokenizer: TextTokenizer,
+    digest: str,
+    policy: FramePolicy,
+    options: PresetOptions | OpenClipOptions,
+    runtime: Runtime,
+) -> EncoderModel | VideoToTextModel:
+    """The encoder as a model of its own, or as what a video-to-text model looks with."""
+    if options.v2t is None:
+        refuse_reading(options)
+        return EncoderModel(encoder, tokenizer, policy, runtime, model_info(name, encoder, digest, policy, runtime))
+    from encoders.v2t.build import Sight, over_encoder
+
+    return over_encoder(Sight(name, encoder, digest, name, policy), options.v2t, options, runtime)
 
 
 def model_info(name: str, encoder: DualEncoder, digest: str, policy: FramePolicy, runtime: Runtime) -> ModelInfo:
@@ -74,7 +109,7 @@ def check_family(found: EncoderConfig, wanted: EncoderConfig, source: str) -> No
         raise ModelError(f"{source} holds '{found.name}', not {wanted.name}: {', '.join(differing[:4])}")
 
 
-def runtime_of(options: PresetOptions | OpenClipOptions) -> Runtime:
+def runtime_of(options: PresetOptions | OpenClipOptions | VideoToTextOptions) -> Runtime:
     """Resolve device and dtype. Raises ModelError for a device that is not there."""
     device = find_device(options.device)
     if options.batch < 1 or options.workers < 1:
@@ -90,10 +125,10 @@ def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
 
 
-def state_digest(encoder: DualEncoder) -> str:
+def state_digest(encoder: torch.nn.Module) -> str:
     """SHA-256 over names and values: the same for the same weights, wherever they came from."""
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -43,8 +43,31 @@ def from_open_clip(
 ) -> tuple[DualEncoder, TextTokenizer]:
     """Build from `ViT-B-16` and a tag or a .safetensors file, `local-dir:PATH`, or `hf-hub:ORG/REPO`.
 
-    Hub names download on first use. Raises ModelError when open_clip is missing, has no such model,
-    offers its weights only as a pickle, or has a tower that can't be converted.
+    Raises ModelError as `load_open_clip` does, or when the model has a tower that can't be converted.
+    """
+    loaded = load_open_clip(name, pretrained)
+    encoder = convert_model(loaded.model, name, inflation)
+    if loaded.quick_gelu is not None and (encoder.config.vision.activation == "quick_gelu") != loaded.quick_gelu:
+        raise ModelError(
+            f"the weights '{pretrained}' of {name} were trained with {'quick' if loaded.quick_gelu else 'exact'} GELU: "
+            f"choose the open_clip model {'with' if loaded.quick_gelu else 'without'} '-quickgelu' in its name"
+        )
+    return encoder, convert_tokenizer(loaded.tokenizer, name)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClipModel:
+    """A model of open_clip's own with its tokenizer; `quick_gelu` is what its weights want, None where unknown."""
+
+    model: Any
+    tokenizer: Any
+    quick_gelu: bool | None
+
+
+def load_open_clip(name: str, pretrained: str | None = None) -> OpenClipModel:
+    """Let open_clip build `name`; hub names download on first use.
+
+    Raises ModelError when open_clip is missing, has no such model or offers its weights only as a pickle.
     """
     open_clip = _open_clip()
     gelu = _check_source(open_clip, name, pretrained)
@@ -53,13 +76,7 @@ def from_open_clip(
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(f"open_clip cannot load '{name}': {error}") from error
-    encoder = convert_model(model, name, inflation)
-    if gelu is not None and (encoder.config.vision.activation == "quick_gelu") != gelu:
-        raise ModelError(
-            f"the weights '{pretrained}' of {name} were trained with {'quick' if gelu else 'exact'} GELU: "
-            f"choose the open_clip model {'with' if gelu else 'without'} '-quickgelu' in its name"
-        )
-    return encoder, convert_tokenizer(tokenizer, name)
+    return OpenClipModel(model, tokenizer, gelu)
 
 
 def convert_model(model: nn.Module, name: str, inflation: Inflation = Inflation()) -> DualEncoder:
@@ -163,8 +180,8 @@ def _vision_config(visual: Any, name: str, inflation: Inflation) -> VisionConfig
         depth=len(visual.transformer.resblocks),
         heads=block.attn.num_heads,
         mlp=block.mlp.c_fc.out_features,
-        size=_square(visual.image_size, name),
-        patch=_square(visual.patch_size, name),
+        size=square_side(visual.image_size, name),
+        patch=square_side(visual.patch_size, name),
         tubelet=inflation.tubelet,
         frames=inflation.frames,
         attention=inflation.attention,
@@ -177,17 +194,19 @@ def _vision_config(visual: Any, name: str, inflation: Inflation) -> VisionConfig
         norm_after_pool=visual.final_ln_after_pool and not pooled,
         activation=_activation(block, name),
         eps=visual.ln_post.eps,
-        pixel_mean=_channels(visual, "image_mean", VisionConfig.__dataclass_fields__["pixel_mean"].default),
-        pixel_std=_channels(visual, "image_std", VisionConfig.__dataclass_fields__["pixel_std"].default),
+        pixel_mean=channels(visual, "image_mean", VisionConfig.__dataclass_fields__["pixel_mean"].default),
+        pixel_std=channels(visual, "image_std", VisionConfig.__dataclass_fields__["pixel_std"].default),
     )
 
 
-def _channels(visual: Any, name: str, default: Any) -> tuple[float, float, float]:  # noqa: ANN401
+def channels(visual: Any, name: str, default: Any) -> tuple[float, float, float]:  # noqa: ANN401
+    """The tower's own `image_mean` or `image_std`, else the default."""
     first, second, third = getattr(visual, name, None) or default
     return float(first), float(second), float(third)
 
 
-def _square(sides: tuple[int, int], name: str) -> int:
+def square_side(sides: tuple[int, int], name: str) -> int:
+    """The side of a square of pixels. Raises ModelError for another shape."""
     if sides[0] != sides[1]:
         raise ModelError(f"{name}: {sides[0]} by {sides[1]} pixels is not square, which positions here need")
     return int(sides[0])

@@ -10,6 +10,8 @@ The same indices give the same tokens in every pass over a batch, whatever the r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -58,6 +60,18 @@ def sample_keep(
     places = tokens // steps
     kept = random_keep(batch * drawn, places, kept_count(places, mask), generator)
     return kept.view(batch, drawn, -1)
+
+
+def sample_keep_each(
+    config: VisionConfig, shape: tuple[int, int, int], mask: float, seeds: Sequence[int]
+) -> Tensor | None:
+    """`sample_keep` for videos of one shape (frames, height, width), each drawn by its own seed.
+
+    What survives of a video then does not depend on the batch it is in.
+    """
+    drawn = [sample_keep(config, (1, *shape), mask, torch.Generator().manual_seed(seed)) for seed in seeds]
+    rows = [row for row in drawn if row is not None]
+    return torch.cat(rows) if rows else None
 
 
 def flat_keep(config: VisionConfig, keep: Tensor, steps: int, places: int) -> Tensor:

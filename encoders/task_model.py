@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.decode_ahead import AheadPolicy, decode_ahead
+from encoders.clip_batches import equal_lengths, read_clips, to_device
 from encoders.dual import DualEncoder
-from encoders.frames import Frames, read_frames
+from encoders.frames import Frames
 from encoders.sampling import FramePolicy
 from encoders.tokens import TextTokenizer
 from tasks.model import Embeddings, ModelInfo
@@ -52,37 +52,20 @@ class EncoderModel:
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
         """Unit vectors of clips. Raises the first clip's VideoError: the caller decides what a bad video means."""
-        decoded: list[Frames] = []
-        seconds: list[float] = []
-        if len(clips) == 1:
-            started = perf_counter()
-            decoded.append(read_frames(clips[0], self.policy, threads=torch.get_num_threads()))
-            seconds.append(perf_counter() - started)
-        else:
-            ahead = AheadPolicy(workers=self.runtime.workers, ahead=max(self.runtime.workers, self.runtime.batch))
-            for clip in decode_ahead(clips, self.policy, ahead):
-                if clip.frames is None:
-                    raise clip.error or RuntimeError(f"{clip.clip.video_id}: no frames and no error")
-                decoded.append(clip.frames)
-                seconds.append(clip.wait_seconds)
-        return self.embed_frames(decoded, seconds)
+        read = read_clips(clips, self.policy, workers=self.runtime.workers, ahead=self.runtime.batch)
+        return self.embed_frames([frames for frames, _ in read], [seconds for _, seconds in read])
 
     def embed_frames(self, decoded: Sequence[Frames], decode_seconds: Sequence[float]) -> Embeddings:
         """Unit vectors of frames already read, in batches of equal frame counts; order is kept."""
         vectors = np.empty((len(decoded), self._encoder.config.embed), dtype=np.float32)
         traces: list[Trace] = [Trace()] * len(decoded)
-        by_count: dict[int, list[int]] = {}
         padded = [pad_to_multiple(frames.pixels, self._tubelet) for frames in decoded]
-        for index, pixels in enumerate(padded):
-            by_count.setdefault(len(pixels), []).append(index)
-        for group in by_count.values():
-            for start in range(0, len(group), self.runtime.batch):
-                chunk = group[start : start + self.runtime.batch]
-                began = perf_counter()
-                vectors[chunk] = self._encode(np.stack([padded[i] for i in chunk]))
-                spent = (perf_counter() - began) / len(chunk)
-                for i in chunk:
-                    traces[i] = frame_trace(decoded[i], len(padded[i]), decode_seconds[i], spent)
+        for chunk in equal_lengths(padded, self.runtime.batch):
+            began = perf_counter()
+            vectors[chunk] = self._encode(np.stack([padded[i] for i in chunk]))
+            spent = (perf_counter() - began) / len(chunk)
+            for i in chunk:
+                traces[i] = frame_trace(decoded[i], len(padded[i]), decode_seconds[i], spent)
         return Embeddings(vectors, tuple(traces))
 
     @torch.inference_mode()
@@ -95,10 +78,8 @@ class EncoderModel:
 
     @torch.inference_mode()
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [B, T, H, W, 3] → float32 [B, E]; pixels travel as bytes and are normalised on the device."""
-        batch = torch.from_numpy(pixels)
-        if self.runtime.device.type == "cuda":
-            batch = batch.pin_memory().to(self.runtime.device, non_blocking=True)
+        """uint8 [B, T, H, W, 3] → float32 [B, E]."""
+        batch = to_device(pixels, self.runtime.device)
         vectors: NDArray[np.float32] = self._embed(batch).float().cpu().numpy()
         return vectors
 

@@ -53,8 +53,10 @@ def egoschema_options(
     llm: LanguageModel, captions: Path, questions: int, data: Path | None
 ) -> tuple[list[Chat], list[tuple[str, ...]]]:
     """The aggregator's own chats for questions spread over egoschema@500, and the options to weigh."""
-    from baselines.aggregator import CaptionComposer
+    from baselines.aggregator import CaptionComposer, SegmentRule
     from baselines.captions import load_captions
+    from baselines.material import Thin
+    from baselines.prompted import Ask
     from evals.benchmarks import BENCHMARKS, benchmark_folder
     from evals.planning import spread
     from tasks.egoschema import PROMPTS, load_egoschema
@@ -63,10 +65,11 @@ def egoschema_options(
 
     items = load_egoschema(benchmark_folder(BENCHMARKS["egoschema"], data)).items()
     prompt = load_prompt("tasks", PROMPTS.loglik)
-    compose = CaptionComposer(llm, load_captions(captions), load_prompt("baselines", "aggregator.v1"), 16.0)
+    wording = load_prompt("baselines", "aggregator.v1")
+    compose = CaptionComposer(load_captions(captions), wording, SegmentRule(), Thin(llm))
     requests = [loglik_request(item, prompt) for item in spread(items, questions)]
-    chats = [compose(r.clip, r.prompt, r.reply_start, room=256).chat for r in requests]
-    return chats, [r.options for r in requests]
+    composed = compose([Ask(r.clip, r.prompt, r.reply_start, 256) for r in requests])
+    return [c.chat for c in composed], [r.options for r in requests]
 
 
 @app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")
@@ -207,3 +210,46 @@ def encoder(
     if plot:
         write_plot(report, plot)
     console.emit(table(report))
+
+
+@app.command("video-to-text", epilog="Example: longvid bench video-to-text --model longvivit-tiny --llm smollm2")
+def video_to_text(
+    model: Annotated[str, typer.Option(help="An encoder preset, untrained.")] = "longvivit-tiny",
+    llm: Annotated[str, typer.Option(help="smollm2 or transformers:NAME_OR_PATH.")] = "smollm2",
+    frames: Annotated[list[int] | None, typer.Option(help="Repeatable. Default: 16, 128, 256.")] = None,
+    masks: Annotated[list[float] | None, typer.Option("--mask", help="Repeatable. Default: 0 and 0.3.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs, of which the median counts.")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Seconds and peak tensor memory of looking at a video and of captioning it, by frame count and mask."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from encoders.bench.v2t import bench_video_to_text
+    from encoders.v2t.build import untrained
+
+    built, tokenizer = untrained(model, llm, device)
+    costs = list(
+        bench_video_to_text(
+            built, tokenizer, frames=frames or (16, 128, 256), masks=masks or (0.0, 0.3), repeats=repeats
+        )
+    )
+    if json:
+        console.emit(dumps([asdict(cost) for cost in costs], indent=2))
+        return
+    rows = [
+        (
+            str(cost.frames),
+            f"{cost.mask:.0%}",
+            str(cost.tokens),
+            f"{cost.look_seconds:.3f}",
+            f"{cost.look_bytes / 1e6:.1f}",
+            str(cost.pooled),
+            f"{cost.answer_seconds:.3f}",
+            f"{cost.answer_bytes / 1e6:.1f}",
+        )
+        for cost in costs
+    ]
+    columns = ("frames", "masked", "tokens", "look s", "look MB", "after the pool", "answer s", "answer MB")
+    console.show_table(f"{model} with {llm}, one video, a caption of 16 tokens", columns, rows, numeric=columns)

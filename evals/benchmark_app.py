@@ -156,21 +156,25 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         out: OUT = None,
         name: Annotated[str | None, typer.Option(help="The run's name in reports; default: its folder's.")] = None,
         limit: LIMIT = None,
-        batch_size: Annotated[int, typer.Option(min=1, help="Items handed to the model at once.")] = 1,
+        batch_size: Annotated[
+            int | None, typer.Option(min=1, help="Items handed to the model at once; default: as it likes.")
+        ] = None,
         max_failures: Annotated[int, typer.Option(min=0, help="Stop after more failed items than this.")] = 25,
         retry_failed: Annotated[bool, typer.Option(help="On resuming, try failed items again.")] = True,
         seed: Annotated[int, typer.Option(help="Seed of the intervals and of the chance floor.")] = 0,
     ) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
-        from evals.models import build_model, parse_options
+        from evals.models import build_model, deciding, parse_options
         from evals.new_run import default_folder, describe_run
+        from evals.preparing import prepare_model
         from evals.runner import RunSettings
 
         task = load_task(benchmark, pool, data)
         options = parse_options(model_option or [])
         built = build_model(model, options)
         task.check(built)
-        record = describe_run(task, built, name or model, options, sys.argv, seed=seed, limit=limit)
+        prepare_model(built, [item.clip for item in list(task.items())[:limit]])
+        record = describe_run(task, built, name or model, deciding(model, options), sys.argv, seed=seed, limit=limit)
         folder = out or default_folder(record)
         record = record.model_copy(update={"name": name or folder.resolve().name})
         settings = RunSettings(folder, batch_size, max_failures, retry_failed)

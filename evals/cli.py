@@ -10,6 +10,7 @@ import typer
 
 from evals import console
 from evals.bench import app as bench
+from evals.caption import caption
 from evals.compare.command import compare
 from evals.egoschema import app as egoschema
 from evals.embed import embed
@@ -55,6 +56,9 @@ app.add_typer(study, name="study")
 app.command(epilog="Example: longvid runs runs")(runs)
 app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
 app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
+app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
+    caption
+)
 
 
 @app.command()

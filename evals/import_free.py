@@ -133,6 +133,6 @@ def imported(task: Task[Any], item: Item, answer: Imported | None, vectors: Vect
     if not isinstance(answer, Prediction):
         left_out = answer or ErrorRow(kind="NotImported", message=LEFT_OUT)
         return Sample(id=item.id, cluster=item.cluster, labels=labels_of(item), error=left_out)
-    sample = answered_sample(task, item, answer, 0.0)
+    sample = answered_sample(task, item, answer)
     told = sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None})
     return with_vectors(told, answer.vectors, vectors)

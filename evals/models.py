@@ -18,13 +18,15 @@ from tasks.errors import ModelError
 class ModelSpec:
     """What a model is, and where its options and its builder are (`module:attribute`).
 
-    A builder of several presets takes the preset's name before the options.
+    A builder of several presets takes the preset's name before the options; one of models made of `parts` takes
+    `build_model` behind them.
     """
 
     summary: str
     options: str
     build: str
     preset: str | None = None
+    parts: bool = False
 
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
@@ -40,7 +42,26 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
         "aggregator": ModelSpec(
             "captions of segments, read by a language model",
             "baselines.model_options:AggregatorOptions",
-            "baselines.aggregator:build_aggregator",
+            "baselines.build_aggregator:build_aggregator",
+            parts=True,
+        ),
+        "caption-vectors": ModelSpec(
+            "captions or summaries against texts, both read by an encoder's text tower",
+            "baselines.model_options:CaptionVectorOptions",
+            "baselines.caption_vectors:build_caption_vectors",
+            parts=True,
+        ),
+        "keyframes": ModelSpec(
+            "the frames that matter to the question, seen by a short video encoder",
+            "baselines.model_options:KeyFrameOptions",
+            "baselines.keyframe_model:build_keyframes",
+            parts=True,
+        ),
+        "one-frame": ModelSpec(
+            "any model that takes frames=N, with the middle frame alone",
+            "baselines.model_options:OneFrameOptions",
+            "baselines.one_frame:build_one_frame",
+            parts=True,
         ),
         "blind": ModelSpec(
             "a language model alone: no video",
@@ -92,10 +113,25 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
             "baselines.model_options:TrainingOptions",
             "baselines.text_floor_models:build_recipe_type_paragraph",
         ),
+        "v2t": ModelSpec(
+            "a video-to-text file over the encoder and language model that it names",
+            "encoders.model_options:VideoToTextOptions",
+            "encoders.v2t.build:build_video_to_text",
+        ),
         "openclip": ModelSpec(
             "any open_clip ViT, frame by frame or inflated to video",
             "encoders.model_options:OpenClipOptions",
             "encoders.build:build_open_clip",
+        ),
+        "vlm": ModelSpec(
+            "a vision-language model behind an OpenAI-compatible server, shown frames",
+            "baselines.model_options:VisionOptions",
+            "baselines.vision_model:build_vision_model",
+        ),
+        "coca": ModelSpec(
+            "an open_clip CoCa: captions of single frames",
+            "encoders.model_options:CocaOptions",
+            "encoders.coca.captioner:build_coca",
         ),
         **{
             f"{family}-{size}": ModelSpec(
@@ -198,9 +234,17 @@ def typed_options(name: str, options: Mapping[str, str]) -> object:
         raise ModelError(msg) from error
 
 
+def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options that can change an answer: those that a run is told by. The others are in its command line."""
+    fields = {field.name: field for field in dataclasses.fields(resolve(spec_of(name).options))}
+    return {key: value for key, value in options.items() if fields[key].metadata.get("decides", True)}
+
+
 def build_model(name: str, options: Mapping[str, str]) -> object:
     """Build a model from its name and option strings. Raises ModelError or DataError."""
     spec = spec_of(name)
     build = resolve(spec.build)
     typed = typed_options(name, options)
+    if spec.parts:
+        return build(typed, build_model)
     return build(typed) if spec.preset is None else build(spec.preset, typed)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from functools import partial
 from typing import Any
 
+from evals.lanes import in_lanes
 from evals.record import Cost, Sample
 from evals.results import cost_of
-from evals.runner import answer
+from evals.runner import answer, timed
 from evals.vector_store import Vectors
 from tasks.errors import DataError
+from tasks.model import appetite_of
 from tasks.task import Item, Task
 
 
@@ -72,12 +74,13 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
     warm_up, *others = spread(items, probe + 1)
     answer(task, model, [warm_up])
     rows: list[tuple[Sample, Vectors | None]] = []
-    seconds = []
-    for item in others or [warm_up]:
-        started = perf_counter()
-        rows += answer(task, model, [item])
-        if rows[-1][0].error is None:
-            seconds.append(perf_counter() - started)
+    seconds: list[float] = []
+    appetite = appetite_of(model)
+    ask = partial(answer, task, model)
+    for answers, waited in in_lanes(ask, others or [warm_up], batch=appetite.batch, lanes=appetite.lanes):
+        share = waited / len(answers)
+        rows += [(timed(sample, share), vectors) for sample, vectors in answers]
+        seconds += [share for sample, _ in answers if sample.error is None]
     answered = [(sample, vectors) for sample, vectors in rows if sample.error is None]
     faults = Counter(sample.error.message for sample, _ in rows if sample.error is not None)
     fault = faults.most_common(1)[0][0] if faults else ""

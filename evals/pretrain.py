@@ -59,7 +59,6 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
     from encoders.pretrain.engine import train
     from encoders.pretrain.settings import weights_name
     from encoders.pretrain.stages import prepare
-    from encoders.weights import save_encoder
     from evals.training_run import claim
 
     def weights_of(other: str) -> Path:
@@ -86,7 +85,7 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
     if not world.first:
         return
     target = folder / weights_name(config, stage)
-    digest = save_encoder(prepared.encoder, prepared.tokenizer, target)
+    digest = prepared.save(target)
     if progress.bad:
         console.warn(f"{progress.bad} of {progress.samples} samples could not be read: {folder / 'bad-samples.jsonl'}")
     console.say(f"weights: {target} (sha256 {digest[:12]})")

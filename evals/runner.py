@@ -1,16 +1,17 @@
-"""Run a model over a task's items: every finished item is on disk before the next one starts."""
+"""Run a model over a task's items: what is finished goes to disk at once, so that a kill loses what is in flight."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any, cast
 
 from pydantic import JsonValue
 
+from evals.lanes import in_lanes
 from evals.memory import peak_memory_bytes
 from evals.record import ErrorRow, FramesRow, Results, Run, Sample, TokensRow
 from evals.results import build_results
@@ -27,6 +28,7 @@ from evals.store import (
 from evals.vector_store import VectorLog, Vectors, read_vectors
 from tasks.errors import RecordError
 from tasks.labels import labels_of
+from tasks.model import appetite_of
 from tasks.task import Item, Prediction, Task
 
 TOTAL = "total"
@@ -39,10 +41,10 @@ class TooManyFailuresError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How to run: where to, how many items at once, and when to give up."""
+    """How to run: where to, how many items at once (None: as many as the model wants), and when to give up."""
 
     out: Path
-    batch_size: int = 1
+    batch_size: int | None = None
     max_failures: int = 25
     retry_failed: bool = True
 
@@ -109,11 +111,14 @@ def run_items(task: Task[Any], model: object, run: Run, settings: RunSettings, o
     done = read_samples(settings.out)
     kept = {key for key, sample in done.items() if sample.error is None or not settings.retry_failed}
     todo = [item for item in list(task.items())[: run.limit] if item.id not in kept]
+    appetite = appetite_of(model)
+    batch = settings.batch_size or appetite.batch
     failures, last_error = 0, ""
     with SampleLog(settings.out) as log, VectorLog(settings.out, done) as vector_log:
-        for start in range(0, len(todo), settings.batch_size):
-            for answered, vectors in answer(task, model, todo[start : start + settings.batch_size]):
-                sample = with_vectors(answered, vectors, vector_log)
+        answers = in_lanes(partial(answer, task, model), todo, batch=batch, lanes=appetite.lanes)
+        for outcomes, seconds in answers:
+            for answered, vectors in outcomes:
+                sample = with_vectors(timed(answered, seconds / len(outcomes)), vectors, vector_log)
                 log.append(sample)
                 on_sample(sample)
                 if sample.error is not None:
@@ -132,22 +137,26 @@ def with_vectors(sample: Sample, vectors: Vectors | None, log: VectorLog) -> Sam
 
 
 def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[Sample, Vectors | None]]:
-    """Answers to a batch; where it fails, item by item, so that one bad item costs only itself."""
-    started = perf_counter()
+    """Answers to a batch; where it fails, to its halves, so that one bad item costs only itself."""
     try:
         predictions = task.predict(model, batch)
-        seconds = (perf_counter() - started) / len(batch)
         return [
-            (answered_sample(task, item, prediction, seconds), prediction.vectors)
+            (answered_sample(task, item, prediction), prediction.vectors)
             for item, prediction in zip(batch, predictions, strict=True)
         ]
     except Exception as error:  # noqa: BLE001 - the one per-item boundary: the error becomes data
         if len(batch) > 1:
-            return [pair for item in batch for pair in answer(task, model, [item])]
+            middle = len(batch) // 2
+            return answer(task, model, batch[:middle]) + answer(task, model, batch[middle:])
         return [(failed_sample(batch[0], error), None)]
 
 
-def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds: float) -> Sample:
+def timed(sample: Sample, seconds: float) -> Sample:
+    """The sample with its share of the run's time; a failed one has none."""
+    return sample if sample.error else sample.model_copy(update={"seconds": {**sample.seconds, TOTAL: seconds}})
+
+
+def answered_sample(task: Task[Any], item: Item, prediction: Prediction) -> Sample:
     """The row of an answered item."""
     trace = prediction.trace
     return Sample(
@@ -161,7 +170,7 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction, seconds
         prompt_sha256=trace.prompt_sha256,
         frames=FramesRow(**asdict(trace.frames)) if trace.frames else None,
         tokens=TokensRow(**asdict(trace.usage)),
-        seconds={**trace.seconds, TOTAL: seconds},
+        seconds=dict(trace.seconds),
         peak_memory_bytes=peak_memory_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),
         labels=labels_of(item),

@@ -5,7 +5,7 @@ A model offers one or more of them; tasks never know how it is built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -30,20 +30,35 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Appetite:
+    """How many items a model wants at once: `batch` in one call, and `lanes` calls side by side (from threads)."""
+
+    batch: int = 1
+    lanes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class TextRequest:
-    """A prompt about a clip, to be answered in free text of at most `max_tokens` tokens."""
+    """A prompt about a clip, to be answered in free text of at most `max_tokens` tokens.
+
+    `question` is the bare question within the prompt, where there is one.
+    `choices`: the replies that would do, for models that can be held to them; others pass over it.
+    """
 
     item_id: str
     clip: Clip
     prompt: str
     max_tokens: int
+    question: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class OptionRequest:
     """A prompt about a clip and the continuations of the reply to weigh against each other.
 
-    The reply begins with `reply_start`; each option is a string that continues it.
+    The reply begins with `reply_start`; each option is a string that continues it. `question` is the bare question
+    within the prompt.
     """
 
     item_id: str
@@ -51,6 +66,7 @@ class OptionRequest:
     prompt: str
     reply_start: str
     options: tuple[str, ...]
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,39 @@ class VideoTextEncoder(Protocol):
 
 
 @runtime_checkable
+class QueryVideoEncoder(Protocol):
+    """Embeds each video in view of a query about it, and texts into the same space."""
+
+    def embed_video_for(self, clips: Sequence[Clip], queries: Sequence[str]) -> Embeddings: ...
+    def embed_text(self, texts: Sequence[str]) -> Embeddings: ...
+
+
+@runtime_checkable
+class Preparer(Protocol):
+    """Makes what a run will need of its clips before the first item is asked, and keeps it."""
+
+    def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
+        """`on_clip` hears of each clip, with the error if it gave one; the item itself will tell it again."""
+        ...
+
+
+@runtime_checkable
+class NeedsPreparing(Protocol):
+    """A model that something may have to be made for first."""
+
+    @property
+    def preparer(self) -> Preparer | None: ...
+
+
+@runtime_checkable
+class Reluctant(Protocol):
+    """Says why it lacks a capability, by the capability's name, where a user may wonder."""
+
+    @property
+    def lacks(self) -> Mapping[str, str]: ...
+
+
+@runtime_checkable
 class Captioner(Protocol):
     """Writes a text about a clip."""
 
@@ -122,11 +171,18 @@ class Chooser(Protocol):
     def choose(self, requests: Sequence[OptionRequest]) -> Sequence[int]: ...
 
 
+def appetite_of(model: object) -> Appetite:
+    """A model's `appetite`; one item at a time where it has none."""
+    wanted = getattr(model, "appetite", None)
+    return wanted if isinstance(wanted, Appetite) else Appetite()
+
+
 def require(model: object, capability: type, task_name: str, why: str) -> None:
     """Raise ModelError unless `model` offers `capability` (a runtime-checkable Protocol)."""
     if isinstance(model, capability):
         return
     methods = " and ".join(sorted(name for name in vars(capability) if not name.startswith("_") and name != "info"))
     name = model.info.name if isinstance(model, Model) else type(model).__name__
+    reason = model.lacks.get(capability.__name__, "") if isinstance(model, Reluctant) else ""
     msg = f"{task_name} needs {capability.__name__} ({methods}) {why}; model '{name}' does not offer it"
-    raise ModelError(msg)
+    raise ModelError(f"{msg}: {reason}" if reason else msg)

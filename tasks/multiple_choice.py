@@ -19,6 +19,7 @@ from tasks.model import (
     ChoiceScorer,
     Chooser,
     OptionRequest,
+    QueryVideoEncoder,
     TextGenerator,
     TextRequest,
     VideoTextEncoder,
@@ -114,7 +115,9 @@ class MultipleChoiceTask:
 
     def check(self, model: object) -> None:
         route = route_of(model)
-        require(model, CAPABILITY_OF_ROUTE[route], self.info.name, f"for the route {route}")
+        by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
+        capability = QueryVideoEncoder if by_query else CAPABILITY_OF_ROUTE[route]
+        require(model, capability, self.info.name, f"for the route {route}")
 
     def protocol(self, model: object) -> Mapping[str, str]:
         route = route_of(model)
@@ -129,7 +132,7 @@ class MultipleChoiceTask:
     def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
         route = route_of(model)
         prompt = self.prompts.of(route)
-        if isinstance(model, VideoTextEncoder) and route is Route.SIMILARITY and prompt:
+        if isinstance(model, VideoTextEncoder | QueryVideoEncoder) and route is Route.SIMILARITY and prompt:
             return by_similarity(model, batch, prompt)
         if isinstance(model, ChoiceScorer) and route is Route.OPTIONS_LOGLIK and prompt:
             return by_likelihood(model, [loglik_request(item, prompt) for item in batch])
@@ -176,6 +179,7 @@ def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
         prompt=prompt.fill("user", question=item.question),
         reply_start=prompt.fill("reply"),
         options=tuple(f" {text.strip()}" for text in item.options),
+        question=item.question,
     )
 
 
@@ -187,12 +191,13 @@ def letter_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
         prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
         reply_start=prompt.fill("reply"),
         options=tuple(f" {letter}" for letter in ascii_uppercase[: len(item.options)]),
+        question=item.question,
     )
 
 
 def bare_request(item: ChoiceItem) -> OptionRequest:
     """The question as it stands, for models that don't read prompts."""
-    return OptionRequest(item.id, item.clip, item.question, "", item.options)
+    return OptionRequest(item.id, item.clip, item.question, "", item.options, item.question)
 
 
 def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
@@ -205,9 +210,19 @@ def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
     return best, "argmax (tie: first)" if tied else "argmax"
 
 
-def by_similarity(model: VideoTextEncoder, batch: Sequence[ChoiceItem], prompt: Prompt) -> list[Prediction]:
-    """EgoSchema's dual-encoder route: a text per option, the one nearest to the video wins."""
-    videos = model.embed_video([item.clip for item in batch])
+def by_similarity(
+    model: VideoTextEncoder | QueryVideoEncoder, batch: Sequence[ChoiceItem], prompt: Prompt
+) -> list[Prediction]:
+    """EgoSchema's dual-encoder route: a text per option, the one nearest to the video wins.
+
+    A model that looks at a video in view of a query is given the bare question (ours): with an option in it, each
+    option would choose what is seen.
+    """
+    clips = [item.clip for item in batch]
+    if isinstance(model, QueryVideoEncoder):
+        videos = model.embed_video_for(clips, [item.question for item in batch])
+    else:
+        videos = model.embed_video(clips)
     predictions = []
     for item, vector, trace in zip(batch, videos.vectors, videos.traces, strict=True):
         texts = [prompt.fill("text", question=item.question, option=text.lower()) for text in item.options]
@@ -239,6 +254,8 @@ def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Pro
             clip=item.clip,
             prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
             max_tokens=REPLY_TOKENS,
+            question=item.question,
+            choices=tuple(ascii_uppercase[: len(item.options)]),
         )
         for item in batch
     ]

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LINES = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line[:1].isalnum()]
+FILES = ("constraints.txt", "constraints-vllm.txt")
+LINES = [
+    line for name in FILES for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if line[:1].isalnum()
+]
 
 
 @pytest.mark.parametrize("line", LINES)

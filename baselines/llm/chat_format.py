@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from baselines.llm.protocol import Chat
+from encoders.causal_lm.continuations import ScoringTokens
+from encoders.causal_lm.continuations import split_tokens as continuations_of
 from tasks.errors import ModelError
 from tasks.task import JsonValue
 
 PLAIN_FORMAT = "{system}\\n\\n{user}\\n\\n"
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringTokens:
-    """A prompt's token ids and, apart from them, those of each continuation (never empty)."""
-
-    prompt: tuple[int, ...]
-    continuations: tuple[tuple[int, ...], ...]
 
 
 def describe_format(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, JsonValue]:
@@ -55,27 +49,38 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
+class TokenizerWriter:
+    """A PromptWriter with the tokenizer at hand. Threads take turns: the tokenizer's core lends itself to one."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._turn = threading.Lock()
+
+    @property
+    def details(self) -> Mapping[str, JsonValue]:
+        return describe_format(self._tokenizer)
+
+    def render(self, chat: Chat) -> str:
+        return render(self._tokenizer, chat)
+
+    def encode(self, text: str) -> list[int]:
+        with self._turn:
+            return encode(self._tokenizer, text)
+
+
+def load_writer(source: str) -> TokenizerWriter:
+    """The tokenizer of a folder or hub name as a writer; no code of its own is run. Raises ModelError."""
+    try:
+        return TokenizerWriter(AutoTokenizer.from_pretrained(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"can't load tokenizer '{source}': {error}".splitlines()[0]) from error
+
+
 def split_tokens(
     tokenizer: PreTrainedTokenizerBase, chat: Chat, continuations: Sequence[str], item: str
 ) -> ScoringTokens:
     """Token ids of a prompt and of each continuation as it is tokenised behind that prompt.
 
-    Raises ModelError, naming `item`, when a continuation is empty or its first characters would
-    merge into the prompt's last token: its likelihood given the prompt would then be undefined.
+    Raises ModelError as encoders.causal_lm.continuations does.
     """
-    if not continuations:
-        raise ModelError(f"{item} has no continuation to score")
-    text = render(tokenizer, chat)
-    prompt = encode(tokenizer, text)
-    tails = []
-    for number, continuation in enumerate(continuations):
-        ids = encode(tokenizer, text + continuation)
-        if not continuation:
-            raise ModelError(f"{item}: continuation {number} is empty")
-        if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
-            raise ModelError(
-                f"{item}: continuation {number} ({continuation[:40]!r}) merges with the end of the prompt "
-                f"({text[-20:]!r}) in the tokenizer; move the blank between them to the continuation"
-            )
-        tails.append(tuple(ids[len(prompt) :]))
-    return ScoringTokens(tuple(prompt), tuple(tails))
+    return continuations_of(lambda text: encode(tokenizer, text), render(tokenizer, chat), continuations, item)

@@ -5,25 +5,26 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from baselines.llm.smollm2 import NAME as SMOLLM2_NAME
-from baselines.llm.smollm2 import find_smollm2
+from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving
+from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
+from encoders.causal_lm.smollm2 import find_smollm2
 from tasks.errors import ModelError
 
 if TYPE_CHECKING:
     from baselines.llm.protocol import LanguageModel
 
-Dtype = Literal["bfloat16", "float16", "float32"]
-
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelKind:
-    """One way to name a language model: `form` is what the user writes."""
+    """One way to name a language model: `form` is what the user writes, `packages` what it can't do without."""
 
     name: str
     form: str
     summary: str
+    packages: tuple[str, ...] = ("torch", "transformers", "safetensors", "gguf", "accelerate")
+    install: str = "pip install 'longvid[llm]'"
 
 
 KINDS = (
@@ -33,29 +34,74 @@ KINDS = (
         "transformers:NAME_OR_PATH",
         "any causal language model: a hub name, a local folder or a GGUF file",
     ),
+    LanguageModelKind(
+        "vllm",
+        "vllm:NAME_OR_PATH",
+        "the same and smollm2, run by vLLM in this process: batched, prompts cached (-M engine=JSON)",
+        ("vllm", "torch", "transformers", "safetensors"),
+        "vLLM wants an environment of its own ('make .venv-vllm/.installed' for CPU); "
+        "or start 'vllm serve' there and use openai:MODEL",
+    ),
+    LanguageModelKind(
+        "openai",
+        "openai:MODEL",
+        "a model behind an OpenAI-compatible server: vllm serve, hosted ones (-M base_url=URL)",
+        ("httpx2", "tenacity"),
+        "pip install 'longvid[server]'",
+    ),
 )
 
 
 def load_language_model(
-    spec: str, *, context: int | None = None, dtype: Dtype = "bfloat16", device: str = "auto"
+    spec: str,
+    *,
+    context: int | None = None,
+    dtype: Dtype = "bfloat16",
+    device: str = "auto",
+    serving: Serving | None = None,
+    scoring: bool = False,
 ) -> LanguageModel:
     """Load the model named by `spec` (a form of `KINDS`). `context` lowers the model's own limit.
 
+    With `scoring`, a served model that can't weigh options is refused now instead of at the first item.
     Raises ModelError, naming the nearest known kind, when `spec` is none of them.
     """
+    serving = serving or Serving()
     kind, _, argument = spec.partition(":")
-    if kind not in {known.name for known in KINDS}:
+    known = {known.name: known for known in KINDS}.get(kind)
+    if known is None:
         raise ModelError(_unknown(spec, kind))
-    if kind == "smollm2" and argument:
-        raise ModelError(f"llm 'smollm2' takes nothing after its name: got '{spec}'")
-    if kind == "transformers" and not argument:
-        raise ModelError("llm 'transformers' needs a model: transformers:NAME_OR_PATH")
-    _require_packages(kind)
+    if known.form == kind and argument:
+        raise ModelError(f"llm '{kind}' takes nothing after its name: got '{spec}'")
+    if known.form != kind and not argument:
+        raise ModelError(f"llm '{kind}' needs a model: {known.form}")
+    _require_packages(known)
+    if kind == "openai":
+        from baselines.llm.load_served import load_served
+
+        return load_served(argument, serving, context=context, scoring=scoring)
+    if kind == "vllm":
+        from baselines.llm.load_vllm import load_vllm
+
+        return load_vllm(argument, serving, context=context, dtype=dtype)
+    if serving.guided:
+        raise ModelError(f"guided choice needs llm vllm:… or openai:… (a vLLM server), not '{spec}'")
     from baselines.llm.transformers_llm import load_gguf, load_transformers
 
     if kind == "smollm2":
         return load_gguf(find_smollm2(), name=SMOLLM2_NAME, context=context, dtype=dtype, device=device)
     return load_transformers(argument, context=context, dtype=dtype, device=device)
+
+
+def load_for(options: LanguageModelOptions) -> LanguageModel:
+    """The language model that a baseline's options name."""
+    return load_language_model(
+        options.llm,
+        context=options.context,
+        dtype=options.dtype,
+        serving=options,
+        scoring=options.route in SCORING_ROUTES,
+    )
 
 
 def _unknown(spec: str, kind: str) -> str:
@@ -65,8 +111,7 @@ def _unknown(spec: str, kind: str) -> str:
     return f"unknown llm '{spec}'; {hint}"
 
 
-def _require_packages(kind: str) -> None:
-    needed = ("torch", "transformers", "safetensors", "gguf", "accelerate")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+def _require_packages(kind: LanguageModelKind) -> None:
+    missing = [name for name in kind.packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModelError(f"llm '{kind}' needs {', '.join(missing)}: pip install 'longvid[llm]'")
+        raise ModelError(f"llm '{kind.name}' needs {', '.join(missing)}: {kind.install}")

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tasks.model import ModelInfo
+from tasks.model import Appetite, ModelInfo
 from tasks.task import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One exchange. `reply_start` is put in the model's mouth: the reply continues it."""
+    """One exchange. `reply_start` is put in the model's mouth: the reply continues it.
+
+    With `choices` the reply is held to be one of them (guided choice).
+    """
 
     user: str
     system: str = ""
     reply_start: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,11 @@ class LanguageModel(Protocol):
     def info(self) -> ModelInfo: ...
 
     @property
+    def appetite(self) -> Appetite:
+        """How many chats it wants at once to be fast."""
+        ...
+
+    @property
     def context(self) -> int:
         """Longest prompt plus reply, in tokens."""
         ...
@@ -58,7 +67,10 @@ class LanguageModel(Protocol):
         ...
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
-        """Greedy replies. Raises ModelError when a prompt leaves no room for the reply."""
+        """Greedy replies. Raises ModelError when a prompt leaves no room for the reply.
+
+        It also refuses chats with choices where the engine can't hold a reply to them.
+        """
         ...
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:

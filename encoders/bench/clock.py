@@ -20,16 +20,21 @@ FORWARD_FRAMES = 512
 """Frames in a forward batch on CUDA: 32 videos of 16, 4 of 128, 2 of 256."""
 
 
-def median_seconds(call: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median wall time of `call` after one warm-up, the device drained before each reading."""
+def median_seconds(
+    call: Callable[[], object],
+    device: torch.device,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Median time of `call` by `clock` after one warm-up, the device drained before each reading."""
     call()
     seconds = []
     for _ in range(repeats):
         _drain(device)
-        start = time.perf_counter()
+        start = clock()
         call()
         _drain(device)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return statistics.median(seconds)
 
 

@@ -20,10 +20,10 @@ from encoders.pretrain.plan import Plan
 from encoders.pretrain.samples import View
 from tasks.errors import ModelError
 
-Stage = Literal["image", "short", "long"]
+Stage = Literal["image", "short", "long", "captions"]
 COMMON = "common"
 SOURCES = ("kitchen", "manifest", "folder", "shards")
-VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "video"}
+VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "video", "captions": "video"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,21 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoToTextSettings:
+    """What the stage `captions` sets between the encoder of `init` and the language model `lm`.
+
+    `connector` holds fields of encoders.v2t.config. Captions have at most `limit` tokens. With `draws`
+    every video is watched once, through that many masks, before training: for sources that fit memory.
+    """
+
+    lm: str = "smollm2"
+    lm_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    connector: dict[str, Any] = field(default_factory=dict)
+    limit: int = 256
+    draws: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StageSettings:
     """One stage. `name` is what its weights are called."""
 
@@ -149,6 +164,7 @@ class StageSettings:
     images: ImageSettings | None = None
     loss: LossSettings = field(default_factory=LossSettings)
     evaluation: EvaluationSettings | None = None
+    v2t: VideoToTextSettings = field(default_factory=VideoToTextSettings)
 
 
 def read_settings(path: Path, stage: str, *, seed: int | None = None, changes: Sequence[str] = ()) -> StageSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from encoders.build import state_digest
@@ -25,7 +26,7 @@ from encoders.pretrain.world import World
 from encoders.text import BertTower
 from encoders.tokens import TextTokenizer, train_tokenizer
 from encoders.transfer import transfer
-from encoders.weights import load_encoder
+from encoders.weights import load_encoder, save_encoder
 from tasks.errors import ModelError
 from tasks.task import JsonValue
 
@@ -36,16 +37,22 @@ StageWeights = Callable[[str], Path]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A stage ready to train; `facts` say for the record what it starts from."""
+    """A stage ready to train; `facts` say for the record what it starts from.
+
+    `save` writes what was trained to a .safetensors file and gives its digest.
+    """
 
     job: Job
-    encoder: DualEncoder
-    tokenizer: TextTokenizer
+    save: Callable[[Path], str]
     facts: dict[str, JsonValue]
 
 
 def prepare(settings: StageSettings, weights_of: StageWeights, world: World, where: str = "stage") -> Prepared:
     """Build the stage. Raises ModelError, naming `where`, or DataError where settings, weights and data don't fit."""
+    if settings.stage == "captions":
+        from encoders.pretrain.caption_stage import prepare_captions
+
+        return prepare_captions(settings, weights_of, world)
     start = load_start(settings.model, weights_of)
     config = encoder_config(settings, start[0].config if start else None, where)
     source = stage_source(settings, settings.data, config.vision)
@@ -70,7 +77,8 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "trainable": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
     }
-    return Prepared(Job(step, batches, evaluation(settings, encoder, tokenizer, world)), encoder, tokenizer, facts)
+    job = Job(step, batches, evaluation(settings, encoder, tokenizer, world))
+    return Prepared(job, partial(save_encoder, encoder, tokenizer), facts)
 
 
 def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEncoder, TextTokenizer] | None:
@@ -81,11 +89,16 @@ def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEnco
         # Hub names hold colons: only the last part, after the model's name, is a tag.
         name, _, pretrained = model.init.removeprefix(OPEN_CLIP).partition("@")
         return from_open_clip(name, pretrained or None)
+    loaded = load_encoder(start_path(model, weights_of))
+    return loaded.encoder, loaded.tokenizer
+
+
+def start_path(model: ModelSettings, weights_of: StageWeights) -> Path:
+    """The weights file that `init` names, itself or by its stage. Raises ModelError when it is not there."""
     path = Path(model.init) if model.init.endswith(".safetensors") else weights_of(model.init)
     if not path.is_file():
         raise ModelError(f"model: init '{model.init}': no weights at {path}; train that stage first")
-    loaded = load_encoder(path)
-    return loaded.encoder, loaded.tokenizer
+    return path
 
 
 def encoder_config(settings: StageSettings, start: EncoderConfig | None, where: str) -> EncoderConfig:

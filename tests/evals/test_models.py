@@ -13,7 +13,7 @@ import pytest
 
 from baselines.floor_models import ChanceModel, ConstantModel
 from baselines.model_options import AggregatorOptions
-from evals.models import MODELS, build_model, option_help, parse_options, spec_of, typed_options
+from evals.models import MODELS, build_model, deciding, option_help, parse_options, spec_of, typed_options
 from tasks.errors import ModelError
 from tasks.routes import Route
 from tests.evals.conftest import ROOT, assert_one_line, longvid
@@ -27,6 +27,12 @@ def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
 def test_a_model_like_no_other_is_refused_without_a_guess() -> None:
     with pytest.raises(ModelError, match="unknown model 'xyz'; 'longvid models' lists them"):
         spec_of("xyz")
+
+
+def test_options_that_change_no_answer_are_not_part_of_a_run() -> None:
+    given = {"llm": "openai:x", "base_url": "http://h/v1", "concurrency": "4", "timeout": "9", "context": "512"}
+    assert deciding("blind", given) == {"llm": "openai:x", "context": "512"}
+    assert deciding("constant", {"choice": "4"}) == {"choice": "4"}
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_name_and_all_there_are() -> None:
@@ -57,7 +63,9 @@ def test_a_value_may_hold_equal_signs_or_nothing() -> None:
         ("blind", {"route": "letters"}, r"option 'route': .*letter-logprob.* \(given: letters\)"),
         ("aggregator", {"captions": "x", "segment_seconds": "long"}, r"option 'segment_seconds': .*number"),
         ("aggregator", {"captions": "x", "segment_seconds": "0"}, "segment_seconds must be positive"),
-        ("aggregator", {}, r"option 'captions': .*required.* \(given: nothing\)"),
+        ("random-paragraph", {}, r"option 'annotations': .*required.* \(given: nothing\)"),
+        ("aggregator", {}, "give captions=FILE, or captioner=MODEL"),
+        ("aggregator", {"captions": "x", "captioner": "coca"}, "give captions=FILE, or captioner=MODEL"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_with_the_option_named(
@@ -85,7 +93,7 @@ def test_every_model_lists_its_options_with_their_meaning(name: str) -> None:
 
 
 def test_a_required_option_is_listed_as_such() -> None:
-    assert {row.name: row.default for row in option_help("aggregator")}["captions"] == "required"
+    assert {row.name: row.default for row in option_help("random-paragraph")}["annotations"] == "required"
 
 
 def test_the_list_names_every_model_and_option() -> None:

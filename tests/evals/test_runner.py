@@ -115,10 +115,10 @@ def test_a_failing_batch_costs_only_its_bad_item(task: MultipleChoiceTask, tmp_p
     assert model.asked == [
         ("q00", "q01", "q02", "q03"),
         ("q04", "q05", "q06", "q07"),
+        ("q04", "q05"),
         ("q04",),
         ("q05",),
-        ("q06",),
-        ("q07",),
+        ("q06", "q07"),
         ("q08", "q09", "q10", "q11"),
     ]
 

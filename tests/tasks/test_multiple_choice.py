@@ -101,6 +101,12 @@ def test_the_generation_route_parses_the_reply_and_keeps_it() -> None:
     assert prediction.rule not in ("", "unparsed")
 
 
+def test_the_generation_route_names_the_letters_that_would_do() -> None:
+    writer = Writer("B")
+    make_task([4]).predict(writer, make_task([4]).items())
+    assert writer.seen[0].choices == ("A", "B", "C", "D", "E")
+
+
 def test_an_unreadable_reply_is_wrong_and_counted_never_guessed() -> None:
     task = make_task([0, 1])
     predictions = task.predict(Writer("I cannot determine the answer."), task.items())

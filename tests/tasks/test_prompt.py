@@ -14,6 +14,14 @@ from tasks.prompt import load_prompt
 ROOT = Path(__file__).resolve().parents[2]
 
 DIGESTS = {
+    "vision.v1": "c2ebde2a698b0c99ce084fe5cf8847708bb5ad739d288943552492bfcc6cb37e",
+    "segment.v1": "ce6b41422a322039314ef0d59560168ecfc38b208b1bc3996086809f9219c7dc",
+    "aggregator-answer.v1": "c3b81cfc3d0648dee53987a2f34399e183d363d2050a02258e5dc6c2a9d73642",
+    "aggregator-part.v1": "6b860460fc1d549207ef9a05a4c270b3ed286fe955d5c24688f1ef8ae8e5677b",
+    "aggregator-summary.v1": "c124c421ad4cc082754a676e2055b3c7d4e8334cbc56ff84af1d92eb7f4a88b2",
+    "aggregator-text.v1": "1fa79351d12a5ca4e39c8073aa4f79f6996c4ae37785457d34bc29ec7c601ba5",
+    "blind-text.v1": "5d6240513c67e1a37c4b5d982e6729d812a2db37b7f4c1ba5705eb57c2e692ee",
+    "examples.v1": "10b6757281e5c590376ea0b14a3b325063f9a39f696c1c41b3a1706132758ce3",
     "aggregator.v1": "001bdfd99fe3b5a87fd62d8e8c6abc75c265ab444a43d7293d864dcb53a74c05",
     "blind.v1": "7e6fa792824d36447a78c81cccb3937e2000c01c1134f3b987b08ad9d03458f9",
     "egoschema-generate.v1": "30efc2f967f4236569c32577958e6a67994582e99078257dbe382ed8793dcca2",
@@ -61,6 +69,24 @@ def test_the_letter_prompt_reads_as_recorded() -> None:
 def test_the_aggregator_prompt_puts_captions_first_and_the_question_last() -> None:
     filled = load_prompt("baselines", "aggregator.v1").fill("user", captions="[0:00-0:16] C cooks", prompt="Why?")
     assert filled == "Captions of the video's segments, in order of time:\n[0:00-0:16] C cooks\n\nWhy?"
+
+
+def test_the_summary_prompts_read_as_recorded() -> None:
+    summary = load_prompt("baselines", "aggregator-summary.v1")
+    assert summary.fill("user", captions="[0:00-0:16] C cooks", question="Why?", words="200") == (
+        "Captions of the video's segments, in order of time:\n[0:00-0:16] C cooks\n\n"
+        "A question about the video: Why?\n\n"
+        "Write a summary of the video in at most 200 words. Keep whatever helps to answer the question, say what "
+        "happens in which order, and add nothing that the captions do not say. Do not answer the question yet."
+    )
+    answer = load_prompt("baselines", "aggregator-answer.v1")
+    assert answer.fill("user", captions="C cooks.", prompt="Why?") == "Summary of the video:\nC cooks.\n\nWhy?"
+    part = load_prompt("baselines", "aggregator-part.v1")
+    assert part.fill("user", captions="[0:00-0:16] C cooks", words="60") == (
+        "Captions of segments of one part of the video, in order of time:\n[0:00-0:16] C cooks\n\n"
+        "Write a summary of this part in at most 60 words: who does what, with which things, in which order. "
+        "Add nothing that the captions do not say."
+    )
 
 
 def test_dollar_signs_in_values_stay() -> None:

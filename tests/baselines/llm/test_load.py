@@ -12,8 +12,10 @@ pytest.importorskip("transformers")
 from safetensors.torch import load_file, save_file
 
 from baselines.llm.load import KINDS, load_language_model
+from baselines.llm.load_vllm import DEFAULTS, engine_arguments
+from baselines.llm.options import Serving
 from baselines.llm.transformers_llm import TransformersLanguageModel, load_folder, load_transformers
-from baselines.llm.weights import cache_folder, weight_files, weights_sha256
+from encoders.causal_lm.weights import cache_folder, weight_files, weights_sha256
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 from tests.baselines.llm.conftest import CHATS, OPTIONS, byte_tokenizer, tiny_llm
@@ -43,6 +45,8 @@ def test_listing_the_kinds_imports_no_torch() -> None:
         ("smollm2:big", "takes nothing after its name"),
         ("transformers", "needs a model"),
         ("transformers:", "needs a model"),
+        ("openai", "llm 'openai' needs a model: openai:MODEL"),
+        ("vlm:x", "did you mean 'vllm:NAME_OR_PATH'"),
     ],
 )
 def test_a_spec_that_names_no_model_is_refused_with_a_hint(spec, message) -> None:
@@ -55,6 +59,33 @@ def test_absent_libraries_are_named_with_the_extra_to_install(monkeypatch) -> No
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else real(name))
     with pytest.raises(ModelError, match=r"needs torch: pip install 'longvid\[llm\]'"):
         load_language_model("transformers:x")
+
+
+def test_vllm_outside_its_environment_is_refused_with_the_ways_there_are(monkeypatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "vllm" else real(name))
+    with pytest.raises(ModelError, match=r"an environment of its own .*'vllm serve' there and use openai:MODEL"):
+        load_language_model("vllm:smollm2")
+
+
+def test_guided_choice_is_refused_for_engines_that_cannot() -> None:
+    with pytest.raises(ModelError, match="guided choice needs llm vllm:"):
+        load_language_model("smollm2", serving=Serving(guided=True))
+
+
+def test_the_engines_arguments_go_over_our_defaults() -> None:
+    given = engine_arguments('{"tensor_parallel_size": 2, "enable_prefix_caching": false}')
+    assert given == {**DEFAULTS, "tensor_parallel_size": 2, "enable_prefix_caching": False}
+    assert engine_arguments("") == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is no JSON"), ("[1]", "must be an object"), ('{"dtype": "float32"}', "can't set dtype")],
+)
+def test_engine_arguments_that_are_none_or_set_elsewhere_are_refused(text, message) -> None:
+    with pytest.raises(ModelError, match=message):
+        engine_arguments(text)
 
 
 def test_an_absent_smollm2_package_is_named_with_its_install_command(monkeypatch) -> None:

@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from baselines.llm.bench_scoring import compare_scoring
 from baselines.llm.chat_format import encode, render
-from baselines.llm.dense import dense_folder
 from baselines.llm.protocol import Chat
-from baselines.llm.smollm2 import find_smollm2
 from baselines.llm.transformers_llm import TransformersLanguageModel
+from encoders.causal_lm.dense import dense_folder
+from encoders.causal_lm.smollm2 import find_smollm2
 from tasks.digests import file_sha256
 
 LETTERS = tuple(f" {letter}" for letter in "ABCDE")

@@ -12,7 +12,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from baselines.llm.weights import CACHE_VARIABLE, cache_folder
+from encoders.causal_lm.weights import CACHE_VARIABLE, cache_folder
 from tasks.errors import ModelError
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from baselines.llm.chat_format import ScoringTokens
+from encoders.causal_lm.continuations import ScoringTokens
 
 
 class Float32Head(nn.Module):
@@ -28,6 +28,13 @@ class Float32Head(nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits float32 [..., vocabulary] of hidden states [..., width]."""
         return functional.linear(hidden.float(), self.weight, self.bias)
+
+
+def use_float32_head(model: PreTrainedModel) -> None:
+    """Give a model a `Float32Head` in place of its linear output layer; another kind of head stays."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # untyped library
+    if isinstance(head, nn.Linear):
+        model.set_output_embeddings(Float32Head(head))  # type: ignore[no-untyped-call]
 
 
 @torch.inference_mode()

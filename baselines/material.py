@@ -1,0 +1,162 @@
+"""What stands in for a video in a prompt, made to fit the language model's context by a stated rule.
+
+`thin`: every k-th caption over the whole video is kept, with the smallest k that fits. `map-reduce`: the segments are
+cut into the fewest consecutive parts that each fit a summary prompt; the parts' summaries, with their times, replace
+the captions, and so again until they fit. Both are ours; neither ever cuts a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from time import perf_counter
+from typing import Protocol
+
+from baselines.llm.protocol import Chat, LanguageModel, Reply
+from baselines.segments import Segment, render, thin
+from tasks.errors import ModelError
+from tasks.prompt import Prompt
+from tasks.task import JsonValue, TokenUsage
+
+NOTE_CHARACTERS = 6_000
+TOKENS_PER_WORD = 2
+"""Ours: room for English words in tokens, with some to spare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The text, how it came about, and what language models spent on it."""
+
+    text: str
+    notes: Mapping[str, JsonValue] = field(default_factory=dict)
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """A video's segments, the chat that a text about them goes into, and the tokens to leave free behind it."""
+
+    video_id: str
+    segments: Sequence[Segment]
+    chat: Callable[[str], Chat]
+    room: int
+
+    def fits(self, llm: LanguageModel, text: str) -> bool:
+        """Whether the chat with `text` leaves the room free."""
+        return llm.count_tokens(self.chat(text)) + self.room <= llm.context
+
+
+class Fitter(Protocol):
+    """A rule that makes captions fit."""
+
+    def __call__(self, fittings: Sequence[Fitting]) -> list[Material]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Thin:
+    """Keeps every k-th caption, with the smallest k that fits."""
+
+    llm: LanguageModel
+
+    def __call__(self, fittings: Sequence[Fitting]) -> list[Material]:
+        return [self._thinned(fitting) for fitting in fittings]
+
+    def _thinned(self, fitting: Fitting) -> Material:
+        total = sum(len(segment.texts) for segment in fitting.segments)
+        for keep_every in count(1):
+            kept = thin(fitting.segments, keep_every)
+            text = render(kept)
+            if fitting.fits(self.llm, text):
+                held = sum(len(segment.texts) for segment in kept)
+                return Material(text, {"captions_kept": held, "kept_every": keep_every})
+            if keep_every >= total:
+                break
+        msg = (
+            f"'{fitting.video_id}': the question alone, without captions, overflows the context of "
+            f"{self.llm.context} tokens"
+        )
+        raise ModelError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class MapReduce:
+    """Replaces captions that don't fit by summaries of consecutive parts, as often as needed."""
+
+    llm: LanguageModel
+    prompt: Prompt
+    words: int
+
+    def __call__(self, fittings: Sequence[Fitting]) -> list[Material]:
+        materials = [Material("", {"part_summaries": 0}) for _ in fittings]
+        segments = [list(fitting.segments) for fitting in fittings]
+        while over := [i for i, fitting in enumerate(fittings) if not fitting.fits(self.llm, render(segments[i]))]:
+            parts = [(i, part) for i in over for part in self._parts(fittings[i].video_id, segments[i])]
+            for i in over:
+                if sum(owner == i for owner, _ in parts) >= sum(bool(segment.texts) for segment in segments[i]):
+                    raise ModelError(f"'{fittings[i].video_id}': {self._complaint('summaries of its parts')}")
+                segments[i] = []
+            started = perf_counter()
+            replies = self.llm.generate([self._chat(part) for _, part in parts], self.words * TOKENS_PER_WORD)
+            spent = (perf_counter() - started) / len(parts)
+            for (i, part), reply in zip(parts, replies, strict=True):
+                text = written(reply, f"'{fittings[i].video_id}': the summary of a part")
+                segments[i].append(Segment(part[0].start, part[-1].end, (text,)))
+                materials[i] = added(materials[i], reply.usage, spent)
+        return [replace(material, text=render(segments[i])) for i, material in enumerate(materials)]
+
+    def _parts(self, video_id: str, segments: Sequence[Segment]) -> list[list[Segment]]:
+        """Consecutive parts, each filled as far as it goes."""
+        parts: list[list[Segment]] = [[]]
+        for segment in segments:
+            if not segment.texts:
+                continue
+            if parts[-1] and not self._holds([*parts[-1], segment]):
+                parts.append([])
+            parts[-1].append(segment)
+            if len(parts[-1]) == 1 and not self._holds(parts[-1]):
+                raise ModelError(f"'{video_id}': {self._complaint('one segment alone')}")
+        return parts
+
+    def _holds(self, part: Sequence[Segment]) -> bool:
+        return self.llm.count_tokens(self._chat(part)) + self.words * TOKENS_PER_WORD <= self.llm.context
+
+    def _chat(self, part: Sequence[Segment]) -> Chat:
+        user = self.prompt.fill("user", captions=render(part), words=str(self.words))
+        return Chat(user, self.prompt.fill("system"))
+
+    def _complaint(self, what: str) -> str:
+        return (
+            f"{what} overflow the context of {self.llm.context} tokens; take a longer context, fewer summary_words "
+            f"or overflow=thin"
+        )
+
+
+def added(material: Material, usage: TokenUsage, seconds: float) -> Material:
+    """The material with one more part's summary behind it."""
+    parts = material.notes.get("part_summaries")
+    made = (parts if isinstance(parts, int) else 0) + 1
+    spent = material.seconds.get("summarise", 0.0) + seconds
+    return replace(
+        material,
+        notes={**material.notes, "part_summaries": made},
+        usage=material.usage + usage,
+        seconds={**material.seconds, "summarise": spent},
+    )
+
+
+def written(reply: Reply, what: str) -> str:
+    """The reply's text on one line. Raises ModelError where it is empty: a fault is not passed on as a fact."""
+    text = " ".join(reply.text.split())
+    if not text:
+        raise ModelError(f"{what} came back empty from the language model")
+    return text
+
+
+def readable(text: str) -> str:
+    """A text as a record keeps it: whole, or its beginning and end with a note of what is left out between them."""
+    if len(text) <= NOTE_CHARACTERS:
+        return text
+    half = NOTE_CHARACTERS // 2
+    return f"{text[:half]} [… {len(text) - 2 * half} characters …] {text[-half:]}"

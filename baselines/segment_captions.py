@@ -1,0 +1,175 @@
+"""Captions of a video's segments by any captioner, each written once: a cache whose keys say all that decides them.
+
+One file a clip: its first line holds the segments, each further one a caption, on disk before the next call of the
+captioner. Whatever kills the process costs the captions in flight.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from baselines.caption import Caption
+from baselines.captions import caption_of
+from baselines.cutting import Cutting, Span
+from encoders.video_errors import MissingVideoError
+from tasks.digests import file_sha256, text_sha256
+from tasks.errors import DataError, LongvidError
+from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest
+from tasks.prompt import Prompt
+from tasks.task import Clip
+
+FORMAT = "segment-captions 1"
+SEGMENTS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionSettings:
+    """What decides a captioner's captions beside itself: the cutting, the prompt, the longest caption."""
+
+    cutting: Cutting
+    prompt: Prompt
+    max_tokens: int
+
+
+@dataclass(slots=True)
+class SegmentCaptions:
+    """A CaptionSource that writes what it does not have yet; `folder` is the cache."""
+
+    model: Captioner
+    settings: CaptionSettings
+    folder: Path
+    _videos: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def captioner(self) -> str:
+        """The model's name."""
+        return info_of(self.model).name
+
+    @property
+    def sha256(self) -> str:
+        """Digest of captioner, cutting and prompt: a device is left out, so machines may share captions (ours)."""
+        facts = asdict(info_of(self.model))
+        facts.pop("device")
+        settings = self.settings
+        words = [settings.cutting.name, settings.prompt.sha256, str(settings.max_tokens)]
+        return text_sha256(FORMAT, json.dumps(facts, sort_keys=True, default=str), *words)
+
+    def of(self, clip: Clip) -> tuple[Caption, ...]:
+        """The clip's captions, written now where they are not in the cache. Raises the captioner's errors."""
+        return tuple(caption_of(row) for row in self.rows(clip))
+
+    def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
+        """Caption every distinct clip; one that can't be is told and passed over."""
+        for clip in dict.fromkeys(clips):
+            try:
+                self.rows(clip)
+            except LongvidError as error:
+                on_clip(clip, str(error))
+            else:
+                on_clip(clip, None)
+
+    def is_done(self, clip: Clip) -> bool:
+        """Whether the cache holds all of the clip's captions."""
+        path = self._path(clip)
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            spans, rows = read_cache(path, file)
+        return spans is not None and len(rows) == len(spans)
+
+    def rows(self, clip: Clip) -> list[dict[str, Any]]:
+        """The clip's captions as they are stored, in order of time."""
+        path = self._path(clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _held(path) as file:
+            spans, rows = read_cache(path, file)
+            if spans is None:
+                spans = self.settings.cutting.cut(clip)
+                append(file, {"format": FORMAT, "video": clip.video_id, "segments": spans})
+            for first in range(len(rows), len(spans), SEGMENTS_AT_ONCE):
+                written = self._write(clip, spans[first : first + SEGMENTS_AT_ONCE])
+                append(file, *written)
+                rows += written
+        return rows
+
+    def _write(self, clip: Clip, spans: Sequence[Span]) -> list[dict[str, Any]]:
+        words, limit = self.settings.prompt.fill("user"), self.settings.max_tokens
+        requests = [
+            TextRequest(f"{clip.video_id}@{start:g}-{end:g}", Clip(clip.video_id, start, end, clip.path), words, limit)
+            for start, end in spans
+        ]
+        replies = self.model.caption(requests)
+        return [row_of(span, reply) for span, reply in zip(spans, replies, strict=True)]
+
+    def _path(self, clip: Clip) -> Path:
+        if clip.path is None:
+            raise MissingVideoError(f"{clip.video_id}: the clip names no video file; captions can't be made")
+        if not clip.path.is_file():
+            raise MissingVideoError(f"{clip.path}: no such video file")
+        if clip.path not in self._videos:
+            self._videos[clip.path] = file_sha256(clip.path)
+        # The id decides too where boundaries are given by id.
+        key = text_sha256(self.sha256, self._videos[clip.path], clip.video_id, repr(clip.start), repr(clip.end))
+        return self.folder / f"{key}.jsonl"
+
+
+def info_of(model: object) -> ModelInfo:
+    """What a captioner says of itself. Raises DataError where it says nothing: its captions could not be told apart."""
+    if not isinstance(model, Model):
+        raise DataError(f"captioner {type(model).__name__} does not say what it is")
+    return model.info
+
+
+def row_of(span: Span, reply: TextReply) -> dict[str, Any]:
+    """A caption as it is stored: its times, its text, and what it took."""
+    usage = reply.trace.usage
+    row: dict[str, Any] = {
+        "start": span[0],
+        "end": span[1],
+        "text": " ".join(reply.text.split()),
+        "finished": reply.finished,
+        "seconds": round(sum(reply.trace.seconds.values()), 4),
+        "tokens": {"prompt": usage.prompt, "completion": usage.completion},
+    }
+    return row if reply.trace.frames is None else {**row, "frames": reply.trace.frames.count}
+
+
+def read_cache(path: Path, file: BinaryIO) -> tuple[list[Span] | None, list[dict[str, Any]]]:
+    """The segments, None before they were decided, and the captions so far; a torn last line is dropped."""
+    file.seek(0)
+    lines = file.read().split(b"\n")[:-1]
+    try:
+        parsed = [json.loads(line) for line in lines]
+        if not parsed:
+            return None, []
+        spans = [(float(start), float(end)) for start, end in parsed[0]["segments"]]
+        for row in parsed[1:]:
+            caption_of(row)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"caption cache {path} is damaged ({error!r}); delete it") from error
+    return spans, parsed[1:]
+
+
+def append(file: BinaryIO, *rows: Mapping[str, Any]) -> None:
+    """Write rows behind the last whole line, on disk before it returns."""
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)
+    file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[BinaryIO]:
+    """The cache file, made if need be; a second process waits until this one has the clip's captions."""
+    with path.open("ab+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file

@@ -1,0 +1,93 @@
+"""Captions by transformers' own decoding, every row looking at its video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from encoders.causal_lm.load import eos_ids
+from encoders.v2t.connector import VideoMemory
+from encoders.v2t.model import VideoToText
+from encoders.v2t.text import prompt_rows
+from tasks.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a caption is found: greedily, or the best of `beams` by log-likelihood / length ** `length_penalty`.
+
+    Between `min_tokens` and `max_tokens` tokens, the end token included. Nothing is sampled.
+    """
+
+    max_tokens: int
+    min_tokens: int = 0
+    beams: int = 1
+    length_penalty: float = 1.0
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse limits that can't be kept. Raises ModelError."""
+        if self.beams < 1 or not 0 <= self.min_tokens <= self.max_tokens or self.max_tokens < 1:
+            raise ModelError(
+                f"decoding needs beams >= 1 and 0 <= min_tokens <= max_tokens, max_tokens >= 1; got beams="
+                f"{self.beams}, min_tokens={self.min_tokens}, max_tokens={self.max_tokens}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A written text; `finished` is False when `max_tokens` cut it. Token counts include the end token."""
+
+    text: str
+    finished: bool
+    prompt_tokens: int
+    tokens: int
+
+
+@torch.inference_mode()
+def generate(
+    model: VideoToText,
+    tokenizer: PreTrainedTokenizerBase,
+    memory: VideoMemory,
+    prompts: Sequence[str],
+    decoding: Decoding,
+) -> list[Caption]:
+    """Continue `prompts[i]` in sight of video i of `memory`; the video's keys and values are computed already.
+
+    Raises ModelError when a prompt leaves no room in the language model's context.
+    """
+    rows = prompt_rows(tokenizer, prompts).to(model.lm.device)
+    check_room(model, rows.ids.shape[1], decoding.max_tokens)
+    ends = eos_ids(model.lm, tokenizer)
+    # The model's own is replaced: what it sets and we don't, sampling and penalties, would be merged in.
+    model.lm.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
+        do_sample=False,
+        num_beams=decoding.beams,
+        length_penalty=decoding.length_penalty,
+        max_new_tokens=decoding.max_tokens,
+        min_new_tokens=decoding.min_tokens or None,
+        use_cache=decoding.cache,
+        eos_token_id=sorted(ends),
+        pad_token_id=min(ends),
+    )
+    with model.attachment.looking_at(memory.repeat(decoding.beams)):
+        whole = model.lm.generate(  # type: ignore[operator]  # the mixin's method, untyped here
+            inputs=rows.ids, attention_mask=rows.real.long()
+        )
+    captions = []
+    for real, ids in zip(rows.real, whole[:, rows.ids.shape[1] :].tolist(), strict=True):
+        end = next((at for at, token in enumerate(ids) if token in ends), None)
+        written = ids if end is None else ids[: end + 1]
+        text = str(tokenizer.decode(written, skip_special_tokens=True)).strip()
+        captions.append(Caption(text, end is not None, int(real.sum()), len(written)))
+    return captions
+
+
+def check_room(model: VideoToText, prompt: int, extra: int) -> None:
+    """Raise ModelError where prompt and reply are longer than the language model's context."""
+    context = getattr(model.lm.config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and prompt + extra > context:
+        raise ModelError(f"a prompt of {prompt} tokens and {extra} more overflow the context of {context}")

@@ -1,0 +1,87 @@
+"""Video-to-text on disk: `NAME.safetensors` holds what was trained and nothing else, `NAME.json` what it sits on.
+
+The encoder and the language model are named with the SHA-256 of their weights and are never copied.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from encoders.config import read_dataclass
+from encoders.v2t.config import VideoToTextConfig
+from encoders.v2t.connector import Connector
+from encoders.weights import config_path, load_strict, read_tensors, save_tensors
+from tasks.digests import file_sha256
+from tasks.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A frozen model that the trained weights sit on.
+
+    `name` is an encoder's weights file (`long.safetensors`) or model string, or a language model's
+    spec (`smollm2`, `transformers:NAME`).
+    """
+
+    name: str
+    sha256: str
+
+    def check(self, found: str, what: str, place: str, file: Path) -> None:
+        """Raise ModelError unless `found` is the digest that training had."""
+        if found != self.sha256:
+            raise ModelError(
+                f"{file} was trained on the {what} {self.name} with SHA-256 {self.sha256[:16]}…; {place} is another "
+                f"({found[:16]}…)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The JSON beside the weights: the connector's shape and the two models it was trained on."""
+
+    config: VideoToTextConfig
+    encoder: Part
+    lm: Part
+
+
+def save_video_to_text(connector: Connector, encoder: Part, lm: Part, path: Path) -> str:
+    """Write the two files; the weights' digest. Raises ModelError unless `path` is a .safetensors."""
+    _check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(connector.state_dict(), path)
+    text = json.dumps(asdict(Description(connector.config, encoder, lm)), indent=2)
+    config_path(path).write_text(text + "\n", encoding="utf-8")
+    return file_sha256(path)
+
+
+def read_description(path: Path) -> Description:
+    """What a weights file sits on. Raises ModelError naming the file that is missing or damaged."""
+    _check_suffix(path)
+    beside = config_path(path)
+    if not path.is_file():
+        raise ModelError(f"no weights at {path}")
+    if not beside.is_file():
+        raise ModelError(f"{path} has no description beside it: expected {beside.name}")
+    try:
+        data = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{beside} is not JSON: {error}") from error
+    return read_dataclass(Description, data, str(beside))
+
+
+def load_connector(path: Path, description: Description) -> Connector:
+    """The trained weights, strictly. Raises ModelError naming what differs from the description."""
+    with torch.device("meta"):
+        connector = Connector(description.config)
+    connector = connector.to_empty(device="cpu")
+    load_strict(connector, read_tensors(path), str(path))
+    return connector.eval()
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix != ".safetensors":
+        raise ModelError(f"{path}: weights are .safetensors files; others are not read")

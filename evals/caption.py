@@ -1,0 +1,111 @@
+"""`longvid caption SOURCE`: captions of every segment of many videos, in one file that any number of models read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evals import console
+from evals.benchmark_app import DATA, LIMIT, MODEL, OPTIONS
+from evals.benchmark_tasks import load_task
+
+FAILURES_SHOWN = 20
+
+if TYPE_CHECKING:
+    from baselines.segment_captions import SegmentCaptions
+    from tasks.task import Clip
+
+
+def caption(
+    source: Annotated[str, typer.Argument(help="A folder of videos, or a benchmark's name, such as egoschema.")],
+    model: MODEL,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new .jsonl file.")],
+    model_option: OPTIONS = None,
+    cut: Annotated[
+        str, typer.Option(help="uniform:N seconds, shots, shots:N (no longer than N), whole, or a JSON file.")
+    ] = "uniform:16",
+    prompt: Annotated[str, typer.Option(help="What is asked: a prompt file in baselines/prompts.")] = "segment.v1",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest caption.")] = 64,
+    pool: Annotated[str | None, typer.Option(help="A benchmark's item set; default: its first.")] = None,
+    data: DATA = None,
+    limit: LIMIT = None,
+) -> None:
+    """Caption segments of videos. The same command resumes; a bad video is named and passed over."""
+    from baselines.caption_source import segment_captions
+    from baselines.cutting import parse_cutting
+    from baselines.segment_captions import CaptionSettings
+    from evals.models import build_model, parse_options
+    from evals.preparing import prepare_clips
+    from tasks.errors import DataError, ModelError
+    from tasks.model import Captioner
+    from tasks.prompt import load_prompt
+
+    if out.suffix != ".jsonl":
+        raise DataError(f"{out}: write to a name that ends in .jsonl")
+    if out.exists():
+        raise DataError(f"{out} exists already; delete it or choose another name")
+    clips, unreadable = clips_of(source, pool, data)
+    clips = clips[:limit]
+    settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
+    built = build_model(model, parse_options(model_option or []))
+    if not isinstance(built, Captioner):
+        raise ModelError(f"model '{model}' is no captioner: it has no method 'caption'")
+    captions = segment_captions(built, settings)
+    failed = prepare_clips(captions, clips, "captions")
+    written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
+    console.say(f"{written} captions of {len(clips) - len(failed)} clips in {out}")
+    bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
+    for key, error in bad[:FAILURES_SHOWN]:
+        console.warn(f"no captions for {key}: {error}")
+    if len(bad) > FAILURES_SHOWN:
+        console.warn(f"nor for {len(bad) - FAILURES_SHOWN} more: {' '.join(key for key, _ in bad[FAILURES_SHOWN:])}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Clip], dict[str, str]]:
+    """The distinct clips of a benchmark's pool, or each video of a folder as a whole; and why some can't be had.
+
+    Raises DataError for a source that is neither.
+    """
+    from encoders.embed_folder import find_videos
+    from encoders.video_errors import VideoError
+    from encoders.video_file import probe
+    from evals.benchmarks import BENCHMARKS
+    from tasks.task import Clip
+
+    if source in BENCHMARKS and not Path(source).is_dir():
+        benchmark = BENCHMARKS[source]
+        task = load_task(benchmark, pool or benchmark.pools[0], data)
+        return list(dict.fromkeys(item.clip for item in task.items())), {}
+    clips, unreadable = [], {}
+    for key, path in find_videos(Path(source)).items():
+        try:
+            clips.append(Clip(key, 0.0, probe(path).duration, path))
+        except VideoError as error:
+            unreadable[key] = str(error)
+    return clips, unreadable
+
+
+def write_captions(captions: SegmentCaptions, clips: list[Clip], out: Path) -> int:
+    """Every caption of the clips as JSON lines, whole or not at all; returns how many. Raises DataError for none."""
+    from json import dumps
+
+    from evals.store import write_atomic
+    from tasks.errors import DataError
+
+    settings = captions.settings
+    made_by = {
+        "captioner": captions.captioner,
+        "captioner_sha256": captions.sha256,
+        "prompt_sha256": settings.prompt.sha256,
+        "cut": settings.cutting.name,
+    }
+    rows = [{"video": clip.video_id, **row, **made_by} for clip in clips for row in captions.rows(clip)]
+    if not rows:
+        raise DataError(f"no captions: nothing is written to {out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, "".join(f"{dumps(row, ensure_ascii=False)}\n" for row in rows))
+    return len(rows)

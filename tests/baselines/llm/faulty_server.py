@@ -1,0 +1,185 @@
+"""A small OpenAI-compatible server that misbehaves on command; a process of its own (`python -m … PORT [chat-only]`).
+
+Tokens are characters. A reply is `Answer: B`; a token's log-likelihood is minus its code over 100, so sums can be
+checked by hand. `POST /script {"match": …, "faults": [fault, …]}` makes the next requests whose prompt holds `match`
+fail, one fault each (the last for ever where it ends in `*`); `GET /log` lists what was asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+MODEL = "toy"
+GARBAGE: dict[str, tuple[str, int, dict[str, str]]] = {
+    "malformed": ('{"choices": [{"text": "Answer: B"', 200, {}),
+    "html": ("<html>Bad Gateway</html>", 502, {}),
+    "garbled": ("this is no gzip", 200, {"Content-Encoding": "gzip"}),
+    "no-choices": ('{"object": "something else"}', 200, {}),
+}
+LOCK = threading.Lock()
+SCRIPT: dict[str, list[str]] = {}
+LOG: list[dict[str, Any]] = []
+OPTIONS: dict[str, Any] = {"chat_only": False, "key": None, "busy": 0, "most_busy": 0}
+
+
+def text_of(body: dict[str, Any]) -> str:
+    """Everything that a request says, as text."""
+    if "messages" in body:
+        contents = [message["content"] for message in body["messages"]]
+        return "\n".join(
+            content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+            for content in contents
+        )
+    prompt = body.get("prompt", "")
+    if isinstance(prompt, str):
+        return prompt
+    rows = prompt if prompt and isinstance(prompt[0], list) else [prompt]
+    return "\n".join("".join(map(chr, row)) for row in rows)
+
+
+def next_fault(text: str) -> str | None:
+    with LOCK:
+        for match, faults in SCRIPT.items():
+            if match in text and faults:
+                return faults[0].rstrip("*") if faults[0].endswith("*") else faults.pop(0)
+    return None
+
+
+def completion(body: dict[str, Any]) -> dict[str, Any]:
+    prompt = body["prompt"]
+    rows = prompt if isinstance(prompt[0], list) else [prompt]
+    choices = []
+    for index, row in enumerate(rows):
+        choice: dict[str, Any] = {"index": index, "text": "Answer: B", "finish_reason": "stop"}
+        if body.get("echo"):
+            choice["logprobs"] = {"token_logprobs": [None, *(-code / 100 for code in row[1:]), -1.0]}
+        elif ids := body.get("logprob_token_ids"):
+            choice["logprobs"] = {"top_logprobs": [{f"token_id:{code}": -code / 100 for code in ids}]}
+        elif allowed := (body.get("structured_outputs") or {}).get("choice"):
+            choice["text"] = allowed[1]
+        choices.append(choice)
+    size = sum(map(len, rows))
+    details = {"cached_tokens": size // 2}
+    usage = {"prompt_tokens": size, "completion_tokens": len(rows), "prompt_tokens_details": details}
+    return {"choices": choices, "usage": usage}
+
+
+def chat(body: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "Answer: B"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"choices": [choice], "usage": {"prompt_tokens": len(text_of(body)), "completion_tokens": 9}}
+
+
+def tokenize(body: dict[str, Any]) -> dict[str, Any]:
+    text = body.get("prompt")
+    if text is None:
+        text = "".join(f"<{message['role']}>{message['content']}" for message in body["messages"]) + "<assistant>"
+    return {"tokens": [ord(letter) for letter in text], "count": len(text), "max_model_len": 8192}
+
+
+def detokenize(body: dict[str, Any]) -> dict[str, Any]:
+    return {"prompt": "".join(map(chr, body["tokens"]))}
+
+
+def spoil(reply: dict[str, Any], fault: str) -> dict[str, Any]:
+    """A well-formed reply that says something is wrong."""
+    choice = reply["choices"][0]
+    text = {"empty": "", "loose": "Answer: B", "cut": "The answer is", "filter": "", "abort": "Answer"}[fault]
+    reasons = {"cut": "length", "filter": "content_filter", "abort": "abort"}
+    choice["finish_reason"] = reasons.get(fault, "stop")
+    if "message" in choice:
+        choice["message"]["content"] = text
+    else:
+        choice["text"] = text
+    return reply
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    full: ClassVar = {"/v1/completions": completion, "/tokenize": tokenize, "/detokenize": detokenize}
+
+    def do_GET(self) -> None:
+        if self.path == "/log":
+            self.send({"log": LOG, "most_busy": OPTIONS["most_busy"]})
+        elif self.path == "/version":
+            self.send({"version": "0.0.toy"})
+        elif OPTIONS["key"] and self.headers.get("Authorization") != f"Bearer {OPTIONS['key']}":
+            self.send({"error": {"message": f"Incorrect key: {self.headers.get('Authorization')}"}}, 401)
+        elif self.path == "/v1/models":
+            owner = {} if OPTIONS["chat_only"] else {"owned_by": "vllm", "max_model_len": 8192}
+            self.send({"data": [{"id": MODEL, **owner}]})
+        else:
+            self.send({"error": {"message": "no such path"}}, 404)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/script":
+            SCRIPT[body["match"]] = body["faults"]
+            OPTIONS.update(body.get("options", {}))
+            self.send({})
+            return
+        answers = {"/v1/chat/completions": chat} | ({} if OPTIONS["chat_only"] else self.full)
+        if self.path not in answers:
+            self.send({"error": {"message": "no such path"}}, 404)
+            return
+        if not self.path.startswith("/v1/"):
+            self.send(answers[self.path](body))
+            return
+        with LOCK:
+            LOG.append({"path": self.path, "text": text_of(body), "body": body})
+            OPTIONS["busy"] += 1
+            OPTIONS["most_busy"] = max(OPTIONS["most_busy"], OPTIONS["busy"])
+        try:
+            self.misbehave(next_fault(text_of(body)), answers[self.path](body))
+        finally:
+            with LOCK:
+                OPTIONS["busy"] -= 1
+
+    def misbehave(self, fault: str | None, reply: dict[str, Any]) -> None:
+        kind, _, number = (fault or "").partition(":")
+        if kind in ("slow", "stall"):
+            time.sleep(float(number))
+        if kind in ("", "slow"):
+            self.send(reply)
+        elif kind in ("stall", "reset"):
+            self.close_connection = True
+        elif kind in GARBAGE:
+            self.send_text(*GARBAGE[kind])
+        elif kind == "die":
+            os._exit(1)
+        elif kind.isdigit():
+            headers = {"Retry-After": number} if number else {}
+            echoed = self.headers.get("Authorization", "")
+            self.send({"error": {"message": f"fault {kind} for '{echoed}'"}}, int(kind), headers)
+        else:
+            self.send(spoil(reply, kind))
+
+    def send(self, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.send_text(json.dumps(body), status, headers)
+
+    def send_text(self, text: str, status: int, headers: dict[str, str] | None = None) -> None:
+        content = text.encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    OPTIONS["chat_only"] = "chat-only" in sys.argv
+    OPTIONS["key"] = os.environ.get("TOY_KEY")
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+    server.daemon_threads = True
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()

@@ -1,0 +1,194 @@
+"""Every way a server can fail, against a real process that does: retried within limits, never taken for an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
+
+import pytest
+
+pytest.importorskip("httpx2")
+pytest.importorskip("tenacity")
+
+from baselines.llm.api_client import ApiClient, Patience, RefusedError, ServerFaultError
+from baselines.llm.api_replies import Written, read_chat
+from tasks.errors import ModelError
+from tests.baselines.llm.server_process import FaultyServer, faulty_server
+
+KEY = "sk-very-secret"
+QUICK = Patience(timeout=0.5, retries=2, away=3.0, first_wait=0.01, longest_wait=0.05)
+Ask = Callable[..., Written]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultyServer]:
+    with faulty_server() as started:
+        yield started
+
+
+def ask(server: FaultyServer, text: str, patience: Patience = QUICK, client: ApiClient | None = None) -> Written:
+    client = client or ApiClient(server.base_url, KEY, patience, 4)
+    body = {"model": "toy", "messages": [{"role": "user", "content": text}]}
+    return client.post(f"{client.base_url}/chat/completions", body, read_chat)
+
+
+def asked(server: FaultyServer, text: str) -> int:
+    return sum(text in row["text"] for row in server.log())
+
+
+FAULTS = ["500", "503", "429", "html", "malformed", "garbled", "no-choices", "empty", "abort", "reset", "stall:0.8"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_passes_is_tried_again_until_the_answer_comes(server: FaultyServer, fault: str) -> None:
+    server.script([fault], match=f"passing {fault}")
+    assert ask(server, f"passing {fault}").text == "Answer: B"
+    assert asked(server, f"passing {fault}") == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("500", "answered 500: fault 500"),
+        ("429", "answered 429"),
+        ("html", "answered 502: <html>Bad Gateway"),
+        ("malformed", "sent malformed JSON"),
+        ("garbled", "can't be unpacked"),
+        ("no-choices", "reply has no choices"),
+        ("empty", "sent an empty completion"),
+        ("abort", r"no usable reason \('abort'\)"),
+        ("stall:0.8", r"gave no answer within 0\.5 s"),
+    ],
+)
+def test_a_fault_that_stays_is_an_error_after_the_stated_tries(server: FaultyServer, fault: str, message: str) -> None:
+    server.script([f"{fault}*"], match=f"staying {fault}")
+    with pytest.raises(ServerFaultError, match=message):
+        ask(server, f"staying {fault}")
+    assert asked(server, f"staying {fault}") == 1 + QUICK.retries
+
+
+@pytest.mark.parametrize(("fault", "message"), [("400", "answered 400: fault"), ("filter", "content filter")])
+def test_what_asking_again_cannot_help_is_asked_once(server: FaultyServer, fault: str, message: str) -> None:
+    server.script([f"{fault}*"], match=f"refused {fault}")
+    with pytest.raises(RefusedError, match=message):
+        ask(server, f"refused {fault}")
+    assert asked(server, f"refused {fault}") == 1
+
+
+def test_a_reply_cut_at_the_token_limit_says_that_it_is_not_finished(server: FaultyServer) -> None:
+    server.script(["cut"], match="to be cut")
+    assert ask(server, "to be cut") == Written("The answer is", finished=False, usage=ask(server, "to be cut").usage)
+    assert asked(server, "to be cut") == 2
+
+
+def test_a_request_to_wait_is_honoured_by_all_threads(server: FaultyServer) -> None:
+    server.script(["429:0.6"], match="too many")
+    client = ApiClient(server.base_url, None, QUICK, 4)
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, server, "too many", QUICK, client)
+        time.sleep(0.2)
+        second = pool.submit(ask, server, "a neighbour", QUICK, client)
+        assert (first.result().text, second.result().text) == ("Answer: B", "Answer: B")
+    assert time.monotonic() - started >= 0.6
+    assert [row["text"] for row in server.log()][-2:].count("a neighbour") == 1
+    assert asked(server, "too many") == 2
+
+
+def test_a_request_to_wait_longer_than_the_patience_is_an_error_at_once(server: FaultyServer) -> None:
+    server.script(["429:3600*"], match="for an hour")
+    started = time.monotonic()
+    with pytest.raises(ServerFaultError, match="asks to wait 3600 s"):
+        ask(server, "for an hour")
+    assert time.monotonic() - started < 1
+    assert asked(server, "for an hour") == 1
+
+
+def test_rate_limits_may_outlast_the_number_of_tries_but_not_the_patience(server: FaultyServer) -> None:
+    server.script(["429:0.05"] * 6, match="often")
+    assert ask(server, "often").finished
+    assert asked(server, "often") == 7
+
+
+def test_used_up_credit_is_not_waited_for(server: FaultyServer) -> None:
+    server.script(["429*"], match="insufficient_quota")
+    client = ApiClient(server.base_url, "insufficient_quota", QUICK, 4)  # the server shows the key in its message
+    with pytest.raises(RefusedError):
+        ask(server, "insufficient_quota", client=client)
+    assert asked(server, "insufficient_quota") == 1
+
+
+@pytest.mark.parametrize("fault", ["400", "500"])
+def test_the_key_is_cut_out_of_what_the_server_says(server: FaultyServer, fault: str) -> None:
+    server.script([f"{fault}*"], match="show me the key")
+    with pytest.raises(ModelError) as caught:
+        ask(server, "show me the key")
+    assert "Bearer ***" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_no_request_body_holds_the_key(server: FaultyServer) -> None:
+    ask(server, "hello")
+    assert KEY not in str(server.log())
+
+
+def test_a_server_that_comes_back_is_waited_for() -> None:
+    with faulty_server() as server:
+        server.kill()
+        timer = Timer(0.7, server.restart)
+        timer.start()
+        assert ask(server, "are you back?").text == "Answer: B"
+        timer.join()
+
+
+def test_a_server_that_stays_away_is_waited_for_once_not_by_every_request() -> None:
+    patience = Patience(timeout=0.5, retries=2, away=0.6, first_wait=0.01, longest_wait=0.05)
+    with faulty_server() as server:
+        client = ApiClient(server.base_url, None, patience, 4)
+        server.kill()
+        started = time.monotonic()
+        with pytest.raises(ServerFaultError, match=r"127\.0\.0\.1:\d+/v1 can't be reached \(ConnectError"):
+            ask(server, "hello?", client=client)
+        waited = time.monotonic() - started
+        with pytest.raises(ServerFaultError):
+            ask(server, "hello again?", client=client)
+        assert 0.6 < waited < 2
+        assert time.monotonic() - started - waited < 0.3
+        server.restart()
+        assert ask(server, "and now?", client=client).finished
+
+
+def test_a_request_that_breaks_the_connection_each_time_ends_though_others_succeed(server: FaultyServer) -> None:
+    patience = Patience(timeout=0.5, retries=2, away=0.5, first_wait=0.01, longest_wait=0.05)
+    client = ApiClient(server.base_url, None, patience, 4)
+    server.script(["reset*"], match="poison")
+    with ThreadPoolExecutor(2) as pool:
+        poisoned = pool.submit(ask, server, "poison", patience, client)
+        while not poisoned.done():
+            assert ask(server, "fine", client=client).finished
+        with pytest.raises(ServerFaultError, match="can't be reached"):
+            poisoned.result()
+
+
+def test_no_more_requests_than_allowed_are_in_flight(server: FaultyServer) -> None:
+    server.script(["slow:0.1*"], match="crowd", most_busy=0)
+    client = ApiClient(server.base_url, None, QUICK, 3)
+    with ThreadPoolExecutor(9) as pool:
+        assert all(reply.finished for reply in pool.map(lambda _: ask(server, "crowd", client=client), range(9)))
+    assert server.most_busy() == 3
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "ftp://host/v1", "not an address", "http://"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ModelError, match="base_url"):
+        ApiClient(address, None, QUICK, 1)
+
+
+def test_messages_show_no_password_of_the_address() -> None:
+    client = ApiClient("http://me:hunter2@127.0.0.1:9/v1?key=x", None, Patience(away=0.0), 1)
+    with pytest.raises(ServerFaultError) as caught:
+        client.get(f"{client.base_url}/models")
+    assert "hunter2" not in str(caught.value)
+    assert "127.0.0.1:9" in str(caught.value)

@@ -1,0 +1,156 @@
+"""`vllm serve` on this machine: every route over HTTP, and a server that is killed in mid-run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from baselines.llm.load import load_language_model
+from baselines.llm.options import Serving
+from baselines.llm.protocol import LanguageModel
+from encoders.causal_lm.smollm2 import find_smollm2
+from evals.new_run import describe_run
+from evals.runner import RunSettings, run_task
+from evals.store import read_samples
+from tasks.digests import file_sha256
+from tasks.routes import Route
+from tasks.task import Prediction
+from tests.baselines.llm.vllm.conftest import CONTEXT, DTYPE, Asking, agreement
+
+pytestmark = pytest.mark.vllm
+START_SECONDS = 900
+
+
+class VllmServer:
+    """One vLLM server's process group on loopback; `start` again after `kill` keeps the port.
+
+    It is what `vllm serve` starts. That command itself fails in the CPU build, which looks its own version up under
+    the other package's name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(self._folder)]
+        command += ["--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--max-model-len", str(CONTEXT), "--dtype", DTYPE, "--enforce-eager", "--max-num-seqs", "64"]
+        command += ["--enable-prompt-tokens-details", "--hf-overrides", json.dumps({"head_dtype": "float32"})]
+        quiet = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}
+        self.process = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5):
+                    return
+            except (URLError, OSError):
+                time.sleep(1)
+        raise AssertionError(f"vLLM's server ended ({self.process.poll()}) or did not start in {START_SECONDS} s")
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):  # it may have ended by itself
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[VllmServer]:
+    pytest.importorskip("vllm")
+    from encoders.causal_lm.dense import dense_folder
+    from encoders.causal_lm.load import dtype_of
+
+    gguf = find_smollm2()
+    started = VllmServer(dense_folder(gguf, file_sha256(gguf), dtype_of(DTYPE)))
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.kill()
+
+
+@pytest.fixture(scope="module")
+def served(server: VllmServer) -> LanguageModel:
+    return load_language_model("openai:smollm2", serving=serving(server), scoring=True)
+
+
+def serving(server: VllmServer) -> Serving:
+    return Serving(base_url=f"http://127.0.0.1:{server.port}/v1", timeout=600, patience=START_SECONDS)
+
+
+@pytest.mark.parametrize("route", [Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB])
+def test_choices_over_http_are_those_of_transformers(
+    asking: Asking,
+    served: LanguageModel,
+    by_transformers: Callable[[Route], list[Prediction]],
+    route: Route,
+    record_property: Callable[..., None],
+) -> None:
+    ours = asking.ask(served, route)
+    record_property("agreement", agreement(ours, by_transformers(route)))
+    assert agreement(ours, by_transformers(route)) >= 0.98
+
+
+def test_prompts_over_http_have_the_tokens_of_transformers(asking: Asking, served: LanguageModel) -> None:
+    reference = load_language_model("smollm2", context=CONTEXT, dtype=DTYPE)
+    for item in asking.items[:5]:
+        chats = [
+            asking.aggregator(llm, Route.GENERATE)._compose(item.clip, item.question, "", 64).chat
+            for llm in (served, reference)
+        ]
+        assert chats[0] == chats[1]
+        assert served.count_tokens(chats[0]) == reference.count_tokens(chats[1])
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_the_generating_route_over_http_answers_every_question(
+    asking: Asking, served: LanguageModel, tmp_path: Path, guided: bool
+) -> None:
+    model = asking.aggregator(served, Route.GENERATE, guided=guided)
+    run = describe_run(asking.task, model, "served", {}, ["longvid"], limit=10)
+    results = run_task(asking.task, model, run, RunSettings(tmp_path / "run"), lambda sample: None)
+    assert results.counts.answered == 10
+    if guided:
+        assert {sample.raw for sample in read_samples(tmp_path / "run").values()} <= set("ABCDE")
+
+
+def test_a_server_killed_in_mid_run_and_restarted_costs_no_item(
+    asking: Asking, server: VllmServer, served: LanguageModel, tmp_path: Path
+) -> None:
+    model = asking.aggregator(served, Route.LETTER_LOGPROB)
+    run = describe_run(asking.task, model, "served", {}, ["longvid"], limit=40)
+    finished: list[str] = []
+
+    def kill_and_restart() -> None:
+        while len(finished) < 8:
+            time.sleep(0.05)
+        server.kill()
+        time.sleep(2)
+        server.start()
+        server.wait()
+
+    thread = Thread(target=kill_and_restart)
+    thread.start()
+    settings = RunSettings(tmp_path / "run")
+    results = run_task(asking.task, model, run, settings, lambda sample: finished.append(sample.id))
+    thread.join()
+    assert (results.counts.answered, results.counts.failed) == (40, 0)
+    assert len(finished) == len(set(finished)) == 40

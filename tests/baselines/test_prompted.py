@@ -1,0 +1,35 @@
+"""What a prompted model hands on to its language model."""
+
+from __future__ import annotations
+
+from baselines.blind import compose_blind
+from baselines.llm.protocol import Chat
+from baselines.prompted import PromptedModel
+from tasks.model import Appetite, ModelInfo, TextRequest, appetite_of
+from tasks.prompt import load_prompt
+from tasks.routes import Route
+from tasks.task import Clip
+from tests.baselines.conftest import CountingModel
+
+REQUEST = TextRequest("q", Clip("v", 0.0, 10.0), "Which?", 8, choices=("A", "B"))
+
+
+def asked(llm: CountingModel, *, guided: bool) -> Chat:
+    composer = compose_blind(load_prompt("baselines", "blind.v1"))
+    PromptedModel(llm, composer, ModelInfo("blind"), Route.GENERATE, guided=guided).generate([REQUEST])
+    return llm.chats[-1]
+
+
+def test_choices_reach_the_language_model_only_where_guided(counting_model: CountingModel) -> None:
+    assert asked(counting_model, guided=True).choices == ("A", "B")
+    assert asked(counting_model, guided=False).choices == ()
+
+
+def test_a_prompted_model_is_as_hungry_as_its_language_model(counting_model: CountingModel) -> None:
+    def hunger() -> Appetite:
+        composer = compose_blind(load_prompt("baselines", "blind.v1"))
+        return appetite_of(PromptedModel(counting_model, composer, ModelInfo("blind"), Route.GENERATE))
+
+    assert hunger() == Appetite()
+    counting_model.appetite = Appetite(lanes=4)
+    assert hunger() == Appetite(lanes=4)
