@@ -7,7 +7,11 @@ READY := $(VENV)/.installed
 WORKERS ?= 2
 CAPTIONS ?= $(firstword $(wildcard data/captions/egoschema_lavila_1s.json ../shared/data/captions/egoschema_lavila_1s.json))
 
-.PHONY: demo test test-slow test-gpu test-vllm lint types check clean
+SEED ?= 0
+RECIPE_STAGES ?= image short short-masked long-start long
+RECIPE_OUT ?= runs/recipe/seed-$(SEED)
+
+.PHONY: demo recipe test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +40,12 @@ else
 	@echo "No caption file: put one at data/captions/egoschema_lavila_1s.json to see the aggregator too."
 endif
 	$(BIN)/longvid egoschema report runs/demo/*
+
+recipe: $(READY) ## the tiny encoders from a seed, on one core; the same command goes on where it was stopped
+	for stage in $(RECIPE_STAGES); do \
+		OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --stage $$stage --config configs/pretrain/kitchen-tiny.toml \
+			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
+	done
 
 test: $(READY) ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

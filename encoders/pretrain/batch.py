@@ -19,6 +19,7 @@ from encoders.pretrain.samples import TextView
 from encoders.tokens import TextBatch, TextTokenizer
 
 NONE = -1
+PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class Views:
 class Collate:
     """From samples to a contrastive batch; the mask and the choice of texts follow from its seed.
 
-    `parts` splits the texts by length, so that short ones are not padded to the longest.
+    Texts are split by length into PARTS, so that short ones are not padded to the longest, or into
+    more where one would hold above `texts_at_once` (0: no bound).
     """
 
     vision: VisionConfig
@@ -94,7 +96,7 @@ class Collate:
     context: int
     views: Views
     mask: float = 0.0
-    parts: int = 4
+    texts_at_once: int = 0
 
     def __call__(self, slots: Sequence[Slot], seeds: Sequence[int]) -> ContrastiveBatch:
         views = self.views
@@ -137,7 +139,8 @@ class Collate:
         return torch.cat(rows) if rows else None
 
     def _tokenised(self, texts: Sequence[str]) -> tuple[TextBatch, ...]:
-        size = -(-len(texts) // self.parts)
+        size = -(-len(texts) // PARTS)
+        size = min(size, self.texts_at_once) if self.texts_at_once else size
         parts = [texts[at : at + size] for at in range(0, len(texts), size)]
         return tuple(self.tokenizer.batch(part, self.context) for part in parts)
 

@@ -62,7 +62,8 @@ class ContrastiveStep(nn.Module):
         metrics["temperature"] = 1 / scale.detach()
         if self.statements:
             told, more = statement_loss(videos, texts, batch, self.statement_log_scale.clamp(max=MAX_SCALE).exp())
-            metrics |= more | {"caption_loss": loss.detach(), "statement_loss": told.detach()}
+            if len(batch.roles.asked):  # images bring none, and would pull the means of the record down
+                metrics |= more | {"caption_loss": loss.detach(), "statement_loss": told.detach()}
             loss = loss + self.statements.weight * told
         return loss, metrics
 

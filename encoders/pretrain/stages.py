@@ -31,6 +31,8 @@ from tasks.errors import ModelError
 from tasks.task import JsonValue
 
 SCRATCH, OPEN_CLIP = "scratch", "openclip:"
+TEXTS_PER_VIDEO = 4
+"""Texts encoded at a time for each video of a chunk: a text costs far less memory."""
 StageWeights = Callable[[str], Path]
 """Where another stage of the same file leaves its weights."""
 
@@ -124,7 +126,8 @@ def stage_batches(
 ) -> Batches:
     """The stage's batches, with those of images among them where the settings say so."""
     vision, loss = encoder.config.vision, settings.loss
-    collate = Collate(vision, tokenizer, encoder.config.text.context, loss.views, settings.model.mask)
+    context = encoder.config.text.context
+    collate = Collate(vision, tokenizer, context, loss.views, settings.model.mask, TEXTS_PER_VIDEO * loss.chunk)
     data = settings.data
     share = data.batch // world.size
     if share % loss.views.circle:

@@ -128,4 +128,4 @@ def test_a_batch_without_statements_still_trains():
     loss, metrics = toy_job().step(replace(batch, roles=roles))
     loss.backward()
     assert loss.isfinite()
-    assert metrics["statement_loss"] == 0
+    assert "statement_loss" not in metrics
