@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from encoders.kernels import Kernel
 
@@ -74,6 +75,21 @@ def inflate(weight: Tensor, frames: int) -> Tensor:
     A tubelet of one repeated frame then projects exactly like that frame (paper, architecture).
     """
     return weight.repeat(1, frames) / frames
+
+
+def reshape_kernel(weight: Tensor, patch: int, kernel: Kernel) -> Tensor:
+    """A 2D projection [D, p·p·3] of patches of side `patch` as one of another kernel's boxes (ours).
+
+    Bilinear in space and repeated over time; its mean is kept and its size divided out, so that a box
+    of one colour projects like the patch did. With the kernel's own side it is `inflate`.
+    """
+    if kernel.patch != patch:
+        square = weight.view(len(weight), patch, patch, 3).movedim(-1, 1).float()
+        side = (kernel.patch, kernel.patch)
+        resized = functional.interpolate(square, size=side, mode="bilinear", antialias=True)
+        resized += (square.mean((2, 3)) - resized.mean((2, 3)))[:, :, None, None]
+        weight = flatten_convolution(resized * (patch / kernel.patch) ** 2).to(weight.dtype)
+    return inflate(weight, kernel.frames)
 
 
 def flatten_convolution(weight: Tensor) -> Tensor:

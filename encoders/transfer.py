@@ -2,22 +2,27 @@
 
 What both encoders have is copied as it is. The 3D kernel starts as the 2D one repeated over time
 and divided; temporal attention as the spatial one, its gate shut; a longer table of time positions
-as the shorter one stretched. Everything else that differs is refused.
+as the shorter one stretched. From an image encoder, patches of another size and TubeViT's tubes
+start as its 2D kernel resized, and its table of places is resized with them (ours). Everything else
+that differs is refused.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from encoders.config import EncoderConfig
+from encoders.config import EncoderConfig, VisionConfig
 from encoders.dual import DualEncoder, build_encoder
-from encoders.patchify import inflate
+from encoders.kernels import image_kernel, video_kernels
+from encoders.patchify import reshape_kernel
 from encoders.positions import extend
 from encoders.weights import load_strict
 from tasks.errors import ModelError
 
-TIME = "vision.positions.time"
+TIME, SPACE = "vision.positions.time", "vision.positions.space"
+IMAGE = "vision.image.proj"
 
 
 def transfer(source: DualEncoder, config: EncoderConfig, *, time_std: float = 0.0, seed: int = 0) -> DualEncoder:
@@ -33,9 +38,11 @@ def transfer(source: DualEncoder, config: EncoderConfig, *, time_std: float = 0.
     old = {name: value.detach() for name, value in source.state_dict().items()}
     if source.config.vision.patches != "image" and config.vision.patches == "image":
         raise ModelError("a video encoder does not turn into a frame-level one: load the image encoder itself")
-    state: dict[str, Tensor] = {}
+    from_image = source.config.vision.patches == "image"
+    state = _front(old, source.config.vision.patch, config.vision) if from_image else {}
     for name, own in encoder.state_dict().items():
-        state[name] = _value(name, own, old, config, time_std)
+        if name not in state:
+            state[name] = _value(name, own, old, config, time_std)
     left = sorted(set(old) - {_unwrapped(name) for name in state})
     if left:
         raise ModelError(f"'{config.name}' has no place for {left[0]} of '{source.config.name}'")
@@ -49,15 +56,33 @@ def _value(name: str, own: Tensor, old: dict[str, Tensor], config: EncoderConfig
         return _time(own, old.get(TIME), time_std)
     if plain in old:
         return old[plain]
-    if name.startswith("vision.video.0.proj.") and config.vision.patches == "tubelet":
-        flat = old[name.replace("video.0", "image")]
-        return inflate(flat, config.vision.tubelet) if flat.ndim == 2 else flat
     twin = plain.replace("attn_time", "attn").replace("norm_time", "norm1")
     if twin in old:
         return old[twin]
     if ".adapter." in name or ".lora_" in name or name.endswith(".alpha"):
         return own
     raise ModelError(f"'{config.name}' needs {name}, which the earlier encoder does not have")
+
+
+def _front(old: dict[str, Tensor], patch: int, vision: VisionConfig) -> dict[str, Tensor]:
+    """The projections and places of a video encoder, from those of an image encoder with patches of side `patch`."""
+    weight, bias = old[f"{IMAGE}.weight"], old[f"{IMAGE}.bias"]
+    front = {f"{IMAGE}.weight": reshape_kernel(weight, patch, image_kernel(vision)), SPACE: _places(old[SPACE], vision)}
+    for number, kernel in enumerate(video_kernels(vision)):
+        front[f"vision.video.{number}.proj.weight"] = reshape_kernel(weight, patch, kernel)
+        front[f"vision.video.{number}.proj.bias"] = bias
+    return front
+
+
+def _places(table: Tensor, vision: VisionConfig) -> Tensor:
+    """A table of places [n·n, D] read at the centres of a finer or coarser grid of the same picture."""
+    side = round(len(table) ** 0.5)
+    if side == vision.grid:
+        return table
+    square = table.T.reshape(1, -1, side, side)
+    size = (vision.grid, vision.grid)
+    resized = functional.interpolate(square, size=size, mode="bilinear", align_corners=False)
+    return resized.flatten(2)[0].T.contiguous()
 
 
 def _unwrapped(name: str) -> str:

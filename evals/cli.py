@@ -26,6 +26,7 @@ from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
 from evals.runs import runs
+from evals.study import app as study
 from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
 from evals.train_aggregator import train_aggregator
 from evals.youcook2_captioning import app as youcook2_captioning
@@ -52,6 +53,7 @@ app.add_typer(kitchen_captioning, name="kitchen-captioning")
 app.add_typer(kitchen_summary, name="kitchen-summary")
 app.add_typer(metrics, name="metrics")
 app.add_typer(bench, name="bench")
+app.add_typer(study, name="study")
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
 )
@@ -62,7 +64,6 @@ app.command(epilog=DEMO_EXAMPLE)(demo)
 app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 app.command(epilog="Example: longvid kitchen-annotations --split train --videos 400 -o train.json")(kitchen_annotations)
 app.command(epilog=TRAIN_AGGREGATOR_EXAMPLE)(train_aggregator)
-
 app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
     caption
 )

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from encoders.adapt import add_modules, freeze, trainable_patterns
 from encoders.bench.methods import Method, method_config
 from encoders.bench.rows import Row
+from encoders.config import AdaptConfig, VisionConfig
 from encoders.init import initialise
 from encoders.kernels import time_steps, token_count
 from encoders.masking import kept_count
@@ -45,13 +46,17 @@ class Prefixed(nn.Module):
 
 def build_tower(method: Method, size: str, frames: int, device: torch.device | str) -> VisionTower:
     """A method's bf16 vision tower, frozen as in training."""
-    config = method_config(method, size, frames)
+    return build_vision(method_config(method, size, frames), method.adapt, device).to(torch.bfloat16)
+
+
+def build_vision(config: VisionConfig, adapt: AdaptConfig, device: torch.device | str) -> VisionTower:
+    """A vision tower, frozen as in training."""
     with torch.device(device):
         tower = VisionTower(config)
         initialise(tower)
-        add_modules(tower, method.adapt)
-    freeze(Prefixed(tower), trainable_patterns(method.adapt, config))
-    return tower.to(torch.bfloat16)
+        add_modules(tower, adapt)
+    freeze(Prefixed(tower), trainable_patterns(adapt, config))
+    return tower
 
 
 def meta_keep(tower: VisionTower, shape: Shape, mask: float) -> Tensor | None:
@@ -101,7 +106,11 @@ def flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> tuple[int,
 
 def count_row(method: Method, size: str, frames: int) -> Row:
     """A row of everything that can be known without computing, for one video."""
-    tower = build_tower(method, size, frames, "meta")
+    return count_tower(build_tower(method, size, frames, "meta"), method, size, frames)
+
+
+def count_tower(tower: VisionTower, method: Method, size: str, frames: int) -> Row:
+    """`count_row` of a bf16 tower on the meta device."""
     shape = Shape(1, frames, tower.config.size)
     pixels, keep = shape.pixels("meta"), meta_keep(tower, shape, method.mask)
     trainable = sum(p.numel() for p in tower.parameters() if p.requires_grad)

@@ -26,6 +26,37 @@ PER_KIND = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What was right, video by video: `keys` of those that could be read, and whether each was found.
+
+    `statements` holds, by kind, the row of the video each statement is of and whether it was told from its false
+    ones; `chances` what guessing gets of each kind.
+    """
+
+    keys: tuple[str, ...]
+    text_to_video: NDArray[np.bool_]
+    video_to_text: NDArray[np.bool_]
+    statements: dict[str, list[tuple[int, bool]]]
+    chances: dict[str, float]
+    unread: int = 0
+
+    def figures(self) -> dict[str, float]:
+        """R@1 both ways, accuracy of statements by kind and their mean over kinds; `unread` samples, where any."""
+        unread = {"unread": float(self.unread)} if self.unread else {}
+        if not self.keys:
+            return unread
+        recalls = {
+            "text_to_video_r1": float(self.text_to_video.mean()),
+            "video_to_text_r1": float(self.video_to_text.mean()),
+        }
+        by_kind = {
+            f"accuracy_{kind}": float(np.mean([right for _, right in asked])) for kind, asked in self.statements.items()
+        }
+        mean = {"accuracy": float(np.mean(list(by_kind.values())))} if by_kind else {}
+        return recalls | mean | by_kind | unread
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The first `videos` samples of a held-out source, always the same draws of them, without a mask."""
 
@@ -37,9 +68,13 @@ class Evaluation:
     device: torch.device
     dtype: str
 
-    @torch.inference_mode()
     def __call__(self) -> dict[str, float]:
-        """R@1 both ways, accuracy of statements by kind and their mean over kinds; `unread` samples, where any."""
+        """The figures of `outcomes`."""
+        return self.outcomes().figures()
+
+    @torch.inference_mode()
+    def outcomes(self) -> Outcomes:
+        """Ask everything of every video."""
         requests = (Request(index, seed_of(0, "evaluation", index)) for index in range(self.videos))
         samples, vectors = [], []
         found = self.source.load(requests)
@@ -47,36 +82,45 @@ class Evaluation:
             good = [sample for sample in chunk if isinstance(sample, Sample)]
             if good:
                 vectors.append(self._videos(stack_pixels(good)))
-                samples += [(sample.captions, sample.statements) for sample in good]
+                samples += [(sample.key, sample.captions, sample.statements) for sample in good]
         if not samples:
-            return {"unread": float(self.videos)}
+            nothing = np.zeros(0, dtype=np.bool_)
+            return Outcomes((), nothing, nothing, {}, {}, self.videos)
         joined = np.concatenate(vectors)
-        values = self._retrieval(joined, [captions[0].text for captions, _ in samples])
-        values |= self._statements(joined, [statements for _, statements in samples])
-        unread = self.videos - len(samples)
-        return values | ({"unread": float(unread)} if unread else {})
+        to_video, to_text = self._retrieval(joined, [captions[0].text for _, captions, _ in samples])
+        asked = list(_asked([statements for _, _, statements in samples]))
+        return Outcomes(
+            keys=tuple(key for key, _, _ in samples),
+            text_to_video=to_video,
+            video_to_text=to_text,
+            statements=self._statements(joined, asked),
+            chances=_chances(asked),
+            unread=self.videos - len(samples),
+        )
 
-    def _retrieval(self, videos: NDArray[np.float32], captions: Sequence[str]) -> dict[str, float]:
-        """Text → video and video → text; equal captions are each other's right answers."""
+    def _retrieval(
+        self, videos: NDArray[np.float32], captions: Sequence[str]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which are found, text → video and video → text; equal captions are each other's right answers."""
         truth = duplicate_aware([[i] for i in range(len(captions))], captions)
         texts = self._texts(captions)
         to_video = ranks_from_vectors(texts, videos, truth)
         to_text = ranks_from_vectors(videos, texts, swapped(truth, len(captions)))
-        return {"text_to_video_r1": float((to_video == 1).mean()), "video_to_text_r1": float((to_text == 1).mean())}
+        return to_video == 1, to_text == 1
 
-    def _statements(self, videos: NDArray[np.float32], statements: Sequence[Sequence[TextView]]) -> dict[str, float]:
-        asked = list(_asked(statements))
+    def _statements(
+        self, videos: NDArray[np.float32], asked: Sequence[tuple[int, TextView]]
+    ) -> dict[str, list[tuple[int, bool]]]:
         if not asked:
             return {}
         distinct = list(dict.fromkeys(text for _, view in asked for text in (view.text, *view.false)))
         place = {text: at for at, text in enumerate(distinct)}
         texts = self._texts(distinct)
-        right: dict[str, list[bool]] = defaultdict(list)
+        right: dict[str, list[tuple[int, bool]]] = defaultdict(list)
         for row, view in asked:
             scores = texts[[place[text] for text in (view.text, *view.false)]] @ videos[row]
-            right[view.kind].append(bool((scores[0] > scores[1:]).all()))
-        by_kind = {f"accuracy_{kind}": float(np.mean(hits)) for kind, hits in sorted(right.items())}
-        return {"accuracy": float(np.mean(list(by_kind.values()))), **by_kind}
+            right[view.kind].append((row, bool((scores[0] > scores[1:]).all())))
+        return dict(sorted(right.items()))
 
     def _videos(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with autocast(self.device, self.dtype):
@@ -93,6 +137,14 @@ class Evaluation:
 def _array(vectors: Tensor) -> NDArray[np.float32]:
     found: NDArray[np.float32] = vectors.float().cpu().numpy()
     return found
+
+
+def _chances(asked: Sequence[tuple[int, TextView]]) -> dict[str, float]:
+    """The share of statements that guessing among them and their false ones gets right, by kind."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for _, view in asked:
+        shares[view.kind].append(1 / (1 + len(view.false)))
+    return {kind: float(np.mean(found)) for kind, found in sorted(shares.items())}
 
 
 def _asked(statements: Sequence[Sequence[TextView]]) -> Iterator[tuple[int, TextView]]:

@@ -57,3 +57,39 @@ def test_the_next_stage_can_be_adapted_and_still_agrees_at_step_0(method):
 def test_stages_that_do_not_follow_on_each_other_are_refused(changes):
     with pytest.raises(ModelError):
         transfer(stage(), encoder(**changes).config)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", [{"patch": 16}, {"patch": 4}, {"tubelet": 4}, {"tubelet": 4, "patch": 16}], ids=str)
+def test_patches_of_another_size_see_plain_colours_as_the_image_encoder_does(changes):
+    image = stage(**FRAME)
+    video = transfer(image, encoder(**changes).config)
+    plain = torch.randint(0, 256, (2, 1, 1, 1, 3), dtype=torch.uint8).expand(2, 8, 32, 32, 3)
+    norm = image.vision.norm
+    expected = image.vision.image(plain[:, :1], norm)[:, 0]
+    torch.testing.assert_close(video.vision.video[0](plain, norm)[:, 0], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(video.vision.image(plain[:, :1], norm)[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_coarser_places_lie_amid_the_finer_ones():
+    image = stage(**FRAME)
+    space = transfer(image, encoder(patch=16).config).vision.positions.space
+    fine = image.vision.positions.space.view(4, 4, -1)
+    torch.testing.assert_close(space.view(2, 2, -1)[1, 0], fine[2:, :2].mean((0, 1)))
+
+
+@torch.no_grad()
+def test_every_tube_starts_from_the_image_kernel():
+    size = {"size": 64, "patch": 16, "frames": 16}
+    image = stage(**FRAME, **size)
+    video = transfer(image, encoder(patches="tubes", **size).config)
+    plain = torch.full((1, 16, 64, 64, 3), 90, dtype=torch.uint8)
+    expected = image.vision.image(plain[:, :1], image.vision.norm)[0, 0]
+    for tube in video.vision.video:
+        torch.testing.assert_close(tube(plain, video.vision.norm)[0, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_video_encoder_does_not_change_its_kernels():
+    with pytest.raises(ModelError):
+        transfer(stage(), encoder(patch=16).config)

@@ -77,3 +77,17 @@ def test_the_encoder_itself_can_be_asked():
     found = evaluate(encoder())
     assert 0 <= found["accuracy_place"] <= 1
     assert found == pytest.approx(evaluate(encoder()))
+
+
+def test_outcomes_say_of_each_video_what_the_figures_say_of_all():
+    asked = Evaluation(encoder(), byte_tokenizer(), ToySource(broken=frozenset({1})), 16, 5, DEVICE, "float32")
+    found, figures = asked.outcomes(), asked()
+    assert found.keys == tuple(f"toy{i}" for i in range(16) if i != 1)
+    assert found.text_to_video.mean() == figures["text_to_video_r1"]
+    assert [video for video, _ in found.statements["place"]] == list(range(15))
+    assert sum(right for _, right in found.statements["place"]) / 15 == figures["accuracy_place"]
+
+
+def test_chance_follows_from_how_many_false_ones_there_are():
+    asked = Evaluation(encoder(), byte_tokenizer(), ToySource(), 16, 5, DEVICE, "float32")
+    assert asked.outcomes().chances == {"place": 1 / len(CORNERS)}
