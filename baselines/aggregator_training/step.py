@@ -83,7 +83,7 @@ class ChoiceStep(nn.Module):
     def means(self, video: AskedVideo) -> list[Tensor]:
         """Mean log-likelihoods per token float32 [options] of each question."""
         found = torch.stack([path.mean() for path in tree_logprobs(self.model, video.tree)])
-        return list(found.split(video.options))
+        return list(torch.split(found, list(video.options)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def tree_logprobs(model: PreTrainedModel, tree: PrefixTree) -> list[Tensor]:
     device = model.device
     nodes = torch.tensor([node for path in tree.paths for node in path], device=device)
     parents = torch.tensor(tree.parents, device=device)[nodes]
-    asked, places = parents.unique(return_inverse=True)
+    asked, places = torch.unique(parents, return_inverse=True)
     seen = ancestors(tree.parents)
     mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, torch.finfo(model.dtype).min)
     logits = model(
@@ -88,7 +88,7 @@ def tree_logprobs(model: PreTrainedModel, tree: PrefixTree) -> list[Tensor]:
     ).logits[0]
     wanted = torch.tensor(tree.tokens, device=device)[nodes]
     picked = logits.float().log_softmax(-1)[places, wanted]
-    return list(picked.split([len(path) for path in tree.paths]))
+    return list(torch.split(picked, [len(path) for path in tree.paths]))
 
 
 def ancestors(parents: Sequence[int]) -> Tensor:

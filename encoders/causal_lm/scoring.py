@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn import functional
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
-from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.prefix_tree import ROOT, ancestors, continuation_tree
@@ -59,24 +58,24 @@ def logprobs_from_cache(model: PreTrainedModel, tokens: ScoringTokens, last: Las
     fed, as nothing follows it: continuations of one token need no second pass.
     """
     device = model.device
-    out = _read_prompt(model, tokens, last)
-    first = out.logits[0, -1].float().log_softmax(-1)
+    logits, cache = _read_prompt(model, tokens, last)
+    first = logits.float().log_softmax(-1)
     totals = first[torch.tensor([ids[0] for ids in tokens.continuations], device=device)]
-    packs = _can_pack(model, out.past_key_values)
+    packs = _can_pack(model, cache)
     if any(len(ids) > 1 for ids in tokens.continuations):
         following = _branched if packs else _padded
-        picked = following(model, out.past_key_values, len(tokens.prompt), tokens.continuations)
+        picked = following(model, cache, len(tokens.prompt), tokens.continuations)
         lengths = torch.tensor([len(ids) - 1 for ids in tokens.continuations], device=device)
         owners = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
         totals = totals.index_add(0, owners, picked)
     if last is not None and tokens.shared and packs:
-        out.past_key_values.crop(tokens.shared - out.past_key_values.get_seq_length())
-        last.tokens, last.cache = tokens.prompt[: tokens.shared], out.past_key_values
+        cache.crop(tokens.shared - cache.get_seq_length())
+        last.tokens, last.cache = tokens.prompt[: tokens.shared], cache
     return [float(total) for total in totals]
 
 
-def _read_prompt(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt | None) -> CausalLMOutputWithPast:
-    """The model's output for the prompt's last token, with the cache of all of it. `last` loses its cache to it."""
+def _read_prompt(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt | None) -> tuple[torch.Tensor, Cache]:
+    """Logits [vocabulary] behind the prompt, and the cache of all of it. `last` loses its cache to it."""
     cache: Cache | None = None
     start = tokens.shared if last is not None else 0
     if last is not None and start:
@@ -88,8 +87,8 @@ def _read_prompt(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt
             fed = torch.tensor([shared], device=model.device)
             cache = model(fed, use_cache=True, logits_to_keep=1).past_key_values
     rest = torch.tensor([tokens.prompt[start:]], device=model.device)
-    out: CausalLMOutputWithPast = model(rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return out
+    out = model(rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return out.logits[0, -1], out.past_key_values
 
 
 @torch.inference_mode()
