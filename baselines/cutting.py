@@ -9,7 +9,6 @@ from math import ceil
 from pathlib import Path
 
 from baselines.segments import load_boundaries, uniform_boundaries
-from encoders.shots import detect_shots, shot_rule
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256
 from tasks.errors import DataError, ModelError
@@ -39,6 +38,8 @@ def parse_cutting(text: str) -> Cutting:
         seconds = _seconds(text, number)
         return Cutting(f"uniform {seconds:g} s", lambda clip: uniform_boundaries(clip, seconds))
     if kind == "shots":
+        from encoders.shots import shot_rule  # a decoder, which given captions do without
+
         longest = _seconds(text, number) if number else None
         name = f"shots by {shot_rule()}" + (f", at most {longest:g} s" if longest else "")
         return Cutting(name, lambda clip: _shots(clip, longest))
@@ -69,6 +70,8 @@ def _seconds(text: str, number: str) -> float:
 def _shots(clip: Clip, longest: float | None) -> list[Span]:
     if clip.path is None:
         raise MissingVideoError(f"{clip.video_id}: the clip names no video file")
+    from encoders.shots import detect_shots
+
     pieces: list[Span] = []
     for start, end in detect_shots(clip.path, clip.start, clip.end):
         count = max(1, ceil((end - start) / longest - 1e-9)) if longest else 1
