@@ -16,7 +16,6 @@ import torch
 from encoders.bench.methods import Method
 from encoders.build import state_digest
 from encoders.config import VisionConfig
-from encoders.dual import DualEncoder
 from encoders.pretrain.engine import Watch, train
 from encoders.pretrain.evaluate import Outcomes
 from encoders.pretrain.journal import METRICS, read_rows
@@ -24,7 +23,7 @@ from encoders.pretrain.methods import as_method, choose_methods
 from encoders.pretrain.settings import StageSettings, read_settings
 from encoders.pretrain.stages import Prepared, encoder_config, evaluation, prepare
 from encoders.pretrain.world import World
-from encoders.weights import save_encoder
+from encoders.weights import LoadedEncoder, load_encoder
 from evals.provenance import collect
 from evals.store import read_row, write_row
 from evals.study_rows import ROWS, RUN, StudyRun, Trained, append_trained, read_trained
@@ -34,6 +33,7 @@ from tasks.kitchen.plan import make_plan
 
 IMAGE, SHORT = "image", "short"
 WORK = "work"
+WEIGHTS = "encoder.safetensors"
 SMOKE = (
     "model.vision = { width = 32, depth = 2, heads = 2, mlp = 64 }",
     "model.text = { width = 32, depth = 1, heads = 2, mlp = 64, vocabulary = 600 }",
@@ -158,7 +158,7 @@ def train_image(plan: Plan, seed: int, tick: Callable[[str], None]) -> None:
     """Train the image encoder that all methods of a seed start from."""
     path = image_weights(plan, seed)
     prepared, _, _ = _trained(plan, plan.stage(IMAGE, seed), path.parent, tick)
-    save_encoder(prepared.encoder, prepared.tokenizer, path)
+    prepared.save(path)
     shutil.rmtree(path.parent / "checkpoints")
 
 
@@ -167,7 +167,9 @@ def train_method(plan: Plan, record: StudyRun, method: Method, seed: int, tick: 
     settings = as_method(plan.stage(SHORT, seed), method)
     folder = plan.out / WORK / f"seed{seed}" / method.name
     prepared, samples, seconds = _trained(plan, settings, folder, tick)
-    found = outcomes(settings, prepared.encoder, prepared)
+    prepared.save(folder / WEIGHTS)
+    trained = load_encoder(folder / WEIGHTS)
+    found = outcomes(settings, trained)
     if found.keys != record.videos:
         raise RecordError(f"{plan.out / RUN} names other videos than those found: tasks/kitchen was changed since")
     row = Trained(
@@ -177,7 +179,7 @@ def train_method(plan: Plan, record: StudyRun, method: Method, seed: int, tick: 
         samples=samples,
         loss=_last_loss(folder),
         initial_weights_sha256=str(prepared.facts["initial_weights_sha256"]),
-        weights_sha256=state_digest(prepared.encoder),
+        weights_sha256=state_digest(trained.encoder),
         text_to_video=tuple(map(float, found.text_to_video)),
         video_to_text=tuple(map(float, found.video_to_text)),
         statements=shares(found),
@@ -199,13 +201,12 @@ def _trained(
     watch = Watch(step=lambda _, loss: tick(f"{note}, loss {loss:.2f}"))
     job = replace(prepared.job, evaluate=None)
     progress = train(job, settings.training, folder, seed=settings.seed, watch=watch)
-    prepared.encoder.eval()
     return prepared, progress.samples, perf_counter() - began
 
 
-def outcomes(settings: StageSettings, encoder: DualEncoder, prepared: Prepared) -> Outcomes:
+def outcomes(settings: StageSettings, trained: LoadedEncoder) -> Outcomes:
     """Every question to every held-out video."""
-    asked = evaluation(settings, encoder, prepared.tokenizer, World())
+    asked = evaluation(settings, trained.encoder, trained.tokenizer, World())
     if asked is None:
         raise ModelError(f"the study needs [{SHORT}.evaluation]")
     return asked.outcomes()
