@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-CONFIG = Path("configs/pretrain/kitchen-aggregator.toml")
+CONFIG = Path("configs/kitchen-aggregator.toml")
 EXAMPLE = (
     "Example: longvid train-aggregator --captions oracle-train.jsonl --held-out oracle-val.jsonl --out runs/aggregator"
 )

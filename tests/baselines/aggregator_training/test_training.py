@@ -30,7 +30,7 @@ from tasks.kitchen.plan import make_plan
 from tasks.multiple_choice import loglik_request
 from tests.encoders.causal_lm.tiny import SIZES, byte_tokenizer
 
-CONFIG = Path("configs/pretrain/kitchen-aggregator.toml")
+CONFIG = Path("configs/kitchen-aggregator.toml")
 
 
 @pytest.fixture(scope="module")
