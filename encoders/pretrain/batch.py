@@ -47,14 +47,13 @@ class Roles:
 class ContrastiveBatch:
     """uint8 `pixels` [B, T, H, W, 3] with `keep` as in encoders.masking; `texts` in parts of like length.
 
-    `present` [B] is False where a video could not be read.
+    A video that could not be read is black and has no texts, so that no loss counts it.
     """
 
     pixels: Tensor
     keep: Tensor | None
     texts: tuple[TextBatch, ...]
     roles: Roles
-    present: Tensor
 
     def to(self, device: torch.device) -> ContrastiveBatch:
         """The same batch on another device."""
@@ -64,7 +63,6 @@ class ContrastiveBatch:
             keep=None if self.keep is None else self.keep.to(device),
             texts=tuple(part.to(device) for part in self.texts),
             roles=self.roles.to(device),
-            present=self.present.to(device),
         )
 
 
@@ -109,8 +107,7 @@ class Collate:
         texts.sort(key=lambda text: (len(text), text))
         roles = self._roles(captions, self._questions(slots, statements), {text: at for at, text in enumerate(texts)})
         pixels = torch.from_numpy(stack_pixels(slots))
-        present = torch.tensor([slot is not None for slot in slots])
-        return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles, present)
+        return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles)
 
     def _questions(self, slots: Sequence[Slot], drawn: Sequence[Sequence[TextView]]) -> list[Question]:
         known = [truth_of(slot.statements if slot and self.views.statements else ()) for slot in slots]

@@ -31,9 +31,10 @@ class ModelSettings:
     """Which encoder, from which weights.
 
     `init` is `scratch`, another stage of the file, a .safetensors file of ours, or
-    `openclip:NAME[:PRETRAINED]`. The encoder is `preset`'s, or that of `init` where none is named,
+    `openclip:NAME[@PRETRAINED]`. The encoder is `preset`'s, or that of `init` where none is named,
     with the changes in `vision` and `text`. `time_std` scales new time positions (see
     encoders.transfer), `mask` is the share of tokens dropped in training, `adapt` says what trains.
+    `checkpointing` recomputes the vision tower's blocks in the backward pass.
     """
 
     init: str
@@ -44,7 +45,6 @@ class ModelSettings:
     mask: float = 0.0
     checkpointing: bool = False
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
-    """`checkpointing` recomputes the vision tower's blocks in the backward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,6 @@ class StageSettings:
     training: Plan
     seed: int = 0
     device: str = "auto"
-    vocabulary: int | None = None
     images: ImageSettings | None = None
     loss: LossSettings = field(default_factory=LossSettings)
     evaluation: EvaluationSettings | None = None

@@ -88,7 +88,7 @@ def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEnco
     if model.init == SCRATCH:
         return None
     if model.init.startswith(OPEN_CLIP):
-        # Hub names hold colons: only the last part, after the model's name, is a tag.
+        # Names like hf-hub:ORG/REPO and local-dir:PATH hold colons, so the tag stands after an @.
         name, _, pretrained = model.init.removeprefix(OPEN_CLIP).partition("@")
         return from_open_clip(name, pretrained or None)
     loaded = load_encoder(start_path(model, weights_of))

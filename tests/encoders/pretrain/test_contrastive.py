@@ -5,7 +5,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from encoders.pretrain.batch import Roles
+from encoders.pretrain.batch import NONE, Roles
 from encoders.pretrain.contrastive import caption_loss, statement_loss
 from encoders.pretrain.order import request_at
 from tests.encoders.pretrain.toy import ToySource, toy_job
@@ -97,7 +97,7 @@ def test_a_missing_video_neither_counts_nor_serves_as_a_negative():
         whole.roles.weight[others],
     )
     smaller = replace(whole, pixels=whole.pixels[rest], keep=whole.keep[rest], roles=roles)
-    assert holed.present.tolist() == [row != 2 for row in range(8)]
+    assert (holed.roles.ids[:, 0] == NONE).tolist() == [row == 2 for row in range(8)]
     torch.testing.assert_close(job.step(holed)[0], job.step(smaller)[0], rtol=1e-5, atol=1e-6)
 
 

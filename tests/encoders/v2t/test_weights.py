@@ -39,7 +39,7 @@ def build(folder: Path, **options: object) -> VideoToTextModel:
 
 
 def over(folder: Path, name: str = "longvivit-tiny", **options: object) -> object:
-    given = {"weights": str(folder / ENCODER), "v2t": folder / "v2t.safetensors", "device": "cpu", **options}
+    given = {"weights": str(folder / ENCODER), "v2t": str(folder / "v2t.safetensors"), "device": "cpu", **options}
     return build_preset(name, PresetOptions(**given))  # type: ignore[arg-type]
 
 
