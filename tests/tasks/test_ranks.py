@@ -21,7 +21,7 @@ def _brute(similarities, truth):
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 25), st.integers(1, 25), st.integers(1, 60))
 def test_blocked_and_brute_force_ranks_agree_also_on_ties(seed, queries, gallery, block):
     rng = np.random.default_rng(seed)
