@@ -96,6 +96,13 @@ def test_dual_softmax_moves_a_hub_out_of_the_way():
     assert ranks.ranks_from_similarities(ranks.dual_softmax(similarities, 0.1), truth).tolist() == [1, 1]
 
 
+def test_dual_softmax_weighs_a_similarity_by_its_share_of_the_queries():
+    similarities = np.array([[0.2, 0.5, 0.1], [0.4, 0.3, 0.3]])
+    shares = np.exp(similarities / 0.5)
+    expected = similarities * shares / shares.sum(axis=0)
+    np.testing.assert_allclose(ranks.dual_softmax(similarities, 0.5), expected)
+
+
 # the process's own high-water mark: a child's ru_maxrss begins at its parent's
 SCRIPT = """
 import numpy as np
