@@ -38,6 +38,7 @@ DIGESTS = {
     "own-letter.v1": "736581f5ace3bee6a0c2fe11ae3d5af7ff869da341f924fe35818474681291a4",
     "own-loglik.v1": "fc488864d4ae504eee86f899a7f7b93c1b1fe218f591db40ab47653ad506fc2a",
     "own-similarity.v1": "de20f316fce51c2af0e17f446d7f2f044d77c087aaaced858799095b990ef3eb",
+    "retrieval-text.v1": "057b6263f8c6314b2ebf1a53863a2169d3c3061b7acc19864bd715704c74cae7",
     "youcook2-caption.v1": "6435ae67e8155b3a417dedad0c533b3ac13c21a95f025fe6d8d4080d76da54c0",
     "youcook2-summary.v1": "390d9c922a3f3145882586a97481f3f1fcc92e22bdb16dbfcd98c3dab8869bba",
     "transcript.v1": "8fe2951a3474e81e83ce0259a17c98d556e285341ebb79686442096304ccafb2",
