@@ -147,8 +147,8 @@ def test_one_bad_video_is_told_and_passed_over(tmp_path: Path, clip: Clip) -> No
     assert heard["v"] is None
     assert "bad.mp4" in str(heard["bad"])
     assert "gone.mp4" in str(heard["gone"])
-    with pytest.raises(MissingVideoError, match="none"):
-        source(scribe, tmp_path).of(clips[3])
+    with pytest.raises(MissingVideoError, match=r"gone\.mp4"):
+        source(scribe, tmp_path).of(clips[2])
 
 
 def test_a_programming_error_is_not_swallowed(tmp_path: Path, clip: Clip) -> None:
