@@ -34,8 +34,8 @@ TASKS: Mapping[str, Terms] = MappingProxyType(
                 "text scores",
                 (
                     "how much a text shares with what people wrote of the same clip: ROUGE-L the longest sequence of "
-                    "words, BLEU and METEOR words and phrases, CIDEr-D above all the rare ones. ROUGE-L is high even for "
-                    "texts that saw nothing."
+                    "words, BLEU and METEOR words and phrases, CIDEr-D above all the rare ones. ROUGE-L is high even "
+                    "for texts that saw nothing."
                 ),
             ),
         ),
@@ -45,23 +45,23 @@ EVERYWHERE: Terms = (
     (
         "floor",
         (
-            "what is had without looking at the video: random guesses (chance), the same answer every time (constant), a "
-            "language model that reads the question alone (blind), another video's text. A figure is worth what it is "
-            "above its floors."
+            "what is had without looking at the video: random guesses (chance), the same answer every time (constant), "
+            "a language model that reads the question alone (blind), another video's text. A figure is worth what it "
+            "is above its floors."
         ),
     ),
     (
         "95 % interval",
         (
-            "where the figure may well lie on other videos of the same kind. Whole source videos are resampled, for what "
-            "is asked about one of them goes together."
+            "where the figure may well lie on other videos of the same kind. Whole source videos are resampled, for "
+            "what is asked about one of them goes together."
         ),
     ),
     (
         "cost",
         (
-            "of one item, that is one question, text or clip: seconds, language-model tokens and frames looked at; memory "
-            "is the process's peak. A dash is what was not measured."
+            "of one item, that is one question, text or clip: seconds, language-model tokens and frames looked at; "
+            "memory is the process's peak. A dash is what was not measured."
         ),
     ),
     (
