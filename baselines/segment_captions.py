@@ -21,7 +21,7 @@ from baselines.cutting import Cutting, Span
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError
-from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest
+from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, appetite_of
 from tasks.prompt import Prompt
 from tasks.task import Clip
 
@@ -93,8 +93,9 @@ class SegmentCaptions:
             if spans is None:
                 spans = self.settings.cutting.cut(clip)
                 append(file, {"format": FORMAT, "video": clip.video_id, "segments": spans})
-            for first in range(len(rows), len(spans), SEGMENTS_AT_ONCE):
-                written = self._write(clip, spans[first : first + SEGMENTS_AT_ONCE])
+            at_once = max(SEGMENTS_AT_ONCE, appetite_of(self.model).batch)
+            for first in range(len(rows), len(spans), at_once):
+                written = self._write(clip, spans[first : first + at_once])
                 append(file, *written)
                 rows += written
         return rows
@@ -109,15 +110,22 @@ class SegmentCaptions:
         return [row_of(span, reply) for span, reply in zip(spans, replies, strict=True)]
 
     def _path(self, clip: Clip) -> Path:
+        # The id decides too: boundaries, and the captions that an aggregator reads, are given by id.
+        key = text_sha256(self.sha256, self._seen(clip), clip.video_id, repr(clip.start), repr(clip.end))
+        return self.folder / f"{key}.jsonl"
+
+    def _seen(self, clip: Clip) -> str:
+        """The video's digest. A captioner that reads texts alone needs none; any other says itself that it is missing.
+
+        Raises MissingVideoError for a file that is named and not there.
+        """
         if clip.path is None:
-            raise MissingVideoError(f"{clip.video_id}: the clip names no video file; captions can't be made")
+            return "no video"
         if not clip.path.is_file():
             raise MissingVideoError(f"{clip.path}: no such video file")
         if clip.path not in self._videos:
             self._videos[clip.path] = file_sha256(clip.path)
-        # The id decides too where boundaries are given by id.
-        key = text_sha256(self.sha256, self._videos[clip.path], clip.video_id, repr(clip.start), repr(clip.end))
-        return self.folder / f"{key}.jsonl"
+        return self._videos[clip.path]
 
 
 def info_of(model: object) -> ModelInfo:

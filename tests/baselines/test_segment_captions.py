@@ -14,7 +14,7 @@ from baselines.cutting import parse_cutting
 from baselines.segment_captions import SEGMENTS_AT_ONCE, CaptionSettings, SegmentCaptions
 from encoders.video_errors import EmptyVideoError, MissingVideoError
 from tasks.errors import DataError
-from tasks.model import ModelInfo, Preparer, TextReply, TextRequest
+from tasks.model import Appetite, ModelInfo, Preparer, TextReply, TextRequest
 from tasks.prompt import load_prompt
 from tasks.task import Clip, FramesSeen, TokenUsage, Trace
 
@@ -60,6 +60,32 @@ def test_every_segment_gets_a_caption_with_its_times_and_what_it_took(tmp_path: 
     assert [(c.start, c.end, c.text) for c in found[:2]] == [(0, 16, "from 0 to 16"), (16, 32, "from 16 to 32")]
     assert len(found) == 20
     assert (found[0].seconds, found[0].usage) == (0.5, TokenUsage(10, 0, 3))
+
+
+def test_what_reads_texts_alone_needs_no_video(tmp_path: Path) -> None:
+    unseen = Clip("v", 0.0, 300.0)
+    assert [c.text for c in source(Scribe(), tmp_path, "whole").of(unseen)] == ["from 0 to 300"]
+    again = Scribe()
+    source(again, tmp_path, "whole").of(unseen)
+    assert again.seen == []
+
+
+@pytest.mark.parametrize(("appetite", "calls"), [(1, [8, 8, 4]), (12, [12, 8])])
+def test_a_captioner_gets_as_many_segments_at_once_as_it_wants(
+    tmp_path: Path, clip: Clip, appetite: int, calls: list[int]
+) -> None:
+    class Hungry(Scribe):
+        appetite: Appetite
+        calls: list[int]
+
+        def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
+            self.calls.append(len(requests))
+            return super().caption(requests)
+
+    scribe = Hungry()
+    scribe.appetite, scribe.calls = Appetite(batch=appetite), []
+    source(scribe, tmp_path).of(clip)
+    assert scribe.calls == calls
 
 
 def test_nothing_is_captioned_twice(tmp_path: Path, clip: Clip) -> None:
@@ -132,16 +158,15 @@ def test_a_damaged_cache_is_named_and_not_mended(tmp_path: Path, clip: Clip, lin
 def test_one_bad_video_is_told_and_passed_over(tmp_path: Path, clip: Clip) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"bad")
-    clips = [clip, Clip("bad", 0, 16, bad), Clip("gone", 0, 16, tmp_path / "gone.mp4"), Clip("none", 0, 16), clip]
+    clips = [clip, Clip("bad", 0, 16, bad), Clip("gone", 0, 16, tmp_path / "gone.mp4"), clip]
     scribe = Scribe(lambda r: EmptyVideoError(f"{r.clip.path}: empty") if r.clip.video_id == "bad" else None)
     heard: dict[str, str | None] = {}
     source(scribe, tmp_path).prepare(clips, lambda c, error: heard.setdefault(c.video_id, error))
     assert heard["v"] is None
     assert "bad.mp4" in str(heard["bad"])
     assert "gone.mp4" in str(heard["gone"])
-    assert "none" in str(heard["none"])
-    with pytest.raises(MissingVideoError, match="none"):
-        source(scribe, tmp_path).of(clips[3])
+    with pytest.raises(MissingVideoError, match=r"gone\.mp4"):
+        source(scribe, tmp_path).of(clips[2])
 
 
 def test_a_programming_error_is_not_swallowed(tmp_path: Path, clip: Clip) -> None:
