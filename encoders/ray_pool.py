@@ -96,41 +96,52 @@ def spread(pool: Pool, build: Callable[[], Work[T, R]], items: Sequence[T], at_o
     from ray.cloudpickle import dumps, loads
 
     _quiet(pool)
-    rows = [{"item": dumps(item)} for item in items]
+    rows = [{"place": place, "item": dumps(item)} for place, item in enumerate(items)]
     blocks = ray.data.from_items(rows, override_num_blocks=ceil(len(rows) / at_once))
     results = blocks.map_batches(
         _Worker,
         batch_size=None,
-        fn_constructor_args=(build,),
+        fn_constructor_args=(build, ray.remote(num_cpus=0)(_Tally).remote()),
         compute=ray.data.ActorPoolStrategy(size=min(pool.workers, blocks.num_blocks())),
         num_cpus=1,
         num_gpus=pool.gpus,
-        ray_remote_args_fn=_bounded,
     )
     with _named("at work"):
         for row in results.iter_rows():
             yield loads(row["result"])
 
 
-def _bounded() -> dict[str, int]:
-    """Remote arguments of a worker: it is started again, and what it had begun is, but not for ever."""
-    return {"max_restarts": TRIES - 1, "max_task_retries": TRIES - 1}
-
-
 def _called(call: Callable[[], T]) -> T:
     return call()
+
+
+class _Tally:
+    """How often the items from each place on were begun: Ray itself would begin them for ever."""
+
+    def __init__(self) -> None:
+        self._begun: dict[int, int] = {}
+
+    def begin(self, place: int) -> int:
+        self._begun[place] = self._begun.get(place, 0) + 1
+        return self._begun[place]
 
 
 class _Worker:
     """What lives in a worker: the work, built once."""
 
-    def __init__(self, build: Callable[[], Work[Any, Any]]) -> None:
+    def __init__(self, build: Callable[[], Work[Any, Any]], tally: Any) -> None:  # noqa: ANN401 - a remote _Tally
         self._work = build()
+        self._tally = tally
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        import ray
         from ray.cloudpickle import dumps, loads
 
-        return {"result": [dumps(result) for result in self._work([loads(item) for item in batch["item"]])]}
+        items = [loads(item) for item in batch["item"]]
+        if ray.get(self._tally.begin.remote(int(batch["place"][0]))) > TRIES:
+            told = ", ".join(str(item) for item in items)
+            raise ModelError(f"{TRIES} workers died on one of these and left no word: {told}")
+        return {"result": [dumps(result) for result in self._work(items)]}
 
 
 @contextmanager
@@ -141,7 +152,9 @@ def _named(doing: str) -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        ours = next((cause for cause in _causes(error) if isinstance(cause, LongvidError)), None)
+        # Ray raises a mixture of its error and ours, whose text is a traceback; ours alone stands behind it.
+        causes = (cause for cause in _causes(error) if not isinstance(cause, RayError))
+        ours = next((cause for cause in causes if isinstance(cause, LongvidError)), None)
         if ours is not None:
             raise ours from error
         raise ModelError(f"a Ray worker failed, {doing}: {' '.join(str(error).split())[-400:]}") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 VECTOR_ROW_BYTES = 64
-"""Of a row in the Parquet file beside its vector: id, frame count, share seen, seconds (measured: 57 to 69)."""
+"""Of a row in the Parquet file beside its vector: an id of 20 letters with its offset, and five 8-byte numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class Rates:
     H100 SXM's 989 TFLOP/s by data sheet). `share`: what of it an encoder reaches (assumed: half, the aim of
     `longvid bench encoder --device cuda`). `segment`: seconds of video to a caption. `caption_tokens`: tokens of one.
     `caption_rate`: tokens a second and GPU of a captioner with full batches (assumed). `bit_rate`: bit/s of the videos
-    (assumed: 720p). `dimensions`: numbers of a vector, float32. `caption_bytes`: of a caption's JSON line.
+    (assumed: 720p). `dimensions`: numbers of a vector, float32. `caption_bytes`: of a caption's JSON line (170 letters
+    of text; two digests and the rest as `longvid caption` writes it).
     """
 
     decode: float = 19.5
@@ -58,7 +59,7 @@ class Rates:
     caption_rate: float = 2000.0
     bit_rate: float = 2e6
     dimensions: int = 768
-    caption_bytes: int = 420
+    caption_bytes: int = 590
 
 
 @dataclass(frozen=True, slots=True)
