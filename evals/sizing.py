@@ -1,8 +1,7 @@
 """What a job on many videos takes, computed from stated rates: cores, GPUs, hours, bytes. Nothing is measured.
 
-Decoding, encoding and captioning are independent jobs that can be run at once or apart. All grow with the hours of
-video, and with the number of workers hours fall as 1/N until decoding or the disks can't keep up: no worker waits
-for another.
+Decoding, encoding and captioning grow with the hours of video. No worker waits for another, so N of them are taken to
+need an Nth of the hours.
 """
 
 from __future__ import annotations
@@ -46,7 +45,8 @@ class Rates:
     5 minutes in 7.7 s on two cores). `matmul`: bf16 FLOP/s of a large matrix product on one GPU (assumed: 70 % of an
     H100 SXM's 989 TFLOP/s by data sheet). `share`: what of it an encoder reaches (assumed: half, the aim of
     `longvid bench encoder --device cuda`). `segment`: seconds of video to a caption. `caption_tokens`: tokens of one.
-    `caption_rate`: tokens a second and GPU of a captioner with full batches (assumed). `bit_rate`: bit/s of the videos
+    `caption_rate`: tokens a second and GPU of a captioner with full batches, the time that its frames take
+    included (assumed). `bit_rate`: bit/s of the videos
     (assumed: 720p). `dimensions`: numbers of a vector, float32. `caption_bytes`: of a caption's JSON line (170 letters
     of text; two digests and the rest as `longvid caption` writes it).
     """
