@@ -37,6 +37,8 @@ def test_questions_are_answered_and_scored(shared_data: Path, tmp_path: Path) ->
     results = read_results(tmp_path / "run")
     assert (results.counts.answered, results.metrics[0].value) == (6, pytest.approx(4 / 6))
     assert results.task.cluster == "video"
+    elsewhere = longvid("egoschema", "score", tmp_path / "run", "--data", shared_data)
+    assert "use 'longvid ask …'" in elsewhere.stderr
 
 
 def test_without_its_videos_a_question_is_refused_by_its_line(tmp_path: Path) -> None:
