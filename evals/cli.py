@@ -72,7 +72,7 @@ app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-1
 )
 
 
-@app.command()
+@app.command(epilog="Example: longvid models aggregator")
 def models(
     name: Annotated[str | None, typer.Argument(help="Show one model's options only.")] = None,
 ) -> None:

@@ -102,12 +102,13 @@ def shown_metric(results: Results) -> MetricRow:
 
 
 def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None) -> list[BreakdownView]:
-    """All breakdowns on one scale, so that bars compare between them."""
+    """All breakdowns on one scale, so that bars compare between them; small groups widen it only among themselves."""
     if figures is None or not made:
         return []
     overall = sum(figures.values.values()) / len(figures.values)
-    groups = [group for breakdown in made for group in breakdown.groups if not group.small]
-    everything = [as_figure(figures.name, group) for group in groups]
+    groups = [group for breakdown in made for group in breakdown.groups]
+    large = [group for group in groups if not group.small]
+    everything = [as_figure(figures.name, group) for group in large or groups]
     everything.append(Figure(name=figures.name, value=overall, method=""))
     scale = bar_scale(everything)
 
