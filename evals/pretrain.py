@@ -101,7 +101,8 @@ def train_prepared(
     digest = prepared.save(target)
     if progress.bad:
         console.warn(f"{progress.bad} of {progress.samples} samples could not be read: {folder / 'bad-samples.jsonl'}")
-    console.say(f"weights: {target} (sha256 {digest[:12]})")
+    written = target if target.exists() else target.with_suffix("")  # a language model is a folder
+    console.say(f"weights: {written} (sha256 {digest[:12]})")
 
 
 def progress_bar(label: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:
