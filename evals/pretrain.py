@@ -62,6 +62,8 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
     def weights_of(other: str) -> Path:
         return root / other / weights_name(config, other)
 
+    if world.first and settings.stage == "captions" and settings.v2t.draws:
+        console.say(f"{settings.name}: watching every video once before the first step")
     prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
     train_prepared(prepared, settings, config, root / stage / weights_name(config, stage), settings.data.batch, world)
 

@@ -73,7 +73,7 @@ def read_finished(folder: Path) -> Finished:
     return Finished(name, made, record)
 
 
-def rounded(value: float | int | str) -> float | int | str:
+def rounded(value: float | str) -> float | int | str:
     """Five digits of a figure."""
     return float(f"{value:.5g}") if isinstance(value, float) else value
 

@@ -63,7 +63,9 @@ class KitchenSource:
         stamps = [start + (end - start) * (i + 0.5) / self._frames for i in range(self._frames)]
         events = events_shown(plan, start, end)
         whole = self._view == "video"
-        true = whole_statements(plan, events) if whole else clip_statements(plan, events, start, end)
+        true: tuple[TextView, ...] = ()
+        if self._settings.statements:
+            true = whole_statements(plan, events) if whole else clip_statements(plan, events, start, end)
         sample = self._told(plan, stamps, events, true, rng)
         if not whole or not self._settings.questions:
             return sample

@@ -46,9 +46,7 @@ def telling(events: Sequence[Event], plan: Plan, between: str = " ") -> str:
     return between.join(sentence(event, plan) for event in events)
 
 
-def false_tellings(
-    events: Sequence[Event], plan: Plan, rng: Random, count: int, between: str = " "
-) -> tuple[str, ...]:
+def false_tellings(events: Sequence[Event], plan: Plan, rng: Random, count: int, between: str = " ") -> tuple[str, ...]:
     """At most `count` different false ones: in turn one thing is another, or two steps are exchanged."""
     true = telling(events, plan, between)
     found: dict[str, None] = {}

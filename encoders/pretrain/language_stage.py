@@ -23,7 +23,9 @@ def prepare_language(settings: StageSettings, world: World) -> Prepared:
     """Build the stage. Raises ModelError where its data are not the kitchen's: for others, take a published model."""
     kitchen = settings.data.kitchen
     if kitchen is None:
-        raise ModelError("the stage 'lm' learns the words of data.kitchen only; name a published model as v2t.lm instead")
+        raise ModelError(
+            "the stage 'lm' learns the words of data.kitchen only; name a published model as v2t.lm instead"
+        )
     source = KitchenSource(kitchen, "video", frames=1, fps=1.0, size=64)
     ours = train_tokenizer(source.texts(), settings.lm.vocabulary)
     model = build_language_model(settings.lm, ours, seed=settings.seed)

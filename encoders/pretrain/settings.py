@@ -66,7 +66,8 @@ class KitchenSettings:
 
     `false_captions` bounds the reordered paragraphs that come with each. Of clips the share `steps` shows one step
     from beginning to end, and `between` stands between the sentences of the others. Each whole video comes with
-    `questions` of kitchen-qa's kinds, answered, as captions behind that task's prompt.
+    `questions` of kitchen-qa's kinds, answered, as captions behind that task's prompt. `statements` are made where
+    something reads them.
     """
 
     videos: int
@@ -76,6 +77,7 @@ class KitchenSettings:
     steps: float = 0.0
     between: str = " "
     questions: int = 0
+    statements: bool = True
 
 
 @dataclass(frozen=True, slots=True)
