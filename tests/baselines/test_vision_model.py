@@ -38,7 +38,7 @@ def server(running: FaultyServer) -> FaultyServer:
 
 
 def build(server: FaultyServer, **options: Any) -> VisionModel:
-    quick: dict[str, Any] = {"retries": 2, "patience": 1.0, "timeout": 5.0, "size": 64, **options}
+    quick: dict[str, Any] = {"retries": 2, "patience": 60.0, "timeout": 60.0, "size": 64, **options}
     return build_vision_model(VisionOptions(model="toy", base_url=server.base_url, **quick))
 
 
@@ -78,15 +78,15 @@ def test_it_is_shown_the_clips_frames_in_order_and_then_asked(server: FaultyServ
 
 
 def test_requests_go_side_by_side_and_replies_keep_their_order(server: FaultyServer, clip: Clip) -> None:
-    server.script(["slow:0.3"], match="0:08")
+    server.script(["after:2"], match="0:08", answered=0)
     clips = [
         Clip("eggs", 0.0, 16.0, clip.path),
         Clip("eggs", 16.0, 32.0, clip.path),
         Clip("eggs", 32.0, 48.0, clip.path),
     ]
-    replies = build(server, frames=1, concurrency=3).generate([ask(c, str(i)) for i, c in enumerate(clips)])
+    model = build(server, frames=1, concurrency=3, timeout=120.0)
+    replies = model.generate([ask(c, str(i)) for i, c in enumerate(clips)])
     assert [reply.trace.frames.seconds for reply in replies if reply.trace.frames] == [(8.0,), (24.0,), (40.0,)]
-    assert server.most_busy() >= 2
 
 
 @pytest.mark.parametrize("fault", ["500", "malformed", "empty"])

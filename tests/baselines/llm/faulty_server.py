@@ -2,7 +2,10 @@
 
 Tokens are characters. A reply is `Answer: B`; a token's log-likelihood is minus its code over 100, so sums can be
 checked by hand. `POST /script {"match": …, "faults": [fault, …]}` makes the next requests whose prompt holds `match`
-fail, one fault each (the last for ever where it ends in `*`); `GET /log` lists what was asked.
+fail, one fault each (the last for ever where it ends in `*`); `GET /log` lists what was asked, and when.
+
+No test needs to be quick: `meet:N` holds a reply until N requests have been in flight at once since `most_busy` was
+set to 0, `after:N` until N others have been answered since `answered` was; one that waits in vain ends in a 400.
 """
 
 from __future__ import annotations
@@ -22,10 +25,11 @@ GARBAGE: dict[str, tuple[str, int, dict[str, str]]] = {
     "garbled": ("this is no gzip", 200, {"Content-Encoding": "gzip"}),
     "no-choices": ('{"object": "something else"}', 200, {}),
 }
-LOCK = threading.Lock()
+LOCK = threading.Condition()
+IN_VAIN_SECONDS = 60.0
 SCRIPT: dict[str, list[str]] = {}
 LOG: list[dict[str, Any]] = []
-OPTIONS: dict[str, Any] = {"chat_only": False, "key": None, "busy": 0, "most_busy": 0}
+OPTIONS: dict[str, Any] = {"chat_only": False, "key": None, "busy": 0, "most_busy": 0, "answered": 0}
 
 
 def text_of(body: dict[str, Any]) -> str:
@@ -49,6 +53,17 @@ def next_fault(text: str) -> str | None:
             if match in text and faults:
                 return faults[0].rstrip("*") if faults[0].endswith("*") else faults.pop(0)
     return None
+
+
+def hold(kind: str, number: str) -> bool:
+    """Keep a request waiting as told; False where it waited in vain."""
+    if kind == "slow":
+        time.sleep(float(number))
+    count = {"meet": "most_busy", "after": "answered"}.get(kind)
+    if count is None:
+        return True
+    with LOCK:
+        return LOCK.wait_for(lambda: OPTIONS[count] >= int(number), IN_VAIN_SECONDS)
 
 
 def completion(body: dict[str, Any]) -> dict[str, Any]:
@@ -131,23 +146,27 @@ class Handler(BaseHTTPRequestHandler):
         if not self.path.startswith("/v1/"):
             self.send(answers[self.path](body))
             return
+        kind, _, number = (next_fault(text_of(body)) or "").partition(":")
         with LOCK:
-            LOG.append({"path": self.path, "text": text_of(body), "body": body})
+            LOG.append({"path": self.path, "text": text_of(body), "body": body, "time": time.monotonic()})
             OPTIONS["busy"] += 1
             OPTIONS["most_busy"] = max(OPTIONS["most_busy"], OPTIONS["busy"])
+            LOCK.notify_all()
         try:
-            self.misbehave(next_fault(text_of(body)), answers[self.path](body))
+            held = hold(kind, number)
         finally:
+            # A client that has its reply may ask again at once, so the reply is counted before it is sent.
             with LOCK:
                 OPTIONS["busy"] -= 1
+                OPTIONS["answered"] += 1
+                LOCK.notify_all()
+        self.misbehave(kind if held else "400", number, answers[self.path](body))
 
-    def misbehave(self, fault: str | None, reply: dict[str, Any]) -> None:
-        kind, _, number = (fault or "").partition(":")
-        if kind in ("slow", "stall"):
-            time.sleep(float(number))
-        if kind in ("", "slow"):
+    def misbehave(self, kind: str, number: str, reply: dict[str, Any]) -> None:
+        if kind in ("", "slow", "meet", "after"):
             self.send(reply)
         elif kind in ("stall", "reset"):
+            time.sleep(float(number or 0))
             self.close_connection = True
         elif kind in GARBAGE:
             self.send_text(*GARBAGE[kind])

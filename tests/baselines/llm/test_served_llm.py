@@ -82,7 +82,7 @@ def test_a_reply_held_to_choices_is_asked_for_as_such_and_checked(server: Faulty
 
 
 def test_many_chats_go_side_by_side_and_come_back_in_order(server: FaultyServer) -> None:
-    server.script(["slow:0.2*"], match="chat number", most_busy=0)
+    server.script(["meet:4*"], match="chat number", most_busy=0)
     llm = load(server, concurrency=4)
     chats = [Chat(user=f"chat number {'x' * i}") for i in range(8)]
     replies = llm.generate(chats, 8)
