@@ -18,7 +18,7 @@ from encoders.tokens import TextTokenizer
 def for_transformers(tokenizer: TextTokenizer) -> PreTrainedTokenizerBase:
     """A tokenizer of ours as transformers' own class, its start, end and padding tokens named."""
     start, end, pad = (tokenizer.tokenizer.id_to_token(i) for i in (tokenizer.start, tokenizer.end, tokenizer.pad))
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # untyped library
         tokenizer_object=tokenizer.tokenizer,
         bos_token=start,
         eos_token=end,
@@ -53,7 +53,7 @@ def save_language_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerB
     copy.load_state_dict(model.state_dict())
     try:
         with quiet():
-            copy.to(torch.bfloat16).save_pretrained(temporary)
+            copy.bfloat16().save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         if folder.exists():
             shutil.rmtree(folder)

@@ -51,7 +51,7 @@ class Description:
 def save_video_to_text(
     connector: Connector, encoder: Part, lm: Part, path: Path, dtype: torch.dtype = torch.float32
 ) -> str:
-    """Write the two files, weights as `dtype`; the weights' digest. Raises ModelError unless `path` is a .safetensors."""
+    """Write the two files, weights as `dtype`; the digest. Raises ModelError unless `path` is a .safetensors."""
     _check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors({name: tensor.to(dtype) for name, tensor in connector.state_dict().items()}, path)
