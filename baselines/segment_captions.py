@@ -21,7 +21,7 @@ from baselines.cutting import Cutting, Span
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError
-from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest
+from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, appetite_of
 from tasks.prompt import Prompt
 from tasks.task import Clip
 
@@ -93,8 +93,9 @@ class SegmentCaptions:
             if spans is None:
                 spans = self.settings.cutting.cut(clip)
                 append(file, {"format": FORMAT, "video": clip.video_id, "segments": spans})
-            for first in range(len(rows), len(spans), SEGMENTS_AT_ONCE):
-                written = self._write(clip, spans[first : first + SEGMENTS_AT_ONCE])
+            at_once = max(SEGMENTS_AT_ONCE, appetite_of(self.model).batch)
+            for first in range(len(rows), len(spans), at_once):
+                written = self._write(clip, spans[first : first + at_once])
                 append(file, *written)
                 rows += written
         return rows
