@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def watched_job(world: World | None = None) -> Job:
     return Job(CaptionStep(model(gate=0.0)), replace(clips, world=world or World()))
 
 
-def told(words: str) -> tuple[tuple[TextView, ...], ...]:
+def told(words: Sequence[str]) -> tuple[tuple[TextView, ...], ...]:
     return tuple((TextView(word),) for word in words)
 
 
@@ -93,7 +94,7 @@ def test_what_is_learnt_to_say_follows_the_pixels(tmp_path: Path) -> None:
     videos = torch.stack([torch.from_numpy(toy_sample(Request(i, 0)).pixels) for i in (0, 5, 10)])
     v2t = model(gate=0.0)
     tokens = watch_once(v2t, list(videos), 0.0, 1, seed=0)
-    clips = WatchedClips(tokens, tuple(captions), TEXTS, 3, 0)
+    clips = WatchedClips(tokens, told(captions), TEXTS, 3, 0)
     plan = Plan(
         steps=200, lr=1e-2, warmup=5, log=200, save=200, dtype="float32", weight_decay=0.0, rates={"*.gate": 10.0}
     )
