@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evals import console
+from evals.bench_scaling import EXAMPLE as SCALING_EXAMPLE
+from evals.bench_scaling import scaling
+from evals.bench_sizing import EXAMPLE as SIZING_EXAMPLE
+from evals.bench_sizing import sizing
 from evals.benchmark_app import DATA
 
 if TYPE_CHECKING:
     from baselines.llm.protocol import Chat, LanguageModel
 
 app = typer.Typer(help="Measure speed side by side with the plain way.", no_args_is_help=True)
+app.command(epilog=SCALING_EXAMPLE)(scaling)
+app.command(epilog=SIZING_EXAMPLE)(sizing)
 
 
 @app.command(epilog="Example: longvid bench scoring ../shared/data/captions/egoschema_lavila_1s.json --questions 6")
