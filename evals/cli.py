@@ -28,6 +28,8 @@ from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
 from evals.runs import runs
+from evals.ship import EXAMPLE as SHIP_EXAMPLE
+from evals.ship import ship
 from evals.study import app as study
 from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
 from evals.train_aggregator import train_aggregator
@@ -67,6 +69,7 @@ app.command(epilog=DEMO_EXAMPLE)(demo)
 app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 app.command(epilog="Example: longvid kitchen-annotations --split train --videos 400 -o train.json")(kitchen_annotations)
 app.command(epilog=TRAIN_AGGREGATOR_EXAMPLE)(train_aggregator)
+app.command(epilog=SHIP_EXAMPLE)(ship)
 app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
     caption
 )
