@@ -127,7 +127,7 @@ def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
 def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[Row]:
     """A row for each decoded clip."""
     pairs = [(clip, clip.frames) for clip in batch if clip.frames is not None]
-    embedded = model.embed_frames([frames for _, frames in pairs], [clip.decode_seconds for clip, _ in pairs])
+    embedded = model.embed_frames([frames for _, frames in pairs], [spent(clip) for clip, _ in pairs])
     for (clip, frames), vector, trace in zip(pairs, embedded.vectors, embedded.traces, strict=True):
         yield {
             "id": clip.clip.video_id,
@@ -136,7 +136,13 @@ def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[R
             "share_of_clip": frames.share_of_clip,
             "seconds_decode": trace.seconds["decode"],
             "seconds_encode": trace.seconds["encode"],
+            "seconds_wait": trace.seconds["wait"],
         }
+
+
+def spent(clip: DecodedClip) -> dict[str, float]:
+    """What reading a clip took."""
+    return {"decode": clip.decode_seconds, "wait": clip.wait_seconds}
 
 
 def decoded(model: EncoderModel, videos: Mapping[str, Path], fail: Callable[[str, str], None]) -> Iterator[DecodedClip]:

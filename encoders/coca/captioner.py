@@ -60,6 +60,7 @@ class CocaCaptioner:
         captions = self.caption_images(np.concatenate([frames.pixels for frames in clips]))
         seconds = {
             "decode": (ready - started) / len(clips),
+            "wait": (ready - started) / len(clips),
             "caption": (perf_counter() - ready) / len(clips),
         }
         replies = []
