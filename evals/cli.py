@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evals import console
-from evals.bench import app as bench
+from evals.bench.command import app as bench
 from evals.caption import caption
 from evals.compare.command import compare
 from evals.demo.command import EXAMPLE as DEMO_EXAMPLE
