@@ -6,13 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# A busy machine is no fault of the code.
-settings.register_profile("any speed", deadline=None)
-settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

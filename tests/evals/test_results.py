@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.floor_models import ConstantModel
@@ -24,6 +24,7 @@ def row(key: str, state: str) -> Sample:
     return Sample(id=key, cluster="v", answer=None if error else 1, raw="1", rule="given", error=error)
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(
     states=st.lists(st.sampled_from(["answered", "failed", "missing"]), min_size=6, max_size=6),
     limit=st.one_of(st.none(), st.integers(1, 9)),
