@@ -103,7 +103,7 @@ class MapReduce:
             for (i, part), reply in zip(parts, replies, strict=True):
                 text = written(reply, f"'{fittings[i].video_id}': the summary of a part")
                 segments[i].append(Segment(part[0].start, part[-1].end, (text,)))
-                materials[i] = added(materials[i], reply.usage, spent)
+                materials[i] = added(materials[i], reply, spent)
         return [replace(material, text=render(segments[i])) for i, material in enumerate(materials)]
 
     def _parts(self, video_id: str, segments: Sequence[Segment]) -> list[list[Segment]]:
@@ -133,15 +133,17 @@ class MapReduce:
         )
 
 
-def added(material: Material, usage: TokenUsage, seconds: float) -> Material:
-    """The material with one more part's summary behind it."""
-    parts = material.notes.get("part_summaries")
-    made = (parts if isinstance(parts, int) else 0) + 1
+def added(material: Material, reply: Reply, seconds: float) -> Material:
+    """The material with one more part's summary behind it; how many the token limit cut is noted, too."""
+    counts = {"part_summaries": 1, "part_summaries_cut": int(not reply.finished)}
+    for name in counts:
+        before = material.notes.get(name)
+        counts[name] += before if isinstance(before, int) else 0
     spent = material.seconds.get("summarise", 0.0) + seconds
     return replace(
         material,
-        notes={**material.notes, "part_summaries": made},
-        usage=material.usage + usage,
+        notes={**material.notes, **counts},
+        usage=material.usage + reply.usage,
         seconds={**material.seconds, "summarise": spent},
     )
 

@@ -109,15 +109,22 @@ class SegmentCaptions:
         return [row_of(span, reply) for span, reply in zip(spans, replies, strict=True)]
 
     def _path(self, clip: Clip) -> Path:
+        # The id decides too: boundaries, and the captions that an aggregator reads, are given by id.
+        key = text_sha256(self.sha256, self._seen(clip), clip.video_id, repr(clip.start), repr(clip.end))
+        return self.folder / f"{key}.jsonl"
+
+    def _seen(self, clip: Clip) -> str:
+        """The video's digest. A captioner that reads texts alone needs none; any other says itself that it is missing.
+
+        Raises MissingVideoError for a file that is named and not there.
+        """
         if clip.path is None:
-            raise MissingVideoError(f"{clip.video_id}: the clip names no video file; captions can't be made")
+            return "no video"
         if not clip.path.is_file():
             raise MissingVideoError(f"{clip.path}: no such video file")
         if clip.path not in self._videos:
             self._videos[clip.path] = file_sha256(clip.path)
-        # The id decides too where boundaries are given by id.
-        key = text_sha256(self.sha256, self._videos[clip.path], clip.video_id, repr(clip.start), repr(clip.end))
-        return self.folder / f"{key}.jsonl"
+        return self._videos[clip.path]
 
 
 def info_of(model: object) -> ModelInfo:

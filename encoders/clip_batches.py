@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.device import send
+
 
 def equal_lengths(videos: Sequence[NDArray[np.uint8]], most: int) -> Iterator[list[int]]:
     """Indices of at most `most` videos of one frame count, until all have come."""
@@ -22,5 +24,4 @@ def equal_lengths(videos: Sequence[NDArray[np.uint8]], most: int) -> Iterator[li
 
 def to_device(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Pixels as a tensor there; they travel as bytes and are normalised on the device."""
-    batch = torch.from_numpy(pixels)
-    return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch
+    return send(torch.from_numpy(pixels), device)

@@ -22,6 +22,8 @@ from tasks.model import Appetite, Embeddings, ModelInfo
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
 
+Embed = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -40,6 +42,10 @@ class Runtime:
         On a CPU one clip is enough, and a run gives the same bits wherever it was cut.
         """
         return Appetite(self.batch if self.device.type == "cuda" else 1)
+
+    def rows(self, policy: FramePolicy) -> int | None:
+        """Videos in every batch where all batches must have one shape, as CUDA graphs need; None where any will do."""
+        return self.batch if self.compile and self.device.type == "cuda" and policy.fps is None else None
 
     @property
     def reading(self) -> Reading:
@@ -64,9 +70,9 @@ class EncoderModel:
         self.frames = FrameSource(policy, runtime.reading)
         self._seen: Mapping[Clip, tuple[NDArray[np.float32], Trace]] = {}
         self._tubelet = encoder.config.vision.tubelet if encoder.config.vision.patches != "image" else 1
-        embed: Callable[[Tensor], Tensor] = self._encoder.embed_video
-        # Frame counts vary with the clip under an FPS policy: one graph for all of them.
-        self._embed = torch.compile(embed, dynamic=policy.fps is not None) if runtime.compile else embed
+        embed: Embed = self._encoder.embed_video
+        self._embed = compiled(embed, policy, runtime) if runtime.compile else embed
+        self._rows = runtime.rows(policy)
 
     def looking_ahead(self, clips: Sequence[Clip]) -> AbstractContextManager[None]:
         """Decode `clips` while earlier ones are encoded."""
@@ -119,9 +125,22 @@ class EncoderModel:
     @torch.inference_mode()
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [B, T, H, W, 3] → float32 [B, E]."""
-        batch = to_device(pixels, self.runtime.device)
-        vectors: NDArray[np.float32] = self._embed(batch).float().cpu().numpy()
+        batch = to_device(filled(pixels, self._rows), self.runtime.device)
+        vectors: NDArray[np.float32] = self._embed(batch)[: len(pixels)].float().cpu().numpy()
         return vectors
+
+
+def compiled(embed: Embed, policy: FramePolicy, runtime: Runtime) -> Embed:
+    """`embed` compiled: replayed as a CUDA graph where every batch has one shape, else one graph for all lengths."""
+    if runtime.rows(policy) is not None:
+        return torch.compile(embed, mode="reduce-overhead", dynamic=False)
+    return torch.compile(embed, dynamic=policy.fps is not None)
+
+
+def filled(pixels: NDArray[np.uint8], rows: int | None) -> NDArray[np.uint8]:
+    """A batch with its last video repeated until it has `rows` of them; as it is for None."""
+    missing = 0 if rows is None else rows - len(pixels)
+    return np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]) if missing > 0 else pixels
 
 
 def remembered(trace: Trace) -> Trace:

@@ -12,10 +12,10 @@ from evals import console
 from evals.benchmark_tasks import load_task
 from evals.benchmarks import Benchmark, benchmark_of
 from evals.generate_verb import add_generate
+from evals.run_verb import RunChoices, carry_out, fail_without_answers
 
 if TYPE_CHECKING:
-    from evals.record import Results, Run, Sample
-    from evals.runner import RunSettings
+    from evals.record import Results, Run
     from tasks.multiple_choice import MultipleChoiceTask
     from tasks.task import Task
 
@@ -164,52 +164,12 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         seed: Annotated[int, typer.Option(help="Seed of the intervals and of the chance floor.")] = 0,
     ) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
-        from evals.models import build_model, deciding, parse_options
-        from evals.new_run import default_folder, describe_run
-        from evals.preparing import prepare_model
-        from evals.runner import RunSettings
+        from evals.models import parse_options
 
-        task = load_task(benchmark, pool, data)
-        options = parse_options(model_option or [])
-        built = build_model(model, options)
-        task.check(built)
-        prepare_model(built, [item.clip for item in list(task.items())[:limit]])
-        record = describe_run(task, built, name or model, deciding(model, options), sys.argv, seed=seed, limit=limit)
-        folder = out or default_folder(record)
-        record = record.model_copy(update={"name": name or folder.resolve().name})
-        settings = RunSettings(folder, batch_size, max_failures, retry_failed)
-        results = run_with_progress(task, built, record, settings)
+        choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed)
+        folder, results = carry_out(load_task(benchmark, pool, data), model, parse_options(model_option or []), choices)
         show_results([folder], [results])
-        if results.status == "failed":
-            console.fail(f"no item has an answer; the reasons are in {folder}/samples.jsonl")
-            raise typer.Exit(1)
-
-
-def run_with_progress(task: Task[Any], model: object, record: Run, settings: RunSettings) -> Results:
-    """Run behind a progress bar; an interrupt leaves a partial record and exit code 130."""
-    from evals.runner import run_task
-    from evals.store import read_samples
-
-    done = read_samples(settings.out) if settings.out.is_dir() else {}
-    total = min(len(task.items()), record.limit or len(task.items()))
-    finished = sum(sample.error is None for sample in done.values())
-    if finished:
-        console.say(f"resuming {settings.out}: {finished} of {total} items are done")
-    values = [v for sample in done.values() if (v := sample.scores.get(task.info.primary_metric)) is not None]
-    try:
-        with console.progress(task.info.name, total, finished) as tick:
-
-            def on_sample(sample: Sample) -> None:
-                value = sample.scores.get(task.info.primary_metric)
-                if value is not None:
-                    values.append(value)
-                mean = f"{task.info.primary_metric} {sum(values) / len(values):.3f}" if values else ""
-                tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
-
-            return run_task(task, model, record, settings, on_sample)
-    except KeyboardInterrupt:
-        console.fail(f"interrupted; the finished items are in {settings.out}, and the same command resumes there")
-        raise typer.Exit(130) from None
+        fail_without_answers(folder, results)
 
 
 def add_score(app: typer.Typer, benchmark: Benchmark) -> None:

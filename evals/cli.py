@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from evals import console
+from evals.ask import EXAMPLE as ASK_EXAMPLE
+from evals.ask import ask
 from evals.bench.command import app as bench
 from evals.caption import caption
 from evals.compare.command import compare
@@ -54,6 +56,7 @@ app.add_typer(kitchen_summary, name="kitchen-summary")
 app.add_typer(metrics, name="metrics")
 app.add_typer(bench, name="bench")
 app.add_typer(study, name="study")
+app.command(epilog=ASK_EXAMPLE)(ask)
 app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
     embed
 )

@@ -117,7 +117,7 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
     if fullest.task.family == BLIND_FAMILY and not blind and all(run.model.name != "blind" for run in runs):
         notes.append(
             "no blind run on these items was found beside the run: without it nobody knows what the words alone give "
-            f"away; run 'longvid {fullest.task.name.partition('@')[0]} run --model blind'"
+            "away; run the same with --model blind"
         )
     beside = BESIDE.get(fullest.task.primary_metric, ())
     return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes), beside)

@@ -81,6 +81,9 @@ class VideoToTextModel:
         self._tokenizer = tokenizer
         self._asking = asking
         self._runtime = runtime
+        watch: Callable[[Tensor, Tensor | None], Tensor] = self._model.watch
+        dynamic = asking.policy.fps is not None
+        self._watch_pixels = torch.compile(watch, dynamic=dynamic) if runtime.compile else watch
         self.appetite = runtime.appetite
         self.frames = FrameSource(asking.policy, runtime.reading)
         self._read: ReadFrames | None = None
@@ -172,7 +175,7 @@ class VideoToTextModel:
             pixels = to_device(np.stack([padded[i] for i in chunk]), self._runtime.device)
             shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
             keep = sample_keep_each(self._vision, shape, self._asking.mask, [clip_seed(clips[i]) for i in chunk])
-            tokens = self._model.watch(pixels, None if keep is None else keep.to(pixels.device))
+            tokens = self._watch_pixels(pixels, None if keep is None else keep.to(pixels.device))
             spent = (perf_counter() - began) / len(chunk)
             for row, i in enumerate(chunk):
                 trace = frame_trace(read[i].frames, len(padded[i]), {**read[i].seconds, "encode": spent})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -89,6 +90,16 @@ def test_an_empty_summary_of_a_part_is_an_error() -> None:
     llm = CountingModel(context=160, reply="  ")
     with pytest.raises(ModelError, match=r"'v': the summary of a part came back empty"):
         MapReduce(llm, PART, 20)([fitting(30)])
+
+
+def test_summaries_that_the_token_limit_cut_are_counted() -> None:
+    class Cut(Summariser):
+        def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
+            return [replace(reply, finished=False) for reply in super().generate(chats, max_tokens)]
+
+    (whole,), (cut,) = (MapReduce(kind(context=160), PART, 20)([fitting(30)]) for kind in (Summariser, Cut))
+    assert whole.notes["part_summaries_cut"] == 0
+    assert cut.notes["part_summaries_cut"] == cut.notes["part_summaries"] == whole.notes["part_summaries"]
 
 
 def test_a_long_text_is_kept_readable_from_both_ends_and_says_what_is_missing() -> None:

@@ -62,6 +62,14 @@ def test_every_segment_gets_a_caption_with_its_times_and_what_it_took(tmp_path: 
     assert (found[0].seconds, found[0].usage) == (0.5, TokenUsage(10, 0, 3))
 
 
+def test_what_reads_texts_alone_needs_no_video(tmp_path: Path) -> None:
+    unseen = Clip("v", 0.0, 300.0)
+    assert [c.text for c in source(Scribe(), tmp_path, "whole").of(unseen)] == ["from 0 to 300"]
+    again = Scribe()
+    source(again, tmp_path, "whole").of(unseen)
+    assert again.seen == []
+
+
 def test_nothing_is_captioned_twice(tmp_path: Path, clip: Clip) -> None:
     first = source(Scribe(), tmp_path).of(clip)
     again = Scribe()
@@ -132,16 +140,15 @@ def test_a_damaged_cache_is_named_and_not_mended(tmp_path: Path, clip: Clip, lin
 def test_one_bad_video_is_told_and_passed_over(tmp_path: Path, clip: Clip) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"bad")
-    clips = [clip, Clip("bad", 0, 16, bad), Clip("gone", 0, 16, tmp_path / "gone.mp4"), Clip("none", 0, 16), clip]
+    clips = [clip, Clip("bad", 0, 16, bad), Clip("gone", 0, 16, tmp_path / "gone.mp4"), clip]
     scribe = Scribe(lambda r: EmptyVideoError(f"{r.clip.path}: empty") if r.clip.video_id == "bad" else None)
     heard: dict[str, str | None] = {}
     source(scribe, tmp_path).prepare(clips, lambda c, error: heard.setdefault(c.video_id, error))
     assert heard["v"] is None
     assert "bad.mp4" in str(heard["bad"])
     assert "gone.mp4" in str(heard["gone"])
-    assert "none" in str(heard["none"])
-    with pytest.raises(MissingVideoError, match="none"):
-        source(scribe, tmp_path).of(clips[3])
+    with pytest.raises(MissingVideoError, match=r"gone\.mp4"):
+        source(scribe, tmp_path).of(clips[2])
 
 
 def test_a_programming_error_is_not_swallowed(tmp_path: Path, clip: Clip) -> None:

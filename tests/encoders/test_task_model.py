@@ -12,6 +12,7 @@ from encoders.build import build_preset, check_family
 from encoders.clip_batches import to_device
 from encoders.model_options import LONG, SHORT, PresetOptions, frame_policy
 from encoders.presets import PRESETS, preset
+from encoders.sampling import FramePolicy
 from encoders.task_model import EncoderModel, Runtime, pad_to_multiple
 from encoders.tokens import byte_tokenizer
 from encoders.video_errors import VideoError
@@ -111,6 +112,25 @@ def test_pixels_reach_the_device_as_the_bytes_they_are(monkeypatch: pytest.Monke
     monkeypatch.setattr("encoders.task_model.to_device", noted)
     model(frames=4).embed_video(clips[:1])
     assert [(pixels.dtype, pixels.shape) for pixels in sent] == [(np.uint8, (1, 4, 64, 64, 3))]
+
+
+def test_one_shape_of_batches_is_kept_for_cuda_graphs_alone() -> None:
+    def rows(device: str, policy: FramePolicy, **options: bool) -> int | None:
+        return Runtime(torch.device(device), torch.bfloat16, batch=4, **options).rows(policy)
+
+    assert rows("cuda", SHORT, compile=True) == 4
+    assert rows("cuda", LONG, compile=True) is None  # lengths vary
+    assert rows("cuda", SHORT) is None
+    assert rows("cpu", SHORT, compile=True) is None
+
+
+def test_a_batch_filled_up_to_one_shape_gives_the_same_vectors(clips: list[Clip]) -> None:
+    plain, full = model(frames=4), model(frames=4)
+    seen = []
+    full._rows, embed = 5, full._embed
+    full._embed = lambda batch: seen.append(len(batch)) or embed(batch)
+    np.testing.assert_allclose(full.embed_video(clips).vectors, plain.embed_video(clips).vectors, atol=2e-5)
+    assert seen == [5]
 
 
 def test_a_text_says_how_long_it_took() -> None:

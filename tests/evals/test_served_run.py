@@ -79,12 +79,16 @@ def test_questions_reach_the_server_side_by_side_with_the_results_of_one_by_one(
     assert many.details == one.details
 
 
-@pytest.mark.parametrize("fault", ["500", "malformed", "no-choices", "empty", "abort", "stall:30", "400", "filter"])
+FAULTS = ["500", "429", "malformed", "no-choices", "empty", "abort", "stall:30", "400", "filter"]
+SCORING_FAULTS = [(fault, route) for fault in ("500", "malformed") for route in ROUTES[1:]]
+
+
+@pytest.mark.parametrize(("fault", "route"), [*((fault, ROUTES[0]) for fault in FAULTS), *SCORING_FAULTS])
 def test_a_fault_that_stays_is_its_items_error_and_never_an_answer(
-    server: FaultyServer, tmp_path: Path, fault: str
+    server: FaultyServer, tmp_path: Path, fault: str, route: str
 ) -> None:
     server.script([f"{fault}*"], match="in q05?")
-    results = run(server, tmp_path / "run", timeout=2 if "stall" in fault else 120)
+    results = run(server, tmp_path / "run", route, timeout=2 if "stall" in fault else 120)
     sample = read_samples(tmp_path / "run")["q05"]
     assert (results.status, results.failed_ids, results.counts.answered) == ("partial", ("q05",), 11)
     assert sample.error is not None

