@@ -29,7 +29,7 @@ from tasks.digests import text_sha256
 from tasks.errors import ModelError
 from tasks.model import Embeddings, ModelInfo, OptionRequest, TextRequest
 from tasks.routes import Route
-from tasks.task import Clip, JsonValue, Trace
+from tasks.task import Clip, JsonValue, Trace, busy_seconds
 
 NO_RETRIEVAL = {
     "VideoTextEncoder": "its frames depend on the query, and each text of a pool would choose others of each video; "
@@ -83,7 +83,7 @@ class KeyFrameReader:
     def for_requests(self, requests: Sequence[TextRequest | OptionRequest]) -> list[ReadClip]:
         """Key frames of each request's clip with the question, or else the whole prompt, as the query."""
         chosen = [self.read(request.clip, request.question or request.prompt) for request in requests]
-        spent = [sum(one.trace.seconds.values()) for one in chosen]
+        spent = [busy_seconds(one.trace) for one in chosen]
         return [ReadClip(one.frames, seconds, seconds) for one, seconds in zip(chosen, spent, strict=True)]
 
     def _pick(self, scanned: Frames, query: str) -> tuple[KeyFrames, NDArray[np.float32]]:

@@ -94,6 +94,12 @@ def seconds_together(traces: Iterable[Trace]) -> dict[str, float]:
     return total
 
 
+def busy_seconds(trace: Trace) -> float:
+    """Seconds that an answer held its model up: without the decoding that went on meanwhile."""
+    overlapped = trace.seconds.get("decode", 0.0) if "wait" in trace.seconds else 0.0
+    return sum(trace.seconds.values()) - overlapped
+
+
 class Item(Protocol):
     """One question, query or clip of a benchmark; `cluster` groups items of one source video.
 

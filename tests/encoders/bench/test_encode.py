@@ -157,7 +157,6 @@ def test_the_tower_compiles_to_one_graph_with_a_fixed_number_of_tokens() -> None
     module = own_module(
         find_methods(("jst-mask0",))[0], Case(find_methods(("jst-mask0",))[0], "tiny", 4, "", PerVideo), CPU
     )
-    pixels = Shape(1, 4, 64).pixels("cpu")
     graphs = []
 
     def backend(graph: torch.fx.GraphModule, _inputs: object) -> object:
@@ -165,6 +164,7 @@ def test_the_tower_compiles_to_one_graph_with_a_fixed_number_of_tokens() -> None
         return graph.forward
 
     with torch.inference_mode():
+        pixels = Shape(1, 4, 64).pixels("cpu")
         compiled = torch.compile(module, backend=backend, fullgraph=True)
         assert torch.allclose(compiled(pixels).float(), module(pixels).float(), atol=1e-2)
         compiled(Shape(1, 4, 64).pixels("cpu"))
