@@ -48,7 +48,7 @@ test-gpu: $(READY) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu
 
 test-vllm: $(VLLM)/.installed ## vLLM in process and as a server, on the CPU, with real questions
-	VLLM_CPU_KVCACHE_SPACE=3 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/baselines/llm/vllm
+	VLLM_CPU_KVCACHE_SPACE=3 VLLM_CPU_OMP_THREADS_BIND=nobind HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/baselines/llm/vllm
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from baselines.cutting import Cutting, Span
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError
-from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, looking_ahead
+from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, appetite_of, looking_ahead
 from tasks.prompt import Prompt
 from tasks.task import Clip, busy_seconds
 
@@ -94,9 +94,10 @@ class SegmentCaptions:
                 spans = self.settings.cutting.cut(clip)
                 append(file, {"format": FORMAT, "video": clip.video_id, "segments": spans})
             missing = [segment_of(clip, span) for span in spans[len(rows) :]]
+            at_once = max(SEGMENTS_AT_ONCE, appetite_of(self.model).batch)
             with looking_ahead(self.model, missing):
-                for first in range(0, len(missing), SEGMENTS_AT_ONCE):
-                    written = self._write(missing[first : first + SEGMENTS_AT_ONCE])
+                for first in range(0, len(missing), at_once):
+                    written = self._write(missing[first : first + at_once])
                     append(file, *written)
                     rows += written
         return rows

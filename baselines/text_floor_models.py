@@ -12,7 +12,7 @@ from tasks.captioning import TrainingText
 from tasks.errors import DataError
 from tasks.model import ModelInfo, TextReply, TextRequest
 from tasks.task import JsonValue
-from tasks.text_floors import medoid, rouge_similarities, word_salad
+from tasks.text_floors import medoid, word_salad
 from tasks.tokenizers import tokenizer
 from tasks.youcook2 import training_texts
 from tasks.youcook2_annotations import read_annotations
@@ -87,7 +87,7 @@ def typical_floor(training: Sequence[TrainingText], labels: Mapping[str, str]) -
 def typical_text(texts: tuple[str, ...]) -> str:
     """The medoid by ROUGE-L."""
     tokens = tokenizer("ptb")
-    return texts[medoid(rouge_similarities([tokens(text) for text in texts]))]
+    return texts[medoid([tokens(text) for text in texts])]
 
 
 def build_word_salad(options: SaladOptions) -> TextFloor:

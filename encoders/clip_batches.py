@@ -12,12 +12,12 @@ from torch import Tensor
 from encoders.device import send
 
 
-def equal_lengths(videos: Sequence[NDArray[np.uint8]], most: int) -> Iterator[list[int]]:
-    """Indices of at most `most` videos of one frame count, until all have come."""
-    by_count: dict[int, list[int]] = {}
-    for index, pixels in enumerate(videos):
-        by_count.setdefault(len(pixels), []).append(index)
-    for group in by_count.values():
+def batches_of_equals(numbers: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Indices of at most `most` equal numbers (frame counts, limits) at a time, until all have come."""
+    by_number: dict[int, list[int]] = {}
+    for index, number in enumerate(numbers):
+        by_number.setdefault(number, []).append(index)
+    for group in by_number.values():
         for start in range(0, len(group), most):
             yield group[start : start + most]
 

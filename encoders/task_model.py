@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.clip_batches import equal_lengths, to_device
+from encoders.clip_batches import batches_of_equals, to_device
 from encoders.dual import DualEncoder
 from encoders.frame_source import FrameSource, Reading
 from encoders.frames import Frames
@@ -104,7 +104,7 @@ class EncoderModel:
         vectors = np.empty((len(decoded), self._encoder.config.embed), dtype=np.float32)
         traces: list[Trace] = [Trace()] * len(decoded)
         padded = [pad_to_multiple(frames.pixels, self._tubelet) for frames in decoded]
-        for chunk in equal_lengths(padded, self.runtime.batch):
+        for chunk in batches_of_equals([len(pixels) for pixels in padded], self.runtime.batch):
             began = perf_counter()
             vectors[chunk] = self._encode(np.stack([padded[i] for i in chunk]))
             spent = (perf_counter() - began) / len(chunk)

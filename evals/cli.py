@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -145,6 +146,8 @@ def main() -> None:
 
 def run_app(application: typer.Typer) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
+    # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         application()
     except LongvidError as error:

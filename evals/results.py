@@ -26,6 +26,7 @@ from evals.record import (
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
 WAIT = "wait"
+IDS_SHOWN = 5
 NO_VECTORS: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
@@ -118,7 +119,9 @@ def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str,
     if failed:
         reasons = Counter(error.message for key in failed if (error := samples[key].error))
         message, times = reasons.most_common(1)[0]
-        warnings.append(f"{len(failed)} items failed and are not scored; most often ({times}×): {message}")
+        named = ", ".join(failed[:IDS_SHOWN]) + " …" * (len(failed) > IDS_SHOWN)
+        why = f"most often ({times}×): {message}" if times > 1 else f"the first: {message}"
+        warnings.append(f"{len(failed)} items failed and are not scored ({named}); {why}")
     return warnings
 
 

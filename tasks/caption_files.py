@@ -6,7 +6,6 @@ A dense-captioning file (tasks.dense_captions) stands for its videos' paragraphs
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
@@ -15,6 +14,7 @@ from tasks.dense_captions import dense_captions, is_dense, paragraph
 from tasks.errors import DataError
 from tasks.task import JsonValue
 from tasks.tokenizers import Tokenize
+from tasks.unique_keys import unique_keys
 
 
 def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
@@ -32,7 +32,7 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
 def read_object(path: Path) -> dict[str, object]:
     """Read a JSON object whose keys stand there once. Raises DataError naming the file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_keys)
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}"
         raise DataError(msg) from None
@@ -42,16 +42,6 @@ def read_object(path: Path) -> dict[str, object]:
     if not isinstance(content, dict) or not content:
         msg = f"{path} must hold a JSON object of id to text or list of texts, with at least one id"
         raise DataError(msg)
-    return content
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    content: dict[str, object] = {}
-    for name, value in pairs:
-        if name in content:
-            msg = f"id '{name}' stands there twice"
-            raise ValueError(msg)
-        content[name] = value
     return content
 
 
@@ -67,24 +57,26 @@ def _texts(value: object, name: str, path: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def paired(hypotheses: Mapping[str, tuple[str, ...]], references: Mapping[str, tuple[str, ...]]) -> list[CaptionedItem]:
+def paired(hypotheses: Path, references: Path) -> list[CaptionedItem]:
     """Items in the references' order, each its own cluster.
 
-    Raises DataError, naming ids, when the two sets of ids differ, when an id has several
+    Raises DataError, naming the file and the ids, when the two sets of ids differ, when an id has several
     hypotheses, or when a reference is empty. An empty hypothesis is an answer, and a poor one.
     """
-    _refuse(sorted(references.keys() - hypotheses.keys()), "have references but no hypothesis")
-    _refuse(sorted(hypotheses.keys() - references.keys()), "have a hypothesis but no reference")
-    _refuse([name for name, texts in hypotheses.items() if len(texts) != 1], "have several hypotheses: give one")
-    empty = [name for name, texts in references.items() if not all(text.strip() for text in texts)]
-    _refuse(empty, "have an empty reference")
-    return [CaptionedItem(name, name, hypotheses[name][0], texts) for name, texts in references.items()]
+    written, wanted = read_captions(hypotheses), read_captions(references)
+    _refuse(hypotheses, "lacks ids that have references", [name for name in wanted if name not in written])
+    _refuse(references, "lacks ids that have a hypothesis", [name for name in written if name not in wanted])
+    several = [name for name, texts in written.items() if len(texts) != 1]
+    _refuse(hypotheses, "has several hypotheses (give one) for ids", several)
+    empty = [name for name, texts in wanted.items() if not all(text.strip() for text in texts)]
+    _refuse(references, "has an empty reference for ids", empty)
+    return [CaptionedItem(name, name, written[name][0], texts) for name, texts in wanted.items()]
 
 
-def _refuse(names: list[str], why: str) -> None:
+def _refuse(path: Path, why: str, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        msg = f"ids {', '.join(names[:10])}{more} {why}"
+        msg = f"{path} {why}: {', '.join(names[:10])}{more}"
         raise DataError(msg)
 
 
@@ -95,8 +87,7 @@ def score_caption_files(
 
     `meteor` is None when it was not run; `meteor_not_run` then says why.
     """
-    items = paired(read_captions(hypotheses), read_captions(references))
-    return report(score_captions(items, "micro", tokenize, meteor))
+    return report(score_captions(paired(hypotheses, references), "micro", tokenize, meteor))
 
 
 def report(scores: CaptionScores) -> dict[str, JsonValue]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from tasks.errors import DataError
@@ -63,7 +64,7 @@ def sentences_of(rows: object, video: str, path: Path) -> tuple[Sentence, ...]:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"{path}: video '{video}' has a malformed sentence ({error!r})"
             raise DataError(msg) from error
-        if not isinstance(text, str) or (times is not None and len(times) != 2):
+        if not isinstance(text, str) or (times is not None and (len(times) != 2 or not all(map(isfinite, times)))):
             msg = f"{path}: video '{video}' has a sentence that is no text, or a time stamp of other than two numbers"
             raise DataError(msg)
         sentences.append(Sentence(text, None if times is None else (times[0], times[1])))

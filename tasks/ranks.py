@@ -7,6 +7,7 @@ answers the best of them counts, and the others stand in nobody's way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -147,12 +148,14 @@ def dual_softmax(similarities: Matrix, temperature: float) -> Floats:
     never to be set beside others without saying so.
     """
     _refuse_not_finite(similarities, "similarities")
-    if temperature <= 0:
+    if not 0 < temperature < math.inf:
         msg = f"dual softmax needs a temperature above 0, not {temperature}"
         raise DataError(msg)
-    scaled = similarities.astype(np.float64) / temperature
-    scaled = np.exp(scaled - scaled.max(axis=0, keepdims=True))
-    return np.asarray(similarities * (scaled / scaled.sum(axis=0, keepdims=True)) * len(similarities))
+    wide = similarities.astype(np.float64)
+    with np.errstate(over="ignore"):
+        below = (wide - wide.max(axis=0, keepdims=True)) / temperature
+    shares = np.exp(below)
+    return np.asarray(wide * (shares / shares.sum(axis=0, keepdims=True)))
 
 
 def rank_figures(ranks: Ints, gallery: int, weights: Matrix | None = None) -> dict[str, Floats]:

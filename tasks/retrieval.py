@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
-from tasks.intervals import LEVEL, bootstrap_weights, cluster_codes, percentile_interval
+from tasks.intervals import LEVEL, bootstrap_weights, cluster_codes, percentile_interval, wilson_interval
 from tasks.model import VideoTextEncoder, require
 from tasks.ranks import DUPLICATE_AWARE, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
 from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo, seconds_together
@@ -159,15 +159,14 @@ def retrieval_metrics(
             spread = None if weights is None else rank_figures(ranks, len(captions), weights)
             for name, value in values.items():
                 full = f"{direction}_{name}{suffix}"
+                interval, method = interval_of(name, float(value[0]), None if spread is None else spread[name], count)
                 metrics.append(
                     Metric(
                         name=full,
                         value=float(value[0]),
-                        interval=None if spread is None else percentile_interval(spread[name]),
+                        interval=interval,
                         level=LEVEL,
-                        method="none (one cluster)"
-                        if spread is None
-                        else f"cluster bootstrap over queries, gallery held, percentile, {RESAMPLES} resamples",
+                        method=method,
                         n=len(captions),
                         clusters=count,
                         primary=full == PRIMARY,
@@ -175,6 +174,23 @@ def retrieval_metrics(
                     )
                 )
     return metrics
+
+
+def interval_of(
+    name: str, value: float, spread: NDArray[np.float64] | None, clusters: int
+) -> tuple[tuple[float, float] | None, str]:
+    """A figure's interval and how it was got, from its bootstrap values (None: one cluster).
+
+    A recall of 0 or 1 has no bootstrap width, so Wilson's interval on the number of clusters stands in.
+    """
+    if spread is None:
+        return None, "none (one cluster)"
+    if name.startswith("recall") and value in (0.0, 1.0):
+        return wilson_interval(value * clusters, clusters), "wilson on clusters (all queries equal)"
+    return (
+        percentile_interval(spread),
+        f"cluster bootstrap over queries, gallery held, percentile, {RESAMPLES} resamples",
+    )
 
 
 def empty_metric() -> Metric:

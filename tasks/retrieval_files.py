@@ -18,7 +18,7 @@ def score_similarity_file(path: Path, temperature: float | None = None) -> dict[
     """Figures of both directions of a square matrix [texts, videos] in an .npy file; row i belongs to column i.
 
     With a `temperature` similarities go through the dual softmax, every name says so and a warning stands beside
-    them. Raises DataError on a file that is no such matrix, or holds NaN or infinity.
+    them. Raises DataError, naming the file, on what is no such matrix, or holds NaN or infinity.
     """
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -33,8 +33,11 @@ def score_similarity_file(path: Path, temperature: float | None = None) -> dict[
     suffix = "" if temperature is None else DUAL_SOFTMAX
     content: dict[str, JsonValue] = {"pool": count, "tie_rule": TIE_RULE}
     for direction, similarities in (("text_to_video", matrix), ("video_to_text", matrix.T)):
-        scaled = similarities if temperature is None else dual_softmax(similarities, temperature)
-        figures = rank_figures(ranks_from_similarities(scaled, one_to_one(count)), count)
+        try:
+            scaled = similarities if temperature is None else dual_softmax(similarities, temperature)
+            figures = rank_figures(ranks_from_similarities(scaled, one_to_one(count)), count)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
         content |= {f"{direction}_{name}{suffix}": float(value[0]) for name, value in figures.items()}
     if temperature is not None:
         content["warning"] = "dual softmax reads all test queries at once: not comparable with plain figures"

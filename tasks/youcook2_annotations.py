@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import DataError
+from tasks.unique_keys import unique_keys
 
 IDS_SHOWN = 5
+SUBSETS = ("training", "validation", "testing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Video:
 def read_annotations(path: Path) -> list[Video]:
     """All videos in the file's order. Raises DataError naming the file and the ids at fault."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except OSError as error:
         msg = f"{path} cannot be read ({error.strerror}): run 'longvid youcook2-summary prepare'"
         raise DataError(msg) from error
@@ -74,32 +76,35 @@ def read_annotations(path: Path) -> list[Video]:
     return videos
 
 
-def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in content:
-            msg = f"the id or key '{name}' stands there twice"
-            raise ValueError(msg)
-        content[name] = value
-    return content
-
-
 def read_video(name: str, row: Mapping[str, Any]) -> Video:
     """One entry of the database. Raises KeyError, TypeError or ValueError."""
     segments = []
     for segment in row["annotations"]:
-        start, end = segment["segment"]
-        if not isinstance(segment["sentence"], str):
-            msg = f"segment {segment['id']}: its sentence is no text"
+        start, end = (number(time) for time in segment["segment"])
+        if type(segment["id"]) is not int:
+            msg = f"segment id {segment['id']!r} is no whole number"
             raise TypeError(msg)
-        segments.append(Segment(int(segment["id"]), float(start), float(end), segment["sentence"].strip()))
-    return Video(
-        id=name,
-        subset=str(row["subset"]),
-        duration=float(row["duration"]),
-        recipe_type=str(row["recipe_type"]),
-        segments=tuple(segments),
-    )
+        segments.append(Segment(segment["id"], start, end, text(segment["sentence"]).strip()))
+    if row["subset"] not in SUBSETS:
+        msg = f"subset {row['subset']!r} is none of {', '.join(SUBSETS)}"
+        raise ValueError(msg)
+    return Video(name, row["subset"], number(row["duration"]), text(row["recipe_type"]), tuple(segments))
+
+
+def number(value: object) -> float:
+    """A JSON number. Raises TypeError for anything else: a digit in quotes or a `true` is an annotator's slip."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{value!r} is no number"
+        raise TypeError(msg)
+    return float(value)
+
+
+def text(value: object) -> str:
+    """A JSON string. Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        msg = f"{value!r} is no text"
+        raise TypeError(msg)
+    return value
 
 
 def video_faults(video: Video, ids: Sequence[object]) -> list[str]:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if find_spec("hypothesis"):  # vLLM's environment does without
+    from hypothesis import HealthCheck, settings
+
+    # A test fails for what it finds, never because the machine was busy.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from tasks.errors import ModelError
 class Decoding:
     """How a caption is found: greedily, or the best of `beams` by log-likelihood / length ** `length_penalty`.
 
-    Between `min_tokens` and `max_tokens` tokens, the end token included. Nothing is sampled.
+    At least `min_tokens` tokens before the end token, at most `max_tokens` with it. Nothing is sampled.
     """
 
     max_tokens: int

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from encoders.clip_batches import equal_lengths, to_device
+from encoders.clip_batches import batches_of_equals, to_device
 from encoders.frame_source import FrameSource, ReadClip
 from encoders.masking import sample_keep_each
 from encoders.sampling import FramePolicy
@@ -130,20 +130,17 @@ class VideoToTextModel:
 
     def _write(self, requests: Sequence[TextRequest], texts: Sequence[str]) -> list[TextReply]:
         watched = self._watch(requests)
-        replies = []
-        for start in range(0, len(requests), self._runtime.batch):
-            part = slice(start, start + self._runtime.batch)
-            decoding = self._asking.decoding(max(request.max_tokens for request in requests[part]))
+        replies: dict[int, TextReply] = {}
+        for part in batches_of_equals([request.max_tokens for request in requests], self._runtime.batch):
+            decoding = self._asking.decoding(requests[part[0]].max_tokens)
             began = perf_counter()
             with torch.inference_mode():
-                memory = self._model.connector(torch.cat([one.tokens for one in watched[part]]))
-            captions = generate(self._model, self._tokenizer, memory, texts[part], decoding)
+                memory = self._model.connector(torch.cat([watched[i].tokens for i in part]))
+            captions = generate(self._model, self._tokenizer, memory, [texts[i] for i in part], decoding)
             spent = (perf_counter() - began) / len(captions)
-            replies += [
-                _reply(caption, one, text, spent)
-                for caption, one, text in zip(captions, watched[part], texts[part], strict=True)
-            ]
-        return replies
+            for i, caption in zip(part, captions, strict=True):
+                replies[i] = _reply(caption, watched[i], texts[i], spent)
+        return [replies[i] for i in range(len(requests))]
 
     def _watch(self, requests: Sequence[Request]) -> list[Watched]:
         """Spatial tokens of each request's clip. Raises the first VideoError.
@@ -170,7 +167,7 @@ class VideoToTextModel:
         tubelet = self._vision.tubelet if self._vision.patches != "image" else 1
         padded = [pad_to_multiple(one.frames.pixels, tubelet) for one in read]
         out: dict[int, Watched] = {}
-        for chunk in equal_lengths(padded, self._runtime.batch):
+        for chunk in batches_of_equals([len(pixels) for pixels in padded], self._runtime.batch):
             began = perf_counter()
             pixels = to_device(np.stack([padded[i] for i in chunk]), self._runtime.device)
             shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])

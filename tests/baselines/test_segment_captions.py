@@ -15,7 +15,7 @@ from baselines.cutting import parse_cutting
 from baselines.segment_captions import SEGMENTS_AT_ONCE, CaptionSettings, SegmentCaptions
 from encoders.video_errors import EmptyVideoError, MissingVideoError
 from tasks.errors import DataError
-from tasks.model import ModelInfo, Preparer, TextReply, TextRequest
+from tasks.model import Appetite, ModelInfo, Preparer, TextReply, TextRequest
 from tasks.prompt import load_prompt
 from tasks.task import Clip, FramesSeen, TokenUsage, Trace
 
@@ -102,6 +102,24 @@ def test_what_reads_texts_alone_needs_no_video(tmp_path: Path) -> None:
     again = Scribe()
     source(again, tmp_path, "whole").of(unseen)
     assert again.seen == []
+
+
+@pytest.mark.parametrize(("appetite", "calls"), [(1, [8, 8, 4]), (12, [12, 8])])
+def test_a_captioner_gets_as_many_segments_at_once_as_it_wants(
+    tmp_path: Path, clip: Clip, appetite: int, calls: list[int]
+) -> None:
+    class Hungry(Scribe):
+        appetite: Appetite
+        calls: list[int]
+
+        def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
+            self.calls.append(len(requests))
+            return super().caption(requests)
+
+    scribe = Hungry()
+    scribe.appetite, scribe.calls = Appetite(batch=appetite), []
+    source(scribe, tmp_path).of(clip)
+    assert scribe.calls == calls
 
 
 def test_nothing_is_captioned_twice(tmp_path: Path, clip: Clip) -> None:

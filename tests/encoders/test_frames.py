@@ -61,7 +61,7 @@ def test_sampled_frames_equal_those_of_a_plain_sequential_read(shared_data: Path
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_stretch_of_a_file_gives_the_frames_of_a_plain_read(shared_data: Path, data: st.DataObject) -> None:
     names = ["bikes_10s.mp4", "person_139s_10fps.mp4", "vfr_vp8_45s.webm", "bbb_5s.mp4", "nasa_13s.mp4"]
     path = find(shared_data, data.draw(st.sampled_from(names)))

@@ -39,7 +39,7 @@ def test_a_kernel_computes_what_a_3d_convolution_of_normalised_pixels_does(kerne
     torch.testing.assert_close(patches(pixels, PixelNorm(MEAN, STD)), expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 64), st.integers(0, 2**31))
 def test_gathering_before_projecting_equals_projecting_then_dropping(kept, seed):
     kernel, pixels = Kernel(2, 8, (2, 8)), videos(2, 8, 32)

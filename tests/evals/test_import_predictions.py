@@ -205,7 +205,7 @@ def test_a_csv_with_windows_line_ends_and_a_byte_order_mark_is_read(tmp_path: Pa
     assert check(tmp_path / "p.csv", task) == dict(GOOD)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(choices=st.lists(st.integers(0, 4), min_size=12, max_size=12))
 def test_written_submissions_read_back_as_they_were(
     choices: list[int], tmp_path_factory: pytest.TempPathFactory

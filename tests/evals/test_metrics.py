@@ -56,9 +56,24 @@ def test_what_is_no_square_matrix_of_floats_is_refused(tmp_path: Path, matrix: n
         score_similarity_file(saved(tmp_path, matrix))
 
 
-def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="NaN"):
-        score_similarity_file(saved(tmp_path, np.full((2, 2), np.nan)))
+def test_numbers_that_are_none_are_refused_by_file_and_row(tmp_path: Path) -> None:
+    matrix = np.eye(3)
+    matrix[1, 0] = np.nan
+    with pytest.raises(DataError, match=r"similarities\.npy: similarities hold NaN or infinity in rows 1"):
+        score_similarity_file(saved(tmp_path, matrix))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, np.nan, np.inf])
+def test_a_temperature_that_is_none_is_refused_as_that(tmp_path: Path, temperature: float) -> None:
+    with pytest.raises(DataError, match=f"temperature above 0, not {temperature}"):
+        score_similarity_file(saved(tmp_path, np.eye(2)), temperature)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("scale", "temperature"), [(1.0, 1e-320), (1e308, 0.01)])
+def test_dual_softmax_stays_finite_for_any_numbers(tmp_path: Path, scale: float, temperature: float) -> None:
+    figures = score_similarity_file(saved(tmp_path, np.eye(3) * scale), temperature)
+    assert figures["text_to_video_recall_at_1_dual_softmax"] == 1.0
 
 
 def test_pickled_objects_are_refused_unread(tmp_path: Path) -> None:

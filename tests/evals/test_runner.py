@@ -85,7 +85,7 @@ def test_a_failed_item_is_counted_and_named_and_makes_the_run_partial(task: Mult
     results = run_toy(task, ToyModel(bad=frozenset({"q03", "q07"})), tmp_path / "run")
     assert results.status == "partial"
     assert (results.counts.answered, results.counts.failed, results.failed_ids) == (10, 2, ("q03", "q07"))
-    assert any("2 items failed and are not scored" in warning for warning in results.warnings)
+    assert "2 items failed and are not scored (q03, q07); the first: no frames in q03" in results.warnings
 
 
 def test_a_failed_item_is_never_a_zero(task: MultipleChoiceTask, tmp_path: Path) -> None:

@@ -367,7 +367,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_generated_options_are_read_in_every_form(form, data):
     options = data.draw(OPTION_LISTS)
@@ -377,7 +377,7 @@ def test_generated_options_are_read_in_every_form(form, data):
     assert parse_choice(reply, options).answer == index
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     options=OPTION_LISTS,
     seed=st.integers(0, 99),
@@ -393,7 +393,7 @@ def test_permuting_the_options_permutes_the_answer(options, seed, form):
         assert options[before.answer] == permuted[after.answer]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     options=OPTION_LISTS,
     words=st.lists(st.sampled_from(["C", "a man", "helps", "and", "is", "with", "B"])),
@@ -432,7 +432,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     reply=st.text() | st.lists(PIECES | st.text(max_size=3)).map("".join),
     options=st.lists(st.text(max_size=8) | PIECES, min_size=2, max_size=MAX_OPTIONS),

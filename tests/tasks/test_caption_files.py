@@ -61,15 +61,21 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("hypotheses", "references", "complaint"),
     [
-        ({"a": ("x",)}, {"a": ("x",), "lost": ("y",)}, "ids lost have references"),
-        ({"a": ("x",), "extra": ("y",)}, {"a": ("x",)}, "ids extra have a hypothesis"),
-        ({"twice": ("x", "y")}, {"twice": ("x",)}, "ids twice have several"),
-        ({"bare": ("x",)}, {"bare": ("x", "  ")}, "ids bare have an empty reference"),
+        ({"a": "x"}, {"a": "x", "lost": "y"}, r"h\.json lacks ids that have references: lost"),
+        ({"a": "x", "extra": "y"}, {"a": "x"}, r"r\.json lacks ids that have a hypothesis: extra"),
+        ({"twice": ["x", "y"]}, {"twice": "x"}, r"h\.json has several hypotheses \(give one\) for ids: twice"),
+        ({"bare": "x"}, {"bare": ["x", "  "]}, r"r\.json has an empty reference for ids: bare"),
     ],
 )
-def test_ids_that_do_not_pair_are_refused_by_name(hypotheses, references, complaint):
+def test_ids_that_do_not_pair_are_refused_by_file_and_name(tmp_path, hypotheses, references, complaint):
     with pytest.raises(DataError, match=complaint):
-        paired(hypotheses, references)
+        paired(_write(tmp_path / "h.json", hypotheses), _write(tmp_path / "r.json", references))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    path = tmp_path / "h.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": "x"}')
+    assert read_captions(path) == {"a": ("x",)}
 
 
 def test_an_empty_hypothesis_scores_nothing_and_is_not_refused(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 from tasks.caption_metrics.conventions import CaptionedItem, score_captions
 from tasks.caption_metrics.meteor import _KNOWN, MeteorJar, NotRun, meteor_score
-from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, captioning_digest
+from tasks.captioning import RESAMPLES, CaptioningTask, CaptionItem, CaptionProtocol, captioning_digest
 from tasks.errors import ModelError
+from tasks.intervals import bootstrap_weights, percentile_interval
 from tasks.model import TextReply, TextRequest
 from tasks.task import Clip, FramesSeen, Metric, Summary, TaskInfo, Trace
 from tasks.tokenizers import tokenizer
@@ -87,6 +89,27 @@ def test_every_figure_lies_in_its_interval() -> None:
             low, high = metric.interval or (1.0, 0.0)
             assert low <= metric.value + 1e-12
             assert metric.value <= high + 1e-12
+
+
+def test_an_interval_is_that_of_videos_drawn_again_and_scored_anew() -> None:
+    texts = shifted()
+    summary = summary_of(task_of(), Parrot(texts))
+    videos: dict[str, list[CaptionItem]] = {}
+    for item in items_of():
+        videos.setdefault(item.cluster, []).append(item)
+
+    @cache
+    def scored_anew(draw: tuple[int, ...]) -> tuple[float | None, float | None]:
+        drawn = [item for times, members in zip(draw, videos.values(), strict=True) for item in members * times]
+        captioned = [CaptionedItem(str(n), i.cluster, texts[i.id], i.references) for n, i in enumerate(drawn)]
+        values = score_captions(captioned, "micro", tokenizer("ptb"), NotRun("")).values
+        return values["rouge_l"], values["bleu_2"]
+
+    draws = bootstrap_weights(len(videos), RESAMPLES, np.random.default_rng(0)).astype(int)
+    rouge, bleu = np.array([scored_anew(tuple(draw)) for draw in draws.tolist()]).T
+    assert figure(summary, "micro_rouge_l").interval == pytest.approx(percentile_interval(rouge))
+    assert figure(summary, "micro_bleu_2").interval == pytest.approx(percentile_interval(bleu))
+    assert len(set(rouge)) > 5
 
 
 def test_meteor_without_its_jar_is_null_with_the_reason() -> None:

@@ -21,7 +21,7 @@ def _brute(similarities, truth):
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 25), st.integers(1, 25), st.integers(1, 60))
 def test_blocked_and_brute_force_ranks_agree_also_on_ties(seed, queries, gallery, block):
     rng = np.random.default_rng(seed)
@@ -94,6 +94,13 @@ def test_dual_softmax_moves_a_hub_out_of_the_way():
     truth = [[1], [0]]
     assert ranks.ranks_from_similarities(similarities, truth).tolist() == [2, 1]
     assert ranks.ranks_from_similarities(ranks.dual_softmax(similarities, 0.1), truth).tolist() == [1, 1]
+
+
+def test_dual_softmax_weighs_a_similarity_by_its_share_of_the_queries():
+    similarities = np.array([[0.2, 0.5, 0.1], [0.4, 0.3, 0.3]])
+    shares = np.exp(similarities / 0.5)
+    expected = similarities * shares / shares.sum(axis=0)
+    np.testing.assert_allclose(ranks.dual_softmax(similarities, 0.5), expected)
 
 
 # the process's own high-water mark: a child's ru_maxrss begins at its parent's

@@ -1,69 +1,17 @@
-"""The floors of full-video summary on YouCook2, as `protocols` states them."""
-
-import json
+"""What floors are made of: likeness of all pairs at once, the middle one, words that say nothing."""
 
 import numpy as np
 import pytest
 
-from tasks.caption_metrics.conventions import CaptionedItem, score_captions
-from tasks.caption_metrics.meteor import NotRun
-from tasks.caption_metrics.rouge import common_length, common_lengths
-from tasks.ptb_tokenizer import ptb_tokens
-from tasks.text_floors import (
-    constant_paragraph,
-    medoid,
-    random_paragraphs,
-    rouge_similarities,
-    typical_paragraphs,
-    word_salad,
-)
+from tasks.caption_metrics.corpus import Corpus
+from tasks.caption_metrics.rouge import common_length, common_lengths, rouge_l
+from tasks.errors import DataError
+from tasks.text_floors import medoid, rouge_similarities, word_salad
 
 
-@pytest.fixture(scope="module")
-def paragraphs(shared_data):
-    content = json.loads((shared_data / "youcook2" / "youcookii_annotations_trainval.json").read_text())["database"]
-    found = {"training": [], "validation": []}
-    for name, video in content.items():
-        text = " ".join(part["sentence"] for part in video["annotations"])
-        found[video["subset"]].append((name, video["recipe_type"], text))
-    return found
-
-
-@pytest.fixture(scope="module")
-def similarities(paragraphs):
-    return rouge_similarities([ptb_tokens(text) for _, _, text in paragraphs["training"]])
-
-
-def _rouge(texts, paragraphs):
-    rows = zip(paragraphs["validation"], texts, strict=True)
-    items = [CaptionedItem(name, name, text, (reference,)) for (name, _, reference), text in rows]
-    return 100 * score_captions(items, "micro", ptb_tokens, NotRun("not wanted")).values["rouge_l"]
-
-
-def test_forty_words_of_salad_reach_27(paragraphs):
+def test_the_salad_has_as_many_words_as_asked_for():
+    assert word_salad(8) == "add the and in a pan add the"
     assert len(word_salad().split()) == 40
-    assert _rouge([word_salad()] * 457, paragraphs) == pytest.approx(27.1, abs=0.3)
-
-
-def test_a_random_training_paragraph_reaches_19_and_a_half(paragraphs):
-    training = [text for _, _, text in paragraphs["training"]]
-    rng = np.random.default_rng(0)
-    values = [_rouge(random_paragraphs(training, 457, rng), paragraphs) for _ in range(4)]
-    assert np.mean(values) == pytest.approx(19.5, abs=0.3)
-
-
-@pytest.mark.slow
-def test_the_medoid_of_training_reaches_25_and_a_half(paragraphs, similarities):
-    text = constant_paragraph([text for _, _, text in paragraphs["training"]], similarities)
-    assert _rouge([text] * 457, paragraphs) == pytest.approx(25.5, abs=0.3)
-
-
-@pytest.mark.slow
-def test_the_medoid_of_the_recipe_type_reaches_31(paragraphs, similarities):
-    training = paragraphs["training"]
-    typical = typical_paragraphs([text for *_, text in training], [kind for _, kind, _ in training], similarities)
-    texts = [typical[kind] for _, kind, _ in paragraphs["validation"]]
-    assert _rouge(texts, paragraphs) == pytest.approx(31.1, abs=0.3)
 
 
 def _slow_common_length(first, second):
@@ -83,6 +31,20 @@ def test_all_pairs_at_once_have_the_common_lengths_of_each_pair():
             assert together[i, j] == common_length(first, second) == _slow_common_length(first, second)
 
 
-def test_the_medoid_of_a_group_is_one_of_it():
-    texts = [("a", "b"), ("a", "b", "c"), ("x", "y"), ("x", "y", "z"), ("x", "q", "z")]
-    assert medoid(rouge_similarities(texts), [2, 3, 4]) == 3
+TEXTS = [("x", "y"), ("x", "y", "z"), ("x", "q", "z")]
+
+
+def test_a_similarity_is_the_rouge_l_of_the_row_against_the_column():
+    found = rouge_similarities(TEXTS)
+    for i, text in enumerate(TEXTS):
+        expected = rouge_l(Corpus((text,) * len(TEXTS), tuple((other,) for other in TEXTS)))
+        assert found[i] == pytest.approx(expected)
+
+
+def test_the_medoid_is_the_text_most_like_the_others():
+    assert medoid(TEXTS) == 1
+
+
+def test_a_text_without_tokens_has_no_likeness():
+    with pytest.raises(DataError, match="tokens in each"):
+        medoid([("x",), ()])

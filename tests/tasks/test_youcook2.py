@@ -127,7 +127,13 @@ def test_a_sound_file_is_read_in_order(tmp_path: Path) -> None:
         ({"segment": [float("nan"), 12]}, "'second' segment 1 has no valid times"),
         ({"sentence": "  "}, "'second' segment 1 has an empty sentence"),
         ({"sentence": None}, "'second' lacks a key or has one of the wrong kind"),
+        ({"segment": ["12", "20"]}, "'second' lacks a key or has one of the wrong kind .*'12' is no number"),
+        ({"segment": "19"}, "'second' lacks a key or has one of the wrong kind .*'1' is no number"),
+        ({"segment": [True, 20]}, "'second' lacks a key or has one of the wrong kind .*True is no number"),
         ({"id": 0}, r"'second' repeats segment ids \[0, 0\]"),
+        ({"id": "0"}, "'second' lacks a key or has one of the wrong kind .*'0' is no whole number"),
+        ({"id": 0.5}, "'second' lacks a key or has one of the wrong kind .*0.5 is no whole number"),
+        ({"id": True}, "'second' lacks a key or has one of the wrong kind .*True is no whole number"),
     ],
 )
 def test_a_bad_segment_refuses_the_file_by_its_id(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
@@ -150,6 +156,24 @@ def test_a_video_without_a_length_refuses_the_file_by_its_id(tmp_path: Path, dur
     content = database()
     content["second"]["duration"] = duration
     with pytest.raises(DataError, match=f"'second' has no valid duration \\({duration:g} s\\)"):
+        read_annotations(written(tmp_path, {"database": content}))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"subset": "validaton"}, "subset 'validaton' is none of training, validation"),
+        ({"recipe_type": None}, "None is no text"),
+        ({"duration": "21.5"}, "'21.5' is no number"),
+        ({"annotations": None}, "lacks a key or has one of the wrong kind"),
+    ],
+)
+def test_a_value_of_another_kind_refuses_the_file_by_the_videos_id(
+    tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    content = database()
+    content["second"].update(change)
+    with pytest.raises(DataError, match=f"json is refused: 'second' .*{complaint}"):
         read_annotations(written(tmp_path, {"database": content}))
 
 

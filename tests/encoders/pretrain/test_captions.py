@@ -28,6 +28,7 @@ from encoders.pretrain.settings import read_settings
 from encoders.pretrain.stages import prepare
 from encoders.pretrain.step import Job
 from encoders.pretrain.world import World
+from encoders.v2t.generate import Decoding, generate
 from encoders.v2t.text import caption_rows
 from encoders.v2t.weights import load_connector, read_description
 from encoders.weights import read_tensors
@@ -78,6 +79,27 @@ def test_the_loss_covers_captions_and_their_end_but_no_prompt_and_no_padding() -
     torch.testing.assert_close(losses, torch.stack(by_hand).sum())
     assert tokens == len(places) == sum(map(len, CAPTIONS)) + 2 * len(CAPTIONS)
     assert hits == sum(int(logits[row, at - 1].argmax() == rows.ids[row, at]) for row, at in places)
+
+
+def test_what_is_learnt_to_say_follows_the_pixels(tmp_path: Path) -> None:
+    captions = ["red", "fry", "boil"]
+    videos = torch.stack([torch.from_numpy(toy_sample(Request(i, 0)).pixels) for i in (0, 5, 10)])
+    v2t = model(gate=0.0)
+    tokens = watch_once(v2t, list(videos), 0.0, 1, seed=0)
+    clips = WatchedClips(tokens, tuple(captions), TEXTS, 3, 0)
+    plan = Plan(
+        steps=200, lr=1e-2, warmup=5, log=200, save=200, dtype="float32", weight_decay=0.0, rates={"*.gate": 10.0}
+    )
+    train(Job(CaptionStep(v2t), clips), plan, tmp_path, seed=0)
+
+    @torch.no_grad()
+    def written(pixels: torch.Tensor) -> list[str]:
+        memory = v2t.eval().connector(v2t.watch(pixels))
+        return [caption.text for caption in generate(v2t, TOKENIZER, memory, [""] * 3, Decoding(8))]
+
+    assert written(videos) == captions
+    assert written(videos.roll(1, 0)) == [captions[-1], *captions[:-1]]
+    assert not set(written(torch.zeros_like(videos))) & set(captions)
 
 
 @pytest.mark.parametrize("make", [job, watched_job])

@@ -7,10 +7,13 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from encoders.v2t.attach import Attachment, decoder_layers
+from encoders.v2t.config import config_for
+from encoders.v2t.connector import build_connector
 from encoders.v2t.model import VideoToText
 from encoders.v2t.text import TextRows
 from tasks.errors import ModelError
 from tests.encoders.causal_lm.tiny import LMS, VOCABULARY, llama
+from tests.encoders.small import encoder
 from tests.encoders.v2t.small import model, spatial
 
 EVERY_LM = pytest.mark.parametrize("name", LMS)
@@ -32,6 +35,13 @@ def alone(v2t: VideoToText, text: TextRows) -> torch.Tensor:
 @torch.no_grad()
 def test_with_the_gates_at_zero_the_logits_are_the_language_models_own(name: str) -> None:
     v2t = model(LMS[name](), gate=0.0)
+    torch.testing.assert_close(v2t(spatial(), rows()), alone(v2t, rows()), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_new_connector_begins_at_the_language_model_itself() -> None:
+    vision, lm = encoder().vision, llama()
+    v2t = VideoToText(vision, build_connector(config_for(vision.config, lm.config)), lm)
     torch.testing.assert_close(v2t(spatial(), rows()), alone(v2t, rows()), atol=1e-5, rtol=0)
 
 

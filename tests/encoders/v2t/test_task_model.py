@@ -71,6 +71,15 @@ def test_a_batch_of_clips_gives_what_each_gives_alone(file: Path, clips: list[Cl
     assert len({reply.text for reply in together}) == 3
 
 
+def test_each_reply_keeps_its_own_limit_whatever_else_is_in_the_batch(file: Path, clips: list[Clip]) -> None:
+    limits = (12, 3, 12)
+    asked = [TextRequest(clip.video_id, clip, "", limit) for clip, limit in zip(clips, limits, strict=True)]
+    model = build(file)
+    replies = model.caption(asked)
+    assert tuple(reply.trace.usage.completion for reply in replies) == limits
+    assert [reply.text for reply in replies] == [model.caption([request])[0].text for request in asked]
+
+
 def test_a_trace_tells_frames_tokens_seconds_and_the_words_before_the_caption(file: Path, clips: list[Clip]) -> None:
     reply = build(file, frames=4).caption(captions_of(clips[:1]))[0]
     assert reply.trace.frames is not None

@@ -98,6 +98,18 @@ def test_each_video_alone_scores_as_pycocoevalcap_scores_it_and_macro_is_their_m
     assert _values(items, "macro", "ptb") == pytest.approx(np.mean(alone, axis=0), abs=1e-9)
 
 
+def test_a_video_of_one_segment_counts_in_macro_with_a_cider_of_zero():
+    texts = ["cut the red onion well", "fry it in a hot pan", "boil the salted water"]
+    items = [
+        CaptionedItem(str(i), video, text, (text,)) for i, (video, text) in enumerate(zip("vvw", texts, strict=True))
+    ]
+    scores = score_captions(items, "macro", tokenizer("ptb"), NO_METEOR)
+    by_video = scores.resampled(np.eye(2))
+    assert by_video["cider_d"].tolist() == [pytest.approx(10.0), 0.0]
+    assert scores.values["cider_d"] == pytest.approx(5.0)
+    assert scores.values["rouge_l"] == by_video["rouge_l"][1] == pytest.approx(1.0)
+
+
 def test_random_texts_with_several_references_score_as_pycocoevalcap_scores_them():
     rng = random.Random(3)
 

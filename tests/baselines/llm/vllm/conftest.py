@@ -22,7 +22,7 @@ from tasks.routes import Route
 from tasks.task import Prediction
 
 QUESTIONS = int(os.environ.get("LONGVID_VLLM_QUESTIONS", "100"))
-CONTEXT = 512  # captions are thinned to it: a small machine prefills some hundred tokens a second
+CONTEXT = 640  # captions are thinned to it: a small machine prefills some hundred tokens a second
 DTYPE = "float32"
 ENGINE = '{"enforce_eager": true, "max_num_seqs": 64}'
 

@@ -28,7 +28,7 @@ from evals.store import read_samples
 from tasks.digests import file_sha256
 from tasks.routes import Route
 from tasks.task import Prediction
-from tests.baselines.llm.vllm.conftest import CONTEXT, DTYPE, Asking, agreement
+from tests.baselines.llm.vllm.conftest import CONTEXT, DTYPE, QUESTIONS, Asking, agreement
 
 pytestmark = pytest.mark.vllm
 START_SECONDS = 900
@@ -125,9 +125,9 @@ def test_the_generating_route_over_http_answers_every_question(
     asking: Asking, served: LanguageModel, tmp_path: Path, guided: bool
 ) -> None:
     model = asking.aggregator(served, Route.GENERATE, guided=guided)
-    run = describe_run(asking.task, model, "served", {}, ["longvid"], limit=10)
+    run = describe_run(asking.task, model, "served", {}, ["longvid"], limit=QUESTIONS)
     results = run_task(asking.task, model, run, RunSettings(tmp_path / "run"), lambda sample: None)
-    assert results.counts.answered == 10
+    assert results.counts.answered == QUESTIONS
     if guided:
         assert {sample.raw for sample in read_samples(tmp_path / "run").values()} <= set("ABCDE")
 
