@@ -33,16 +33,18 @@ Encoder = EncoderModel | VideoToTextModel
 def bench_end_to_end(task: Task[Any], model: object, videos: int, repeats: int, done: Callable[[str], None]) -> Result:
     """All questions about the task's first `videos` clips.
 
-    `over_slower_part` is the run's median time over that of the slower of its parts, `overhead` the share of the run
-    that is neither waiting for frames nor the model's. Raises ModelError for a model that reads no frames by itself,
-    DataError for fewer than two clips.
+    `over_slower_part` is the run's time over that of the slower of its parts, `over_processor_bound` that over the
+    processor time of both parts shared by all cores (on a CPU no run is faster), both medians of rounds; `overhead`
+    is the share of the run that is neither waiting for frames nor the model's. Raises ModelError for a model that
+    reads no frames by itself, DataError for fewer than two clips.
     """
     if not isinstance(model, EncoderModel | VideoToTextModel):
         raise ModelError("only an encoder's run has a decoding part: take one of the presets, openclip or v2t")
     items = first_items(task, videos)
     clips = list(dict.fromkeys(item.clip for item in items))
     decoded = decode_all(model, [item.clip for item in items])
-    task.predict(model, items[:1])
+    # To warm up; not on the first clip, which the model would then know.
+    task.predict(model, items[-1:])
 
     def encode() -> None:
         with model.frames.holding(decoded):
@@ -64,7 +66,8 @@ def bench_end_to_end(task: Task[Any], model: object, videos: int, repeats: int, 
         "workers": model.frames.reading.workers,
         "repeats": repeats,
     }
-    return Result("end-to-end", machine_facts(model.info.device), settings, (comparison,), summary(comparison.rows))
+    machine = machine_facts(model.info.device)
+    return Result("end-to-end", machine, settings, (comparison,), summary(comparison.rows, machine.cores))
 
 
 def first_items(task: Task[Any], videos: int) -> list[Item]:
@@ -112,13 +115,16 @@ def whole_run(task: Task[Any], model: Encoder, items: int) -> Measured:
     return replace(measured, facts=facts)
 
 
-def summary(rows: Sequence[Row]) -> Facts:
+def summary(rows: Sequence[Row], cores: int) -> Facts:
     """The figures that the rows come to."""
     seconds = {row.name: row.seconds for row in rows}
     slower = [max(pair) for pair in zip(seconds[DECODE], seconds[ENCODE], strict=True)]
     ours = rows[0]
+    spent = {row.name: row.cpu_seconds for row in rows}
+    bound = [sum(pair) / cores for pair in zip(spent[DECODE], spent[ENCODE], strict=True)]
     return {
         "over_slower_part": median(run / part for run, part in zip(ours.seconds, slower, strict=True)),
+        "over_processor_bound": median(run / least for run, least in zip(ours.seconds, bound, strict=True)),
         "overhead": ours.facts["overhead"],
         "frames_wait_share": ours.facts["frames_wait_share"],
     }
