@@ -12,7 +12,7 @@ from evals.study_rows import Verdict
 Weights = dict[str, float]
 POINTS = 0.02
 """A loss of "about one point" is one of less than two (ours)."""
-LADDER = ("jst-mask75", "jst-mask50", "jst-mask25", "jst-mask0")
+LADDER = ("jst-mask88", "jst-mask75", "jst-mask50", "jst-mask25", "jst-mask0")
 """Joint space-time attention by memory, the least first."""
 
 

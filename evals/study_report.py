@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evals.study_findings import LADDER
 from evals.study_rows import Figure, FindingResult, MethodResult, Study
 from evals.study_summary import JUDGED, MEMORY_METRIC, RETRIEVAL, STATEMENTS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 TABLE, PLOTS = "table.md", ("scatter.png", "scatter.svg")
 TITLES = {RETRIEVAL: "text → video R@1", STATEMENTS: "statements told from false ones"}
 LINES = (
-    ("joint", ("jst-mask0", "jst-mask25", "jst-mask50", "jst-mask75"), "tab:blue"),
+    ("joint", tuple(reversed(LADDER)), "tab:blue"),
     ("factorised", ("fst", "fst-mask75"), "tab:green"),
     ("frame-level", ("frame-level", "frame-level-mask75"), "tab:gray"),
 )

@@ -29,12 +29,14 @@ COUNTED = (
 def studied_methods(depth: int) -> tuple[Method, ...]:
     """All methods of the study for a vision tower of `depth` layers.
 
-    Masked FST and frame-level stand for the paper's curves of each over masking. The last third of the layers is what
+    Masked FST and frame-level stand for the paper's curves of each over masking. Seven eighths masked (ours) take less
+    memory than any coarse method, so that each of these lies between two masks. The last third of the layers is what
     the paper's last four are of ViT-B's twelve (ours); `-patches` trains the front as well.
     """
     last = AdaptConfig("last", last=max(1, round(depth / 3)))
     return (
         *find_methods(COUNTED),
+        Method("jst-mask88", 0.875),
         Method("fst-mask75", 0.75, {"attention": "factorized"}),
         Method("frame-level-mask75", 0.75, {"attention": "frame", "patches": "image"}),
         Method("last-third", adapt=replace(last, tune_patches=False)),

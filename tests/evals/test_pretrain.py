@@ -114,7 +114,10 @@ def test_the_record_has_losses_and_evaluations(recipe):
     assert {"loss", "lr", "temperature", "caption_accuracy", "statement_accuracy", "gradient_norm"} <= set(train)
 
 
-@pytest.mark.parametrize("stage", ["short", pytest.param("long", marks=pytest.mark.slow)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("stage", [pytest.param("image", marks=SLOW), "short", pytest.param("long", marks=SLOW)])
 def test_a_killed_stage_resumes_to_the_same_curve_and_weights(config, recipe, tmp_path, stage):
     for earlier in ("image", "short"):
         if earlier != stage:
@@ -132,6 +135,16 @@ def test_a_killed_stage_resumes_to_the_same_curve_and_weights(config, recipe, tm
     assert curve(tmp_path / stage) == curve(recipe / stage)
     ours, theirs = ((root / stage / f"{stage}-micro.safetensors").read_bytes() for root in (tmp_path, recipe))
     assert ours == theirs
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(config, recipe, tmp_path):
+    name = "image-micro.safetensors"
+    for seed in (0, 1):
+        done = longvid("pretrain", "--stage", "image", "-c", config, "-o", tmp_path / str(seed), "--seed", seed)
+        assert done.returncode == 0, done.stderr
+    again, other = ((tmp_path / str(seed) / "image" / name).read_bytes() for seed in (0, 1))
+    assert again == (recipe / "image" / name).read_bytes()
+    assert other != again
 
 
 def test_a_run_is_not_overwritten(config, recipe):

@@ -3,7 +3,7 @@ import pytest
 from encoders.pretrain.methods import studied_methods
 from evals.study_findings import COARSE, FIXED, LADDER, MEMORY, at_memory, findings, judge
 
-BYTES = {"jst-mask75": 100, "jst-mask50": 200, "jst-mask25": 300, "jst-mask0": 400}
+BYTES = {"jst-mask88": 50, "jst-mask75": 100, "jst-mask50": 200, "jst-mask25": 300, "jst-mask0": 400}
 
 
 @pytest.mark.parametrize("name", LADDER)
@@ -16,7 +16,7 @@ def test_between_two_masks_both_are_mixed_by_log_memory():
     assert mixed == pytest.approx({"jst-mask75": 0.5, "jst-mask50": 0.5}, abs=1e-3)
 
 
-@pytest.mark.parametrize(("wanted", "name"), [(10, "jst-mask75"), (4000, "jst-mask0")])
+@pytest.mark.parametrize(("wanted", "name"), [(10, "jst-mask88"), (4000, "jst-mask0")])
 def test_beyond_the_masks_the_nearest_is_taken(wanted, name):
     assert at_memory(wanted, BYTES) == {name: 1.0}
 

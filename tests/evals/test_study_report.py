@@ -30,10 +30,11 @@ METHODS = {
     "jst-mask25": 300,
     "jst-mask50": 200,
     "jst-mask75": 100,
+    "jst-mask88": 50,
     "frame-level": 400,
     "coarse-space": 100,
 }
-RIGHT = (3, 3, 3, 3, 1, 1)
+RIGHT = (3, 3, 3, 3, 3, 1, 1)
 PROVENANCE = Provenance(
     argv=(),
     commit=None,

@@ -1,10 +1,13 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from encoders.adapt import trainable_patterns
+from encoders.presets import preset
 from encoders.pretrain.settings import merged, read_settings, read_tables
 from encoders.pretrain.stages import encoder_config
+from encoders.v2t.config import VideoToTextConfig
 from tasks.errors import ModelError
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "pretrain"
@@ -94,11 +97,19 @@ def test_tables_are_laid_over_each_other_key_by_key():
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_every_config_that_ships_can_be_read_and_built(config):
+def test_every_key_of_a_config_that_ships_is_known_and_its_encoders_can_be_built(config):
     tables = [name for name in read_tables(config) if name != "common"]
     assert tables
     for stage in tables:
         settings = read_settings(config, stage)
-        if settings.model.preset:
-            found = encoder_config(settings, None, stage)
-            assert trainable_patterns(found.adapt, found.vision)
+        # What an earlier stage or open_clip would hand over, where the stage names no preset of its own.
+        found = encoder_config(settings, preset("shortvivit-b"), stage)
+        assert trainable_patterns(found.adapt, found.vision)
+        assert set(settings.v2t.connector) <= {field.name for field in fields(VideoToTextConfig)}
+
+
+@pytest.mark.parametrize("table", ["model.vision", "model.text"])
+def test_a_wrong_key_of_the_encoder_is_named(path, table):
+    settings = read_settings(path, "short", changes=[f"{table}.widht = 8"])
+    with pytest.raises(ModelError, match="unknown key 'widht'"):
+        encoder_config(settings, None, "short")
