@@ -1,14 +1,13 @@
 """Videos decoded ahead of whoever looks at them, in a bounded number of worker processes.
 
-Each worker decodes one video at a time on one thread, at a low priority; its pixels come back through a pipe
-straight into the array that is handed on. A video that cannot be decoded, takes too long or kills its worker is an
-error of that video alone.
+Each worker decodes one video at a time on one thread; its pixels come back through a pipe straight into
+the array that is handed on. A video that cannot be decoded, takes too long or kills its worker is an error of
+that video alone.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 from collections import deque
@@ -28,7 +27,6 @@ from tasks.errors import LongvidError
 from tasks.task import Clip
 
 _SPAWN = multiprocessing.get_context("spawn")
-_YIELD = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,8 +165,6 @@ def _receive(pipe: Connection, clip: Clip) -> DecodedClip:
 def _serve(pipe: Connection) -> None:
     """Answer requests until the pipe closes; an interrupt is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A model on the same cores comes first: its threads wait for each other, decoders only for their turn.
-    os.nice(_YIELD)
     while True:
         try:
             clip, policy, backend = pipe.recv()

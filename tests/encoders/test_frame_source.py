@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from encoders.decode_ahead import DecodedClip, decode_ahead
+from encoders.decode_ahead import decode_ahead
 from encoders.frame_source import FrameSource, Reading
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
@@ -113,11 +112,3 @@ def test_clips_at_hand_are_not_waited_for(clips: list[Clip]) -> None:
     with frames.holding(decode_ahead(clips[:2], POLICY)):
         assert [one.seconds for one in frames.read(clips[:2])] == [{"decode": 0.0, "wait": 0.0}] * 2
     assert frames.read(clips[:1])[0].decode_seconds > 0
-
-
-def test_decoders_yield_to_the_model(clips: list[Clip]) -> None:
-    stream = decode_ahead(clips, POLICY)
-    assert isinstance(next(stream), DecodedClip)
-    children = [child.pid for child in multiprocessing.active_children()]
-    assert all(os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0) for pid in children if pid)
-    stream.close()
