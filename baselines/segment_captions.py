@@ -102,6 +102,17 @@ class SegmentCaptions:
                     rows += written
         return rows
 
+    def keep(self, clip: Clip, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take over all captions of a clip from another process, unless the cache has them."""
+        path = self._path(clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _held(path) as file:
+            spans, here = read_cache(path, file)
+            if spans is None or len(here) < len(spans):
+                file.truncate(0)
+                segments = [(row["start"], row["end"]) for row in rows]
+                append(file, {"format": FORMAT, "video": clip.video_id, "segments": segments}, *rows)
+
     def _write(self, segments: Sequence[Clip]) -> list[dict[str, Any]]:
         words, limit = self.settings.prompt.fill("user"), self.settings.max_tokens
         requests = [

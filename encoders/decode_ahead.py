@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from queue import SimpleQueue
+from typing import Self
 
 import numpy as np
 
@@ -64,30 +65,44 @@ def decode_ahead(
 
     The workers end when the iterator does: exhausted, closed or dropped by an exception.
     """
-    ahead = ahead or AheadPolicy()
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-    workers = [_Worker(ahead) for _ in range(ahead.workers)]
-    for worker in workers:
-        idle.put(worker)
-    pool = ThreadPoolExecutor(ahead.workers, thread_name_prefix="decode-ahead")
-    pending: deque[Future[DecodedClip]] = deque()
-    source = iter(clips)
-    try:
+    with Decoders(ahead or AheadPolicy()) as decoders:
+        yield from decoders.decode(clips, policy)
+
+
+class Decoders:
+    """The worker processes, for any number of calls of `decode` after each other; they end with the context."""
+
+    def __init__(self, ahead: AheadPolicy) -> None:
+        self._ahead = ahead
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._workers = [_Worker(ahead) for _ in range(ahead.workers)]
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._pool = ThreadPoolExecutor(ahead.workers, thread_name_prefix="decode-ahead")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
+
+    def decode(self, clips: Iterable[Clip], policy: FramePolicy) -> Generator[DecodedClip, None, None]:
+        """As `decode_ahead`; clips asked for ahead are decoded to the end even if the iterator is dropped."""
+        pending: deque[Future[DecodedClip]] = deque()
+        source = iter(clips)
         while True:
-            while len(pending) < max(ahead.ahead, 1) and (clip := next(source, None)) is not None:
-                pending.append(pool.submit(_decode_with, idle, clip, policy))
+            while len(pending) < max(self._ahead.ahead, 1) and (clip := next(source, None)) is not None:
+                pending.append(self._pool.submit(_decode_with, self._idle, clip, policy))
             if not pending:
                 return
             asked = time.perf_counter()
             done = pending.popleft().result()
             waited = time.perf_counter() - asked
             yield DecodedClip(done.clip, done.frames, done.error, done.decode_seconds, waited)
-    finally:
-        for worker in workers:
-            worker.stop()
-        pool.shutdown(wait=True, cancel_futures=True)
-        for worker in workers:
-            worker.end()
 
 
 def _decode_with(idle: SimpleQueue[_Worker], clip: Clip, policy: FramePolicy) -> DecodedClip:

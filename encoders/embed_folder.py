@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from encoders.decode_ahead import AheadPolicy, DecodedClip, decode_ahead
+from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders
 from encoders.task_model import EncoderModel
 from encoders.video_errors import VideoError
 from encoders.video_file import probe
 from tasks.errors import DataError
+from tasks.model import ModelInfo
 from tasks.task import Clip, JsonValue
 
 VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
@@ -41,6 +42,53 @@ class EmbeddedFolder:
     failed: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one video gave: its row, or the error."""
+
+    id: str
+    row: Row | None = None
+    error: str | None = None
+
+
+class FolderEmbedder(Protocol):
+    """Something that makes vectors of video files, here or elsewhere."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def embed(self, videos: Mapping[str, Path]) -> Iterator[Outcome]:
+        """An outcome for each video, in any order, as they come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HereEmbedder:
+    """Makes them in this process; the decoders serve one call after the other."""
+
+    model: EncoderModel
+    decoders: Decoders
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.model.info
+
+    def embed(self, videos: Mapping[str, Path]) -> Iterator[Outcome]:
+        failed: list[Outcome] = []
+        for batch in batched(decoded(self.decoders, self.model, videos, failed), self.model.runtime.batch):
+            for row in embed_batch(self.model, batch):
+                yield Outcome(str(row["id"]), row)
+            yield from failed
+            failed.clear()
+        yield from failed
+
+
+def decoders_for(model: EncoderModel) -> Decoders:
+    """As many decoders as the model's options say, to be ended by whoever asked for them."""
+    workers = model.runtime.workers
+    return Decoders(AheadPolicy(workers=workers, ahead=2 * workers))
+
+
 def find_videos(folder: Path) -> dict[str, Path]:
     """Videos below a folder by id, their path within it. Raises DataError when there are none."""
     if not folder.is_dir():
@@ -56,7 +104,7 @@ def find_videos(folder: Path) -> dict[str, Path]:
 
 
 def embed_folder(
-    model: EncoderModel, videos: Mapping[str, Path], out: Path, on_video: Callable[[str, str | None], None]
+    embedder: FolderEmbedder, videos: Mapping[str, Path], out: Path, on_video: Callable[[str, str | None], None]
 ) -> EmbeddedFolder:
     """Embed every video not yet in `OUT.parts`; `on_video` hears of each id, with the error if it gave one.
 
@@ -64,22 +112,18 @@ def embed_folder(
     """
     check_target(out)
     parts = parts_folder(out)
-    claim_parts(parts, {"model": asdict(model.info)})
+    facts = {"model": asdict(embedder.info)}
+    claim_parts(parts, facts)
     done = read_parts(parts)
     failed: dict[str, str] = {}
-
-    def fail(key: str, error: str) -> None:
-        failed[key] = error
-        on_video(key, error)
-
     rows: list[Row] = []
     try:
-        for batch in batched(
-            decoded(model, {k: p for k, p in videos.items() if k not in done}, fail), model.runtime.batch
-        ):
-            for row in embed_batch(model, batch):
-                rows.append(row)
-                on_video(str(row["id"]), None)
+        for outcome in embedder.embed({key: path for key, path in videos.items() if key not in done}):
+            if outcome.row is not None:
+                rows.append(outcome.row)
+            else:
+                failed[outcome.id] = str(outcome.error)
+            on_video(outcome.id, outcome.error)
             if len(rows) >= PART_SIZE:
                 write_part(parts, rows)
                 rows = []
@@ -90,7 +134,7 @@ def embed_folder(
     ordered = [done[key] for key in videos if key in done]
     if not ordered:
         raise DataError(f"none of the {len(videos)} videos gave a vector; the first: {next(iter(failed.items()))}")
-    write_out(out, ordered, {"model": asdict(model.info), "failed": failed})
+    write_out(out, ordered, {**facts, "failed": failed})
     shutil.rmtree(parts)
     return EmbeddedFolder(out, len(ordered), failed)
 
@@ -145,20 +189,21 @@ def spent(clip: DecodedClip) -> dict[str, float]:
     return {"decode": clip.decode_seconds, "wait": clip.wait_seconds}
 
 
-def decoded(model: EncoderModel, videos: Mapping[str, Path], fail: Callable[[str, str], None]) -> Iterator[DecodedClip]:
-    """Frames of each video that can be read, decoded ahead while earlier ones are encoded."""
+def decoded(
+    decoders: Decoders, model: EncoderModel, videos: Mapping[str, Path], failed: list[Outcome]
+) -> Iterator[DecodedClip]:
+    """Frames of each video that can be read, decoded ahead while earlier ones are encoded; the others fail."""
 
     def clips() -> Iterator[Clip]:
         for key, path in videos.items():
             try:
                 yield Clip(key, 0.0, probe(path).duration, path)
             except VideoError as error:
-                fail(key, str(error))
+                failed.append(Outcome(key, error=str(error)))
 
-    workers = model.runtime.workers
-    for clip in decode_ahead(clips(), model.policy, AheadPolicy(workers=workers, ahead=2 * workers)):
+    for clip in decoders.decode(clips(), model.policy):
         if clip.frames is None:
-            fail(clip.clip.video_id, str(clip.error))
+            failed.append(Outcome(clip.clip.video_id, error=str(clip.error)))
         else:
             yield clip
 

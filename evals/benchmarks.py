@@ -11,6 +11,8 @@ from types import MappingProxyType
 from tasks.errors import DataError
 
 DATA_VARIABLE = "LONGVID_DATA"
+OWN_TASKS = "own-"
+"""How the names of tasks begin that are made of a user's own questions (tasks.own_questions)."""
 DEFAULT_ROOTS = (Path("data"), Path("../shared/data"))
 
 
@@ -258,5 +260,7 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
 
 
 def benchmark_of(task_name: str) -> str:
-    """The command group of a task's name; the name without its pool where none has it."""
+    """The command of a task's name; the name without its pool where there is none."""
+    if task_name.startswith(OWN_TASKS):
+        return "ask"
     return next((b.name for b in BENCHMARKS.values() if b.pool_of(task_name)), task_name.partition("@")[0])

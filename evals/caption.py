@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from evals import console
 from evals.benchmark_app import DATA, LIMIT, MODEL, OPTIONS
 from evals.benchmark_tasks import load_task
+from evals.engines import ADDRESS, ENGINE, GPUS, WORKERS, Engine, build_captioner, pool_of
 
 FAILURES_SHOWN = 20
 
@@ -31,30 +33,35 @@ def caption(
     pool: Annotated[str | None, typer.Option(help="A benchmark's item set; default: its first.")] = None,
     data: DATA = None,
     limit: LIMIT = None,
+    engine: ENGINE = Engine.PROCESS,
+    workers: WORKERS = None,
+    gpus_per_worker: GPUS = None,
+    address: ADDRESS = None,
 ) -> None:
-    """Caption segments of videos. The same command resumes; a bad video is named and passed over."""
-    from baselines.caption_source import segment_captions
+    """Caption segments of videos. The same command resumes; a bad video is named and passed over.
+
+    With --engine ray the videos and the model's files must be found at the same path by every worker.
+    """
+    from baselines.captions_on_ray import captions_by
     from baselines.cutting import parse_cutting
     from baselines.segment_captions import CaptionSettings
-    from evals.models import build_model, parse_options
+    from evals.models import parse_options
     from evals.preparing import prepare_clips
-    from tasks.errors import DataError, ModelError
-    from tasks.model import Captioner
+    from tasks.errors import DataError
     from tasks.prompt import load_prompt
 
     if out.suffix != ".jsonl":
         raise DataError(f"{out}: write to a name that ends in .jsonl")
     if out.exists():
         raise DataError(f"{out} exists already; delete it or choose another name")
+    spread = pool_of(engine, workers, gpus_per_worker, address)
     clips, unreadable = clips_of(source, pool, data)
     clips = clips[:limit]
     settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
-    built = build_model(model, parse_options(model_option or []))
-    if not isinstance(built, Captioner):
-        raise ModelError(f"model '{model}' is no captioner: it has no method 'caption'")
-    captions = segment_captions(built, settings)
-    failed = prepare_clips(captions, clips, "captions")
-    written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
+    build = partial(build_captioner, model, parse_options(model_option or []))
+    with captions_by(build, settings, spread) as (captions, preparer):
+        failed = prepare_clips(preparer, clips, "captions")
+        written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
     console.say(f"{written} captions of {len(clips) - len(failed)} clips in {out}")
     bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
     for key, error in bad[:FAILURES_SHOWN]:

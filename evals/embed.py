@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from evals import console
 from evals.benchmark_app import MODEL, OPTIONS
+from evals.engines import ADDRESS, ENGINE, GPUS, WORKERS, Engine, build_encoder_model, pool_of
 
 
 def embed(
@@ -16,23 +18,29 @@ def embed(
     model: MODEL,
     out: Annotated[Path, typer.Option("--out", "-o", help="A new .parquet or .safetensors file.")],
     model_option: OPTIONS = None,
+    engine: ENGINE = Engine.PROCESS,
+    workers: WORKERS = None,
+    gpus_per_worker: GPUS = None,
+    address: ADDRESS = None,
 ) -> None:
-    """Write one vector a video, with ids. The same command resumes; a bad video is named and passed over."""
+    """Write one vector a video, with ids. The same command resumes; a bad video is named and passed over.
+
+    With --engine ray the videos and the model's files must be found at the same path by every worker.
+    """
     from encoders.embed_folder import already_embedded, check_target, embed_folder, find_videos
-    from encoders.task_model import EncoderModel
-    from evals.models import build_model, parse_options
-    from tasks.errors import ModelError
+    from encoders.embed_on_ray import embedder_of
+    from evals.models import parse_options
 
     check_target(out)
+    pool = pool_of(engine, workers, gpus_per_worker, address)
     videos = find_videos(folder)
-    built = build_model(model, parse_options(model_option or []))
-    if not isinstance(built, EncoderModel):
-        raise ModelError(f"model '{model}' is no encoder: it gives no vectors")
-    done = already_embedded(out)
-    if done:
-        console.say(f"resuming {out}: {done} of {len(videos)} videos are done")
-    with console.progress(folder.name, len(videos), done) as tick:
-        result = embed_folder(built, videos, out, lambda key, error: tick(f"failed: {key}" if error else key))
+    build = partial(build_encoder_model, model, parse_options(model_option or []))
+    with embedder_of(build, pool) as embedder:
+        done = already_embedded(out)
+        if done:
+            console.say(f"resuming {out}: {done} of {len(videos)} videos are done")
+        with console.progress(folder.name, len(videos), done) as tick:
+            result = embed_folder(embedder, videos, out, lambda key, error: tick(f"failed: {key}" if error else key))
     console.say(f"{result.written} vectors in {result.out}")
     for key, error in result.failed.items():
         console.warn(f"no vector for {key}: {error}")

@@ -61,8 +61,9 @@ def read_results(folder: Path) -> Results:
     results = validated(path, content, Results)
     fault = changed_by_hand(content) or next(contradictions(results), None)
     if fault:
-        benchmark = benchmark_of(results.task.name)
-        msg = f"{path} is not as it was written: {fault}; 'longvid {benchmark} score {folder}' writes it anew"
+        command = benchmark_of(results.task.name)
+        again = "the same 'longvid ask …'" if command == "ask" else f"'longvid {command} score {folder}'"
+        msg = f"{path} is not as it was written: {fault}; {again} writes it anew"
         raise RecordError(msg)
     return results
 

@@ -40,6 +40,7 @@ def claim(
 
     folder.mkdir(parents=True, exist_ok=True)
     asked = json.loads(json.dumps({"settings": dataclasses.asdict(settings), "facts": prepared.facts}))
+    parallel = asked["settings"]["training"].pop("parallel")
     path = folder / RUN
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -50,7 +51,13 @@ def claim(
         if threads != torch.get_num_threads() and checkpoints(folder):
             return f"begun with {threads} threads, now {torch.get_num_threads()}: the last digits will differ"
         return None
-    record = {**asked, "torch_threads": torch.get_num_threads(), "provenance": collect(argv).model_dump(mode="json")}
+    # Checkpoints are whole, so a run may go on either way, and on another number of processes.
+    record = {
+        **asked,
+        "parallel": parallel,
+        "torch_threads": torch.get_num_threads(),
+        "provenance": collect(argv).model_dump(mode="json"),
+    }
     shutil.copyfile(config, folder / CONFIG)
     temporary = path.with_name(f".{RUN}")
     temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving
+from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, vllm_arguments
 from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
 from encoders.causal_lm.smollm2 import find_smollm2
 from encoders.shipped import weights_file
@@ -39,7 +39,7 @@ KINDS = (
     LanguageModelKind(
         "vllm",
         "vllm:NAME_OR_PATH",
-        "the same and smollm2, run by vLLM in this process: batched, prompts cached (-M engine=JSON)",
+        "the same and smollm2, run by vLLM in this process: batched, prompts cached, on any number of GPUs",
         ("vllm", "torch", "transformers", "safetensors"),
         "vLLM wants an environment of its own ('make .venv-vllm/.installed' for CPU); "
         "or start 'vllm serve' there and use openai:MODEL",
@@ -86,6 +86,8 @@ def load_language_model(
     _require_packages(known)
     if lora is not None and kind not in ADAPTABLE:
         raise ModelError(f"a LoRA adapter needs llm {' or '.join(ADAPTABLE)}:…, not '{spec}'")
+    if kind != "vllm" and (given := vllm_arguments(serving)):
+        raise ModelError(f"{next(iter(given))} is an argument of llm vllm:…, not of '{spec}'")
     if kind == "openai":
         from baselines.llm.load_served import load_served
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from baselines.llm.chat_format import load_writer
 from baselines.llm.limits import context_limit
-from baselines.llm.options import Serving
+from baselines.llm.options import Serving, vllm_arguments
 from encoders.causal_lm.dense import dense_folder
 from encoders.causal_lm.load import dtype_of
 from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
@@ -39,16 +41,18 @@ DEFAULTS: dict[str, Any] = {"enable_prefix_caching": True, "hf_overrides": {"hea
 
 def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str) -> VllmLanguageModel:
     """Start the engine. Raises ModelError when there is no such model or vLLM refuses it."""
-    arguments = engine_arguments(serving.engine)
+    arguments = engine_arguments(serving, source)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped library
     folder, name, digest = _find(source, dtype)
     files = weight_files(folder)
     from vllm import LLM
+    from vllm.engine.arg_utils import EngineArgs
 
     from baselines.llm.vllm_llm import VllmLanguageModel
 
+    check_names(arguments, [field.name for field in fields(EngineArgs)])
     try:
         engine = LLM(model=str(folder), dtype=dtype, max_model_len=context, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -64,23 +68,45 @@ def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str)
         details={
             "engine": f"vllm {_version()}",
             "context": limit,
+            **{name: value for name, value in arguments.items() if name.endswith("_parallel_size")},
             **writer.details,
         },
     )
     return VllmLanguageModel(engine, writer, info, limit, serving.batch)
 
 
-def engine_arguments(text: str) -> dict[str, Any]:
-    """Arguments of `vllm.LLM` from JSON, over ours. Raises ModelError for what is no object or is set elsewhere."""
+def engine_arguments(serving: Serving, source: str) -> dict[str, Any]:
+    """Arguments of `vllm.LLM` from the options and their JSON, over ours.
+
+    Raises ModelError for JSON that is no object or sets what an option sets, and for copies of the model, which vLLM
+    runs behind its server only.
+    """
+    text, named = serving.engine, vllm_arguments(serving)
     try:
         given = json.loads(text) if text else {}
     except ValueError as error:
         raise ModelError(f"-M engine= is no JSON ({error}): {text}") from error
     if not isinstance(given, dict):
         raise ModelError(f'-M engine= must be an object such as {{"tensor_parallel_size": 2}}, not {text}')
-    if taken := OURS & set(given):
+    if taken := (OURS | set(named)) & set(given):
         raise ModelError(f"-M engine= can't set {', '.join(sorted(taken))}: the model's other options do")
-    return {**DEFAULTS, **given}
+    arguments = {**DEFAULTS, **given, **named}
+    copies = arguments.get("data_parallel_size", 1)
+    if copies != 1:
+        raise ModelError(
+            f"data_parallel_size={copies} needs a server: start 'vllm serve {source} --data-parallel-size {copies}' "
+            "and use llm=openai:MODEL"
+        )
+    return arguments
+
+
+def check_names(arguments: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise ModelError, with the nearest known name, for an argument that vLLM's engine does not have."""
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean '{near[0]}'?" if near else ""
+            raise ModelError(f"-M engine=: vLLM {_version()} has no engine argument '{name}'{hint}")
 
 
 def _find(source: str, dtype: str) -> tuple[Path, str, str | None]:

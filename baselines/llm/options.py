@@ -10,6 +10,8 @@ from tasks.routes import Route
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 UNRECORDED = {"decides": False}
+VLLM_ARGUMENTS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "gpu_memory_utilization")
+"""Options that go to vLLM's engine under their own names; its max_model_len is `context`."""
 SCORING_ROUTES = frozenset({Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB})
 
 
@@ -35,17 +37,36 @@ class Serving:
         default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED}
     )
     batch: int = field(default=64, metadata={"help": "questions handed to vllm:MODEL at once", **UNRECORDED})
+    tensor_parallel_size: int | None = field(
+        default=None, metadata={"help": "vllm: GPUs that share each layer of the model"}
+    )
+    pipeline_parallel_size: int | None = field(
+        default=None, metadata={"help": "vllm: groups of GPUs that hold the layers one after the other"}
+    )
+    data_parallel_size: int | None = field(
+        default=None, metadata={"help": "vllm: copies of the model; more than 1 through 'vllm serve' only"}
+    )
+    gpu_memory_utilization: float | None = field(
+        default=None, metadata={"help": "vllm: share of each GPU's memory that it takes", **UNRECORDED}
+    )
     engine: str = field(
-        default="", metadata={"help": 'engine arguments of vllm:MODEL as JSON, {"tensor_parallel_size": 2}'}
+        default="", metadata={"help": 'further arguments of vllm:MODEL\'s engine as JSON, {"max_num_seqs": 64}'}
     )
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "timeout", "batch"):
+        positive = ("concurrency", "timeout", "batch")
+        for name in (*positive, *(name for name in VLLM_ARGUMENTS if getattr(self, name) is not None)):
             if not getattr(self, name) > 0:
                 raise ModelError(f"{name} must be positive, not {getattr(self, name)}")
         for name in ("retries", "patience"):
             if getattr(self, name) < 0:
                 raise ModelError(f"{name} can't be negative: {getattr(self, name)}")
+
+
+def vllm_arguments(serving: Serving) -> dict[str, int | float]:
+    """The options given that go to vLLM's engine by name."""
+    found = {name: getattr(serving, name) for name in VLLM_ARGUMENTS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

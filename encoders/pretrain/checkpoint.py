@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from encoders.pretrain.optimiser import load_optimiser, optimiser_tensors, trainable
+from encoders.pretrain.optimiser import load_optimiser, optimiser_tensors
+from encoders.pretrain.shards import share_like, whole_tensors
+from encoders.pretrain.step import trainable
 from encoders.weights import read_tensors, save_tensors
 from tasks.errors import ModelError
 
@@ -32,15 +34,22 @@ class Progress:
 
 
 def save_checkpoint(
-    run: Path, module: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, keep: int
+    run: Path, module: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, keep: int, *, write: bool
 ) -> None:
-    """Write `RUN/checkpoints/STEP/` and delete all but the last `keep`."""
+    """Write `RUN/checkpoints/STEP/` and delete all but the last `keep`.
+
+    Every process must call it, as each may hold a share of the tensors; the one that is to `write` writes.
+    """
+    model = whole_tensors(trainable(module), keep=write)
+    state_of_optimiser = whole_tensors(optimiser_tensors(module, optimiser), keep=write)
+    if not write:
+        return
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{secrets.token_hex(4)}"
     temporary.mkdir()
-    save_tensors(dict(trainable(module)), temporary / "model.safetensors")
-    save_tensors(optimiser_tensors(module, optimiser), temporary / "optimiser.safetensors")
+    save_tensors(model, temporary / "model.safetensors")
+    save_tensors(state_of_optimiser, temporary / "optimiser.safetensors")
     state = {"step": progress.step, "samples": progress.samples, "bad": progress.bad}
     (temporary / "state.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
     target = folder / f"{progress.step:08d}"
@@ -71,6 +80,6 @@ def load_checkpoint(run: Path, module: nn.Module, optimiser: torch.optim.Optimiz
         raise ModelError(f"{last} is of another model or another choice of what trains: {differing[0]} differs")
     with torch.no_grad():
         for name, parameter in own.items():
-            parameter.copy_(tensors[name])
+            parameter.copy_(share_like(tensors[name], parameter))
     load_optimiser(module, optimiser, read_tensors(last / "optimiser.safetensors"))
     return Progress(**json.loads((last / "state.json").read_text(encoding="utf-8")))

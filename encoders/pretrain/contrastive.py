@@ -85,7 +85,8 @@ class ContrastiveStep(nn.Module):
 
 def _encoded(encode: Callable[..., Tensor], chunks: Sequence[tuple[object, ...]]) -> Tensor:
     """The features of all chunks, none of which keeps its activations for the backward pass."""
-    return torch.cat([checkpoint(encode, *chunk, use_reentrant=False) for chunk in chunks])
+    # Stopping early would break off in the midst of a module that FSDP has gathered, and leave it so.
+    return torch.cat([checkpoint(encode, *chunk, use_reentrant=False, early_stop=False) for chunk in chunks])
 
 
 def caption_loss(

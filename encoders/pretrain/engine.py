@@ -7,7 +7,7 @@ to the bit on the same machine with the same number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,10 +18,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from encoders.pretrain.checkpoint import Progress, load_checkpoint, save_checkpoint
 from encoders.pretrain.journal import Journal, Row
-from encoders.pretrain.optimiser import build_optimiser, set_rate, trainable
+from encoders.pretrain.optimiser import build_optimiser, set_rate
 from encoders.pretrain.order import seed_of
 from encoders.pretrain.plan import Plan
-from encoders.pretrain.step import Job, Loaded
+from encoders.pretrain.shards import refresh, shard, whole
+from encoders.pretrain.step import Job, Loaded, trainable
 from encoders.pretrain.world import World, collect, total
 from tasks.errors import ModelError
 
@@ -44,10 +45,11 @@ def train(
     """
     world, watch = world or World(), watch or Watch()
     step = job.step.to(world.device).train()
+    shared = plan.parallel == "fsdp" and world.size > 1
+    module = _parallel(job, plan, world)
     optimiser = build_optimiser(step, plan)
     progress = load_checkpoint(run, step, optimiser)
     journal = Journal(run if world.first else None, progress.step)
-    module = _parallel(step, world)
     group = _Group(plan, world, watch)
     batches = job.batches(progress.step)
     while progress.step < plan.steps:
@@ -65,22 +67,35 @@ def train(
             journal.write(row)
             watch.row(row)
         last = progress.step == plan.steps
-        if world.first and job.evaluate and (last or (plan.evaluate and progress.step % plan.evaluate == 0)):
-            _evaluate(job, step, progress, journal, watch)
-        if world.first and (last or progress.step % plan.save == 0):
-            save_checkpoint(run, step, optimiser, progress, plan.keep)
+        if last or (plan.evaluate and progress.step % plan.evaluate == 0):
+            if shared:
+                refresh(job.twin, step)
+            _evaluate(job, progress, journal, watch)
+        if last or progress.step % plan.save == 0:
+            save_checkpoint(run, step, optimiser, progress, plan.keep, write=world.first)
     return progress
 
 
 def autocast(device: torch.device, dtype: str) -> torch.autocast:
     """bfloat16 where the plan or the device wants it; parameters and optimiser stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(device, dtype))
+
+
+def in_bfloat16(device: torch.device, dtype: str) -> bool:
+    """Whether a plan's `dtype` means bfloat16 on a device: `auto` does where that is fast."""
     fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
-    enabled = dtype == "bfloat16" or (dtype == "auto" and fast)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return dtype == "bfloat16" or (dtype == "auto" and fast)
 
 
-def _parallel(step: nn.Module, world: World) -> nn.Module:
+def _parallel(job: Job, plan: Plan, world: World) -> nn.Module:
+    """The step as all processes together train it. Raises ModelError for one that can't be shared out."""
+    step = job.step
+    if plan.parallel == "fsdp" and not job.units:
+        raise ModelError("parallel = 'fsdp' is for stages that train an encoder; this one takes 'ddp'")
     if world.size == 1:
+        return step
+    if plan.parallel == "fsdp":
+        shard(step, job.units, world, bfloat16=in_bfloat16(world.device, plan.dtype))
         return step
     ids = [world.device] if world.device.type == "cuda" else None
     # A batch of images leaves the 3D projection without gradient, one of videos the 2D one.
@@ -95,7 +110,7 @@ def _update(
         loss, metrics = module(loaded.batch.to(world.device))
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    norm = nn.utils.clip_grad_norm_([p for p in trainable(module).values() if p.grad is not None], plan.clip)
+    norm = _clip([p for p in trainable(module).values() if p.grad is not None], plan.clip)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         found = f"loss {loss.detach().item()}, gradient norm {norm.detach().item()}"
         raise ModelError(f"training diverged at step {at}: {found}; lower lr")
@@ -103,13 +118,21 @@ def _update(
     return total(loss) / world.size, {**metrics, "gradient_norm": norm.detach()}
 
 
-def _evaluate(job: Job, step: nn.Module, progress: Progress, journal: Journal, watch: Watch) -> None:
+def _clip(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+    """Scale the gradients down to a common norm of `most`; the norm they had, over all processes' shares."""
+    norm = whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+    nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    return norm
+
+
+def _evaluate(job: Job, progress: Progress, journal: Journal, watch: Watch) -> None:
     if job.evaluate is None:
         return
     began = perf_counter()
-    step.eval()
+    looked_at = job.twin or job.step
+    looked_at.eval()
     values = job.evaluate()
-    step.train()
+    looked_at.train()
     row: Row = {"step": progress.step, "kind": "evaluation", **values, "seconds": perf_counter() - began}
     journal.write(row)
     watch.row(row)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from encoders.adapt import matches
 from encoders.pretrain.plan import Plan, rate_at
+from encoders.pretrain.shards import share_like
+from encoders.pretrain.step import trainable
 from tasks.errors import ModelError
 
 NO_DECAY = (
@@ -21,11 +23,6 @@ NO_DECAY = (
     "*.latents",
 )
 """Tables and single vectors that weight decay would pull towards nothing; vectors are spared anyway."""
-
-
-def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that require gradients, by name."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
 def decays(name: str, parameter: Tensor) -> bool:
@@ -85,7 +82,7 @@ def load_optimiser(module: nn.Module, optimiser: torch.optim.Optimizer, tensors:
         found = {kind: left.pop(f"{kind}.{name}") for kind in KINDS if f"{kind}.{name}" in left}
         if found:
             optimiser.state[parameter] = {
-                kind: value.to(parameter.device if value.ndim or parameter.is_cuda else "cpu")
+                kind: share_like(value, parameter) if value.ndim else value.to(parameter.device)
                 for kind, value in found.items()
             }
     if left:

@@ -16,6 +16,8 @@ class Plan:
     `lr` is reached after `warmup` steps and falls along a cosine to `lr · floor`. Parameters whose
     names fit a pattern of `rates` train at that multiple of it. `clip` bounds the gradient's norm.
     Checkpoints come every `save` steps, of which the last `keep` stay; metrics every `log` steps.
+    Several processes each hold the whole model (`parallel` "ddp"), or a share of its weights, gradients
+    and optimiser state ("fsdp", for encoders that are large).
     """
 
     steps: int
@@ -29,6 +31,7 @@ class Plan:
     clip: float = 1.0
     rates: dict[str, float] | None = None
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     log: int = 10
     save: int = 100
     keep: int = 2

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
+from encoders.blocks import Attention, Mlp
 from encoders.build import state_digest
 from encoders.config import EncoderConfig, VisionConfig
 from encoders.dual import DualEncoder, build_encoder
@@ -79,8 +83,11 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "trainable": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
     }
-    job = Job(step, batches, evaluation(settings, encoder, tokenizer, world))
-    return Prepared(job, partial(save_encoder, encoder, tokenizer), facts)
+    shared = settings.training.parallel == "fsdp" and world.size > 1
+    twin = deepcopy(step) if shared and world.first else None
+    shown = twin.encoder if twin else encoder
+    job = Job(step, batches, evaluation(settings, shown, tokenizer, world), sharing_units(encoder), twin)
+    return Prepared(job, partial(save_encoder, shown, tokenizer), facts)
 
 
 def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEncoder, TextTokenizer] | None:
@@ -112,6 +119,15 @@ def encoder_config(settings: StageSettings, start: EncoderConfig | None, where: 
     data = merged(dataclasses.asdict(base), {"vision": model.vision, "text": model.text})
     data |= {"name": settings.name, "adapt": dataclasses.asdict(model.adapt)}
     return EncoderConfig.from_dict(data, f"{where}: model")
+
+
+def sharing_units(encoder: DualEncoder) -> tuple[nn.Module, ...]:
+    """The parts that FSDP shares out one by one: attention and feed-forward of the vision tower.
+
+    Norms stay with the rest, in float32. So does the text tower: the number of texts, and with it how often that
+    tower runs, differs between processes.
+    """
+    return tuple(module for module in encoder.vision.modules() if isinstance(module, Attention | Mlp))
 
 
 def stage_source(

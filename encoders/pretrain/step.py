@@ -2,13 +2,14 @@
 
 A step is any `nn.Module` with `forward(batch) -> (loss, metrics)`: a scalar to minimise and detached
 scalars to log. Its parameters that require gradients are trained and stored in checkpoints, all
-others are left as they are. With several processes the engine wraps it in DistributedDataParallel,
-which averages gradients; a step whose loss joins the processes' batches does so itself.
+others are left as they are. With several processes the engine wraps it in DistributedDataParallel or
+shares it out by FSDP, which average gradients; a step whose loss joins the processes' batches does so
+itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeAlias
 
@@ -51,8 +52,19 @@ class Batches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that the engine needs of a stage. `evaluate` is called in the first process only."""
+    """All that the engine needs of a stage. `evaluate` is called in the first process only.
+
+    `units` are the parts of the step that FSDP shares out one by one; every process must run each of them as often.
+    `twin` is a copy of a step that is shared out, whole in the first process: what is evaluated, and saved in the end.
+    """
 
     step: nn.Module
     batches: Batches
     evaluate: Callable[[], Mapping[str, float]] | None = None
+    units: Sequence[nn.Module] = ()
+    twin: nn.Module | None = None
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that require gradients, by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}

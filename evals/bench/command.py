@@ -10,6 +10,10 @@ import typer
 from evals import console
 from evals.bench.encoder_commands import add_encoder_commands
 from evals.bench.options import JSON, REPEATS
+from evals.bench_scaling import EXAMPLE as SCALING_EXAMPLE
+from evals.bench_scaling import scaling
+from evals.bench_sizing import EXAMPLE as SIZING_EXAMPLE
+from evals.bench_sizing import sizing
 from evals.benchmark_app import DATA, MODEL, OPTIONS
 
 app = typer.Typer(
@@ -17,6 +21,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 add_encoder_commands(app)
+app.command(epilog=SCALING_EXAMPLE)(scaling)
+app.command(epilog=SIZING_EXAMPLE)(sizing)
 
 
 @app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")

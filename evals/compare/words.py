@@ -36,11 +36,13 @@ def conclusion(
     if row.interval is None:
         said = f"These {items} items say nothing about {other} against {first}: {same_everywhere(row)}."
     elif supported(row, test):
-        better, worse = (other, first) if (row.difference > 0) == row.higher_is_better else (first, other)
+        other_is_better = (row.difference > 0) == row.higher_is_better
+        better, worse = (other, first) if other_is_better else (first, other)
+        seen = row if other_is_better else turned(row)
         said = (
             f"{better} does better than {worse}: its {figure} is {amount(row.name, abs(row.difference))} "
             f"{'higher' if row.higher_is_better else 'lower'} on the same {items} items "
-            f"(95 % interval of the difference {ends(row)}, {p_text(test)})."
+            f"(95 % interval of the difference {ends(seen)}, {p_text(test)})."
         )
     else:
         said = (
@@ -57,6 +59,12 @@ def conclusion(
     if whole:
         said += f" This is about these items, not about {whole}."
     return said
+
+
+def turned(row: Difference) -> Difference:
+    """The same difference as the first run's minus the other's."""
+    low, high = row.interval or (0.0, 0.0)
+    return row.model_copy(update={"difference": -row.difference, "interval": (-high, -low)})
 
 
 def same_everywhere(row: Difference) -> str:

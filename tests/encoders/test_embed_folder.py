@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ import pytest
 from safetensors import safe_open
 
 from encoders.build import build_preset
-from encoders.embed_folder import already_embedded, embed_folder, facts_of, find_videos, parts_folder
+from encoders.embed_folder import (
+    HereEmbedder,
+    already_embedded,
+    decoders_for,
+    embed_folder,
+    facts_of,
+    find_videos,
+    parts_folder,
+)
 from encoders.model_options import PresetOptions
 from encoders.task_model import EncoderModel
 from tasks.errors import DataError
@@ -21,6 +30,12 @@ from tasks.errors import DataError
 @pytest.fixture(scope="module")
 def encoder() -> EncoderModel:
     return build_preset("imagevit-tiny", PresetOptions(weights="random", dtype="float32", frames=2, batch=2))
+
+
+@pytest.fixture(scope="module")
+def here(encoder: EncoderModel) -> Iterator[HereEmbedder]:
+    with decoders_for(encoder) as decoders:
+        yield HereEmbedder(encoder, decoders)
 
 
 @pytest.fixture
@@ -40,10 +55,10 @@ def ignore(key: str, error: str | None) -> None:
 
 
 def test_every_good_video_has_one_vector_and_the_bad_one_a_reason(
-    encoder: EncoderModel, folder: Path, tmp_path: Path
+    here: HereEmbedder, folder: Path, tmp_path: Path
 ) -> None:
     heard: dict[str, str | None] = {}
-    result = embed_folder(encoder, find_videos(folder), tmp_path / "v.parquet", heard.__setitem__)
+    result = embed_folder(here, find_videos(folder), tmp_path / "v.parquet", heard.__setitem__)
     table = pq.read_table(result.out)
     assert table["id"].to_pylist() == ["ego_frying_2s.mp4", "more/bbb_5s.mp4", "more/rot90.mov"]
     assert "0 bytes" in result.failed["empty_0_bytes.webm"]
@@ -53,10 +68,10 @@ def test_every_good_video_has_one_vector_and_the_bad_one_a_reason(
     assert not parts_folder(result.out).exists()
 
 
-def test_both_formats_hold_the_same_vectors_ids_and_facts(encoder: EncoderModel, folder: Path, tmp_path: Path) -> None:
+def test_both_formats_hold_the_same_vectors_ids_and_facts(here: HereEmbedder, folder: Path, tmp_path: Path) -> None:
     parquet, safe = (tmp_path / f"v.{suffix}" for suffix in ("parquet", "safetensors"))
     for out in (parquet, safe):
-        embed_folder(encoder, find_videos(folder), out, ignore)
+        embed_folder(here, find_videos(folder), out, ignore)
     with safe_open(safe, framework="np") as file:
         vectors, metadata = file.get_tensor("vectors"), file.metadata()
     table = pq.read_table(parquet)
@@ -69,7 +84,7 @@ class StoppedError(Exception):
     """Stands for a kill in the middle."""
 
 
-def test_an_interrupted_run_resumes_and_repeats_nothing(encoder: EncoderModel, folder: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_and_repeats_nothing(here: HereEmbedder, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "v.parquet"
 
     def stop_at_second(key: str, error: str | None) -> None:
@@ -77,37 +92,35 @@ def test_an_interrupted_run_resumes_and_repeats_nothing(encoder: EncoderModel, f
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        embed_folder(encoder, find_videos(folder), out, stop_at_second)
+        embed_folder(here, find_videos(folder), out, stop_at_second)
     before = already_embedded(out)
     assert before >= 1
     heard: list[str] = []
-    result = embed_folder(
-        encoder, find_videos(folder), out, lambda key, error: heard.append(key) if not error else None
-    )
+    result = embed_folder(here, find_videos(folder), out, lambda key, error: heard.append(key) if not error else None)
     assert result.written == 3
     assert len(heard) == 3 - before
-    whole = embed_folder(encoder, find_videos(folder), tmp_path / "w.parquet", ignore)
+    whole = embed_folder(here, find_videos(folder), tmp_path / "w.parquet", ignore)
     first, second = (pq.read_table(path)["vector"].to_pylist() for path in (out, whole.out))
     np.testing.assert_allclose(first, second, atol=2e-5)
 
 
-def test_parts_of_another_model_are_not_mixed_in(encoder: EncoderModel, folder: Path, tmp_path: Path) -> None:
+def test_parts_of_another_model_are_not_mixed_in(here: HereEmbedder, folder: Path, tmp_path: Path) -> None:
     parts = parts_folder(tmp_path / "v.parquet")
     parts.mkdir()
     (parts / "run.json").write_text('{"model": "other"}')
     with pytest.raises(DataError, match="another model or frame policy"):
-        embed_folder(encoder, find_videos(folder), tmp_path / "v.parquet", ignore)
+        embed_folder(here, find_videos(folder), tmp_path / "v.parquet", ignore)
 
 
-def test_an_existing_result_is_not_overwritten(encoder: EncoderModel, folder: Path, tmp_path: Path) -> None:
+def test_an_existing_result_is_not_overwritten(here: HereEmbedder, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "v.parquet").touch()
     with pytest.raises(DataError, match="exists already"):
-        embed_folder(encoder, find_videos(folder), tmp_path / "v.parquet", ignore)
+        embed_folder(here, find_videos(folder), tmp_path / "v.parquet", ignore)
 
 
-def test_an_unknown_format_is_refused_before_any_work(encoder: EncoderModel, tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_before_any_work(here: HereEmbedder, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"\.parquet or \.safetensors"):
-        embed_folder(encoder, {}, tmp_path / "v.csv", ignore)
+        embed_folder(here, {}, tmp_path / "v.csv", ignore)
 
 
 def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
@@ -115,7 +128,7 @@ def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
         find_videos(tmp_path)
 
 
-def test_a_folder_where_every_video_is_bad_is_an_error(encoder: EncoderModel, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_where_every_video_is_bad_is_an_error(here: HereEmbedder, folder: Path, tmp_path: Path) -> None:
     bad = {"x": folder / "empty_0_bytes.webm"}
     with pytest.raises(DataError, match="none of the 1 videos"):
-        embed_folder(encoder, bad, tmp_path / "v.parquet", ignore)
+        embed_folder(here, bad, tmp_path / "v.parquet", ignore)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evals.store import read_results, read_samples
+from tasks.errors import RecordError
 from tests.encoders.coca.small import write_coca
 from tests.evals.conftest import ROOT, longvid
 
@@ -37,6 +38,19 @@ def test_questions_are_answered_and_scored(shared_data: Path, tmp_path: Path) ->
     results = read_results(tmp_path / "run")
     assert (results.counts.answered, results.metrics[0].value) == (6, pytest.approx(4 / 6))
     assert results.task.cluster == "video"
+    elsewhere = longvid("egoschema", "score", tmp_path / "run", "--data", shared_data)
+    assert "use 'longvid ask …'" in elsewhere.stderr
+
+
+def test_a_result_changed_by_hand_is_written_anew_by_the_same_command(shared_data: Path, tmp_path: Path) -> None:
+    command = ("ask", QUESTIONS, "--videos", shared_data / NATURAL, "-m", "constant", "--out", tmp_path / "run")
+    assert longvid(*command).returncode == 0
+    path = tmp_path / "run" / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "partial"}))
+    with pytest.raises(RecordError, match="the same 'longvid ask …' writes it anew"):
+        read_results(tmp_path / "run")
+    assert longvid(*command).returncode == 0
+    assert read_results(tmp_path / "run").status == "complete"
 
 
 def test_without_its_videos_a_question_is_refused_by_its_line(tmp_path: Path) -> None:

@@ -179,10 +179,22 @@ def test_a_config_that_is_no_toml_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_torchrun_trains_to_the_same_losses(config, recipe, tmp_path):
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_torchrun_trains_to_the_same_losses(config, recipe, tmp_path, parallel):
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29751", "-m", "evals.pretrain"]
     done = subprocess.run(
-        [sys.executable, *launch, "--stage", "image", "-c", config, "-o", tmp_path],
+        [
+            sys.executable,
+            *launch,
+            "--stage",
+            "image",
+            "-c",
+            config,
+            "-o",
+            tmp_path,
+            "--set",
+            f'training.parallel="{parallel}"',
+        ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -195,3 +207,4 @@ def test_torchrun_trains_to_the_same_losses(config, recipe, tmp_path):
         assert ours["step"] == theirs["step"]
         if ours["kind"] == "train":
             assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+    assert load_encoder(tmp_path / "image" / "image-micro.safetensors").encoder.config.name == "image-micro"

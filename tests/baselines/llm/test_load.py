@@ -3,6 +3,9 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -74,18 +77,93 @@ def test_guided_choice_is_refused_for_engines_that_cannot() -> None:
 
 
 def test_the_engines_arguments_go_over_our_defaults() -> None:
-    given = engine_arguments('{"tensor_parallel_size": 2, "enable_prefix_caching": false}')
-    assert given == {**DEFAULTS, "tensor_parallel_size": 2, "enable_prefix_caching": False}
-    assert engine_arguments("") == DEFAULTS
+    serving = Serving(tensor_parallel_size=2, engine='{"max_num_seqs": 8, "enable_prefix_caching": false}')
+    expected = {**DEFAULTS, "tensor_parallel_size": 2, "max_num_seqs": 8, "enable_prefix_caching": False}
+    assert engine_arguments(serving, "m") == expected
+    assert engine_arguments(Serving(), "m") == DEFAULTS
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is no JSON"), ("[1]", "must be an object"), ('{"dtype": "float32"}', "can't set dtype")],
+    [
+        ("{", "is no JSON"),
+        ("[1]", "must be an object"),
+        ('{"dtype": "float32"}', "can't set dtype"),
+        ('{"tensor_parallel_size": 4}', "can't set tensor_parallel_size"),
+        ('{"data_parallel_size": 4}', "vllm serve m --data-parallel-size 4"),
+    ],
 )
 def test_engine_arguments_that_are_none_or_set_elsewhere_are_refused(text, message) -> None:
     with pytest.raises(ModelError, match=message):
-        engine_arguments(text)
+        engine_arguments(Serving(engine=text, tensor_parallel_size=2), "m")
+
+
+def test_engine_arguments_without_vllm_are_refused_by_name() -> None:
+    with pytest.raises(ModelError, match="tensor_parallel_size is an argument of llm vllm:…, not of 'smollm2'"):
+        load_language_model("smollm2", serving=Serving(tensor_parallel_size=2))
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(ModelError, match="gpu_memory_utilization must be positive"):
+        Serving(gpu_memory_utilization=0.0)
+
+
+@dataclass
+class FakeEngineArgs:
+    """The names that vLLM's engine takes, as far as these tests go."""
+
+    model: str = ""
+    enable_prefix_caching: bool = False
+    hf_overrides: dict | None = None
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    gpu_memory_utilization: float = 0.9
+    max_num_seqs: int = 256
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[dict]:
+    """What `vllm.LLM` was called with; its modules are stood in for, as vLLM has an environment of its own."""
+    calls: list[dict] = []
+
+    def start(**arguments):
+        calls.append(arguments)
+        return SimpleNamespace(llm_engine=SimpleNamespace(model_config=SimpleNamespace(max_model_len=200)))
+
+    modules = {
+        "vllm": {"LLM": start, "SamplingParams": object},
+        "vllm.inputs": {"TokensPrompt": dict},
+        "vllm.sampling_params": {"StructuredOutputsParams": object},
+        "vllm.engine": {},
+        "vllm.engine.arg_utils": {"EngineArgs": FakeEngineArgs},
+    }
+    for name, members in modules.items():
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        module.__dict__.update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "baselines.llm.vllm_llm", raising=False)
+    yield calls
+    sys.modules.pop("baselines.llm.vllm_llm", None)
+
+
+def test_vllms_parallelism_reaches_its_engine_and_the_record(started, folder) -> None:
+    serving = Serving(
+        tensor_parallel_size=4, pipeline_parallel_size=2, gpu_memory_utilization=0.8, engine='{"max_num_seqs": 8}'
+    )
+    model = load_language_model(f"vllm:{folder}", context=128, serving=serving)
+    asked = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2, "gpu_memory_utilization": 0.8, "max_num_seqs": 8}
+    shape = {"model": str(folder), "dtype": "bfloat16", "max_model_len": 128}
+    assert started == [{**DEFAULTS, **asked, **shape}]
+    assert model.info.details["tensor_parallel_size"] == 4
+    assert model.info.details["pipeline_parallel_size"] == 2
+    assert "gpu_memory_utilization" not in model.info.details
+
+
+def test_an_argument_that_vllm_does_not_have_is_refused_with_the_nearest(started, folder) -> None:
+    with pytest.raises(ModelError, match="no engine argument 'max_num_seq', did you mean 'max_num_seqs'"):
+        load_language_model(f"vllm:{folder}", serving=Serving(engine='{"max_num_seq": 8}'))
+    assert not started
 
 
 def test_an_absent_smollm2_package_is_named_with_its_install_command(monkeypatch) -> None:

@@ -132,7 +132,7 @@ def test_the_clips_own_caption_is_the_likeliest_of_all_and_blanking_takes_its_li
     own = np.arange(len(clips))
     assert seen.argmax(axis=1).tolist() == own.tolist()
     assert (unseen.argmax(axis=1) == own).sum() <= 2
-    assert (np.diag(seen) - np.diag(unseen) > 1.0).sum() >= len(clips) - 2, np.diag(unseen)
+    assert (np.diag(seen) - np.diag(unseen) > 0.5).sum() >= len(clips) - 2, np.diag(unseen)
 
 
 @MASKED

@@ -15,6 +15,7 @@ from encoders.pretrain.loader import Loader
 from encoders.pretrain.order import Request
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.samples import Sample, TextView
+from encoders.pretrain.stages import sharing_units
 from encoders.pretrain.step import BadSample, Job
 from encoders.pretrain.world import World
 from encoders.tokens import byte_tokenizer
@@ -82,7 +83,7 @@ def toy_job(
     collate = Collate(model.config.vision, byte_tokenizer(), 32, views, mask)
     loader = Loader(source or ToySource(), batch, collate, seed=0, world=world or World())
     told = StatementLoss() if statements else None
-    return Job(ContrastiveStep(model, chunk=chunk, statements=told), loader)
+    return Job(ContrastiveStep(model, chunk=chunk, statements=told), loader, units=sharing_units(model))
 
 
 def main(folder: str) -> None:

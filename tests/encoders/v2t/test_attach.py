@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
@@ -9,11 +11,12 @@ from transformers import T5Config, T5ForConditionalGeneration
 from encoders.v2t.attach import Attachment, decoder_layers
 from encoders.v2t.config import config_for
 from encoders.v2t.connector import build_connector
+from encoders.v2t.cross_attention import VideoAttention
 from encoders.v2t.model import VideoToText
 from encoders.v2t.text import TextRows
 from tasks.errors import ModelError
 from tests.encoders.causal_lm.tiny import LMS, VOCABULARY, llama
-from tests.encoders.small import encoder
+from tests.encoders.small import encoder, generator
 from tests.encoders.v2t.small import model, spatial
 
 EVERY_LM = pytest.mark.parametrize("name", LMS)
@@ -52,6 +55,17 @@ def test_with_open_gates_the_logits_follow_the_video(name: str) -> None:
     one, other = (v2t(spatial(seed=seed), rows()) for seed in (0, 1))
     assert (one - alone(v2t, rows())).abs().max() > 1e-2
     assert (one - other).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_a_gate_lets_through_the_hyperbolic_tangent_of_its_value() -> None:
+    gated, bare = (VideoAttention(32, 48, 4, gated=gated) for gated in (True, False))
+    bare.load_state_dict(gated.state_dict(), strict=False)
+    hidden, seen = torch.randn(2, 5, 32, generator=generator()), gated.attn.keys_values(spatial())
+    for value in (-2.0, 0.5):
+        gated.gate.fill_(value)
+        expected = hidden + math.tanh(value) * (bare(hidden, seen) - hidden)
+        torch.testing.assert_close(gated(hidden, seen), expected)
 
 
 @torch.no_grad()

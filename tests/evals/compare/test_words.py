@@ -57,6 +57,8 @@ def test_the_better_one_is_named_by_the_direction_of_the_figure(difference: floa
     said = words(row(difference, (min(ends), max(ends)), higher=higher), 0.001)
     assert said.startswith(f"{better} does better than")
     assert ("higher on the same" if higher else "lower on the same") in said
+    # the interval's sign is that of the words, whichever run was named first
+    assert f"interval of the difference {'+' if higher else '−'}" in said
 
 
 def test_a_correction_can_take_a_claim_back() -> None:

@@ -25,6 +25,13 @@ def test_the_shipped_plan_reads_and_compares_encoders_with_aggregators() -> None
     assert not [line for line in lines if "$" in line]
 
 
+def test_the_plan_for_other_seeds_asks_each_encoder_what_the_demo_asks_it() -> None:
+    demo, seeds = (read_plan(path) for path in (PLAN, PLAN.with_name("seeds.toml")))
+    asked = {system.name: (system.model, system.options, system.tasks) for system in demo.system}
+    assert len(seeds.system) == 4
+    assert all(asked[system.name] == (system.model, system.options, system.tasks) for system in seeds.system)
+
+
 def test_a_run_is_the_command_that_a_user_would_type() -> None:
     (step,) = steps_of(DemoPlan(system=[SYSTEM], limit=2), PLACES)
     assert step.line == (

@@ -1,0 +1,72 @@
+"""Where many videos are worked on: in this process, or on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from tasks.errors import ModelError
+
+if TYPE_CHECKING:
+    from encoders.ray_pool import Pool
+    from encoders.task_model import EncoderModel
+    from tasks.model import Captioner
+
+T = TypeVar("T")
+
+
+class Engine(StrEnum):
+    """What runs the work."""
+
+    PROCESS = "process"
+    RAY = "ray"
+
+
+ENGINE = Annotated[Engine, typer.Option("--engine", help="This process, or Ray: many GPUs, many machines.")]
+WORKERS = Annotated[int | None, typer.Option("--workers", min=1, help="ray: workers, each with its model; default 1.")]
+GPUS = Annotated[
+    float | None, typer.Option("--gpus-per-worker", min=0.0, help="ray: GPUs each; 0.5 lets two share one. Default 0.")
+]
+ADDRESS = Annotated[
+    str | None,
+    typer.Option("--address", help="ray: a running cluster, HOST:PORT or auto. Default: one is started here."),
+]
+
+
+def pool_of(engine: Engine, workers: int | None, gpus: float | None, address: str | None) -> Pool | None:
+    """The pool that options ask for, None for this process. Raises ModelError for options without their engine."""
+    from encoders.ray_pool import Pool
+
+    if engine is Engine.RAY:
+        return Pool(workers or 1, gpus or 0.0, address)
+    given = {"--workers": workers, "--gpus-per-worker": gpus, "--address": address}
+    for name, value in given.items():
+        if value is not None:
+            raise ModelError(f"{name} goes with --engine ray")
+    return None
+
+
+def build_encoder_model(name: str, options: Mapping[str, str]) -> EncoderModel:
+    """Build a model that gives vectors, here or in a worker. Raises ModelError for any other."""
+    from encoders.task_model import EncoderModel
+    from evals.models import build_model
+
+    return _checked(build_model(name, options), EncoderModel, f"model '{name}' is no encoder: it gives no vectors")
+
+
+def build_captioner(name: str, options: Mapping[str, str]) -> Captioner:
+    """Build a model that writes captions, here or in a worker. Raises ModelError for any other."""
+    from evals.models import build_model
+    from tasks.model import Captioner
+
+    message = f"model '{name}' is no captioner: it has no method 'caption'"
+    return _checked(build_model(name, options), Captioner, message)  # type: ignore[type-abstract]  # checked
+
+
+def _checked(built: object, kind: type[T], message: str) -> T:
+    if not isinstance(built, kind):
+        raise ModelError(message)
+    return built

@@ -1,0 +1,136 @@
+"""Two gloo processes that share the parameters out (FSDP2) train as one process and as DDP do."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from encoders.pretrain.checkpoint import checkpoints
+from encoders.pretrain.engine import train
+from encoders.pretrain.journal import METRICS, read_rows
+from encoders.pretrain.plan import Plan
+from encoders.pretrain.step import Job
+from encoders.pretrain.world import World
+from encoders.weights import read_tensors, save_tensors
+from tasks.errors import ModelError
+from tests.encoders.pretrain.test_engine import StoppedError, curve, state, stop_after
+from tests.encoders.pretrain.toy import PLAN, toy_job
+
+# A clip that bites in every step: whoever takes the norm of a share for the whole trains otherwise.
+DDP = replace(PLAN, clip=0.5, evaluate=4)
+FSDP = replace(DDP, parallel="fsdp")
+HALF = replace(FSDP, dtype="bfloat16")
+
+
+def job_of(world: World | None = None, plan: Plan = DDP, chunk: int = 0) -> Job:
+    """The toy's job with an evaluation that only the first process makes, as in a stage."""
+    job = toy_job(world, chunk=chunk)
+    if world and not world.first:
+        return job
+    job = replace(job, twin=deepcopy(job.step) if world and plan.parallel == "fsdp" else None)
+    pixels = next(job.batches(0)).batch.pixels[:2]
+
+    def evaluate():
+        with torch.no_grad():
+            return {"sum": (job.twin or job.step).encoder.embed_video(pixels).abs().sum().item()}
+
+    return replace(job, evaluate=evaluate)
+
+
+def interrupted(world, folder, plan):
+    with pytest.raises(StoppedError):
+        train(job_of(world, plan), plan, folder, seed=0, world=world, watch=stop_after(7))
+
+
+def worker(rank, address, root):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    world = World(rank, 2)
+    for name, plan, chunk in (("ddp", DDP, 0), ("fsdp", FSDP, 0), ("chunks", FSDP, 2), ("half", HALF, 0)):
+        job = job_of(world, plan, chunk)
+        train(job, plan, root / name, seed=0, world=world)
+        if job.twin:
+            save_tensors(job.twin.state_dict(), root / name / "weights.safetensors")
+    for name, first, then in (("resumed", FSDP, FSDP), ("changed", DDP, FSDP)):
+        interrupted(world, root / name, first)
+        train(job_of(world, then), then, root / name, seed=0, world=world)
+    interrupted(world, root / "alone", FSDP)
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("shards")
+    for name in ("one", "ddp", "fsdp", "chunks", "half", "resumed", "changed", "alone"):
+        (root / name).mkdir()
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=worker, args=(rank, f"file://{root}/meet", root)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    train(job_of(), DDP, root / "one", seed=0)
+    for process in processes:
+        process.join(300)
+        assert process.exitcode == 0
+    return root
+
+
+def losses(run):
+    return [[row[k] for k in ("loss", "gradient_norm") if k in row] or [row["sum"]] for row in read_rows(run / METRICS)]
+
+
+def assert_same(run, other, rel):
+    for ours, theirs in zip(losses(run), losses(other), strict=True):
+        assert ours == pytest.approx(theirs, rel=rel)
+
+
+def test_every_step_is_clipped(runs):
+    assert all(row["gradient_norm"] > DDP.clip for row in read_rows(runs / "one" / METRICS) if row["kind"] == "train")
+
+
+@pytest.mark.parametrize("other", ["one", "ddp"])
+@pytest.mark.parametrize("name", ["fsdp", "chunks"])
+def test_losses_norms_and_evaluations_are_those_of_one_process_and_of_ddp(runs, name, other):
+    assert_same(runs / name, runs / other, 1e-4)
+
+
+def test_checkpoints_have_the_tensors_of_one_process(runs):
+    ours, theirs = state(runs / "fsdp"), state(runs / "one")
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=1e-2, atol=2e-4, msg=name)
+
+
+def test_the_whole_copy_ends_with_the_checkpoints_weights(runs):
+    weights = read_tensors(runs / "fsdp" / "weights.safetensors")
+    last = read_tensors(checkpoints(runs / "fsdp")[-1] / "model.safetensors")
+    assert weights.keys() == job_of().step.state_dict().keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in last.items())
+
+
+def test_an_interrupted_run_goes_on_to_the_bit(runs):
+    assert curve(runs / "resumed") == curve(runs / "fsdp")
+    expected = state(runs / "fsdp")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in state(runs / "resumed").items())
+
+
+def test_a_run_of_ddp_goes_on_with_fsdp(runs):
+    assert_same(runs / "changed", runs / "one", 1e-4)
+
+
+def test_a_run_of_two_processes_goes_on_in_one(runs):
+    train(job_of(), FSDP, runs / "alone", seed=0)
+    assert_same(runs / "alone", runs / "one", 1e-4)
+
+
+def test_in_bfloat16_the_loss_is_that_of_autocast_and_weights_stay_in_float32(runs, tmp_path):
+    train(job_of(), replace(DDP, dtype="bfloat16"), tmp_path, seed=0)
+    assert_same(runs / "half", tmp_path, 0.05)
+    assert {tensor.dtype for tensor in state(runs / "half").values()} == {torch.float32}
+
+
+def test_a_step_without_units_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="'fsdp' is for stages that train an encoder"):
+        train(replace(toy_job(), units=()), Plan(steps=1, lr=1e-3, log=1, save=1, parallel="fsdp"), tmp_path, seed=0)
