@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 from evals import console
 from evals.ask import EXAMPLE as ASK_EXAMPLE
 from evals.ask import ask
-from evals.bench import app as bench
+from evals.bench.command import app as bench
 from evals.caption import caption
 from evals.compare.command import compare
 from evals.demo.command import EXAMPLE as DEMO_EXAMPLE
@@ -148,6 +149,8 @@ def main() -> None:
 
 def run_app(application: typer.Typer) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
+    # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         application()
     except LongvidError as error:

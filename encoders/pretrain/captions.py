@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from encoders.config import VisionConfig
+from encoders.device import send
 from encoders.masking import sample_keep_each
 from encoders.pretrain.loader import Slot, stack_pixels
 from encoders.pretrain.order import request_at, seed_of
@@ -38,7 +39,7 @@ class CaptionBatch:
     def to(self, device: torch.device) -> CaptionBatch:
         """The same batch on another device."""
         keep = None if self.keep is None else self.keep.to(device)
-        return CaptionBatch(self.video.to(device, non_blocking=True), keep, self.rows.to(device))
+        return CaptionBatch(send(self.video, device), keep, self.rows.to(device))
 
 
 @dataclass(frozen=True, slots=True)
