@@ -13,7 +13,7 @@ import torch
 
 from encoders.bench.methods import Method
 from encoders.build import state_digest
-from encoders.config import VisionConfig
+from encoders.config import VisionConfig, read_dataclass
 from encoders.pretrain.engine import Watch, train
 from encoders.pretrain.evaluate import Outcomes
 from encoders.pretrain.journal import METRICS, read_rows
@@ -28,6 +28,7 @@ from evals.study_rows import ROWS, RUN, StudyRun, Trained, append_trained, read_
 from evals.training_run import deciding, difference
 from tasks.errors import ModelError, RecordError
 from tasks.kitchen.plan import make_plan
+from tasks.task import JsonValue
 
 IMAGE, SHORT = "image", "short"
 WORK = "work"
@@ -95,11 +96,11 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
     Seeds and methods are not part of it, so that a study can grow. Raises RecordError naming what differs.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
-    settings = {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
+    settings = asked(plan)
     path = plan.out / RUN
     if path.exists():
         before = read_row(path, StudyRun)
-        different = difference(before.settings, settings)
+        different = difference(completed(before, path), settings)
         if different:
             raise RecordError(f"{plan.out} was begun otherwise: {different}; choose another --out")
         return before
@@ -114,6 +115,18 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
     )
     write_row(path, run)
     return run
+
+
+def asked(plan: Plan) -> dict[str, JsonValue]:
+    """The settings of both stages as they are recorded, those of seed 0."""
+    return {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
+
+
+def completed(run: StudyRun, path: Path) -> dict[str, JsonValue]:
+    """A record's settings, those that did not exist when it was written at their defaults."""
+    return {
+        name: deciding(read_dataclass(StageSettings, table, f"{path}: {name}")) for name, table in run.settings.items()
+    }
 
 
 def held_out(stage: StageSettings) -> list[tuple[str, str]]:
