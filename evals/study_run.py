@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
 from encoders.bench.methods import Method
 from encoders.build import state_digest
@@ -95,7 +96,7 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
     Seeds and methods are not part of it, so that a study can grow. Raises RecordError naming what differs.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
-    settings = {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
+    settings: dict[str, JsonValue] = {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
     path = plan.out / RUN
     if path.exists():
         before = read_row(path, StudyRun)
