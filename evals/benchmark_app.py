@@ -61,6 +61,11 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
     return app
 
 
+def example_folder(benchmark: Benchmark) -> str:
+    """Where runs of its first pool lie."""
+    return f"runs/{benchmark.names()[benchmark.pools[0]]}"
+
+
 def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `prepare`."""
 
@@ -143,11 +148,9 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
 
 def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `run`."""
+    example = f"{benchmark.example} {benchmark.run_example}".rstrip()
 
-    @app.command(
-        epilog=f"Example: longvid {benchmark.name} run {benchmark.example}. "
-        "The same command resumes an interrupted run."
-    )
+    @app.command(epilog=f"Example: longvid {benchmark.name} run {example}")
     def run(
         model: MODEL,
         model_option: OPTIONS = None,
@@ -175,7 +178,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `score`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} score runs/{benchmark.name}@{benchmark.pools[0]}/my-run")
+    @app.command(epilog=f"Example: longvid {benchmark.name} score {example_folder(benchmark)}/my-run")
     def score(folder: RUN_FOLDER, data: DATA = None) -> None:
         """Score a record again with today's parser and metrics; needs no model."""
         from evals.runner import rescore
@@ -188,7 +191,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
 
     @app.command(
         "import",
-        epilog=f"Example: longvid {benchmark.name} import predictions.csv --name gpt4o --out runs/gpt4o",
+        epilog=f"Example: longvid {benchmark.name} import {benchmark.predictions} --name gpt4o --out runs/gpt4o",
     )
     def import_file(
         file: Annotated[
@@ -245,7 +248,7 @@ def import_texts_or_vectors(task: Task[Any], record: Run, file: Path, out: Path)
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `report`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} report runs/{benchmark.name}@{benchmark.pools[0]}/*")
+    @app.command(epilog=f"Example: longvid {benchmark.name} report {example_folder(benchmark)}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
         form: Annotated[

@@ -45,7 +45,8 @@ class Benchmark:
     stands for `files` where the benchmark is made, not fetched. `folder` under the data root and `task_names` (by
     pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url` is where the video
     with an `{id}` is shown, `video_archive` where all can be fetched without an account, and `video_gigabytes` their
-    published size (0: not published). `example` are arguments of `run` and `plan`.
+    published size (0: not published). `example` are arguments of `run` and `plan`,
+    `run_example` further ones of `run` alone.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Benchmark:
     video_gigabytes: float = 0.0
     video_archive: str = ""
     example: str = "--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob"
+    run_example: str = ""
     everything: str = ""
     generated: Generated | None = None
 
@@ -77,6 +79,14 @@ class Benchmark:
     def widest_pool(self) -> str:
         """The pool that holds all of the others' items."""
         return self.everything or self.pools[-1]
+
+    @property
+    def predictions(self) -> str:
+        """A name for a file of predictions made elsewhere, with the suffix that its family takes."""
+        family = self.name.rpartition("-")[2]
+        return {"retrieval": "vectors.npz", "captioning": "texts.json", "summary": "texts.json"}.get(
+            family, "choices.csv"
+        )
 
     def names(self) -> dict[str, str]:
         """Task names by pool."""
@@ -109,7 +119,9 @@ YOUCOOK2_VIDEOS = (
 )
 
 
-def youcook2(name: str, title: str, load: str, tasks: Mapping[str, str], example: str) -> Benchmark:
+def youcook2(
+    name: str, title: str, load: str, tasks: Mapping[str, str], example: str, run_example: str = ""
+) -> Benchmark:
     """One of YouCook2's command groups; `tasks` are task names by pool."""
     return Benchmark(
         name=name,
@@ -123,6 +135,7 @@ def youcook2(name: str, title: str, load: str, tasks: Mapping[str, str], example
         video_url="https://www.youtube.com/watch?v={id}",
         video_archive=YOUCOOK2_ARCHIVE,
         example=example,
+        run_example=run_example,
     )
 
 
@@ -195,7 +208,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "video-20": ("kitchen-video-retrieval@20", 20),
                 "clip-200": ("kitchen-clip-retrieval@200", 100),
             },
-            "--model longvivit-tiny -M weights=FILE",
+            "--model longvivit-tiny -M weights=kitchen",
         ),
         "kitchen-captioning": kitchen(
             "kitchen-captioning",
@@ -220,7 +233,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "clip-3492": "youcook2-clip-retrieval@3492",
                 "video-457": "youcook2-video-retrieval@457",
             },
-            "--pool video-457 --model bm25 -M captions=asr_transcripts.json --max-failures 55",
+            "--pool video-457 --model bm25 -M captions=asr_transcripts.json",
+            "--max-failures 55",
         ),
         "youcook2-captioning": youcook2(
             "youcook2-captioning",
@@ -234,7 +248,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             "YouCook2: one paragraph for a whole cooking video",
             "tasks.youcook2:load_summary",
             {"457": "youcook2-summary@457"},
-            "--model aggregator -M captions=asr_transcripts.json -M prompt=transcript.v1 --max-failures 55",
+            "--model aggregator -M captions=asr_transcripts.json -M prompt=transcript.v1",
+            "--max-failures 55",
         ),
     }
 )

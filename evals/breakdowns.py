@@ -10,7 +10,7 @@ import numpy as np
 from evals.item_figures import ItemFigures
 from evals.record import Sample
 from tasks.intervals import fraction_metric
-from tasks.labels import LENGTHS, LONGEST, THIRDS
+from tasks.labels import LENGTHS, LONGEST, SPANS, THIRDS, WIDEST
 
 RESAMPLES = 2_000
 # Ours: below either, a group's interval says little, because the bootstrap is too narrow on so few videos.
@@ -19,10 +19,16 @@ SHARE_SEEN = "share of the video seen"
 SHARES: tuple[tuple[float, str], ...] = ((0.25, "up to 25 %"), (0.5, "25–50 %"), (0.75, "50–75 %"), (0.999, "75–99 %"))
 WHOLE = "all of it"
 # Labels with an order of their own; others are sorted by size.
-ORDER = {
-    name: place
-    for place, name in enumerate([*(n for _, n in LENGTHS), LONGEST, *THIRDS, *(n for _, n in SHARES), WHOLE])
-}
+ORDERED = (
+    *(name for _, name in LENGTHS),
+    LONGEST,
+    *THIRDS,
+    *(name for _, name in SPANS),
+    WIDEST,
+    *(name for _, name in SHARES),
+    WHOLE,
+)
+ORDER = {name: place for place, name in enumerate(ORDERED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,8 @@ class Breakdown:
 
 
 def sample_labels(sample: Sample, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The recorded labels (or `given` ones, for records from before there were any), and the share seen."""
-    labels = dict(sample.labels or given or {})
+    """The recorded labels, `given` ones of kinds that the record is too old to have, and the share seen."""
+    labels = {**(given or {}), **sample.labels}
     share = sample.frames.share_of_clip if sample.frames else None
     if share is not None:
         labels[SHARE_SEEN] = next((name for end, name in SHARES if share <= end), WHOLE)

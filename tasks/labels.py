@@ -16,6 +16,12 @@ LENGTHS: tuple[tuple[float, str], ...] = (
 )
 LONGEST = "over 10 min"
 THIRDS = ("first third", "middle third", "last third")
+SPANS: tuple[tuple[float, str], ...] = (
+    (0.25, "within a quarter"),
+    (0.5, "a quarter to a half"),
+    (0.75, "a half to three quarters"),
+)
+WIDEST = "over three quarters"
 
 
 def labels_of(item: Item) -> dict[str, str]:
@@ -32,3 +38,8 @@ def position_label(start: float, end: float, duration: float) -> str:
     """The third of a video (ours) that holds the middle of a stretch of it, all in seconds."""
     middle = (start + end) / 2 / duration
     return THIRDS[min(int(middle * len(THIRDS)), len(THIRDS) - 1)]
+
+
+def span_label(start: float, end: float, duration: float) -> str:
+    """How much of a video (ours) a stretch takes, all in seconds; a range holds its upper end."""
+    return next((name for share, name in SPANS if (end - start) / duration <= share), WIDEST)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from evals.demo.steps import Step
 
 PLAN = Path(__file__).resolve().parent.parent.parent / "configs" / "demo.toml"
-EXAMPLE = "Example: longvid demo --out runs/demo. The same command goes on where an interrupted one stopped."
+EXAMPLE = "Example: longvid demo --out runs/demo"
 JOBS = min(2, os.cpu_count() or 1)
 
 

@@ -18,11 +18,12 @@ from tasks.task import Item
 # Bytes for items as text, for captions and for pictures: with everything else a page stays under 5 MB.
 ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET = 2_600_000, 500_000, 1_300_000
 CAPTION_MARKUP = 60
+HIT_FRAMES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A retrieved item: its text, whether it is the right one, and a picture."""
+    """A retrieved item: its text, whether it is the right one, and pictures."""
 
     id: str
     text: str
@@ -81,10 +82,10 @@ def make_cards(
 
 
 def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget) -> Hit:
-    """A retrieved item with one picture."""
+    """A retrieved item with two pictures: the middle alone may be a cut-away."""
     item = items.get(key)
     text = item.text if isinstance(item, RetrievalItem) else item.references[0] if isinstance(item, CaptionItem) else ""
-    picture = Strip() if item is None else budget.admit_strip(strip(item.clip, (), count=1))
+    picture = Strip() if item is None else budget.admit_strip(strip(item.clip, (), count=HIT_FRAMES))
     return Hit(clipped(key, REFERENCE), clipped(text, REFERENCE), key == asked, picture)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from string import ascii_uppercase
 
 from evals.html_report.text import clipped, page_bytes
+from evals.html_report.units import seconds
 from evals.item_figures import ItemFigures, Ranking
 from evals.record import Sample
 from evals.report import plain
@@ -167,12 +168,14 @@ def facts_of(sample: Sample, item: Item | None) -> tuple[tuple[str, str], ...]:
         facts.append(("source video", clipped(sample.cluster, 80)))
     if sample.frames is not None:
         share = sample.frames.share_of_clip
-        facts.append(("frames", f"{sample.frames.count}{'' if share is None else f', {share:.0%} of the clip'}"))
+        facts.append(
+            ("frames", f"{sample.frames.count}{'' if share is None else f', {100 * share:.0f} % of the clip'}")
+        )
     if sample.tokens.prompt or sample.tokens.completion:
         facts.append(("tokens", f"{sample.tokens.prompt:,} read, {sample.tokens.completion:,} written"))
     total = sample.seconds.get("total")
     if total is not None:
-        facts.append(("time", f"{total:.2f} s"))
+        facts.append(("time", seconds(total)))
     if sample.prompt_sha256:
         facts.append(("prompt", sample.prompt_sha256[:12]))
     return tuple(facts)

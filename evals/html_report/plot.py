@@ -11,6 +11,7 @@ LABEL_HEIGHT = 13.0
 LABEL_LETTERS = 26
 LABELS_SHOWN = 14
 TOP, BOTTOM, LEFT, RIGHT = 14.0, 44.0, 46.0, 14.0
+FEWEST_TICKS = 3
 REACH = 8.0  # from a point's centre to its label
 
 
@@ -202,7 +203,7 @@ def log_range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """1, 2 and 5 in each decade, or decades alone where those are too many."""
+    """1, 2 and 5 in each decade; more of them where a range is short, decades alone where those are too many."""
     decades = range(math.floor(low), math.ceil(high) + 1)
     most = max(most, 2)
 
@@ -211,6 +212,8 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         return [value for value in values if low <= math.log10(value) <= high]
 
     found = next((ticks for factors in ((1, 2, 5), (1, 3)) if len(ticks := of(factors)) <= most), of((1,)))
+    if len(found) < FEWEST_TICKS:
+        found = of((1, 2, 3, 5, 7))
     return found[:: math.ceil(len(found) / most) or 1]
 
 

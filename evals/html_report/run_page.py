@@ -14,6 +14,7 @@ from evals.html_report.cards import Budget, Card, make_cards, within_budget
 from evals.html_report.items import OUTCOMES, item_view, worst_and_best
 from evals.html_report.render import render
 from evals.html_report.table import TableView, table_view
+from evals.html_report.terms import terms
 from evals.item_figures import item_figures, retrieval_ranking
 from evals.leaderboard.build import make_table, record_sha256
 from evals.leaderboard.references import references
@@ -91,6 +92,7 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
         outcomes=[(o, sum(v.outcome == o for v in shown)) for o in OUTCOMES if any(v.outcome == o for v in shown)],
         has_items=bool(items),
         older=sections.differs(results, figures),
+        terms=terms([results.task.family]),
     )
 
 

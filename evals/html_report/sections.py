@@ -15,6 +15,7 @@ from evals.item_figures import ItemFigures
 from evals.leaderboard.rows import Figure
 from evals.record import MetricRow, Results
 from evals.report import figure, plain
+from evals.results import WAIT
 
 LABEL_LETTERS = 80
 GROUPS_SHOWN = 12
@@ -102,12 +103,13 @@ def shown_metric(results: Results) -> MetricRow:
 
 
 def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None) -> list[BreakdownView]:
-    """All breakdowns on one scale, so that bars compare between them."""
+    """All breakdowns on one scale, so that bars compare between them; small groups widen it only among themselves."""
     if figures is None or not made:
         return []
     overall = sum(figures.values.values()) / len(figures.values)
-    groups = [group for breakdown in made for group in breakdown.groups if not group.small]
-    everything = [as_figure(figures.name, group) for group in groups]
+    groups = [group for breakdown in made for group in breakdown.groups]
+    large = [group for group in groups if not group.small]
+    everything = [as_figure(figures.name, group) for group in large or groups]
     everything.append(Figure(name=figures.name, value=overall, method=""))
     scale = bar_scale(everything)
 
@@ -163,7 +165,12 @@ def option_counts(results: Results) -> list[Count]:
 def stages(results: Results) -> list[Stage]:
     """Seconds an item by stage, the longest first, with what no stage accounts for."""
     total, answered = results.cost.seconds, results.counts.answered
-    known = {name: value for name, value in results.cost.seconds_by_stage.items() if value > 0}
+    spent = results.cost.seconds_by_stage
+    # Decoding held the model up only as far as it waited.
+    overlapped = {"decode"} if WAIT in spent else set()
+    known = {name: value for name, value in spent.items() if value > 0 and name not in overlapped}
+    if WAIT in known:
+        known["waiting for frames"] = known.pop(WAIT)
     if not total or not answered or not known:
         return []
     rest = total - sum(known.values())

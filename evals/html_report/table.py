@@ -11,6 +11,7 @@ from evals.html_report.units import COSTS, CostKind
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure
 from evals.report import NOT_MEASURED, in_percent, plain
 from evals.systems import SYSTEMS, system_of
+from tasks.retrieval import DIRECTIONS
 
 BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
 WIDE, NARROW = (1110.0, 430.0), (358.0, 330.0)  # the text column on a screen and on a phone, in pixels
@@ -96,7 +97,7 @@ def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> T
         table=table,
         unit=unit_of(table.metric),
         rows=tuple(rows),
-        beside=tuple(name.replace("_", " ") for name in table.beside),
+        beside=tuple(beside_title(name, table.metric) for name in table.beside),
         costs=costs,
         plots=tuple(plot for key in COSTS if (plot := cost_plot(key, table, rows)) is not None),
         systems=tuple((key, text) for key, text in SYSTEMS.items() if key in systems),
@@ -135,7 +136,7 @@ def row_view(
         kind=row.kind,
         chip=KINDS[row.kind] + public,
         system=system_of(row.model, imported=row.kind == "imported"),
-        about=row.source or row.route or "",
+        about=row.source or (f"route: {row.route}" if row.route else ""),
         value=value,
         figure=NOT_MEASURED if value is None else plain(table.metric, value),
         interval=interval_text(table.metric, figure),
@@ -152,6 +153,12 @@ def ranked_figure(row: BoardRow, metric: str) -> Figure | None:
     """The figure that a table is ranked by; where it is not known, the one on the items whose answers are public."""
     figure, public = row.figure(metric), row.figure(f"{metric}_public")
     return public if public is not None and (figure is None or figure.value is None) else figure
+
+
+def beside_title(name: str, metric: str) -> str:
+    """A column's title: without the direction where it is that of the ranked figure, which names it."""
+    direction = next((f"{one}_" for one in DIRECTIONS if metric.startswith(one)), "")
+    return name.removeprefix(direction).replace("_", " ")
 
 
 def beside_text(figure: Figure | None) -> str:

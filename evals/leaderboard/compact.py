@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from evals.leaderboard.costs import count, number
-from evals.leaderboard.formats import figure_text, interval_text, known, left_out, public_text, remarks
-from evals.leaderboard.rows import BoardRow, BoardTable, Leaderboard
+from evals.leaderboard.formats import KINDS, figure_text, interval_text, known, left_out, public_text, remarks
+from evals.leaderboard.rows import BoardRow, BoardTable, Kind, Leaderboard
 from evals.markdown import in_markdown, table_lines
 from evals.report import NOT_MEASURED
 
-FLOOR = "floor"
+FLOOR: Kind = "floor"
+MARKS: Mapping[Kind, str] = MappingProxyType({kind: KINDS[kind] for kind in ("floor", "imported", "reference")})
 FIRST_COLUMN = "system"
 
 
@@ -31,7 +33,8 @@ class CompactTable:
 def compact(board: Leaderboard) -> CompactTable:
     """The board in one table. Systems are known by their runs' names, and stand as the tables rank them.
 
-    Cost is that of the first task a system did. A second run of one name on one task gets a number.
+    What was not run here is marked, and shares no line with a run of that name. Cost is that of the first task a
+    system did. A second run of one name on one task gets a number.
     """
     tables = sorted(board.tables, key=lambda table: -sum(row.kind != FLOOR for row in table.rows))
     lines: dict[str, list[BoardRow | None]] = {}
@@ -55,10 +58,11 @@ def of_floors(table: BoardTable) -> list[BoardRow]:
 
 
 def free_name(row: BoardRow, column: int, lines: dict[str, list[BoardRow | None]]) -> str:
-    """The row's name, with a number where another row of that name is in the column already."""
-    name, number_ = row.name, 2
+    """The row's name with its mark, and a number where another row of that name is in the column already."""
+    marked = f"{row.name} ({MARKS[row.kind]})" if row.kind in MARKS else row.name
+    name, number_ = marked, 2
     while name in lines and lines[name][column] is not None:
-        name, number_ = f"{row.name} ({number_})", number_ + 1
+        name, number_ = f"{marked} ({number_})", number_ + 1
     return name
 
 
@@ -71,9 +75,8 @@ def line_cells(name: str, rows: Sequence[BoardRow | None], tables: Sequence[Boar
     """A system's line."""
     cost = next((row.cost for row in rows if row is not None and row.cost.seconds_per_item is not None), None)
     parameters = None if cost is None else cost.parameters
-    kinds = {row.kind for row in rows if row is not None}
     return (
-        f"{name} (floor)" if kinds == {FLOOR} else name,
+        name,
         *(value_cell(table, row) for table, row in zip(tables, rows, strict=True)),
         number(None if cost is None else cost.seconds_per_item, "{:.2g}"),
         NOT_MEASURED if parameters is None else count(parameters),

@@ -27,7 +27,7 @@ KINDS: Mapping[Kind, str] = MappingProxyType(
 CSV_COLUMNS = (
     *("task", "metric", "primary", "kind", "run_here", "name", "model", "route", "value", "low", "high", "n"),
     *("clusters", "frames_per_item", "prompt_tokens_per_item", "completion_tokens_per_item", "seconds_per_item"),
-    *("peak_memory_bytes", "parameters", "source", "record_sha256"),
+    *("peak_memory_bytes", "parameters", "protocol", "source", "record_sha256"),
 )
 # A spreadsheet runs a text that begins so; a quote before it makes it text again.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -82,12 +82,13 @@ def interval_text(figure: Figure | None) -> str:
 
 
 def remarks(table: BoardTable) -> list[str]:
-    """The table's notes, and where its published rows come from."""
-    by_source: dict[str, list[str]] = {}
+    """The table's notes, and of its published rows where they come from and how they were got."""
+    alike: dict[tuple[str, str], list[str]] = {}
     for row in table.rows:
         if row.source:
-            by_source.setdefault(row.source, []).append(row.name)
-    return [*table.notes, *(f"published in {source}: {'; '.join(names)}" for source, names in by_source.items())]
+            alike.setdefault((row.source, ", ".join(row.protocol.values())), []).append(row.name)
+    told = (f"published in {source}: {'; '.join(names)} ({protocol})" for (source, protocol), names in alike.items())
+    return [*table.notes, *told]
 
 
 def as_json(board: Leaderboard) -> str:
@@ -118,6 +119,7 @@ def csv_line(table: BoardTable, row: BoardRow, figure: Figure) -> list[object]:
         "high": high,
         "n": figure.n,
         "clusters": figure.clusters,
+        "protocol": "; ".join(f"{name}: {value}" for name, value in row.protocol.items()),
         **row.cost.model_dump(),
         **row.model_dump(include={"kind", "run_here", "name", "model", "route", "source", "record_sha256"}),
     }

@@ -14,10 +14,11 @@ from types import MappingProxyType
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
 from tasks.errors import DataError
 from tasks.kitchen.claims import texts
+from tasks.kitchen.labels import dish, question_labels, step_labels, video_labels
 from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.questions import OPTIONS, questions
 from tasks.kitchen.texts import paragraph, steps
-from tasks.kitchen.world import FINISHES, SIBLINGS, VERSION
+from tasks.kitchen.world import SIBLINGS, VERSION
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
@@ -91,7 +92,10 @@ def load_retrieval(folder: Path, pool: str = "video-100") -> RetrievalTask:
     name = RETRIEVAL_TASKS[pool]
     plans = plans_of(name)
     if pool.startswith("video"):
-        items = [RetrievalItem(plan.id, plan.family, whole_clip(plan, folder), paragraph(plan)) for plan in plans]
+        items = [
+            RetrievalItem(plan.id, plan.family, whole_clip(plan, folder), paragraph(plan), video_labels(plan))
+            for plan in plans
+        ]
     else:
         items = distinct_clips(plans, folder)
     info = task_info(name, "retrieval", PRIMARY, 1 / max(1, len(items)))
@@ -104,7 +108,12 @@ def load_clip_captioning(folder: Path, pool: str = "464") -> CaptioningTask:
     name = f"kitchen-clip-captioning@{pool}"
     items = [
         CaptionItem(
-            f"{plan.id}:{number}", plan.id, clip(plan, folder, step.start, step.end), (step.sentence,), dish(plan)
+            f"{plan.id}:{number}",
+            plan.id,
+            clip(plan, folder, step.start, step.end),
+            (step.sentence,),
+            dish(plan),
+            step_labels(plan, step.start, step.end),
         )
         for plan in plans_of(name)[::SIBLINGS]
         for number, step in enumerate(steps(plan))
@@ -121,7 +130,7 @@ def load_summary(folder: Path, pool: str = "100") -> CaptioningTask:
     """Build the summaries: one paragraph for a whole video. Raises DataError."""
     name = f"kitchen-summary@{pool}"
     items = [
-        CaptionItem(plan.id, plan.family, whole_clip(plan, folder), (paragraph(plan),), dish(plan))
+        CaptionItem(plan.id, plan.family, whole_clip(plan, folder), (paragraph(plan),), dish(plan), video_labels(plan))
         for plan in plans_of(name)
     ]
     info = task_info(name, "captioning", "summary_rouge_l", 0.0)
@@ -152,11 +161,6 @@ def training_plans() -> tuple[Plan, ...]:
     return tuple(make_plan("train", index) for index in range(TRAINING_VIDEOS))
 
 
-def dish(plan: Plan) -> str:
-    """The published category of a video: how it is finished, and its base."""
-    return f"{FINISHES[plan.recipe.finish][0]} {plan.recipe.base}"
-
-
 def clip(plan: Plan, folder: Path, start: float, end: float) -> Clip:
     """A stretch of a video, with its file where there is one."""
     return Clip(plan.id, start, end, video_path(folder, plan.id))
@@ -170,7 +174,10 @@ def whole_clip(plan: Plan, folder: Path) -> Clip:
 def choice_items(plan: Plan, folder: Path) -> list[ChoiceItem]:
     """A video's questions as items."""
     whole = whole_clip(plan, folder)
-    return [ChoiceItem(q.id, plan.family, whole, q.text, texts(q.options), q.answer) for q in questions(plan)]
+    return [
+        ChoiceItem(q.id, plan.family, whole, q.text, texts(q.options), q.answer, question_labels(plan, q))
+        for q in questions(plan)
+    ]
 
 
 def distinct_clips(plans: list[Plan], folder: Path) -> list[RetrievalItem]:
@@ -179,5 +186,8 @@ def distinct_clips(plans: list[Plan], folder: Path) -> list[RetrievalItem]:
     for plan in plans:
         for number, step in enumerate(steps(plan)):
             cut = clip(plan, folder, step.start, step.end)
-            items.setdefault(step.sentence, RetrievalItem(f"{plan.id}:{number}", plan.family, cut, step.sentence))
+            labels = step_labels(plan, step.start, step.end)
+            items.setdefault(
+                step.sentence, RetrievalItem(f"{plan.id}:{number}", plan.family, cut, step.sentence, labels)
+            )
     return list(items.values())

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tasks.digests import file_sha256
 from tasks.errors import DataError
-from tasks.kitchen.benchmark import ITEM_SETS, SPLIT, dish, training_plans
+from tasks.kitchen.benchmark import ITEM_SETS, SPLIT, training_plans
 from tasks.kitchen.claims import texts
+from tasks.kitchen.labels import dish
 from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.questions import questions
 from tasks.kitchen.texts import steps

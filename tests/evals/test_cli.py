@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from evals.cli import app, run_app
+from evals.models import parse_options, typed_options
 from evals.schema_files import without_wall_clock
 from evals.store import read_results, read_run, read_samples
 from tests.evals.conftest import ROOT, assert_one_line, longvid, longvid_process
@@ -47,6 +54,30 @@ def test_every_verb_is_listed_with_an_example() -> None:
     for verb in ("prepare", "plan", "run", "score", "import", "report", "submit", "set-score"):
         assert verb in listed
         assert "Example: longvid egoschema" in longvid("egoschema", verb, "--help").stdout
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, by its words."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield path, command
+    for name, one in (below or {}).items():
+        yield from commands(one, (*path, name))
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_commands_help_ends_with_an_example_of_it_that_parses(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    _, marked, example = re.sub(r"\[/?bold\]", "", command.epilog or "").partition("Example: ")
+    assert marked
+    words = shlex.split(example)
+    assert words[: len(path) + 1] == ["longvid", *path]
+    context = command.make_context(path[-1], words[len(path) + 1 :])
+    if "model_option" in context.params:
+        assert typed_options(context.params["model"], parse_options(context.params["model_option"] or []))
 
 
 def test_a_missing_captions_file_is_one_line(shared_data: Path, tmp_path: Path) -> None:
@@ -226,3 +257,17 @@ def test_a_run_without_any_answer_does_not_end_well(shared_data: Path, tmp_path:
     assert done.returncode == 1
     assert "no item has an answer" in done.stderr
     assert read_results(tmp_path / "run").status == "failed"
+
+
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    app = typer.Typer()
+    app.command()(lambda: seen.append(os.environ["OMP_WAIT_POLICY"]))
+    monkeypatch.setattr(sys, "argv", ["longvid"])
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    with pytest.raises(SystemExit):
+        run_app(app)
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        run_app(app)
+    assert seen == ["ACTIVE", "PASSIVE"]

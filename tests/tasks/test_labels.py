@@ -9,7 +9,7 @@ import pytest
 
 from tasks.egoschema import load_egoschema
 from tasks.egoschema_types import KINDS, OTHER, question_type
-from tasks.labels import LENGTHS, LONGEST, labels_of, length_label, position_label
+from tasks.labels import LENGTHS, LONGEST, labels_of, length_label, position_label, span_label
 from tasks.multiple_choice import ChoiceItem
 from tasks.task import Clip
 from tasks.youcook2 import CUISINES, load_clip_captioning, load_summary
@@ -73,3 +73,16 @@ def test_youcook2_items_know_recipe_type_cuisine_and_position(shared_data: Path)
     assert {item.labels["position in the video"] for item in segments} == {"first third", "middle third", "last third"}
     share = Counter(labels_of(item)["length"] in {"256 s–6 min", "6–10 min", "over 10 min"} for item in videos)
     assert share[True] / len(videos) == pytest.approx(0.59, abs=0.01)  # protocols: 59 % are longer than 256 s
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "span"),
+    [
+        (10, 35, "within a quarter"),
+        (0, 50, "a quarter to a half"),
+        (20, 80, "a half to three quarters"),
+        (0, 100, "over three quarters"),
+    ],
+)
+def test_a_span_is_the_share_of_the_video_from_its_start_to_its_end(start: float, end: float, span: str) -> None:
+    assert span_label(start, end, 100) == span

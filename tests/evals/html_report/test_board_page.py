@@ -34,6 +34,13 @@ def test_published_figures_are_marked_with_source_and_protocol() -> None:
     assert "zero-shot" in page.texts("details", "published")[0]
 
 
+def test_a_page_explains_its_words_by_the_families_on_it() -> None:
+    (words,) = Elements(leaderboard_page(build_leaderboard([results_of()]))).texts("details", "folded")
+    assert "options-loglik" in words
+    assert "floor" in words
+    assert "recall" not in words
+
+
 def test_encoder_and_aggregator_are_told_apart_in_plot_and_table() -> None:
     records = [results_of("e", 0.5, model=ENCODER), results_of("g", 0.6, model=AGGREGATOR)]
     page = leaderboard_page(build_leaderboard(records))

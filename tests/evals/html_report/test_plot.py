@@ -100,7 +100,13 @@ def test_labels_do_not_cover_each_other() -> None:
 def test_ticks_are_round_and_not_too_many() -> None:
     assert log_ticks(-1.2, 0.6, 10) == [0.1, 0.2, 0.5, 1.0, 2.0]
     assert log_ticks(0, 9, 4) == [1.0, 1e3, 1e6, 1e9]
+    assert log_ticks(0.31, 0.92, 5) == [3.0, 5.0, 7.0]
     assert linear_ticks(0.17, 0.62, 5) == [0.2, 0.3, 0.4, 0.5, 0.6]
+
+
+@given(st.floats(-4, 12), st.floats(0.6, 12), st.integers(2, 20))
+def test_a_log_axis_has_two_ticks_or_more(low: float, width: float, most: int) -> None:
+    assert len(log_ticks(low, low + width, most)) >= 2
 
 
 def test_stairs_go_right_before_they_go_up() -> None:

@@ -10,9 +10,13 @@ import pytest
 
 from baselines.captions import load_captions
 from baselines.random_vectors import RandomVectors
+from evals.breakdowns import Breakdown, Group
 from evals.html_report.run_page import read_run_files, run_page
+from evals.html_report.sections import breakdown_views, stages
+from evals.html_report.table import beside_title
 from evals.html_report.write import run_captions, write_run_page
 from evals.import_free import import_free, read_texts
+from evals.item_figures import ItemFigures
 from evals.new_run import describe_import, describe_run
 from evals.record import FramesRow, Results
 from evals.runner import RunSettings, run_task
@@ -167,7 +171,7 @@ def test_a_run_whose_video_is_at_hand_has_pictures_and_hits_with_thumbnails(shar
     task, _ = retrieval_run(tmp_path, [Clip("pancake", start, start + 3.0, path) for start in (0.0, 3.0, 6.0)])
     page = Elements(run_page(read_run_files(tmp_path), task))
     pictures = [attributes for tag, attributes, _ in page.found if tag == "img"]
-    assert len(pictures) == 2 * (6 + 3)  # the worst and the best item of three, each with its three hits
+    assert len(pictures) == 2 * (6 + 3 * 2)  # the worst and the best item of three, each with its three hits
     assert all((picture["src"] or "").startswith("data:image/jpeg;base64,") for picture in pictures)
     assert page.texts("figcaption")[-1].endswith(" s")
 
@@ -227,6 +231,20 @@ def test_the_share_of_the_video_seen_is_broken_down(tmp_path: Path) -> None:
     assert "50–75 % small 6" in text
 
 
+def test_bars_of_small_groups_alone_have_a_scale_of_their_own() -> None:
+    groups = tuple(Group(name, 4, 1, value, None) for name, value in (("low", 0.1), ("mid", 0.5), ("high", 0.9)))
+    figures = ItemFigures("accuracy", {"a": 0.1, "b": 0.5, "c": 0.9})
+    (view,) = breakdown_views([Breakdown("length", "accuracy", groups)], figures)
+    low, mid, high = (group.bar.at for group in view.groups)
+    assert low < mid < high
+    assert mid == pytest.approx(view.overall)
+
+
+def test_columns_beside_the_ranked_figure_name_its_direction_only_where_they_have_another() -> None:
+    assert beside_title("text_to_video_recall_at_5", "text_to_video_recall_at_1") == "recall at 5"
+    assert beside_title("video_to_text_recall_at_1", "text_to_video_recall_at_1") == "video to text recall at 1"
+
+
 def test_a_task_on_other_items_gives_no_questions(task: MultipleChoiceTask, tmp_path: Path) -> None:
     run_toy(task, ToyModel(), tmp_path / "run")
     written = write_run_page(tmp_path / "run", tmp_path / "deep" / "page.html", toy_task(5))
@@ -243,3 +261,11 @@ def test_vectors_of_the_record_are_enough_for_a_retrieval_breakdown(tmp_path: Pa
 def test_pages_of_one_record_are_byte_equal(task: MultipleChoiceTask, tmp_path: Path) -> None:
     run_toy(task, ToyModel(), tmp_path)
     assert page_of(tmp_path, task) == page_of(tmp_path, task)
+
+
+def test_decoding_that_went_on_meanwhile_is_no_part_of_the_time(task: MultipleChoiceTask, tmp_path: Path) -> None:
+    results = run_toy(task, ToyModel(), tmp_path)
+    spent = {"decode": 30.0, "wait": 1.0, "encode": 7.0}
+    cost = results.cost.model_copy(update={"seconds": 10.0, "seconds_by_stage": spent, "frames_wait_share": 0.1})
+    shown = {stage.name: round(stage.share) for stage in stages(results.model_copy(update={"cost": cost}))}
+    assert shown == {"encode": 70, "other": 20, "waiting for frames": 10}

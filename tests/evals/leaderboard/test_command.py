@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from evals.leaderboard.build import build_leaderboard
-from evals.leaderboard.formats import FORMATS, as_markdown, cells, columns
+from evals.leaderboard.formats import FORMATS, as_markdown, cells, columns, remarks
 from evals.leaderboard.references import Reference
 from evals.record import Results
 from evals.schema_files import FOLDER
@@ -81,6 +81,7 @@ def test_every_row_has_a_cell_for_each_column() -> None:
     texts = {row.name: cells(table, row) for row in table.rows}
     assert "not run here" in texts["p"][1]
     assert "not run here" in texts["c"][1]
+    assert "published in s: p (zero-shot)" in remarks(table)
     assert "50.0 %" in texts["b"]
     assert texts["a"][3] == "–"
 
@@ -94,6 +95,7 @@ def test_csv_has_every_figure_with_its_cost(tmp_path: Path) -> None:
         ("unparsed_rate", "False", "0.0"),
     ]
     assert (rows[0]["seconds_per_item"], rows[0]["peak_memory_bytes"], rows[0]["low"]) == ("0.2", "1073741824", "0.46")
+    assert rows[0]["protocol"] == "route: given"
 
 
 @pytest.mark.parametrize("form", ["table", *FORMATS])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evals.leaderboard.build import build_leaderboard
 from evals.leaderboard.compact import compact, compact_markdown
+from evals.leaderboard.references import Reference
 from evals.leaderboard.rows import Leaderboard
 from tests.evals.records import TASK, results_of
 
@@ -45,6 +46,18 @@ def test_floors_stand_last_with_their_intervals() -> None:
 def test_two_runs_of_one_name_are_two_lines() -> None:
     twins = build_leaderboard([results_of("twin", 0.5), results_of("twin", 0.4, seed=3)], published=[])
     assert [row[0] for row in compact(twins).rows][:2] == ["twin", "twin (2)"]
+
+
+def test_what_was_not_run_here_is_marked_and_shares_no_line_with_a_run_of_that_name() -> None:
+    published = Reference(
+        task=TASK.name, name="LongViViT", protocol="zero-shot", source="a paper", figures={"accuracy": 0.568}
+    )
+    made = build_leaderboard(
+        [results_of("LongViViT", 0.6, task=OTHER), results_of("LongViViT", 0.7)], published=[published]
+    )
+    rows = {row[0]: row[1:3] for row in compact(made).rows}
+    assert [value.split()[0] for value in rows["LongViViT"]] == ["70.0", "60.0"]
+    assert rows["LongViViT (published: not run here)"] == ("56.8 % (–)", "–")
 
 
 def test_markdown_says_what_was_left_out() -> None:
