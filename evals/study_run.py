@@ -28,6 +28,7 @@ from evals.study_rows import ROWS, RUN, StudyRun, Trained, append_trained, read_
 from evals.training_run import deciding, difference
 from tasks.errors import ModelError, RecordError
 from tasks.kitchen.plan import make_plan
+from tasks.task import JsonValue
 
 IMAGE, SHORT = "image", "short"
 WORK = "work"
@@ -95,7 +96,7 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
     Seeds and methods are not part of it, so that a study can grow. Raises RecordError naming what differs.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
-    settings = {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
+    settings: dict[str, JsonValue] = {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
     path = plan.out / RUN
     if path.exists():
         before = read_row(path, StudyRun)
