@@ -7,11 +7,19 @@ READY := $(VENV)/.installed
 WORKERS ?= 2
 
 SEED ?= 0
+<<<<<<< HEAD
+RECIPE_STAGES ?= image short short-masked long-start long lm captions-short captions-long
+SHIPPED_STAGES ?= $(filter-out long-start,$(RECIPE_STAGES))
+RECIPE_OUT ?= runs/recipe/seed-$(SEED)
+
+.PHONY: demo recipe ship test test-slow test-gpu test-vllm lint types check clean
+=======
 SEEDS ?= 0 1 2
 RECIPE_STAGES ?= image short short-masked long-start long
 RECIPE_OUT ?= runs/recipe/seed-$(SEED)
 
 .PHONY: demo recipe seeds test test-slow test-gpu test-vllm lint types check clean
+>>>>>>> main
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,17 +41,22 @@ $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 demo: $(READY) ## the embedded benchmark: its videos, encoders and aggregators on it, the leaderboard
 	$(BIN)/longvid demo --out runs/demo --data data
 
-recipe: $(READY) ## the tiny encoders from a seed, on one core; the same command goes on where it was stopped
+recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on one core; the same command goes on where it was stopped
 	for stage in $(RECIPE_STAGES); do \
 		OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --stage $$stage --config configs/pretrain/kitchen-tiny.toml \
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
 	done
 
+<<<<<<< HEAD
+ship: $(READY) ## the recipe's weights with their training records, into checkpoints/
+	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) --out checkpoints
+=======
 seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \
 		$(MAKE) recipe SEED=$$seed && LONGVID_CHECKPOINTS=runs/recipe/seed-$$seed \
 			$(BIN)/longvid demo --plan configs/seeds.toml --out runs/seeds/$$seed --data data || exit 1; \
 	done
+>>>>>>> main
 
 test: $(READY) ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

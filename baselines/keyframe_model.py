@@ -20,6 +20,7 @@ from baselines.key_frames import KeyFrames, choose_key_frames
 from baselines.model_options import KeyFrameOptions
 from baselines.parts import BuildModel, build_part
 from encoders.decode import decode
+from encoders.frame_source import ReadClip
 from encoders.frames import Frames, read_frames
 from encoders.sampling import FramePolicy
 from encoders.task_model import EncoderModel, policy_facts
@@ -28,7 +29,7 @@ from tasks.digests import text_sha256
 from tasks.errors import ModelError
 from tasks.model import Embeddings, ModelInfo, OptionRequest, TextRequest
 from tasks.routes import Route
-from tasks.task import Clip, JsonValue, Trace
+from tasks.task import Clip, JsonValue, Trace, busy_seconds
 
 NO_RETRIEVAL = {
     "VideoTextEncoder": "its frames depend on the query, and each text of a pool would choose others of each video; "
@@ -69,7 +70,8 @@ class KeyFrameReader:
         picked, scores = self._pick(scanned, query)
         selected = perf_counter()
         frames = self._shaped(clip, scanned, picked)
-        seconds = {"decode": ready - started + perf_counter() - selected, "select": selected - ready}
+        decode = ready - started + perf_counter() - selected
+        seconds = {"decode": decode, "wait": decode, "select": selected - ready}
         notes: dict[str, JsonValue] = {
             "frames_scored": len(scanned.seconds),
             "gap_kept": picked.gap,
@@ -78,10 +80,11 @@ class KeyFrameReader:
         }
         return Chosen(frames, Trace(seconds=seconds, notes=notes))
 
-    def for_requests(self, requests: Sequence[TextRequest | OptionRequest]) -> list[tuple[Frames, float]]:
+    def for_requests(self, requests: Sequence[TextRequest | OptionRequest]) -> list[ReadClip]:
         """Key frames of each request's clip with the question, or else the whole prompt, as the query."""
         chosen = [self.read(request.clip, request.question or request.prompt) for request in requests]
-        return [(one.frames, sum(one.trace.seconds.values())) for one in chosen]
+        spent = [busy_seconds(one.trace) for one in chosen]
+        return [ReadClip(one.frames, seconds, seconds) for one, seconds in zip(chosen, spent, strict=True)]
 
     def _pick(self, scanned: Frames, query: str) -> tuple[KeyFrames, NDArray[np.float32]]:
         """Each frame as a clip of its own against the query."""
@@ -89,7 +92,7 @@ class KeyFrameReader:
             Frames(scanned.pixels[i : i + 1], (second,), scanned.frame_seconds[i : i + 1], 1.0)
             for i, second in enumerate(scanned.seconds)
         ]
-        seen = self._selector.embed_frames(singles, [0.0] * len(singles)).vectors
+        seen = self._selector.embed_frames(singles, [{}] * len(singles)).vectors
         scores = seen @ self._selector.embed_text([query]).vectors[0]
         return choose_key_frames(scanned.seconds, scores, self._rule.frames, self._rule.min_gap), scores
 
@@ -120,13 +123,9 @@ class KeyFrameModel:
     def embed_video_for(self, clips: Sequence[Clip], queries: Sequence[str]) -> Embeddings:
         """Unit vectors of clips as seen through their queries. Raises the first VideoError."""
         chosen = [self._reader.read(clip, query) for clip, query in zip(clips, queries, strict=True)]
-        embedded = self._encoder.embed_frames([one.frames for one in chosen], [0.0] * len(chosen))
+        embedded = self._encoder.embed_frames([one.frames for one in chosen], [one.trace.seconds for one in chosen])
         traces = tuple(
-            replace(
-                trace,
-                seconds={**one.trace.seconds, "encode": trace.seconds["encode"]},
-                notes={**trace.notes, **one.trace.notes},
-            )
+            replace(trace, notes={**trace.notes, **one.trace.notes})
             for trace, one in zip(embedded.traces, chosen, strict=True)
         )
         return Embeddings(embedded.vectors, traces)

@@ -93,22 +93,6 @@ class CaptionVectorOptions(CaptionOptions):
     encoder: str = field(metadata={"help": "model whose text tower reads captions and texts: NAME:key=value,…"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NearestSentenceOptions:
-    """Options of `--model nearest-sentence`."""
-
-    encoder: str = field(metadata={"help": "what looks at the clip: shortvivit-tiny:weights=kitchen"})
-    annotations: Path = field(metadata={"help": "annotation file as YouCook2's, for its training sentences"})
-    window: float = field(
-        default=0.0, metadata={"help": "0: sentences of single steps; else of all steps within so many seconds"}
-    )
-
-    def __post_init__(self) -> None:
-        if not self.window >= 0:
-            msg = f"window must not be negative, is {self.window}"
-            raise ModelError(msg)
-
-
 @dataclass(frozen=True, slots=True)
 class OneFrameOptions:
     """Options of `--model one-frame`."""

@@ -21,9 +21,9 @@ from baselines.cutting import Cutting, Span
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError
-from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, appetite_of
+from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, appetite_of, looking_ahead
 from tasks.prompt import Prompt
-from tasks.task import Clip
+from tasks.task import Clip, busy_seconds
 
 FORMAT = "segment-captions 1"
 SEGMENTS_AT_ONCE = 8
@@ -93,11 +93,13 @@ class SegmentCaptions:
             if spans is None:
                 spans = self.settings.cutting.cut(clip)
                 append(file, {"format": FORMAT, "video": clip.video_id, "segments": spans})
+            missing = [segment_of(clip, span) for span in spans[len(rows) :]]
             at_once = max(SEGMENTS_AT_ONCE, appetite_of(self.model).batch)
-            for first in range(len(rows), len(spans), at_once):
-                written = self._write(clip, spans[first : first + at_once])
-                append(file, *written)
-                rows += written
+            with looking_ahead(self.model, missing):
+                for first in range(0, len(missing), at_once):
+                    written = self._write(missing[first : first + at_once])
+                    append(file, *written)
+                    rows += written
         return rows
 
     def keep(self, clip: Clip, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -111,14 +113,13 @@ class SegmentCaptions:
                 segments = [(row["start"], row["end"]) for row in rows]
                 append(file, {"format": FORMAT, "video": clip.video_id, "segments": segments}, *rows)
 
-    def _write(self, clip: Clip, spans: Sequence[Span]) -> list[dict[str, Any]]:
+    def _write(self, segments: Sequence[Clip]) -> list[dict[str, Any]]:
         words, limit = self.settings.prompt.fill("user"), self.settings.max_tokens
         requests = [
-            TextRequest(f"{clip.video_id}@{start:g}-{end:g}", Clip(clip.video_id, start, end, clip.path), words, limit)
-            for start, end in spans
+            TextRequest(f"{part.video_id}@{part.start:g}-{part.end:g}", part, words, limit) for part in segments
         ]
         replies = self.model.caption(requests)
-        return [row_of(span, reply) for span, reply in zip(spans, replies, strict=True)]
+        return [row_of((part.start, part.end), reply) for part, reply in zip(segments, replies, strict=True)]
 
     def _path(self, clip: Clip) -> Path:
         # The id decides too: boundaries, and the captions that an aggregator reads, are given by id.
@@ -139,6 +140,11 @@ class SegmentCaptions:
         return self._videos[clip.path]
 
 
+def segment_of(clip: Clip, span: Span) -> Clip:
+    """The stretch of the clip's video."""
+    return Clip(clip.video_id, *span, clip.path)
+
+
 def info_of(model: object) -> ModelInfo:
     """What a captioner says of itself. Raises DataError where it says nothing: its captions could not be told apart."""
     if not isinstance(model, Model):
@@ -154,7 +160,7 @@ def row_of(span: Span, reply: TextReply) -> dict[str, Any]:
         "end": span[1],
         "text": " ".join(reply.text.split()),
         "finished": reply.finished,
-        "seconds": round(sum(reply.trace.seconds.values()), 4),
+        "seconds": round(busy_seconds(reply.trace), 4),
         "tokens": {"prompt": usage.prompt, "completion": usage.completion},
     }
     return row if reply.trace.frames is None else {**row, "frames": reply.trace.frames.count}

@@ -89,7 +89,7 @@ class VisionModel:
         written: Written = self._client.post(f"{self._client.base_url}/chat/completions", body, read_chat)
         if not written.text.strip():
             raise ModelError(f"{request.item_id}: {self._vision.model} wrote nothing in {body['max_tokens']} tokens")
-        seconds = {"decode": decode, "llm": perf_counter() - started}
+        seconds = {"decode": decode, "wait": decode, "llm": perf_counter() - started}
         trace = Trace(text_sha256(words), written.usage, seconds, frames.seen)
         return TextReply(written.text, written.finished, trace)
 

@@ -131,6 +131,18 @@ class AdaptConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageShape:
+    """A language model of our own: at most `context` tokens of a text and `vocabulary` entries (ours throughout)."""
+
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    mlp: int = 512
+    context: int = 512
+    vocabulary: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderConfig:
     """A dual encoder: two towers, a shared space of `embed` dimensions, a learnt temperature."""
 

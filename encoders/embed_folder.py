@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders
+from encoders.decode_ahead import DecodedClip, Decoders
 from encoders.task_model import EncoderModel
 from encoders.video_errors import VideoError
 from encoders.video_file import probe
@@ -85,8 +85,7 @@ class HereEmbedder:
 
 def decoders_for(model: EncoderModel) -> Decoders:
     """As many decoders as the model's options say, to be ended by whoever asked for them."""
-    workers = model.runtime.workers
-    return Decoders(AheadPolicy(workers=workers, ahead=2 * workers))
+    return Decoders(model.runtime.reading.ahead)
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
@@ -171,7 +170,7 @@ def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
 def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[Row]:
     """A row for each decoded clip."""
     pairs = [(clip, clip.frames) for clip in batch if clip.frames is not None]
-    embedded = model.embed_frames([frames for _, frames in pairs], [clip.decode_seconds for clip, _ in pairs])
+    embedded = model.embed_frames([frames for _, frames in pairs], [spent(clip) for clip, _ in pairs])
     for (clip, frames), vector, trace in zip(pairs, embedded.vectors, embedded.traces, strict=True):
         yield {
             "id": clip.clip.video_id,
@@ -180,7 +179,13 @@ def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[R
             "share_of_clip": frames.share_of_clip,
             "seconds_decode": trace.seconds["decode"],
             "seconds_encode": trace.seconds["encode"],
+            "seconds_wait": trace.seconds["wait"],
         }
+
+
+def spent(clip: DecodedClip) -> dict[str, float]:
+    """What reading a clip took."""
+    return {"decode": clip.decode_seconds, "wait": clip.wait_seconds}
 
 
 def decoded(
@@ -230,7 +235,7 @@ def as_table(rows: Sequence[Row]) -> pa.Table:
     """Rows as columns, vectors as fixed-size lists of float32."""
     dimensions = len(rows[0]["vector"])
     flat = pa.array(np.concatenate([np.asarray(row["vector"], dtype=np.float32) for row in rows]))
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0] if name != "vector"}
+    columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in rows[0] if name != "vector"}
     return pa.table({**columns, "vector": pa.FixedSizeListArray.from_arrays(flat, dimensions)})
 
 

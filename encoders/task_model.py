@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 
@@ -11,14 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.clip_batches import batches_of_equals, read_clips, to_device
+from encoders.clip_batches import batches_of_equals, to_device
 from encoders.dual import DualEncoder
+from encoders.frame_source import FrameSource, Reading
 from encoders.frames import Frames
 from encoders.sampling import FramePolicy
 from encoders.tokens import TextTokenizer
-from tasks.model import Embeddings, ModelInfo
+from tasks.model import Appetite, Embeddings, ModelInfo
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
+
+Embed = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,23 @@ class Runtime:
     compile: bool = False
     batch: int = 8
     workers: int = 2
+
+    @property
+    def appetite(self) -> Appetite:
+        """Full batches where a device needs them to be busy.
+
+        On a CPU one clip is enough, and a run gives the same bits wherever it was cut.
+        """
+        return Appetite(self.batch if self.device.type == "cuda" else 1)
+
+    def rows(self, policy: FramePolicy) -> int | None:
+        """Videos in every batch where all batches must have one shape, as CUDA graphs need; None where any will do."""
+        return self.batch if self.compile and self.device.type == "cuda" and policy.fps is None else None
+
+    @property
+    def reading(self) -> Reading:
+        """How frames are read for it."""
+        return Reading(self.workers, self.batch, torch.get_num_threads())
 
 
 class EncoderModel:
@@ -45,29 +66,41 @@ class EncoderModel:
         self.runtime = runtime
         self._encoder = encoder.to(runtime.device, runtime.dtype).eval()
         self._tokenizer = tokenizer
-        self._last: tuple[Clip, Embeddings] | None = None
+        self.appetite = runtime.appetite
+        self.frames = FrameSource(policy, runtime.reading)
+        self._seen: Mapping[Clip, tuple[NDArray[np.float32], Trace]] = {}
         self._tubelet = encoder.config.vision.tubelet if encoder.config.vision.patches != "image" else 1
-        embed: Callable[[Tensor], Tensor] = self._encoder.embed_video
-        # Frame counts vary with the clip under an FPS policy: one graph for all of them.
-        self._embed = torch.compile(embed, dynamic=policy.fps is not None) if runtime.compile else embed
+        embed: Embed = self._encoder.embed_video
+        self._embed = compiled(embed, policy, runtime) if runtime.compile else embed
+        self._rows = runtime.rows(policy)
+
+    def looking_ahead(self, clips: Sequence[Clip]) -> AbstractContextManager[None]:
+        """Decode `clips` while earlier ones are encoded."""
+        return self.frames.ahead(clips)
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
         """Unit vectors of clips. Raises the first clip's VideoError: the caller decides what a bad video means.
 
-        A clip alone that was also the last one is not looked at again: questions about a video follow each other.
+        A clip of this call or the last is not looked at again: questions about a video follow each other.
         """
-        if self._last is not None and list(clips) == [self._last[0]]:
-            return self._last[1]
-        read = read_clips(clips, self.policy, workers=self.runtime.workers, ahead=self.runtime.batch)
-        seen = self.embed_frames([frames for frames, _ in read], [seconds for _, seconds in read])
-        again = tuple(
-            replace(t, seconds={}, notes={**t.notes, "video": "seen for the item before"}) for t in seen.traces
+        new = [clip for clip in dict.fromkeys(clips) if clip not in self._seen]
+        read = self.frames.read(new)
+        embedded = self.embed_frames([one.frames for one in read], [one.seconds for one in read])
+        fresh = dict(zip(new, zip(embedded.vectors, embedded.traces, strict=True), strict=True))
+        known = {**self._seen, **fresh}
+        self._seen = {clip: known[clip] for clip in clips}
+        # Only the first question about a clip is told what looking at it took.
+        traces = tuple(
+            known[clip][1] if clip in fresh and clip not in clips[:at] else remembered(known[clip][1])
+            for at, clip in enumerate(clips)
         )
-        self._last = (clips[0], Embeddings(seen.vectors, again)) if len(clips) == 1 else None
-        return seen
+        return Embeddings(np.stack([known[clip][0] for clip in clips]), traces)
 
-    def embed_frames(self, decoded: Sequence[Frames], decode_seconds: Sequence[float]) -> Embeddings:
-        """Unit vectors of frames already read, in batches of equal frame counts; order is kept."""
+    def embed_frames(self, decoded: Sequence[Frames], reading_seconds: Sequence[Mapping[str, float]]) -> Embeddings:
+        """Unit vectors of frames already read, in batches of equal frame counts; order is kept.
+
+        `reading_seconds` are what their traces say of how they were read.
+        """
         vectors = np.empty((len(decoded), self._encoder.config.embed), dtype=np.float32)
         traces: list[Trace] = [Trace()] * len(decoded)
         padded = [pad_to_multiple(frames.pixels, self._tubelet) for frames in decoded]
@@ -76,29 +109,43 @@ class EncoderModel:
             vectors[chunk] = self._encode(np.stack([padded[i] for i in chunk]))
             spent = (perf_counter() - began) / len(chunk)
             for i in chunk:
-                traces[i] = frame_trace(decoded[i], len(padded[i]), decode_seconds[i], spent)
+                traces[i] = frame_trace(decoded[i], len(padded[i]), {**reading_seconds[i], "encode": spent})
         return Embeddings(vectors, tuple(traces))
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors of texts; longer texts than the tower's context are pooled from chunks, and say so."""
+        began = perf_counter()
         batch = self._tokenizer.batch(texts, self._encoder.config.text.context)
         vectors = self._encoder.embed_text(batch.to(self.runtime.device)).float().cpu().numpy()
-        traces = tuple(Trace(notes={"text_chunks": chunks} if chunks > 1 else {}) for chunks in batch.chunks)
+        spent = {"text": (perf_counter() - began) / max(len(texts), 1)}
+        traces = tuple(Trace(seconds=spent, notes={"text_chunks": n} if n > 1 else {}) for n in batch.chunks)
         return Embeddings(vectors, traces)
 
     @torch.inference_mode()
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [B, T, H, W, 3] → float32 [B, E]."""
-        batch = to_device(pixels, self.runtime.device)
-        vectors: NDArray[np.float32] = self._embed(batch).float().cpu().numpy()
+        batch = to_device(filled(pixels, self._rows), self.runtime.device)
+        vectors: NDArray[np.float32] = self._embed(batch)[: len(pixels)].float().cpu().numpy()
         return vectors
 
 
-def remembered(seen: Embeddings) -> Embeddings:
-    """The same vectors once more, which takes no time."""
-    note = {"video": "seen for the item before"}
-    return Embeddings(seen.vectors, tuple(replace(t, seconds={}, notes={**t.notes, **note}) for t in seen.traces))
+def compiled(embed: Embed, policy: FramePolicy, runtime: Runtime) -> Embed:
+    """`embed` compiled: replayed as a CUDA graph where every batch has one shape, else one graph for all lengths."""
+    if runtime.rows(policy) is not None:
+        return torch.compile(embed, mode="reduce-overhead", dynamic=False)
+    return torch.compile(embed, dynamic=policy.fps is not None)
+
+
+def filled(pixels: NDArray[np.uint8], rows: int | None) -> NDArray[np.uint8]:
+    """A batch with its last video repeated until it has `rows` of them; as it is for None."""
+    missing = 0 if rows is None else rows - len(pixels)
+    return np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]) if missing > 0 else pixels
+
+
+def remembered(trace: Trace) -> Trace:
+    """The trace of a clip that is not looked at again, which takes no time."""
+    return replace(trace, seconds={}, notes={**trace.notes, "video": "seen for the item before"})
 
 
 def pad_to_multiple(pixels: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
@@ -107,11 +154,11 @@ def pad_to_multiple(pixels: NDArray[np.uint8], multiple: int) -> NDArray[np.uint
     return pixels if missing == 0 else np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
 
 
-def frame_trace(frames: Frames, fed: int, decode: float, encode: float) -> Trace:
+def frame_trace(frames: Frames, fed: int, seconds: Mapping[str, float]) -> Trace:
     """What a record keeps of one clip's embedding."""
     repeated = fed - len(frames.seconds)
     notes: dict[str, JsonValue] = {"last_frame_repeated": repeated} if repeated else {}
-    return Trace(seconds={"decode": decode, "encode": encode}, frames=frames.seen, notes=notes)
+    return Trace(seconds=seconds, frames=frames.seen, notes=notes)
 
 
 def policy_facts(policy: FramePolicy) -> dict[str, JsonValue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 from evals import console
 from evals.ask import EXAMPLE as ASK_EXAMPLE
 from evals.ask import ask
-from evals.bench import app as bench
+from evals.bench.command import app as bench
 from evals.caption import caption
 from evals.compare.command import compare
 from evals.demo.command import EXAMPLE as DEMO_EXAMPLE
@@ -28,6 +29,8 @@ from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
 from evals.pretrain import pretrain
 from evals.runs import runs
+from evals.ship import EXAMPLE as SHIP_EXAMPLE
+from evals.ship import ship
 from evals.study import app as study
 from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
 from evals.train_aggregator import train_aggregator
@@ -67,6 +70,7 @@ app.command(epilog=DEMO_EXAMPLE)(demo)
 app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 app.command(epilog="Example: longvid kitchen-annotations --split train --videos 400 -o train.json")(kitchen_annotations)
 app.command(epilog=TRAIN_AGGREGATOR_EXAMPLE)(train_aggregator)
+app.command(epilog=SHIP_EXAMPLE)(ship)
 app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
     caption
 )
@@ -145,6 +149,8 @@ def main() -> None:
 
 def run_app(application: typer.Typer) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
+    # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         application()
     except LongvidError as error:

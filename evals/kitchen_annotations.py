@@ -15,9 +15,9 @@ def kitchen_annotations(
     videos: Annotated[int, typer.Option(min=1, help="The first so many of the split.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .json file, as YouCook2's annotation file.")],
 ) -> None:
-    """Write sentences and times of a split's videos: captions without a fault, and sentences to learn from.
+    """Write sentences and times of a split's videos: captions without a fault.
 
-    Read as captions by -M captions=FILE and by 'longvid train-aggregator'; as training texts by -M annotations=FILE.
+    Read as captions by -M captions=FILE and by 'longvid train-aggregator'.
     """
     from tasks.kitchen.files import write_split
 

@@ -22,7 +22,14 @@ def unsealed(content: Content) -> Content:
     return {**content, "schema_version": 2, "sha256": content.get("sha256")}
 
 
-STEPS: Mapping[type[Row], Mapping[int, Step]] = MappingProxyType({Results: {1: unsealed}})
+def without_waiting(content: Content) -> Content:
+    """Version 3 has the share of time that the model waited for frames; one written before does not know it."""
+    cost = content.get("cost")
+    known = {**cost, "frames_wait_share": None} if isinstance(cost, Mapping) else cost
+    return {**content, "schema_version": 3, "cost": known}
+
+
+STEPS: Mapping[type[Row], Mapping[int, Step]] = MappingProxyType({Results: {1: unsealed, 2: without_waiting}})
 
 
 def migrated(content: Content, kind: type[Row]) -> Content:

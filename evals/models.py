@@ -51,12 +51,6 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
             "baselines.caption_vectors:build_caption_vectors",
             parts=True,
         ),
-        "nearest-sentence": ModelSpec(
-            "the training sentence that an encoder finds nearest to the clip",
-            "baselines.model_options:NearestSentenceOptions",
-            "baselines.nearest_sentence:build_nearest_sentence",
-            parts=True,
-        ),
         "keyframes": ModelSpec(
             "the frames that matter to the question, seen by a short video encoder",
             "baselines.model_options:KeyFrameOptions",

@@ -14,7 +14,7 @@ from evals.results import cost_of
 from evals.runner import answer, timed
 from evals.vector_store import Vectors
 from tasks.errors import DataError
-from tasks.model import appetite_of
+from tasks.model import appetite_of, looking_ahead
 from tasks.task import Item, Task
 
 
@@ -77,10 +77,12 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
     seconds: list[float] = []
     appetite = appetite_of(model)
     ask = partial(answer, task, model)
-    for answers, waited in in_lanes(ask, others or [warm_up], batch=appetite.batch, lanes=appetite.lanes):
-        share = waited / len(answers)
-        rows += [(timed(sample, share), vectors) for sample, vectors in answers]
-        seconds += [share for sample, _ in answers if sample.error is None]
+    probed = others or [warm_up]
+    with looking_ahead(model, [item.clip for item in probed]):
+        for answers, waited in in_lanes(ask, probed, batch=appetite.batch, lanes=appetite.lanes):
+            share = waited / len(answers)
+            rows += [(timed(sample, share), vectors) for sample, vectors in answers]
+            seconds += [share for sample, _ in answers if sample.error is None]
     answered = [(sample, vectors) for sample, vectors in rows if sample.error is None]
     faults = Counter(sample.error.message for sample, _ in rows if sample.error is not None)
     fault = faults.most_common(1)[0][0] if faults else ""

@@ -62,6 +62,8 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
     def weights_of(other: str) -> Path:
         return root / other / weights_name(config, other)
 
+    if world.first and settings.stage == "captions" and settings.v2t.draws:
+        console.say(f"{settings.name}: watching every video once before the first step")
     prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
     train_prepared(prepared, settings, config, root / stage / weights_name(config, stage), settings.data.batch, world)
 
@@ -101,7 +103,8 @@ def train_prepared(
     digest = prepared.save(target)
     if progress.bad:
         console.warn(f"{progress.bad} of {progress.samples} samples could not be read: {folder / 'bad-samples.jsonl'}")
-    console.say(f"weights: {target} (sha256 {digest[:12]})")
+    written = target if target.exists() else target.with_suffix("")  # a language model is a folder
+    console.say(f"weights: {written} (sha256 {digest[:12]})")
 
 
 def progress_bar(label: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:

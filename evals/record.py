@@ -165,7 +165,12 @@ class Counts(Row):
 
 
 class Cost(Row):
-    """What the answers took. Seconds are summed over items, by stage."""
+    """What the answers took. Seconds are summed over items, by stage.
+
+    `wait` is the time that the model stood still for frames, `frames_wait_share` its part of `seconds`; `decode` was
+    spent wherever frames were decoded, mostly while the model was busy. Null where no frames were read, and in
+    records from before it was measured.
+    """
 
     prompt_tokens: int
     cached_tokens: Annotated[int, Field(json_schema_extra=WALL_CLOCK)]
@@ -176,6 +181,7 @@ class Cost(Row):
     seconds: Seconds
     seconds_per_item: Seconds
     seconds_by_stage: Annotated[dict[str, float], Field(json_schema_extra=WALL_CLOCK)]
+    frames_wait_share: Seconds
     peak_memory_bytes: Annotated[int | None, Field(json_schema_extra=WALL_CLOCK)]
 
 
@@ -193,7 +199,7 @@ class Results(Row):
     `sha256` is the digest of the file's other content, which shows changes by hand; null in files of version 1.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     name: str
     fingerprint: str
     status: Status

@@ -25,6 +25,7 @@ from evals.record import (
 )
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
+WAIT = "wait"
 IDS_SHOWN = 5
 NO_VECTORS: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
@@ -144,5 +145,6 @@ def cost_of(samples: Sequence[Sample]) -> Cost:
         seconds=total,
         seconds_per_item=total / n if n and total is not None else None,
         seconds_by_stage=dict(stages),
+        frames_wait_share=stages[WAIT] / total if WAIT in stages and total else None,
         peak_memory_bytes=max((s.peak_memory_bytes for s in samples if s.peak_memory_bytes), default=None),
     )

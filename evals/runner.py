@@ -28,7 +28,7 @@ from evals.store import (
 from evals.vector_store import VectorLog, Vectors, read_vectors
 from tasks.errors import RecordError
 from tasks.labels import labels_of
-from tasks.model import appetite_of
+from tasks.model import appetite_of, looking_ahead
 from tasks.task import Item, Prediction, Task
 
 TOTAL = "total"
@@ -114,7 +114,11 @@ def run_items(task: Task[Any], model: object, run: Run, settings: RunSettings, o
     appetite = appetite_of(model)
     batch = settings.batch_size or appetite.batch
     failures, last_error = 0, ""
-    with SampleLog(settings.out) as log, VectorLog(settings.out, done) as vector_log:
+    with (
+        SampleLog(settings.out) as log,
+        VectorLog(settings.out, done) as vector_log,
+        looking_ahead(model, [item.clip for item in todo]),
+    ):
         answers = in_lanes(partial(answer, task, model), todo, batch=batch, lanes=appetite.lanes)
         for outcomes, seconds in answers:
             for answered, vectors in outcomes:

@@ -12,7 +12,7 @@ from encoders.bench.methods import Method
 from encoders.bench.side_by_side import count_method, seconds_side_by_side, training_bytes, vision_step
 from encoders.config import VisionConfig
 from encoders.pretrain.engine import autocast
-from evals.bench_ranks import in_its_own_process
+from evals.bench.ranks import in_its_own_process
 from evals.memory import peak_memory_bytes
 from evals.study_rows import MethodCost, StudyCosts
 

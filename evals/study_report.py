@@ -22,6 +22,8 @@ LINES = (
 )
 """Methods that differ in their masking only, joined in the plot."""
 MARKERS = "sD^v<>PX*hp8"
+COLOURS = ("tab:orange", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan", "black")
+"""Of the methods that stand alone, none that a line has."""
 VERDICTS = (
     "A finding is reproduced where the whole interval lies above the bound, not reproduced where all of it lies "
     "below, else undecided. The intervals are not corrected for how many findings there are."
@@ -146,6 +148,7 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def write_plot(study: Study, paths: Sequence[Path]) -> None:
     """A panel for each judged metric: a point for each method, with its interval; maskings of one kind are joined."""
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     canvas = Canvas(figsize=(13, 5), layout="constrained")
     for number, metric in enumerate(JUDGED, start=1):
@@ -155,9 +158,12 @@ def write_plot(study: Study, paths: Sequence[Path]) -> None:
             here = [points.pop(name) for name in members if name in points]
             _draw(axes, here, label, colour, "o-")
         for at, (name, point) in enumerate(points.items()):
-            _draw(axes, [point], name, f"C{at % 10}", MARKERS[at % len(MARKERS)])
+            _draw(axes, [point], name, COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
         axes.axhline(100 * study.chances[metric], color="black", linestyle=":", linewidth=1)
         axes.set(title=TITLES[metric], xlabel="activations kept in training, one video (MB)", ylabel="%", xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     handles, labels = canvas.axes[0].get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside right upper", fontsize=8)
     for path in paths:

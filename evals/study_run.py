@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ from encoders.weights import LoadedEncoder, load_encoder
 from evals.provenance import collect
 from evals.store import read_row, write_row
 from evals.study_rows import ROWS, RUN, StudyRun, Trained, append_trained, read_trained
-from evals.training_run import difference
+from evals.training_run import deciding, difference
 from tasks.errors import ModelError, RecordError
 from tasks.kitchen.plan import make_plan
 
@@ -97,8 +95,7 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
     Seeds and methods are not part of it, so that a study can grow. Raises RecordError naming what differs.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
-    stages = {name: dataclasses.asdict(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
-    settings = json.loads(json.dumps(stages))
+    settings = {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
     path = plan.out / RUN
     if path.exists():
         before = read_row(path, StudyRun)

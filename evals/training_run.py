@@ -39,8 +39,7 @@ def claim(
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    asked = json.loads(json.dumps({"settings": dataclasses.asdict(settings), "facts": prepared.facts}))
-    parallel = asked["settings"]["training"].pop("parallel")
+    asked = {"settings": deciding(settings), "facts": json.loads(json.dumps(prepared.facts))}
     path = folder / RUN
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -51,10 +50,9 @@ def claim(
         if threads != torch.get_num_threads() and checkpoints(folder):
             return f"begun with {threads} threads, now {torch.get_num_threads()}: the last digits will differ"
         return None
-    # Checkpoints are whole, so a run may go on either way, and on another number of processes.
     record = {
         **asked,
-        "parallel": parallel,
+        "parallel": settings.training.parallel,
         "torch_threads": torch.get_num_threads(),
         "provenance": collect(argv).model_dump(mode="json"),
     }
@@ -63,6 +61,13 @@ def claim(
     temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
     return None
+
+
+def deciding(settings: StageSettings | AggregatorSettings) -> dict[str, Any]:
+    """The settings that a run is told by. How processes share the work is not: checkpoints are whole either way."""
+    found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    del found["training"]["parallel"]
+    return found
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str | None:

@@ -6,6 +6,7 @@ A model offers one or more of them; tasks never know how it is built.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -136,6 +137,15 @@ class NeedsPreparing(Protocol):
 
 
 @runtime_checkable
+class LooksAhead(Protocol):
+    """A model that reads clips while it is still busy with earlier ones, once it knows what will be asked."""
+
+    def looking_ahead(self, clips: Sequence[Clip]) -> AbstractContextManager[None]:
+        """Within it, `clips` are asked for in this order; other clips may be, too."""
+        ...
+
+
+@runtime_checkable
 class Reluctant(Protocol):
     """Says why it lacks a capability, by the capability's name, where a user may wonder."""
 
@@ -175,6 +185,11 @@ def appetite_of(model: object) -> Appetite:
     """A model's `appetite`; one item at a time where it has none."""
     wanted = getattr(model, "appetite", None)
     return wanted if isinstance(wanted, Appetite) else Appetite()
+
+
+def looking_ahead(model: object, clips: Sequence[Clip]) -> AbstractContextManager[None]:
+    """The model's own `looking_ahead`; nothing where it has none."""
+    return model.looking_ahead(clips) if isinstance(model, LooksAhead) else nullcontext()
 
 
 def require(model: object, capability: type, task_name: str, why: str) -> None:

@@ -27,7 +27,7 @@ from tasks.model import (
 )
 from tasks.prompt import Prompt, load_prompt
 from tasks.routes import Route
-from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace
+from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
 
 REPLY_TOKENS = 64
 COLLAPSE_SHARE = 0.5
@@ -230,7 +230,8 @@ def by_similarity(
         scores = tuple(float(s) for s in embedded.vectors @ vector)
         answer, rule = best_option(item.id, scores)
         notes = {**embedded.traces[0].notes, **trace.notes}
-        seen = replace(trace, prompt_sha256=text_sha256(*texts), notes=notes)
+        seconds = {**trace.seconds, **seconds_together(embedded.traces)}
+        seen = replace(trace, prompt_sha256=text_sha256(*texts), notes=notes, seconds=seconds)
         predictions.append(Prediction(item.id, answer, rule=rule, option_scores=scores, trace=seen))
     return predictions
 

@@ -19,7 +19,7 @@ from tasks.errors import DataError, ModelError
 from tasks.intervals import LEVEL, bootstrap_weights, cluster_codes, percentile_interval, wilson_interval
 from tasks.model import VideoTextEncoder, require
 from tasks.ranks import DUPLICATE_AWARE, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
-from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo
+from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo, seconds_together
 
 RESAMPLES = 1_000
 ROUTE = "embedding-similarity"
@@ -74,7 +74,13 @@ class RetrievalTask:
         for i, item in enumerate(batch):
             vectors = checked_vectors(item.id, videos.vectors[i], texts.vectors[i])
             seen = videos.traces[i]
-            trace = replace(seen, prompt_sha256=text_sha256(item.text), notes={**texts.traces[i].notes, **seen.notes})
+            read = texts.traces[i]
+            trace = replace(
+                seen,
+                prompt_sha256=text_sha256(item.text),
+                seconds=seconds_together([seen, read]),
+                notes={**read.notes, **seen.notes},
+            )
             predictions.append(Prediction(item.id, None, rule="vectors", trace=trace, vectors=vectors))
         return predictions
 

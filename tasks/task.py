@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -83,6 +83,21 @@ class Trace:
     seconds: Mapping[str, float] = field(default_factory=dict)
     frames: FramesSeen | None = None
     notes: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def seconds_together(traces: Iterable[Trace]) -> dict[str, float]:
+    """Seconds of several traces, added up by stage."""
+    total: dict[str, float] = {}
+    for trace in traces:
+        for stage, spent in trace.seconds.items():
+            total[stage] = total.get(stage, 0.0) + spent
+    return total
+
+
+def busy_seconds(trace: Trace) -> float:
+    """Seconds that an answer held its model up: without the decoding that went on meanwhile."""
+    overlapped = trace.seconds.get("decode", 0.0) if "wait" in trace.seconds else 0.0
+    return sum(trace.seconds.values()) - overlapped
 
 
 class Item(Protocol):

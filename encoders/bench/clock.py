@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoders.bench.count import Shape, build_tower
 from encoders.bench.methods import Method
 from encoders.bench.rows import Row
+from encoders.config import VisionConfig
 from encoders.masking import sample_keep
 from encoders.vision import VisionTower
 
@@ -30,15 +31,16 @@ def median_seconds(
     call()
     seconds = []
     for _ in range(repeats):
-        _drain(device)
+        drain(device)
         start = clock()
         call()
-        _drain(device)
+        drain(device)
         seconds.append(clock() - start)
     return statistics.median(seconds)
 
 
-def _drain(device: torch.device) -> None:
+def drain(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -53,10 +55,16 @@ def matmul_rate(device: torch.device, repeats: int = 20) -> float:
 class MasterAdam:
     """AdamW over fp32 copies of the bf16 parameters that train."""
 
-    def __init__(self, tower: VisionTower) -> None:
-        self.live = [p for p in tower.parameters() if p.requires_grad]
+    def __init__(self, module: nn.Module) -> None:
+        self.live = [p for p in module.parameters() if p.requires_grad]
         self.masters = [p.detach().float().clone() for p in self.live]
         self.adam = torch.optim.AdamW(self.masters, lr=1e-4)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the copies and of the optimiser's state."""
+        states = [value for state in self.adam.state.values() for value in state.values() if isinstance(value, Tensor)]
+        return sum(tensor.nbytes for tensor in (*self.masters, *states))
 
     @torch.no_grad()
     def step(self) -> None:
@@ -70,10 +78,10 @@ class MasterAdam:
             live.copy_(master)
 
 
-def draw_keep(tower: VisionTower, shape: Shape, mask: float, device: torch.device) -> Tensor | None:
+def draw_keep(config: VisionConfig, shape: Shape, mask: float, device: torch.device) -> Tensor | None:
     """A mask's indices on the device."""
     size = (shape.batch, shape.frames, shape.side, shape.side)
-    keep = sample_keep(tower.config, size, mask, torch.Generator().manual_seed(0))
+    keep = sample_keep(config, size, mask, torch.Generator().manual_seed(0))
     return None if keep is None else keep.to(device)
 
 
@@ -89,7 +97,7 @@ def clock_row(row: Row, method: Method, device: torch.device, repeats: int, *, c
 
 def _clock_step(row: Row, method: Method, tower: VisionTower, device: torch.device, repeats: int) -> Row:
     shape = Shape(1, row.frames, tower.config.size)
-    pixels, keep = shape.pixels(device), draw_keep(tower, shape, method.mask, device)
+    pixels, keep = shape.pixels(device), draw_keep(tower.config, shape, method.mask, device)
     optimiser = MasterAdam(tower)
 
     def step() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -74,11 +75,16 @@ def meta_keep(tower: VisionTower, shape: Shape, mask: float) -> Tensor | None:
 
 
 def saved_bytes(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
-    """Bytes that a forward pass keeps for the backward one, on any device.
+    """Bytes that the tower's forward pass keeps for the backward one, on any device."""
+    return kept_bytes(tower, lambda: tower(pixels, keep))
 
-    Every storage counts once, however many views of it are kept; parameters do not count.
+
+def kept_bytes(module: nn.Module, forward: Callable[[], object]) -> int:
+    """Bytes that `forward` keeps for the backward pass, on any device.
+
+    Every storage counts once, however many views of it are kept; parameters and buffers of `module` do not count.
     """
-    own = {_identity(p) for p in (*tower.parameters(), *tower.buffers())}
+    own = {_identity(p) for p in (*module.parameters(), *module.buffers())}
     kept: dict[StorageWeakRef, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ def saved_bytes(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        tower(pixels, keep)
+        forward()
     return sum(size for storage, size in kept.items() if storage not in own)
 
 

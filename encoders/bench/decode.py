@@ -7,55 +7,23 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
 from encoders.bench.decode_peers import READERS, Pixels, pyav_sequential
+from encoders.bench.machine import machine_facts
+from encoders.bench.result import Facts, Measured, NotMeasuredError, Result, in_turn
 from encoders.video_errors import BackendError, VideoError
 from encoders.video_file import probe
 
 _MODULES = {"decord": "decord", "torchcodec": "torchcodec", "opencv": "cv2"}
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One reader: seconds of each repeat, and CPU seconds (all threads and child processes).
-
-    `against_ours` is the median over repeats of its time over ours in the same round: above 1, ours is
-    faster; `cpu_against_ours` likewise. `psnr` is its least agreement (dB) with a plain sequential read:
-    equal frames differ by the scaler only, another frame shows. `missing` says why there is no timing.
-    """
-
-    name: str
-    seconds: tuple[float, ...] = ()
-    cpu_seconds: tuple[float, ...] = ()
-    against_ours: float | None = None
-    cpu_against_ours: float | None = None
-    psnr: float | None = None
-    missing: str | None = None
-
-    @property
-    def median_seconds(self) -> float | None:
-        """Median over the repeats."""
-        return median(self.seconds) if self.seconds else None
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeBench:
-    """What was read, and one row per reader, ours first."""
-
-    path: Path
-    frames: int
-    size: int
-    threads: int
-    timings: tuple[Timing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +44,20 @@ class _Run:
 
 
 def bench_decode(
-    path: Path, *, fps: float = 1.0, size: int = 256, threads: int = 2, repeats: int = 3, timeout: float = 600
-) -> DecodeBench:
+    path: Path,
+    *,
+    fps: float = 1.0,
+    size: int = 256,
+    threads: int = 2,
+    repeats: int = 3,
+    timeout: float = 600,
+    done: Callable[[str], None] = lambda _note: None,
+) -> Result:
     """Sample `path` (constant frame rate) at `fps` with ours and every peer that is installed, in turn.
 
-    Each run has a process of its own, whose start and imports are not counted. Raises BackendError where the
-    file's frame rate varies.
+    Each run has a process of its own, whose start and imports are not counted. A row's `psnr` is its least agreement
+    (dB) with a plain sequential read: equal frames differ by the scaler only, another frame shows. Raises BackendError
+    where the file's frame rate varies.
     """
     info = probe(path)
     if info.fps is None:
@@ -91,20 +67,20 @@ def bench_decode(
     indices = tuple(range(stride // 2, frames, stride))
     truth = pyav_sequential(path, indices, info.fps, size, threads)
     jobs = [_Job(name, path, indices, info.fps, size, threads) for name, _ in READERS]
-    present = [job for job in jobs if _why_missing(job.name) is None]
-    rounds: list[dict[str, _Run]] = []
-    failures: dict[str, str] = {}
-    for _ in range(repeats):
-        runs: dict[str, _Run] = {}
-        for job in present:
-            outcome = _run_apart(job, timeout)
-            if isinstance(outcome, str):
-                failures[job.name] = outcome
-            else:
-                runs[job.name] = outcome
-        rounds.append(runs)
-    timings = tuple(_timing(job.name, rounds, truth, failures.get(job.name)) for job in jobs)
-    return DecodeBench(path, len(indices), size, threads, timings)
+    ways = {job.name: partial(_measured, job, truth, timeout) for job in jobs}
+    work = f"{len(indices)} frames at {size} px from {info.duration:.0f} s of {info.codec}"
+    comparison = in_turn(work, ways, repeats, done, facts={"frames": len(indices)}, warm_up=False)
+    settings: Facts = {"video": path.name, "fps": fps, "size": size, "threads": threads, "repeats": repeats}
+    return Result("decode", machine_facts(), settings, (comparison,))
+
+
+def _measured(job: _Job, truth: Pixels, timeout: float) -> Measured:
+    missing = _why_missing(job.name)
+    if missing:
+        raise NotMeasuredError(missing)
+    run = _run_apart(job, timeout)
+    psnr = _least_psnr(run.pixels, truth)
+    return Measured(run.seconds, run.cpu_seconds, {"psnr": None if psnr is None else round(psnr, 1)})
 
 
 def _why_missing(name: str) -> str | None:
@@ -114,8 +90,8 @@ def _why_missing(name: str) -> str | None:
     return f"{module} is not installed" if module and find_spec(module) is None else None
 
 
-def _run_apart(job: _Job, timeout: float) -> _Run | str:
-    """One run in a process of its own, or why there is none: a peer may hang or crash."""
+def _run_apart(job: _Job, timeout: float) -> _Run:
+    """One run in a process of its own. Raises NotMeasuredError: a peer may hang or crash."""
     pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     try:
         return pool.submit(_run, job).result(timeout)
@@ -123,7 +99,7 @@ def _run_apart(job: _Job, timeout: float) -> _Run | str:
         for process in multiprocessing.active_children():
             if isinstance(error, TimeoutError):
                 process.kill()
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        raise NotMeasuredError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
     finally:
         pool.shutdown()
 
@@ -140,22 +116,6 @@ def _run(job: _Job) -> _Run:
 def _cpu_seconds() -> float:
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-def _timing(name: str, rounds: list[dict[str, _Run]], truth: Pixels, failure: str | None) -> Timing:
-    runs = [done[name] for done in rounds if name in done]
-    if not runs:
-        return Timing(name, missing=failure or _why_missing(name) or "it gave nothing")
-    both = [(done[name], done["ours"]) for done in rounds if name in done and "ours" in done]
-    return Timing(
-        name,
-        tuple(run.seconds for run in runs),
-        tuple(run.cpu_seconds for run in runs),
-        median(run.seconds / base.seconds for run, base in both) if both else None,
-        median(run.cpu_seconds / base.cpu_seconds for run, base in both) if both else None,
-        _least_psnr(runs[0].pixels, truth),
-        failure,
-    )
 
 
 def _least_psnr(pixels: Pixels, truth: Pixels) -> float | None:

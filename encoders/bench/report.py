@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from encoders.bench.machine import machine_facts
+from encoders.bench.result import Comparison, Facts, Result, read_result
+from encoders.bench.result import Row as Way
 from encoders.bench.rows import Machine, Report, Row
 from tasks.errors import DataError
 
 NOTHING = "-"
+COMPARED = ("way", "median s", "median CPU s", "time against ours", "CPU time against ours", "and")
 COLUMNS = (
     "size",
     "frames",
@@ -28,19 +33,62 @@ COLUMNS = (
 )
 
 
+def as_result(report: Report, comparisons: tuple[Comparison, ...] = (), settings: Facts | None = None) -> Result:
+    """The report as a bench's result; byte counts are whole numbers, missing measurements null."""
+    return Result("encode", machine_facts(report.machine.name), settings or {}, comparisons, asdict(report))
+
+
 def write_json(report: Report, path: Path) -> None:
-    """Machine facts and rows; byte counts are whole numbers, missing measurements null."""
-    path.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    """The report alone, as `read_json` reads it."""
+    path.write_text(as_result(report).to_json(), encoding="utf-8")
 
 
 def read_json(path: Path) -> Report:
-    """Read `write_json`'s file. Raises DataError when it isn't one."""
+    """The report in a result's file. Raises DataError when it isn't one."""
+    data = read_result(path)["details"]
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(Row(**row) for row in data["rows"])
-        return Report(Machine(**data["machine"]), rows, tuple(data["skipped"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _report(data)
+    except (KeyError, TypeError) as error:
         raise DataError(f"{path} is not a bench report: {error}") from error
+
+
+def report_of(result: Result) -> Report:
+    """The report in a result of `bench encode`."""
+    return _report(result.details)
+
+
+def _report(data: Mapping[str, Any]) -> Report:
+    rows = tuple(Row(**row) for row in data["rows"])
+    return Report(Machine(**data["machine"]), rows, tuple(data["skipped"]))
+
+
+def comparison_tables(comparisons: Sequence[Comparison]) -> str:
+    """Each comparison as a Markdown table."""
+    parts = []
+    for comparison in comparisons:
+        head = f"\n{comparison.work}\n\n| " + " | ".join(COMPARED) + " |\n|" + " --- |" * len(COMPARED)
+        lines = ["| " + " | ".join(compared(row)) + " |" for row in comparison.rows]
+        parts.append("\n".join([head, *lines]) + "\n")
+    return "".join(parts)
+
+
+def compared(row: Way) -> tuple[str, ...]:
+    """A way's figures in the order of COMPARED; why there are none, where there are none."""
+    facts = ", ".join(f"{name} {_fact(value)}" for name, value in row.facts.items())
+    return (
+        row.name,
+        _measured(row.median_seconds, digits=3),
+        _measured(row.median_cpu_seconds, digits=3),
+        _measured(row.ratio),
+        _measured(row.cpu_ratio),
+        row.missing or facts or NOTHING,
+    )
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def cells(row: Row, machine: Machine) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def run_encoder_bench(options: BenchOptions, progress: Callable[[Row], None] | N
     Without peft, LoRA is left out unless it was named. Raises ModelError for unknown names and for a
     CUDA device that is not there.
     """
-    device = _device(options.device)
+    device = find_bench_device(options.device)
     methods, _ = _methods(options)
     rows = []
     for size in options.sizes:
@@ -53,7 +53,7 @@ def run_encoder_bench(options: BenchOptions, progress: Callable[[Row], None] | N
 
 def bench(options: BenchOptions, progress: Callable[[Row], None] | None = None) -> Report:
     """`run_encoder_bench` with the machine's facts."""
-    device = _device(options.device)
+    device = find_bench_device(options.device)
     rate = None if device.type == "meta" else matmul_rate(device)
     rows = run_encoder_bench(options, progress)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
@@ -84,7 +84,8 @@ def _methods(options: BenchOptions) -> tuple[tuple[Method, ...], tuple[str, ...]
     return runnable, tuple(m.name for m in methods if m not in runnable)
 
 
-def _device(name: str) -> torch.device:
+def find_bench_device(name: str) -> torch.device:
+    """`meta`, `cpu` or `cuda`. Raises ModelError for a CUDA device that is not there."""
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelError("no CUDA device here: use --device cpu, or meta to count without computing")

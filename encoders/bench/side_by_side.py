@@ -33,7 +33,7 @@ def vision_step(method: Method, vision: VisionConfig, batch: int, autocast: torc
     tower = build_vision(vision, method.adapt, "cpu").train()
     optimiser = torch.optim.AdamW([p for p in tower.parameters() if p.requires_grad], fused=True)
     shape = Shape(batch, vision.frames, vision.size)
-    pixels, keep = shape.pixels("cpu"), draw_keep(tower, shape, method.mask, torch.device("cpu"))
+    pixels, keep = shape.pixels("cpu"), draw_keep(vision, shape, method.mask, torch.device("cpu"))
 
     def step() -> None:
         with autocast:

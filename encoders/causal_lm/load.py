@@ -76,7 +76,7 @@ def read_transformers(source: str, *, dtype: str = "bfloat16", device: str = "au
 def read_gguf(gguf: Path, *, name: str, dtype: str = "bfloat16", device: str = "auto") -> CausalLM:
     """Read a GGUF file through its dense copy in the cache folder; the digest is the GGUF's own."""
     digest = file_sha256(gguf)
-    with _quiet():
+    with quiet():
         folder = dense_folder(gguf, digest, dtype_of(dtype))
     return read_folder(folder, name=name, digest=digest, dtype=dtype, device=device)
 
@@ -88,7 +88,7 @@ def read_folder(
     target = find_device(device)
     files = weight_files(folder)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(str(folder))
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder), dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True
@@ -121,7 +121,7 @@ def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the library's progress bars, which would break into the command line's own."""
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped library

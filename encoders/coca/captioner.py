@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.build import dtype_of, state_digest
+from encoders.clip_batches import to_device
 from encoders.coca.decoder import CocaDecoder
 from encoders.coca.search import SearchRule, TokenCaption, search
 from encoders.device import device_name, find_device
@@ -60,6 +61,7 @@ class CocaCaptioner:
         captions = self.caption_images(np.concatenate([frames.pixels for frames in clips]))
         seconds = {
             "decode": (ready - started) / len(clips),
+            "wait": (ready - started) / len(clips),
             "caption": (perf_counter() - ready) / len(clips),
         }
         replies = []
@@ -80,7 +82,7 @@ class CocaCaptioner:
 
     def _see(self, pixels: NDArray[np.uint8]) -> Tensor:
         """The image's tokens that the decoder looks at."""
-        batch = torch.from_numpy(pixels).to(self._runtime.device).permute(0, 3, 1, 2)
+        batch = to_device(pixels, self._runtime.device).permute(0, 3, 1, 2)
         _, tokens = self._model.visual((((batch / 255) - self._mean) / self._std).to(self._runtime.dtype))
         seen: Tensor = tokens
         return seen

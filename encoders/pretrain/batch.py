@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from encoders.config import VisionConfig
+from encoders.device import send
 from encoders.masking import sample_keep
 from encoders.pretrain.loader import Slot, stack_pixels
 from encoders.pretrain.questions import Question, ask, truth_of
@@ -59,7 +60,7 @@ class ContrastiveBatch:
         """The same batch on another device."""
         return replace(
             self,
-            pixels=self.pixels.to(device, non_blocking=True),
+            pixels=send(self.pixels, device),
             keep=None if self.keep is None else self.keep.to(device),
             texts=tuple(part.to(device) for part in self.texts),
             roles=self.roles.to(device),

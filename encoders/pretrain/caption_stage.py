@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -9,7 +10,7 @@ from itertools import islice
 import torch
 
 from encoders.build import state_digest
-from encoders.causal_lm.load import read_named
+from encoders.causal_lm.load import SMOLLM2, TRANSFORMERS, dtype_of, read_named
 from encoders.dual import DualEncoder
 from encoders.pretrain.captions import (
     CaptionCollate,
@@ -22,7 +23,7 @@ from encoders.pretrain.captions import (
 from encoders.pretrain.engine import autocast
 from encoders.pretrain.loader import Loader
 from encoders.pretrain.order import Request, seed_of
-from encoders.pretrain.samples import Sample, Source
+from encoders.pretrain.samples import Sample, Source, TextView
 from encoders.pretrain.settings import StageSettings
 from encoders.pretrain.stages import OPEN_CLIP, Prepared, StageWeights, load_start, stage_source, start_path
 from encoders.pretrain.step import Batches, Job
@@ -41,14 +42,15 @@ from tasks.task import JsonValue
 def prepare_captions(settings: StageSettings, weights_of: StageWeights, world: World) -> Prepared:
     """Build the stage. Raises ModelError or DataError where settings, weights and data don't fit."""
     encoder, encoder_part = open_encoder(settings, weights_of)
-    lm = read_named(settings.v2t.lm, dtype=settings.v2t.lm_dtype, device=str(world.device))
+    spec = lm_spec(settings.v2t.lm, weights_of)
+    lm = read_named(spec, dtype=settings.v2t.lm_dtype, device=str(world.device))
     changes = {**settings.v2t.connector, "mask": settings.model.mask}
     config = config_for(encoder.config.vision, lm.model.config, **changes)
     connector = build_connector(config, seed=settings.seed)
     model = VideoToText(encoder.vision, connector, lm.model).to(world.device)
     texts = CaptionTexts(lm.tokenizer, config.prompt, settings.v2t.limit)
     source = stage_source(settings, settings.data, encoder.config.vision)
-    language_part = lm_part(settings.v2t.lm, lm)
+    language_part = lm_part(spec, lm)
     facts: dict[str, JsonValue] = {
         "init": settings.model.init,
         "encoder_sha256": encoder_part.sha256,
@@ -60,7 +62,18 @@ def prepare_captions(settings: StageSettings, weights_of: StageWeights, world: W
     }
     batches = caption_batches(settings, source, model, texts, world)
     job = Job(CaptionStep(model), batches, evaluation(settings, model, texts, world))
-    return Prepared(job, partial(save_video_to_text, connector, encoder_part, language_part), facts)
+    stored = dtype_of(settings.v2t.stored)
+    return Prepared(job, partial(save_video_to_text, connector, encoder_part, language_part, dtype=stored), facts)
+
+
+def lm_spec(name: str, weights_of: StageWeights) -> str:
+    """The language model that the settings name, a stage's as its folder. Raises ModelError where it is not there."""
+    if name == SMOLLM2 or ":" in name:
+        return name
+    folder = weights_of(name).with_suffix("")
+    if not folder.is_dir():
+        raise ModelError(f"v2t: lm '{name}': no language model at {folder}; train that stage first")
+    return f"{TRANSFORMERS}:{folder}"
 
 
 def open_encoder(settings: StageSettings, weights_of: StageWeights) -> tuple[DualEncoder, Part]:
@@ -85,16 +98,19 @@ def caption_batches(
     if settings.v2t.draws == 0:
         collate = CaptionCollate(model.vision.config, texts, settings.model.mask)
         return Loader(source, data.batch, collate, seed, world, data.family)
-    samples = []
-    for sample in source.load(Request(index, seed_of(seed, "sample", index)) for index in range(len(source))):
-        if not isinstance(sample, Sample):
-            raise DataError(f"{sample.key} can't be watched before training: {sample.error}")
-        samples.append(sample)
-    videos = [torch.from_numpy(sample.pixels) for sample in samples]
+    captions: list[tuple[TextView, ...]] = []
+
+    def videos() -> Iterator[torch.Tensor]:
+        """Each video's pixels, of which only one at a time is in memory; what is told of it stays."""
+        for sample in source.load(Request(index, seed_of(seed, "sample", index)) for index in range(len(source))):
+            if not isinstance(sample, Sample):
+                raise DataError(f"{sample.key} can't be watched before training: {sample.error}")
+            captions.append(sample.captions)
+            yield torch.from_numpy(sample.pixels)
+
     with autocast(world.device, settings.training.dtype):
-        tokens = watch_once(model, videos, settings.model.mask, settings.v2t.draws, seed)
-    captions = tuple(sample.captions[0].text for sample in samples)
-    return WatchedClips(tokens, captions, texts, data.batch, seed, world)
+        tokens = watch_once(model, videos(), settings.model.mask, settings.v2t.draws, seed)
+    return WatchedClips(tokens, tuple(captions), texts, data.batch, seed, world)
 
 
 @dataclass(frozen=True, slots=True)

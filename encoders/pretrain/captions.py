@@ -6,7 +6,7 @@ and trained on many times (`watch_once`); with pixels they are computed in each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -16,9 +16,11 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from encoders.config import VisionConfig
+from encoders.device import send
 from encoders.masking import sample_keep_each
 from encoders.pretrain.loader import Slot, stack_pixels
 from encoders.pretrain.order import request_at, seed_of
+from encoders.pretrain.samples import TextView
 from encoders.pretrain.step import Loaded, Metrics
 from encoders.pretrain.world import World, total
 from encoders.v2t.model import VideoToText
@@ -37,20 +39,21 @@ class CaptionBatch:
     def to(self, device: torch.device) -> CaptionBatch:
         """The same batch on another device."""
         keep = None if self.keep is None else self.keep.to(device)
-        return CaptionBatch(self.video.to(device, non_blocking=True), keep, self.rows.to(device))
+        return CaptionBatch(send(self.video, device), keep, self.rows.to(device))
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionTexts:
-    """How captions become tokens: behind `prompt`, at most `limit` tokens with it."""
+    """How captions become tokens: behind their own prompt or else `prompt`, at most `limit` tokens with it."""
 
     tokenizer: PreTrainedTokenizerBase
     prompt: str = ""
     limit: int = 512
 
-    def rows(self, captions: Sequence[str]) -> TextRows:
+    def rows(self, views: Sequence[TextView]) -> TextRows:
         """Token rows of a batch's captions."""
-        return caption_rows(self.tokenizer, self.prompt, captions, self.limit)
+        prompts = [view.prompt or self.prompt for view in views]
+        return caption_rows(self.tokenizer, prompts, [view.text for view in views], self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class CaptionCollate:
         pixels = torch.from_numpy(stack_pixels([slot for slot, _ in read]))
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         keep = sample_keep_each(self.vision, shape, self.mask, [seed for _, seed in read])
-        captions = [slot.captions[seed % len(slot.captions)].text for slot, seed in read]
+        captions = [slot.captions[seed % len(slot.captions)] for slot, seed in read]
         return CaptionBatch(pixels, keep, self.texts.rows(captions))
 
 
@@ -103,11 +106,11 @@ class CaptionStep(nn.Module):
 class WatchedClips:
     """Spatial tokens [clips, draws, places, width] of clips, seen through `draws` masks each, and their captions.
 
-    Offers the engine's `Batches`: which clip and which of its draws comes when follows from the seed.
+    Offers the engine's `Batches`: which clip, which of its draws and captions comes when follows from the seed.
     """
 
     tokens: Tensor
-    captions: tuple[str, ...]
+    captions: tuple[tuple[TextView, ...], ...]
     texts: CaptionTexts
     batch: int
     seed: int
@@ -128,12 +131,14 @@ class WatchedClips:
             start = step * self.batch + self.world.rank * share
             asked = [request_at(self.seed, position, len(self.captions)) for position in range(start, start + share)]
             video = torch.stack([self.tokens[one.index, one.draw % self.tokens.shape[1]] for one in asked])
-            rows = self.texts.rows([self.captions[one.index] for one in asked])
+            # The draw's lowest digits chose the mask already.
+            told = [(self.captions[one.index], one.draw // self.tokens.shape[1]) for one in asked]
+            rows = self.texts.rows([views[draw % len(views)] for views, draw in told])
             yield Loaded(CaptionBatch(video, None, rows), share)
 
 
 @torch.no_grad()
-def watch_once(model: VideoToText, videos: Sequence[Tensor], mask: float, draws: int, seed: int) -> Tensor:
+def watch_once(model: VideoToText, videos: Iterable[Tensor], mask: float, draws: int, seed: int) -> Tensor:
     """Spatial tokens [videos, draws, places, width] of pixels uint8 [T, H, W, 3], each draw through a mask of its own.
 
     What a step on pixels would compute, with `draws` masks in place of endlessly many (ours). Without

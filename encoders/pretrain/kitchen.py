@@ -7,12 +7,13 @@ sentences of its steps in order; for a whole video, its paragraph and its facts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from random import Random
 
 from encoders.pretrain.kitchen_captions import events_shown, false_tellings, telling
 from encoders.pretrain.kitchen_facts import clip_statements, whole_statements
+from encoders.pretrain.kitchen_words import answered_questions
 from encoders.pretrain.order import Request
 from encoders.pretrain.samples import Sample, TextView, View
 from encoders.pretrain.settings import KitchenSettings
@@ -58,12 +59,18 @@ class KitchenSource:
     def _sample(self, plan: Plan, rng: Random) -> Sample:
         if self._view == "image":
             return self._image(plan, rng)
-        start, end = (0.0, plan.duration) if self._view == "video" else self._window(plan, rng)
+        start, end = (0.0, plan.duration) if self._view == "video" else self._stretch(plan, rng)
         stamps = [start + (end - start) * (i + 0.5) / self._frames for i in range(self._frames)]
         events = events_shown(plan, start, end)
         whole = self._view == "video"
-        true = whole_statements(plan, events) if whole else clip_statements(plan, events, start, end)
-        return self._told(plan, stamps, events, true, rng)
+        true: tuple[TextView, ...] = ()
+        if self._settings.statements:
+            true = whole_statements(plan, events) if whole else clip_statements(plan, events, start, end)
+        sample = self._told(plan, stamps, events, true, rng)
+        if not whole or not self._settings.questions:
+            return sample
+        asked = answered_questions(plan, rng, self._settings.questions)
+        return replace(sample, captions=(*sample.captions, *asked))
 
     def _image(self, plan: Plan, rng: Random) -> Sample:
         event = rng.choice(events_shown(plan, 0.0, plan.duration))
@@ -73,9 +80,17 @@ class KitchenSource:
     def _told(
         self, plan: Plan, stamps: list[float], events: list[Event], true: tuple[TextView, ...], rng: Random
     ) -> Sample:
-        false = false_tellings(events, plan, rng, self._settings.false_captions)
-        caption = TextView(telling(events, plan), false)
+        between = self._settings.between
+        false = false_tellings(events, plan, rng, self._settings.false_captions, between)
+        caption = TextView(telling(events, plan, between), false)
         return Sample(plan.id, render(plan, stamps, self._size), (caption,), true)
+
+    def _stretch(self, plan: Plan, rng: Random) -> tuple[float, float]:
+        """A window, or, for the share `steps` of clips, one step from its beginning to its end."""
+        if self._settings.steps and rng.random() < self._settings.steps:
+            event = rng.choice(events_shown(plan, 0.0, plan.duration))
+            return event.start, min(event.end, plan.duration)
+        return self._window(plan, rng)
 
     def _window(self, plan: Plan, rng: Random) -> tuple[float, float]:
         """A window that shows at least one step."""

@@ -41,18 +41,18 @@ def events_shown(plan: Plan, start: float, end: float) -> list[Event]:
     ]
 
 
-def telling(events: Sequence[Event], plan: Plan) -> str:
+def telling(events: Sequence[Event], plan: Plan, between: str = " ") -> str:
     """The sentences of some events."""
-    return " ".join(sentence(event, plan) for event in events)
+    return between.join(sentence(event, plan) for event in events)
 
 
-def false_tellings(events: Sequence[Event], plan: Plan, rng: Random, count: int) -> tuple[str, ...]:
+def false_tellings(events: Sequence[Event], plan: Plan, rng: Random, count: int, between: str = " ") -> tuple[str, ...]:
     """At most `count` different false ones: in turn one thing is another, or two steps are exchanged."""
-    true = telling(events, plan)
+    true = telling(events, plan, between)
     found: dict[str, None] = {}
     for turn in range(4 * count):
         changed = with_another_thing(events, rng) if turn % 2 == 0 else with_two_exchanged(events, rng)
-        text = telling(changed, plan)
+        text = telling(changed, plan, between)
         if text != true:
             found[text] = None
         if len(found) == count:

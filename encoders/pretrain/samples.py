@@ -25,11 +25,15 @@ View: TypeAlias = Literal["image", "clip", "video"]
 
 @dataclass(frozen=True, slots=True)
 class TextView:
-    """A text that is true of a video, with texts that look like it and are not; `kind` is for reports."""
+    """A text that is true of a video, with texts that look like it and are not; `kind` is for reports.
+
+    `prompt` is what a language model reads before it: a question, where the text is an answer.
+    """
 
     text: str
     false: tuple[str, ...] = ()
     kind: str = ""
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from encoders.config import AdaptConfig, read_dataclass
+from encoders.config import AdaptConfig, LanguageShape, read_dataclass
 from encoders.pretrain.batch import Views
 from encoders.pretrain.contrastive import StatementLoss
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.samples import View
 from tasks.errors import ModelError
 
-Stage = Literal["image", "short", "long", "captions"]
+Stage = Literal["image", "short", "long", "lm", "captions"]
 COMMON = "common"
 SOURCES = ("kitchen", "manifest", "folder", "shards")
-VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "video", "captions": "video"}
+VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "video", "lm": "video", "captions": "video"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,20 @@ class FileSettings:
 class KitchenSettings:
     """The embedded world, made in memory: `videos` of a split from number `first` on.
 
-    `false_captions` bounds the reordered paragraphs that come with each.
+    `false_captions` bounds the reordered paragraphs that come with each. Of clips the share `steps` shows one step
+    from beginning to end, and `between` stands between the sentences of the others. Each whole video comes with
+    `questions` of kitchen-qa's kinds, answered, as captions behind that task's prompt. `statements` are made where
+    something reads them.
     """
 
     videos: int
     split: Literal["train", "val", "test"] = "train"
     first: int = 0
     false_captions: int = 4
+    steps: float = 0.0
+    between: str = " "
+    questions: int = 0
+    statements: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +145,10 @@ class EvaluationSettings:
 class VideoToTextSettings:
     """What the stage `captions` sets between the encoder of `init` and the language model `lm`.
 
+    `lm` is `smollm2`, `transformers:NAME_OR_FOLDER`, or a stage of the same file that trained one.
     `connector` holds fields of encoders.v2t.config. Captions have at most `limit` tokens. With `draws`
-    every video is watched once, through that many masks, before training: for sources that fit memory.
+    every video is watched once, through that many masks, before training: for sources of which the spatial tokens
+    fit memory. What was trained is written as `stored`.
     """
 
     lm: str = "smollm2"
@@ -147,6 +156,7 @@ class VideoToTextSettings:
     connector: dict[str, Any] = field(default_factory=dict)
     limit: int = 256
     draws: int = 0
+    stored: Literal["bfloat16", "float32"] = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,7 @@ class StageSettings:
     loss: LossSettings = field(default_factory=LossSettings)
     evaluation: EvaluationSettings | None = None
     v2t: VideoToTextSettings = field(default_factory=VideoToTextSettings)
+    lm: LanguageShape = field(default_factory=LanguageShape)
 
 
 def read_settings(path: Path, stage: str, *, seed: int | None = None, changes: Sequence[str] = ()) -> StageSettings:

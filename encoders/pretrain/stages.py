@@ -55,6 +55,10 @@ class Prepared:
 
 def prepare(settings: StageSettings, weights_of: StageWeights, world: World, where: str = "stage") -> Prepared:
     """Build the stage. Raises ModelError, naming `where`, or DataError where settings, weights and data don't fit."""
+    if settings.stage == "lm":
+        from encoders.pretrain.language_stage import prepare_language
+
+        return prepare_language(settings, world)
     if settings.stage == "captions":
         from encoders.pretrain.caption_stage import prepare_captions
 

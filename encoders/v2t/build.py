@@ -28,6 +28,8 @@ from tasks.errors import ModelError
 from tasks.model import ModelInfo
 from tasks.routes import Route
 
+STAGE_RECORD = "run.json"
+"""What lies in the folder of each stage of `longvid pretrain`."""
 ROUTES = (Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB, Route.GENERATE)
 
 
@@ -115,8 +117,10 @@ def asking_of(options: ReadingOptions, policy: FramePolicy, description: Descrip
 
 
 def folders_of(file: Path, parts: Path | None) -> list[Path]:
-    """Where a checkpoint's parts may lie: in the given folder, then beside it."""
-    return ([] if parts is None else [parts]) + [file.parent]
+    """Where a checkpoint's parts may lie: in the given folder, beside it, or with the recipe's other stages."""
+    stages = sorted(file.parent.parent.glob(f"*/{STAGE_RECORD}")) if (file.parent / STAGE_RECORD).is_file() else []
+    others = [record.parent for record in stages if record.parent != file.parent]
+    return ([] if parts is None else [parts]) + [file.parent, *others]
 
 
 def untrained(name: str, spec: str, device: str) -> tuple[VideoToText, PreTrainedTokenizerBase]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -12,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from encoders.clip_batches import batches_of_equals, read_clips, to_device
-from encoders.frames import Frames
+from encoders.clip_batches import batches_of_equals, to_device
+from encoders.frame_source import FrameSource, ReadClip
 from encoders.masking import sample_keep_each
 from encoders.sampling import FramePolicy
-from encoders.task_model import Runtime, frame_trace, pad_to_multiple
+from encoders.task_model import Runtime, frame_trace, pad_to_multiple, remembered
 from encoders.v2t.generate import Caption, Decoding, generate
 from encoders.v2t.model import VideoToText
 from encoders.v2t.score import score_options
@@ -26,8 +27,9 @@ from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextR
 from tasks.routes import Route
 from tasks.task import Clip, TokenUsage, Trace
 
-ReadFrames = Callable[[Sequence[TextRequest | OptionRequest]], list[tuple[Frames, float]]]
-"""Frames of each request's clip, and the seconds that reading them took."""
+Request = TextRequest | OptionRequest
+ReadFrames = Callable[[Sequence[Request]], list[ReadClip]]
+"""Frames of each request's clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,13 @@ class VideoToTextModel:
         self._tokenizer = tokenizer
         self._asking = asking
         self._runtime = runtime
-        self._read: ReadFrames = self._by_policy
+        watch: Callable[[Tensor, Tensor | None], Tensor] = self._model.watch
+        dynamic = asking.policy.fps is not None
+        self._watch_pixels = torch.compile(watch, dynamic=dynamic) if runtime.compile else watch
+        self.appetite = runtime.appetite
+        self.frames = FrameSource(asking.policy, runtime.reading)
+        self._read: ReadFrames | None = None
+        self._seen: Mapping[Clip, Watched] = {}
 
     @property
     def policy(self) -> FramePolicy:
@@ -92,6 +100,10 @@ class VideoToTextModel:
         other._read = read  # noqa: SLF001 - its own class
         other.info = info
         return other
+
+    def looking_ahead(self, clips: Sequence[Clip]) -> AbstractContextManager[None]:
+        """Decode `clips` while earlier ones are looked at and talked about; frames chosen by request can't be."""
+        return self.frames.ahead(clips) if self._read is None else nullcontext()
 
     def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
         """A caption of each clip, behind the prompt of training or the task's (`Asking.task_prompt`)."""
@@ -130,30 +142,42 @@ class VideoToTextModel:
                 replies[i] = _reply(caption, watched[i], texts[i], spent)
         return [replies[i] for i in range(len(requests))]
 
-    @torch.inference_mode()
-    def _watch(self, requests: Sequence[TextRequest | OptionRequest]) -> list[Watched]:
-        """Spatial tokens of clips, in batches of equal frame counts; order is kept. Raises the first VideoError."""
+    def _watch(self, requests: Sequence[Request]) -> list[Watched]:
+        """Spatial tokens of each request's clip. Raises the first VideoError.
+
+        A clip of this call or the last is not looked at again, unless its frames depend on the request.
+        """
         clips = [request.clip for request in requests]
-        read = self._read(requests)
+        if self._read is not None:
+            return self._look(clips, self._read(requests))
+        new = [clip for clip in dict.fromkeys(clips) if clip not in self._seen]
+        fresh = dict(zip(new, self._look(new, self.frames.read(new)), strict=True))
+        known = {**self._seen, **fresh}
+        self._seen = {clip: known[clip] for clip in clips}
+        return [
+            known[clip]
+            if clip in fresh and clip not in clips[:at]
+            else replace(known[clip], trace=remembered(known[clip].trace))
+            for at, clip in enumerate(clips)
+        ]
+
+    @torch.inference_mode()
+    def _look(self, clips: Sequence[Clip], read: Sequence[ReadClip]) -> list[Watched]:
+        """Spatial tokens of frames, in batches of equal frame counts; order is kept."""
         tubelet = self._vision.tubelet if self._vision.patches != "image" else 1
-        padded = [pad_to_multiple(frames.pixels, tubelet) for frames, _ in read]
+        padded = [pad_to_multiple(one.frames.pixels, tubelet) for one in read]
         out: dict[int, Watched] = {}
         for chunk in batches_of_equals([len(pixels) for pixels in padded], self._runtime.batch):
             began = perf_counter()
             pixels = to_device(np.stack([padded[i] for i in chunk]), self._runtime.device)
             shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
             keep = sample_keep_each(self._vision, shape, self._asking.mask, [clip_seed(clips[i]) for i in chunk])
-            tokens = self._model.watch(pixels, None if keep is None else keep.to(pixels.device))
+            tokens = self._watch_pixels(pixels, None if keep is None else keep.to(pixels.device))
             spent = (perf_counter() - began) / len(chunk)
             for row, i in enumerate(chunk):
-                frames, seconds = read[i]
-                trace = frame_trace(frames, len(padded[i]), seconds, spent)
+                trace = frame_trace(read[i].frames, len(padded[i]), {**read[i].seconds, "encode": spent})
                 out[i] = Watched(tokens[row : row + 1], trace)
         return [out[i] for i in range(len(clips))]
-
-    def _by_policy(self, requests: Sequence[TextRequest | OptionRequest]) -> list[tuple[Frames, float]]:
-        clips = [request.clip for request in requests]
-        return read_clips(clips, self._asking.policy, workers=self._runtime.workers, ahead=self._runtime.batch)
 
 
 def clip_seed(clip: Clip) -> int:

@@ -40,15 +40,18 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return [start, *ids]
 
 
-def caption_rows(tokenizer: PreTrainedTokenizerBase, prompt: str, captions: Sequence[str], limit: int) -> TextRows:
-    """Prompt, caption and end token of each, padded right; captions and end tokens are the target.
+def caption_rows(
+    tokenizer: PreTrainedTokenizerBase, prompts: str | Sequence[str], captions: Sequence[str], limit: int
+) -> TextRows:
+    """Prompt (one of all, or each its own), caption and end token, padded right; the last two are the target.
 
     Raises ModelError when a caption is empty or longer than `limit` tokens with its prompt.
     """
     if not isinstance(tokenizer.eos_token_id, int):
         raise ModelError("the tokenizer has no end token: a caption could not end")
     rows = []
-    for caption in captions:
+    own = [prompts] * len(captions) if isinstance(prompts, str) else prompts
+    for prompt, caption in zip(own, captions, strict=True):
         behind = f" {caption}" if prompt and caption else caption
         split = split_tokens(lambda text: encode(tokenizer, text), prompt, [behind], f"caption {caption[:40]!r}")
         rows.append((split.prompt, (*split.continuations[0], tokenizer.eos_token_id)))

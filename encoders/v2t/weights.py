@@ -48,11 +48,13 @@ class Description:
     lm: Part
 
 
-def save_video_to_text(connector: Connector, encoder: Part, lm: Part, path: Path) -> str:
-    """Write the two files; the weights' digest. Raises ModelError unless `path` is a .safetensors."""
+def save_video_to_text(
+    connector: Connector, encoder: Part, lm: Part, path: Path, dtype: torch.dtype = torch.float32
+) -> str:
+    """Write the two files, weights as `dtype`; the digest. Raises ModelError unless `path` is a .safetensors."""
     _check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(connector.state_dict(), path)
+    save_tensors({name: tensor.to(dtype) for name, tensor in connector.state_dict().items()}, path)
     text = json.dumps(asdict(Description(connector.config, encoder, lm)), indent=2)
     config_path(path).write_text(text + "\n", encoding="utf-8")
     return file_sha256(path)
@@ -74,7 +76,7 @@ def read_description(path: Path) -> Description:
 
 
 def load_connector(path: Path, description: Description) -> Connector:
-    """The trained weights, strictly. Raises ModelError naming what differs from the description."""
+    """The trained weights, strictly, in float32. Raises ModelError naming what differs from the description."""
     with torch.device("meta"):
         connector = Connector(description.config)
     connector = connector.to_empty(device="cpu")

@@ -15,6 +15,7 @@ from evals.item_figures import ItemFigures
 from evals.leaderboard.rows import Figure
 from evals.record import MetricRow, Results
 from evals.report import figure, plain
+from evals.results import WAIT
 
 LABEL_LETTERS = 80
 GROUPS_SHOWN = 12
@@ -164,7 +165,12 @@ def option_counts(results: Results) -> list[Count]:
 def stages(results: Results) -> list[Stage]:
     """Seconds an item by stage, the longest first, with what no stage accounts for."""
     total, answered = results.cost.seconds, results.counts.answered
-    known = {name: value for name, value in results.cost.seconds_by_stage.items() if value > 0}
+    spent = results.cost.seconds_by_stage
+    # Decoding held the model up only as far as it waited.
+    overlapped = {"decode"} if WAIT in spent else set()
+    known = {name: value for name, value in spent.items() if value > 0 and name not in overlapped}
+    if WAIT in known:
+        known["waiting for frames"] = known.pop(WAIT)
     if not total or not answered or not known:
         return []
     rest = total - sum(known.values())

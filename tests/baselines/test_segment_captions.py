@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,15 @@ from tasks.task import Clip, FramesSeen, TokenUsage, Trace
 PROMPT = load_prompt("baselines", "segment.v1")
 
 
+Fail = Callable[[TextRequest], BaseException | None]
+
+
 class Scribe:
     """Says which seconds it was shown, and remembers them; fails where it is told to."""
 
-    def __init__(self, fail: Callable[[TextRequest], Exception | None] = lambda _: None, name: str = "scribe") -> None:
+    def __init__(
+        self, fail: Callable[[TextRequest], BaseException | None] = lambda _: None, name: str = "scribe"
+    ) -> None:
         self.info = ModelInfo(name, weights_sha256="0" * 64)
         self.seen: list[tuple[float, float]] = []
         self.fail = fail
@@ -60,6 +66,34 @@ def test_every_segment_gets_a_caption_with_its_times_and_what_it_took(tmp_path: 
     assert [(c.start, c.end, c.text) for c in found[:2]] == [(0, 16, "from 0 to 16"), (16, 32, "from 16 to 32")]
     assert len(found) == 20
     assert (found[0].seconds, found[0].usage) == (0.5, TokenUsage(10, 0, 3))
+
+
+class Foresighted(Scribe):
+    """Notes which stretches it is told of beforehand."""
+
+    @contextmanager
+    def looking_ahead(self, clips: Sequence[Clip]) -> Iterator[None]:
+        self.told = [(clip.start, clip.end) for clip in clips]
+        yield
+
+
+def test_a_captioner_is_told_beforehand_of_the_segments_that_lack_captions(tmp_path: Path, clip: Clip) -> None:
+    first = Foresighted(lambda request: KeyboardInterrupt() if request.clip.start >= 16 * SEGMENTS_AT_ONCE else None)
+    with pytest.raises(KeyboardInterrupt):
+        source(first, tmp_path).of(clip)
+    second = Foresighted()
+    source(second, tmp_path).of(clip)
+    assert len(first.told) == 20
+    assert second.told == first.told[SEGMENTS_AT_ONCE:] == second.seen
+
+
+def test_decoding_that_went_on_meanwhile_is_not_counted_as_the_captions_time(tmp_path: Path, clip: Clip) -> None:
+    class Overlapping(Scribe):
+        def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
+            seconds = {"decode": 9.0, "wait": 0.25, "encode": 1.0}
+            return [replace(r, trace=replace(r.trace, seconds=seconds)) for r in super().caption(requests)]
+
+    assert source(Overlapping(), tmp_path).of(clip)[0].seconds == 1.25
 
 
 def test_what_reads_texts_alone_needs_no_video(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_it_is_shown_the_clips_frames_in_order_and_then_asked(server: FaultyServ
     assert reply.trace.frames is not None
     assert reply.trace.frames.seconds == (2.0, 6.0, 10.0, 14.0)
     assert reply.trace.usage.completion == 9
-    assert {"decode", "llm"} == set(reply.trace.seconds)
+    assert {"decode", "wait", "llm"} == set(reply.trace.seconds)
 
 
 def test_requests_go_side_by_side_and_replies_keep_their_order(server: FaultyServer, clip: Clip) -> None:

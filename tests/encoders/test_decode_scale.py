@@ -76,17 +76,17 @@ def test_sampling_at_one_fps_is_no_slower_than_the_fastest_peer(shared_data: Pat
     path = tmp_path / "long.mp4"
     make_bench_video([natural / name for name in names], path)
     result = bench_decode(path, repeats=3)
-    assert result.frames == 300
-    for timing in result.timings:
-        if timing.against_ours is not None:
+    assert result.comparisons[0].facts["frames"] == 300
+    for row in result.comparisons[0].rows:
+        if row.ratio is not None:
             # CPU time beside the clock: other processes of the machine slow one run and not the next.
-            assert max(timing.against_ours, timing.cpu_against_ours or 0) >= 1, timing
+            assert max(row.ratio, row.cpu_ratio or 0) >= 1, row
 
 
 @pytest.mark.slow
 def test_the_benchmark_reads_the_same_frames_with_every_reader(shared_data: Path) -> None:
     result = bench_decode(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", fps=5, size=64, repeats=1)
-    rows = {timing.name: timing for timing in result.timings}
+    rows = {row.name: row for row in result.comparisons[0].rows}
     assert next(iter(rows)) == "ours"
-    assert rows["ours"].psnr == rows["pyav-sequential"].psnr
-    assert all(row.missing or (row.psnr or 0) > 30 for row in result.timings)
+    assert rows["ours"].facts["psnr"] == rows["pyav-sequential"].facts["psnr"]
+    assert all(row.missing or row.facts["psnr"] > 30 for row in rows.values())

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from encoders.build import build_preset, check_family
+from encoders.clip_batches import to_device
 from encoders.model_options import LONG, SHORT, PresetOptions, frame_policy
 from encoders.presets import PRESETS, preset
-from encoders.task_model import EncoderModel, pad_to_multiple
+from encoders.sampling import FramePolicy
+from encoders.task_model import EncoderModel, Runtime, pad_to_multiple
 from encoders.tokens import byte_tokenizer
 from encoders.video_errors import VideoError
 from encoders.weights import load_encoder, save_encoder
@@ -51,8 +53,8 @@ def test_every_family_embeds_clips_and_texts_into_one_space(name: str, clips: li
 
 
 def test_a_batch_gives_what_each_clip_gives_alone_and_different_clips_differ(clips: list[Clip]) -> None:
+    together = model("longvivit-tiny").embed_video(clips).vectors
     encoder = model("longvivit-tiny")
-    together = encoder.embed_video(clips).vectors
     alone = np.concatenate([encoder.embed_video([clip]).vectors for clip in clips])
     np.testing.assert_allclose(together, alone, atol=2e-5)
     assert np.abs(together[0] - together[1]).max() > 1e-3
@@ -64,7 +66,7 @@ def test_a_trace_tells_the_frames_their_times_and_the_seconds_spent(clips: list[
     assert trace.frames.count == 4
     assert trace.frames.seconds == pytest.approx((1.125, 3.375, 5.625, 7.875))
     assert trace.frames.share_of_clip == 1.0
-    assert set(trace.seconds) == {"decode", "encode"}
+    assert set(trace.seconds) == {"decode", "wait", "encode"}
 
 
 def test_a_clip_that_was_the_last_one_is_not_looked_at_again_and_says_so(clips: list[Clip]) -> None:
@@ -75,6 +77,65 @@ def test_a_clip_that_was_the_last_one_is_not_looked_at_again_and_says_so(clips: 
     assert again.traces[0].frames == first.traces[0].frames
     assert again.traces[0].notes["video"] == "seen for the item before"
     assert "video" not in other.traces[0].notes
+
+
+def test_questions_of_one_batch_about_one_clip_look_at_it_once(clips: list[Clip]) -> None:
+    seen = model(frames=4).embed_video([clips[0], clips[1], clips[0]])
+    np.testing.assert_array_equal(seen.vectors[0], seen.vectors[2])
+    assert np.abs(seen.vectors[0] - seen.vectors[1]).max() > 1e-3
+    assert [set(trace.seconds) for trace in seen.traces] == [{"decode", "wait", "encode"}] * 2 + [set()]
+
+
+def test_clips_known_beforehand_embed_the_same_and_are_decoded_once(clips: list[Clip]) -> None:
+    encoder, plain = model(frames=4), model(frames=4)
+    asked = [clips[0], clips[0], clips[1], clips[2]]
+    with encoder.looking_ahead(asked):
+        found = [encoder.embed_video([clip]) for clip in asked]
+    np.testing.assert_array_equal(
+        np.concatenate([one.vectors for one in found]), np.concatenate([plain.embed_video([c]).vectors for c in asked])
+    )
+    assert [bool(one.traces[0].seconds) for one in found] == [True, False, True, True]
+
+
+def test_full_batches_are_wanted_on_a_gpu_and_single_clips_on_a_cpu() -> None:
+    cpu, gpu = (Runtime(torch.device(name), torch.float32, batch=4) for name in ("cpu", "cuda"))
+    assert (cpu.appetite.batch, gpu.appetite.batch) == (1, 4)
+
+
+def test_pixels_reach_the_device_as_the_bytes_they_are(monkeypatch: pytest.MonkeyPatch, clips: list[Clip]) -> None:
+    sent = []
+
+    def noted(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+        sent.append(pixels)
+        return to_device(pixels, device)
+
+    monkeypatch.setattr("encoders.task_model.to_device", noted)
+    model(frames=4).embed_video(clips[:1])
+    assert [(pixels.dtype, pixels.shape) for pixels in sent] == [(np.uint8, (1, 4, 64, 64, 3))]
+
+
+def test_one_shape_of_batches_is_kept_for_cuda_graphs_alone() -> None:
+    def rows(device: str, policy: FramePolicy, **options: bool) -> int | None:
+        return Runtime(torch.device(device), torch.bfloat16, batch=4, **options).rows(policy)
+
+    assert rows("cuda", SHORT, compile=True) == 4
+    assert rows("cuda", LONG, compile=True) is None  # lengths vary
+    assert rows("cuda", SHORT) is None
+    assert rows("cpu", SHORT, compile=True) is None
+
+
+def test_a_batch_filled_up_to_one_shape_gives_the_same_vectors(clips: list[Clip]) -> None:
+    plain, full = model(frames=4), model(frames=4)
+    seen = []
+    full._rows, embed = 5, full._embed
+    full._embed = lambda batch: seen.append(len(batch)) or embed(batch)
+    np.testing.assert_allclose(full.embed_video(clips).vectors, plain.embed_video(clips).vectors, atol=2e-5)
+    assert seen == [5]
+
+
+def test_a_text_says_how_long_it_took() -> None:
+    first, second = model().embed_text(["a pan", "an onion"]).traces
+    assert first.seconds["text"] == second.seconds["text"] > 0
 
 
 def test_a_cut_clip_says_what_share_was_seen(clips: list[Clip]) -> None:

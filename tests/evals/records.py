@@ -84,6 +84,7 @@ def results_of(name: str = "a run", value: float | None = 0.5, answered: int = 5
             seconds=100.0,
             seconds_per_item=0.2,
             seconds_by_stage={"read": 100.0},
+            frames_wait_share=None,
             peak_memory_bytes=1 << 30,
         ),
         official=None,

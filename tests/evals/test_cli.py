@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 
-from evals.cli import app
+from evals.cli import app, run_app
 from evals.models import parse_options, typed_options
 from evals.schema_files import without_wall_clock
 from evals.store import read_results, read_run, read_samples
@@ -257,3 +257,17 @@ def test_a_run_without_any_answer_does_not_end_well(shared_data: Path, tmp_path:
     assert done.returncode == 1
     assert "no item has an answer" in done.stderr
     assert read_results(tmp_path / "run").status == "failed"
+
+
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    app = typer.Typer()
+    app.command()(lambda: seen.append(os.environ["OMP_WAIT_POLICY"]))
+    monkeypatch.setattr(sys, "argv", ["longvid"])
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    with pytest.raises(SystemExit):
+        run_app(app)
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        run_app(app)
+    assert seen == ["ACTIVE", "PASSIVE"]

@@ -14,6 +14,7 @@ import pytest
 from evals.find_runs import read_runs, run_folders
 from evals.read_json import MOST_BYTES
 from evals.record import Results
+from evals.seal import seal_of
 from evals.store import read_results, write_sealed
 from tasks.errors import RecordError
 from tasks.multiple_choice import MultipleChoiceTask
@@ -37,8 +38,16 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(content, indent=2))
 
 
+def version_2(content: dict[str, Any]) -> None:
+    """`results.json` as version 2 wrote it."""
+    content["schema_version"] = 2
+    del content["cost"]["frames_wait_share"]
+    content["sha256"] = seal_of(content)
+
+
 def version_1(content: dict[str, Any]) -> None:
     """`results.json` as version 1 wrote it."""
+    version_2(content)
     content["schema_version"] = 1
     del content["sha256"]
 
@@ -58,10 +67,21 @@ def test_a_record_of_version_1_loads(task: MultipleChoiceTask, tmp_path: Path) -
     assert read_results(tmp_path / "run") == results.model_copy(update={"sha256": None})
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", True, None, 1.0, -1])
+def test_a_record_of_version_2_loads_and_does_not_know_how_long_frames_were_waited_for(tmp_path: Path) -> None:
+    waiting = results_of()
+    waiting = waiting.model_copy(update={"cost": waiting.cost.model_copy(update={"frames_wait_share": 0.5})})
+    edit(write(tmp_path / "run", waiting), version_2)
+    read = read_results(tmp_path / "run")
+    assert (read.schema_version, read.cost) == (3, results_of().cost)
+    edit(tmp_path / "run", lambda content: content["cost"].update(seconds=1.0))
+    with pytest.raises(RecordError, match="sha256"):
+        read_results(tmp_path / "run")
+
+
+@pytest.mark.parametrize("version", [0, 4, "2", True, None, 1.0, -1])
 def test_a_version_that_is_not_known_is_refused_and_named(tmp_path: Path, version: object) -> None:
     edit(write(tmp_path / "run", results_of()), lambda content: content.update(schema_version=version))
-    with pytest.raises(RecordError, match=rf"results\.json has schema version {version}, this longvid reads 2"):
+    with pytest.raises(RecordError, match=rf"results\.json has schema version {version}, this longvid reads 3"):
         read_results(tmp_path / "run")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.floor_models import ConstantModel
@@ -13,7 +13,7 @@ from evals.consistency import status_of
 from evals.floors import floor_rows
 from evals.new_run import describe_run
 from evals.record import Counts, ErrorRow, OfficialScore, Results, Sample
-from evals.results import build_results, prediction_of
+from evals.results import build_results, cost_of, prediction_of
 from evals.store import read_samples
 from tasks.multiple_choice import MultipleChoiceTask
 from tests.evals.conftest import ToyModel, ToyTalker, run_toy, toy_task
@@ -24,6 +24,7 @@ def row(key: str, state: str) -> Sample:
     return Sample(id=key, cluster="v", answer=None if error else 1, raw="1", rule="given", error=error)
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(
     states=st.lists(st.sampled_from(["answered", "failed", "missing"]), min_size=6, max_size=6),
     limit=st.one_of(st.none(), st.integers(1, 9)),
@@ -157,6 +158,14 @@ def test_total_seconds_are_those_of_the_samples(task: MultipleChoiceTask, tmp_pa
     assert cost.seconds == pytest.approx(sum(sample.seconds["total"] for sample in samples))
     assert cost.seconds_per_item == pytest.approx((cost.seconds or 0) / 12)
     assert (cost.peak_memory_bytes or 0) > 1 << 20
+
+
+@pytest.mark.parametrize(("stages", "share"), [({"decode": 9.0, "wait": 1.0}, 0.25), ({"wait": 0.0}, 0.0), ({}, None)])
+def test_the_share_of_time_that_the_model_waited_for_frames(stages: dict[str, float], share: float | None) -> None:
+    samples = [Sample(id=name, cluster=name, seconds={**stages, "total": 4.0}) for name in "ab"]
+    cost = cost_of(samples)
+    assert cost.frames_wait_share == share
+    assert cost.seconds_by_stage == {name: 2 * value for name, value in stages.items()}
 
 
 def test_what_was_not_measured_is_null_and_not_zero(task: MultipleChoiceTask, tmp_path: Path) -> None:

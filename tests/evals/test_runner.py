@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tasks.errors import ModelError, RecordError
 from tasks.model import ModelInfo, OptionRequest, OptionScores
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.routes import Route
-from tasks.task import Prediction, Trace
+from tasks.task import Clip, Prediction, Trace
 from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
 
 IDS = [f"q{i:02d}" for i in range(12)]
@@ -196,6 +197,34 @@ def test_resuming_tries_failed_items_again(task: MultipleChoiceTask, tmp_path: P
     results = run_toy(task, second, tmp_path / "run")
     assert second.asked_ids == ["q03", "q07"]
     assert same(results, whole)
+
+
+class Foresighted(ToyModel):
+    """Notes what it is told of beforehand."""
+
+    def __init__(self, stop_at: str | None = None) -> None:
+        super().__init__(stop_at=stop_at)
+        self.told: list[str] = []
+        self.over = False
+
+    @contextmanager
+    def looking_ahead(self, clips: Sequence[Clip]) -> Iterator[None]:
+        self.told = [clip.video_id for clip in clips]
+        try:
+            yield
+        finally:
+            self.over = True
+
+
+def test_a_model_is_told_beforehand_of_what_is_still_to_be_asked(task: MultipleChoiceTask, tmp_path: Path) -> None:
+    first, second = Foresighted(stop_at="q07"), Foresighted()
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(task, first, tmp_path / "run")
+    run_toy(task, second, tmp_path / "run")
+    videos = [item.clip.video_id for item in task.items()]
+    assert (first.told, second.told) == (videos, videos[7:])
+    assert first.over
+    assert second.over
 
 
 def test_failed_items_are_left_alone_when_asked_to(task: MultipleChoiceTask, tmp_path: Path) -> None:

@@ -24,7 +24,14 @@ EXPECTED = {
     TokensRow: {"cached"},
     Sample: {"seconds", "peak_memory_bytes"},
     Results: {"sha256"},
-    Cost: {"cached_tokens", "seconds", "seconds_per_item", "seconds_by_stage", "peak_memory_bytes"},
+    Cost: {
+        "cached_tokens",
+        "seconds",
+        "seconds_per_item",
+        "seconds_by_stage",
+        "frames_wait_share",
+        "peak_memory_bytes",
+    },
 }
 
 

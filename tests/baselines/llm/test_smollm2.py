@@ -13,12 +13,12 @@ pytest.importorskip("transformers")
 import torch
 from transformers import AutoModelForCausalLM
 
-from baselines.llm.bench_scoring import compare_scoring
 from baselines.llm.chat_format import encode, render
 from baselines.llm.protocol import Chat
 from baselines.llm.transformers_llm import TransformersLanguageModel
 from encoders.causal_lm.dense import dense_folder
 from encoders.causal_lm.smollm2 import find_smollm2
+from evals.bench.aggregate import EACH_OPTION, bench_aggregate
 from tasks.digests import file_sha256
 
 LETTERS = tuple(f" {letter}" for letter in "ABCDE")
@@ -81,7 +81,7 @@ def test_the_shared_cache_is_three_times_faster_with_the_same_choices(
     smollm2: TransformersLanguageModel, shared_data
 ) -> None:
     chats, options = questions(shared_data, count=3, seconds=180)
-    measured = compare_scoring(smollm2, chats, options)
-    assert measured.prompt_tokens / measured.chats > 1200
-    assert measured.same_choices == measured.chats
-    assert measured.speedup >= 3
+    compared = bench_aggregate(smollm2, chats, options, 1, lambda _note: None).comparisons[0]
+    assert compared.facts["prompt_tokens"] / len(chats) > 1200
+    assert compared.facts["same_choices"] == len(chats)
+    assert compared.row(EACH_OPTION).ratio >= 3

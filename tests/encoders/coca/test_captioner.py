@@ -36,7 +36,7 @@ def test_the_middle_frame_of_each_clip_is_captioned(coca_name: str, shared_data:
     replies = model.caption([request(video, 0, 16), request(video, 16, 32)])
     assert [reply.trace.frames.seconds for reply in replies if reply.trace.frames] == [(8.0,), (24.0,)]
     assert all(reply.text and reply.trace.usage.completion > 0 for reply in replies)
-    assert set(replies[0].trace.seconds) == {"decode", "caption"}
+    assert set(replies[0].trace.seconds) == {"decode", "wait", "caption"}
 
 
 def test_a_caption_is_the_same_alone_and_in_company(coca_name: str, shared_data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from encoders.pretrain.journal import METRICS, WALL_CLOCK, read_rows
 from encoders.pretrain.loader import Loader
 from encoders.pretrain.order import Request
 from encoders.pretrain.plan import Plan
+from encoders.pretrain.samples import TextView
 from encoders.pretrain.settings import read_settings
 from encoders.pretrain.stages import prepare
 from encoders.pretrain.step import Job
@@ -52,8 +54,14 @@ def job(world: World | None = None, mask: float = 0.3, broken: frozenset[int] = 
 
 
 def watched_job(world: World | None = None) -> Job:
-    clips = WatchedClips(spatial(6)[:, None], tuple(f"number {i} " * (i + 1) for i in range(6)), TEXTS, 4, 0)
+    clips = WatchedClips(
+        spatial(6)[:, None], tuple((TextView(f"number {i} " * (i + 1)),) for i in range(6)), TEXTS, 4, 0
+    )
     return Job(CaptionStep(model(gate=0.0)), replace(clips, world=world or World()))
+
+
+def told(words: Sequence[str]) -> tuple[tuple[TextView, ...], ...]:
+    return tuple((TextView(word),) for word in words)
 
 
 def curve(run: Path) -> list[dict[str, object]]:
@@ -86,7 +94,7 @@ def test_what_is_learnt_to_say_follows_the_pixels(tmp_path: Path) -> None:
     videos = torch.stack([torch.from_numpy(toy_sample(Request(i, 0)).pixels) for i in (0, 5, 10)])
     v2t = model(gate=0.0)
     tokens = watch_once(v2t, list(videos), 0.0, 1, seed=0)
-    clips = WatchedClips(tokens, tuple(captions), TEXTS, 3, 0)
+    clips = WatchedClips(tokens, told(captions), TEXTS, 3, 0)
     plan = Plan(
         steps=200, lr=1e-2, warmup=5, log=200, save=200, dtype="float32", weight_decay=0.0, rates={"*.gate": 10.0}
     )
@@ -183,9 +191,17 @@ def test_clips_watched_once_have_the_tokens_of_watching_them_each_time() -> None
 
 def test_clips_without_captions_and_batches_that_do_not_divide_are_refused() -> None:
     with pytest.raises(DataError, match="2 clips do not go with 3 captions"):
-        WatchedClips(spatial(2)[:, None], ("a", "b", "c"), TEXTS, 2, 0)
+        WatchedClips(spatial(2)[:, None], told("abc"), TEXTS, 2, 0)
     with pytest.raises(DataError, match="batch of 3 does not go with 2 clips"):
-        WatchedClips(spatial(2)[:, None], ("a", "b"), TEXTS, 3, 0)
+        WatchedClips(spatial(2)[:, None], told("ab"), TEXTS, 3, 0)
+
+
+def test_over_time_a_clip_is_told_in_each_of_its_words_behind_their_own_prompts() -> None:
+    views = (TextView("whole"), TextView("yes", prompt="is it?"))
+    batches = WatchedClips(spatial(4)[:, None], (views,) * 4, TEXTS, 4, 0)(0)
+    seen = {tuple(row.tolist()) for _ in range(6) for row in next(batches).batch.rows.ids}
+    expected = {tuple(row[row != TOKENIZER.eos_token_id].tolist()) for view in views for row in TEXTS.rows([view]).ids}
+    assert {tuple(token for token in row if token != TOKENIZER.eos_token_id) for row in seen} == expected
 
 
 def worker(rank: int, address: str, folder: Path) -> None:
@@ -255,6 +271,28 @@ def test_the_stage_trains_from_its_config_to_a_file_that_names_its_parts(tmp_pat
     assert (description.encoder.name, description.lm.name) == (ENCODER, "transformers:tiny-llama")
     assert (description.config.mask, description.config.latents) == (0.3, 4)
     assert load_connector(target, description).config == description.config
+
+
+def test_weights_may_be_stored_in_half_the_bytes(tmp_path: Path) -> None:
+    sizes = []
+    for dtype in ("float32", "bfloat16"):
+        settings = read_settings(stage(tmp_path, stored=dtype), "captions")
+        path = tmp_path / f"{dtype}.safetensors"
+        prepare(settings, lambda name: tmp_path / name, World()).save(path)
+        sizes.append(path.stat().st_size)
+        assert all(t.dtype == torch.float32 for t in load_connector(path, read_description(path)).state_dict().values())
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_a_language_model_may_be_another_stage_of_the_file(tmp_path: Path) -> None:
+    path = stage(tmp_path)
+    settings = read_settings(path, "captions", changes=['v2t.lm = "lm"'])
+    with pytest.raises(ModelError, match="train that stage first"):
+        prepare(settings, lambda name: tmp_path / "nowhere" / name, World())
+    prepared = prepare(settings, lambda name: tmp_path / "tiny-llama.safetensors", World())
+    target = tmp_path / "spoken.safetensors"
+    prepared.save(target)
+    assert read_description(target).lm.name == "transformers:tiny-llama"
 
 
 def test_an_unknown_field_of_the_connector_is_named(tmp_path: Path) -> None:

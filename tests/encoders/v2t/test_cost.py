@@ -100,7 +100,7 @@ def test_peak_memory_counts_what_is_alive_at_once_and_views_once() -> None:
 def test_the_command_prints_a_row_for_each_frame_count_and_mask(tmp_path) -> None:
     spec = write_lm(tmp_path)
     arguments = ["--model", "longvivit-tiny", "--llm", spec, "--frames", "2", "--frames", "4", "--repeats", "1"]
-    done = longvid("bench", "video-to-text", *arguments, "--device", "cpu", "--json")
+    done = longvid("bench", "video-to-text", *arguments, "--device", "cpu", "--json", "-")
     assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
+    rows = json.loads(done.stdout)["details"]["costs"]
     assert [(row["frames"], row["mask"]) for row in rows] == [(2, 0.0), (2, 0.3), (4, 0.0), (4, 0.3)]

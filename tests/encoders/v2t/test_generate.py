@@ -66,19 +66,28 @@ def test_greedy_writing_equals_a_hand_written_loop() -> None:
     assert (caption.prompt_tokens, caption.tokens) == (len(ids), len(reply))
 
 
-def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_texts() -> None:
-    v2t = model()
-    ids = encode(TOKENIZER, "")
-    first = next_logprobs(v2t, spatial(1), ids)
-    pairs = {
-        (one, int(second.argmax())): float(first[one] + second.max())
-        for one in range(END)
-        for second in [next_logprobs(v2t, spatial(1), [*ids, one])]
-    }
-    best = max(pairs, key=pairs.__getitem__)
-    assert written(v2t, spatial(1), [""], Decoding(2, 2, VOCABULARY))[0].text == TOKENIZER.decode(best).strip()
-    ending = written(v2t, spatial(1), [""], Decoding(2, beams=VOCABULARY, length_penalty=0.0))[0]
-    assert ending.tokens == (1 if float(first[END]) > pairs[best] else 2)
+@torch.no_grad()
+def best_of_all(v2t: VideoToText, video: torch.Tensor, penalty: float) -> tuple[str, int]:
+    """The best of all texts of at most two tokens by log-likelihood / length ** penalty, and its length."""
+    memory, start = v2t.connector(video), encode(TOKENIZER, "")
+    rows = torch.tensor([[*start, one] for one in range(END)])
+    first = next_logprobs(v2t, video, start)
+    second = v2t.logits(memory, TextRows(rows, torch.ones_like(rows, dtype=torch.bool), rows))[:, -1].log_softmax(-1)
+    found = {(END,): float(first[END])}
+    for one in range(END):
+        found[one, int(second[one].argmax())] = float(first[one] + second[one].max())
+    best = max(found, key=lambda text: found[text] / len(text) ** penalty)
+    return TOKENIZER.decode([token for token in best if token != END]).strip(), len(best)
+
+
+@pytest.mark.parametrize(("penalty", "tokens"), [(0.0, 1), (1.0, 2)])
+def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_texts(penalty: float, tokens: int) -> None:
+    lm = llama()
+    lm.lm_head.bias = torch.nn.Parameter(torch.nn.functional.one_hot(torch.tensor(END), VOCABULARY) * 3.0)
+    v2t, video = model(lm), spatial(1, seed=1)
+    caption = written(v2t, video, [""], Decoding(2, beams=VOCABULARY, length_penalty=penalty))[0]
+    assert (caption.text, caption.tokens) == best_of_all(v2t, video, penalty)
+    assert caption.tokens == tokens
 
 
 def test_a_video_is_looked_up_once_however_long_the_text(monkeypatch: pytest.MonkeyPatch) -> None:

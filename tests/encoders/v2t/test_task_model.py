@@ -61,9 +61,10 @@ def test_it_captions_generates_and_weighs_options(file: Path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"beams": 2}, {"mask": 0.3}], ids=str)
 def test_a_batch_of_clips_gives_what_each_gives_alone(file: Path, clips: list[Clip], options: dict[str, float]) -> None:
-    model = build(file, **options)
-    together, scored = model.caption(captions_of(clips)), model.score_options(choices_of(clips))
+    together = build(file, **options).caption(captions_of(clips))
+    scored = build(file, **options).score_options(choices_of(clips))
     for at in range(len(clips)):
+        model = build(file, **options)
         assert model.caption(captions_of(clips[at : at + 1]))[0].text == together[at].text
         alone = model.score_options(choices_of(clips[at : at + 1]))[0]
         assert alone.scores == pytest.approx(scored[at].scores, abs=1e-3)
@@ -84,9 +85,19 @@ def test_a_trace_tells_frames_tokens_seconds_and_the_words_before_the_caption(fi
     assert reply.trace.frames is not None
     assert reply.trace.frames.count == 4
     assert (reply.trace.usage.prompt, reply.trace.usage.completion) == (1, 12)
-    assert set(reply.trace.seconds) == {"decode", "encode", "llm"}
+    assert set(reply.trace.seconds) == {"decode", "wait", "encode", "llm"}
     assert reply.trace.prompt_sha256 == text_sha256("")
     assert not reply.finished
+
+
+def test_a_clip_that_is_asked_about_again_is_not_looked_at_again(file: Path, clips: list[Clip]) -> None:
+    model = build(file, frames=4)
+    with model.looking_ahead([clips[0], clips[0], clips[1]]):
+        first, again = (model.score_options(choices_of(clips[:1]))[0] for _ in range(2))
+        other = model.score_options(choices_of(clips[1:2]))[0]
+    assert again.scores == first.scores != other.scores
+    assert set(again.trace.seconds) == {"llm"}
+    assert set(other.trace.seconds) == {"decode", "wait", "encode", "llm"}
 
 
 def test_captions_follow_trainings_prompt_and_the_tasks_only_when_told(file: Path, clips: list[Clip]) -> None:

@@ -1,4 +1,4 @@
-"""`longvid demo` from end to end on two videos, with untrained encoders."""
+"""`longvid demo` from end to end on two videos, with untrained encoders and the shipped captioner."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from encoders.shipped import SHIPPED
 from evals.demo.carry_out import Done, Watch, carry_out
 from evals.demo.steps import Step
 from evals.store import read_results
@@ -14,12 +15,9 @@ from tests.evals.conftest import longvid
 PLAN = """
 limit = 2
 [[make]]
-file = "train.json"
-command = "kitchen-annotations --split train --videos 8"
-[[make]]
 file = "captions.jsonl"
-command = '''caption kitchen-qa --pool 100 --limit 1 --data $root --cut uniform:64 --model nearest-sentence
-  -M encoder=shortvivit-tiny:weights=random -M annotations=$out/train.json'''
+command = '''caption kitchen-qa --pool 100 --limit 1 --data $root --cut uniform:64 --model shortvivit-tiny
+  -M weights=SHIPPED/shortvivit-tiny.safetensors -M v2t=SHIPPED/shortvivit-tiny-v2t.safetensors'''
 [[system]]
 name = "an encoder"
 model = "shortvivit-tiny"
@@ -59,7 +57,7 @@ def test_a_plan_ends_with_records_leaderboard_and_named_faults(
     monkeypatch.setenv("LONGVID_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LONGVID_CHECKPOINTS", str(tmp_path / "none"))
     plan, out = tmp_path / "plan.toml", tmp_path / "out"
-    plan.write_text(PLAN)
+    plan.write_text(PLAN.replace("SHIPPED", str(SHIPPED)))
     done = longvid("demo", "--plan", plan, "--data", data, "--out", out)
     assert done.returncode == 1, done.stderr
     assert "left out: untrained on kitchen-qa@100: error: no longvivit-tiny.safetensors" in done.stderr

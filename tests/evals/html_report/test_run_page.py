@@ -12,7 +12,7 @@ from baselines.captions import load_captions
 from baselines.random_vectors import RandomVectors
 from evals.breakdowns import Breakdown, Group
 from evals.html_report.run_page import read_run_files, run_page
-from evals.html_report.sections import breakdown_views
+from evals.html_report.sections import breakdown_views, stages
 from evals.html_report.table import beside_title
 from evals.html_report.write import run_captions, write_run_page
 from evals.import_free import import_free, read_texts
@@ -273,3 +273,11 @@ def test_vectors_of_the_record_are_enough_for_a_retrieval_breakdown(tmp_path: Pa
 def test_pages_of_one_record_are_byte_equal(task: MultipleChoiceTask, tmp_path: Path) -> None:
     run_toy(task, ToyModel(), tmp_path)
     assert page_of(tmp_path, task) == page_of(tmp_path, task)
+
+
+def test_decoding_that_went_on_meanwhile_is_no_part_of_the_time(task: MultipleChoiceTask, tmp_path: Path) -> None:
+    results = run_toy(task, ToyModel(), tmp_path)
+    spent = {"decode": 30.0, "wait": 1.0, "encode": 7.0}
+    cost = results.cost.model_copy(update={"seconds": 10.0, "seconds_by_stage": spent, "frames_wait_share": 0.1})
+    shown = {stage.name: round(stage.share) for stage in stages(results.model_copy(update={"cost": cost}))}
+    assert shown == {"encode": 70, "other": 20, "waiting for frames": 10}

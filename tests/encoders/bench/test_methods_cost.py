@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders.bench import METHODS, BenchOptions, Machine, Report, bench, read_json, run_encoder_bench, table
 from encoders.bench.__main__ import main
 from encoders.bench.count import Shape, build_tower, count_row, flops, meta_keep, saved_bytes
-from encoders.bench.methods import Method, find_methods
+from encoders.bench.methods import METHODS, Method, find_methods
+from encoders.bench.report import read_json, table
+from encoders.bench.rows import Machine, Report
+from encoders.bench.run import BenchOptions, bench, run_encoder_bench
 from encoders.masking import sample_keep
 from encoders.vision import VisionTower
 from tasks.errors import DataError, ModelError
@@ -155,9 +157,10 @@ def test_unknown_methods_sizes_and_devices_are_refused(capsys):
         assert "no CUDA device" in capsys.readouterr().err
 
 
-def test_a_foreign_report_is_refused_by_name(tmp_path):
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(DataError, match=r"x\.json is not a bench report"):
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON"])
+def test_a_foreign_report_is_refused_by_name(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=r"x\.json is not a bench result"):
         read_json(tmp_path / "x.json")
 
 

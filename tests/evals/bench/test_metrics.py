@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evals.bench_metrics import bench_metrics, intervals, peer_scorer, score_ours, shifted, timed
-from tasks.errors import LongvidError
+from encoders.bench.result import NotMeasuredError
+from evals.bench.metrics import bench_metrics, intervals, peer_scorer, score_ours, shifted
+from tasks.caption_metrics.conventions import CaptionedItem
 from tasks.youcook2 import load_clip_captioning
-from tests.evals.conftest import assert_one_line, longvid
 
 
 def ignore(note: str) -> None:
     """No progress to show."""
 
 
-def test_without_the_peer_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def items(shared_data: Path) -> list[CaptionedItem]:
+    return shifted(load_clip_captioning(shared_data / "youcook2"))[:60]
+
+
+def test_without_the_peer_ours_is_measured_and_what_to_install_is_said(
+    monkeypatch: pytest.MonkeyPatch, items: list[CaptionedItem]
+) -> None:
     monkeypatch.setitem(sys.modules, "pycocoevalcap.bleu.bleu", None)
-    assert_one_line(longvid("bench", "metrics"), "needs pycocoevalcap", "longvid[peers]")
+    ours, theirs = bench_metrics(items, 1, ignore).comparisons[0].rows
+    assert ours.seconds
+    assert "longvid[peers]" in (theirs.missing or "")
 
 
 def test_without_java_the_comparison_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("pycocoevalcap", reason="pip install 'longvid[peers]'")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LongvidError, match="needs java"):
+    with pytest.raises(NotMeasuredError, match="no java"):
         peer_scorer()
-
-
-def test_a_timing_counts_waiting_by_the_clock_and_not_as_work() -> None:
-    clock, processor = timed(lambda: time.sleep(0.3))
-    assert clock >= 0.3
-    assert processor < 0.2
 
 
 def test_every_figure_has_an_interval_around_it(shared_data: Path) -> None:
@@ -51,6 +53,8 @@ def test_both_ways_give_the_same_figures(shared_data: Path) -> None:
     if shutil.which("java") is None:
         pytest.skip("pycocoevalcap's tokeniser needs java")
     result = bench_metrics(shifted(load_clip_captioning(shared_data / "youcook2"))[:500], 1, ignore)
-    assert result.captions == 500
-    assert result.largest_difference < 1e-9
-    assert len(result.ours.seconds) == len(result.theirs.cpu_seconds) == 1
+    scored = result.comparisons[0]
+    assert scored.facts["captions"] == 500
+    assert scored.facts["largest_difference"] < 1e-9
+    assert [row.name for row in scored.rows] == ["ours", "pycocoevalcap"]
+    assert all(row.seconds and row.cpu_seconds for row in scored.rows)

@@ -1,0 +1,47 @@
+"""The trade-off study that ships says what its rows say, and was run as its config says."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+from encoders.pretrain.methods import studied_methods
+from evals.study import CONFIG, OUT
+from evals.study_report import TABLE, markdown
+from evals.study_rows import ROWS, RUN, STUDY, Study, StudyRun, read_trained
+from evals.study_run import Plan
+from evals.study_summary import summarise
+from evals.training_run import difference
+from tests.evals.conftest import ROOT
+
+SHIPPED = ROOT / OUT
+
+
+def test_figures_verdicts_and_table_follow_from_the_rows(tmp_path):
+    folder = shutil.copytree(SHIPPED, tmp_path / "study")
+    study = summarise(folder)
+    shipped = Study.model_validate_json((SHIPPED / STUDY).read_bytes())
+    assert [found.verdict for found in study.findings] == [found.verdict for found in shipped.findings]
+    assert markdown(study) == (SHIPPED / TABLE).read_text(encoding="utf-8")
+
+
+def test_every_method_was_trained_from_every_seed_on_the_same_videos():
+    rows = read_trained(SHIPPED / ROWS)
+    run = StudyRun.model_validate_json((SHIPPED / RUN).read_bytes())
+    seeds = {row.seed for row in rows}
+    assert len(seeds) >= 2
+    expected = {(method.name, seed) for method in studied_methods(4) for seed in seeds}
+    assert len(rows) == len(expected)
+    assert {(row.method, row.seed) for row in rows} == expected
+    assert {len(row.text_to_video) for row in rows} == {len(run.videos)}
+    assert not run.smoke
+
+
+def test_it_was_run_with_the_config_that_ships():
+    run = StudyRun.model_validate_json((SHIPPED / RUN).read_bytes())
+    plan = Plan(CONFIG, SHIPPED, (0,))
+    now = {name: _plain(plan.stage(name, 0)) for name in ("image", "short")}
+    assert difference(run.settings, now) is None
+
+
+def _plain(stage):
+    return json.loads(json.dumps(asdict(stage)))
