@@ -11,6 +11,7 @@ from time import perf_counter
 import numpy as np
 import torch
 from pydantic import JsonValue
+from pydantic import JsonValue
 
 from encoders.bench.methods import Method
 from encoders.build import state_digest
@@ -29,7 +30,6 @@ from evals.study_rows import ROWS, RUN, StudyRun, Trained, append_trained, read_
 from evals.training_run import deciding, difference
 from tasks.errors import ModelError, RecordError
 from tasks.kitchen.plan import make_plan
-from tasks.task import JsonValue
 
 IMAGE, SHORT = "image", "short"
 WORK = "work"
