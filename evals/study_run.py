@@ -11,7 +11,6 @@ from time import perf_counter
 import numpy as np
 import torch
 from pydantic import JsonValue
-from pydantic import JsonValue
 
 from encoders.bench.methods import Method
 from encoders.build import state_digest
