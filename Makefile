@@ -6,20 +6,13 @@ VLLM := .venv-vllm
 READY := $(VENV)/.installed
 WORKERS ?= 2
 
-SEED ?= 0
-<<<<<<< HEAD
+SEED ?= 1
+SEEDS ?= 0 1 2
 RECIPE_STAGES ?= image short short-masked long-start long lm captions-short captions-long
 SHIPPED_STAGES ?= $(filter-out long-start,$(RECIPE_STAGES))
 RECIPE_OUT ?= runs/recipe/seed-$(SEED)
 
-.PHONY: demo recipe ship test test-slow test-gpu test-vllm lint types check clean
-=======
-SEEDS ?= 0 1 2
-RECIPE_STAGES ?= image short short-masked long-start long
-RECIPE_OUT ?= runs/recipe/seed-$(SEED)
-
-.PHONY: demo recipe seeds test test-slow test-gpu test-vllm lint types check clean
->>>>>>> main
+.PHONY: demo recipe seeds ship test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -47,16 +40,14 @@ recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on on
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
 	done
 
-<<<<<<< HEAD
 ship: $(READY) ## the recipe's weights with their training records, into checkpoints/
 	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) --out checkpoints
-=======
+
 seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \
 		$(MAKE) recipe SEED=$$seed && LONGVID_CHECKPOINTS=runs/recipe/seed-$$seed \
 			$(BIN)/longvid demo --plan configs/seeds.toml --out runs/seeds/$$seed --data data || exit 1; \
 	done
->>>>>>> main
 
 test: $(READY) ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

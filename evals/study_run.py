@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
 from encoders.bench.methods import Method
 from encoders.build import state_digest

@@ -10,10 +10,10 @@ import typer
 from evals import console
 from evals.bench.encoder_commands import add_encoder_commands
 from evals.bench.options import JSON, REPEATS
-from evals.bench_scaling import EXAMPLE as SCALING_EXAMPLE
-from evals.bench_scaling import scaling
-from evals.bench_sizing import EXAMPLE as SIZING_EXAMPLE
-from evals.bench_sizing import sizing
+from evals.bench.scaling import EXAMPLE as SCALING_EXAMPLE
+from evals.bench.scaling import scaling
+from evals.bench.sizing import EXAMPLE as SIZING_EXAMPLE
+from evals.bench.sizing import sizing
 from evals.benchmark_app import DATA, MODEL, OPTIONS
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from evals.record import Sample
 from tasks.errors import DataError
 from tasks.task import Clip
 
-NOTE = "captions"
+NOTE, CAPTIONS_DIGEST = "captions", "captions_sha256"
 SHOWN = 200
 LETTERS = 300
 

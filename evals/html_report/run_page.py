@@ -10,6 +10,7 @@ from typing import Any
 from baselines.captions import CaptionFile
 from evals.breakdowns import breakdowns, sample_labels
 from evals.html_report import sections
+from evals.html_report.captions import CAPTIONS_DIGEST
 from evals.html_report.cards import Budget, Card, make_cards, within_budget
 from evals.html_report.items import OUTCOMES, item_view, worst_and_best
 from evals.html_report.render import render
@@ -93,6 +94,7 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
         has_items=bool(items),
         older=sections.differs(results, figures),
         terms=terms([results.task.family]),
+        captions_read=captions is None or CAPTIONS_DIGEST in results.model.details,
     )
 
 

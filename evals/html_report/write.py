@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from baselines.captions import CaptionFile, load_captions
+from evals.html_report.captions import CAPTIONS_DIGEST
 from evals.html_report.run_page import read_run_files, run_page
 from evals.record import Results
 from evals.report import neighbours
 from evals.store import write_atomic
 from tasks.errors import DataError
 from tasks.task import Task
-
-CAPTIONS_DIGEST = "captions_sha256"
 
 
 @dataclass(frozen=True, slots=True)

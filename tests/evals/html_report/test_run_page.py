@@ -199,7 +199,19 @@ def test_captions_come_from_the_record_or_from_the_runs_own_file(tmp_path: Path)
     assert all("2 captions 3 s peels a carrot washes up" in card for card in cards)
     path = json_file(tmp_path, {f"q0{n}": ["#C C opens the door."] for n in range(4)})
     cards = Elements(run_page(files, task, load_captions(path))).texts("article", "card")
-    assert all("1 captions 0 s C opens the door" in card for card in cards)
+    assert all("1 caption 0 s C opens the door" in card for card in cards)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_caption_file_that_the_record_does_not_name_is_said_not_to_be_known_as_read(
+    named: bool, tmp_path: Path
+) -> None:
+    task = toy_task(6)
+    path = json_file(tmp_path, {item.clip.video_id: ["C opens the door"] for item in task.items()})
+    captions = load_captions(path)
+    run_toy(task, ToyModel(details={"captions_sha256": captions.sha256} if named else {}), tmp_path / "run")
+    page = Elements(run_page(read_run_files(tmp_path / "run"), task, captions))
+    assert any("does not name" in text for text in page.texts("p", "banner")) is not named
 
 
 def test_another_caption_file_than_the_runs_is_refused(task: MultipleChoiceTask, tmp_path: Path) -> None:
