@@ -29,7 +29,6 @@ from evals.study_rows import ROWS, RUN, StudyRun, Trained, append_trained, read_
 from evals.training_run import deciding, difference
 from tasks.errors import ModelError, RecordError
 from tasks.kitchen.plan import make_plan
-from tasks.task import JsonValue
 
 IMAGE, SHORT = "image", "short"
 WORK = "work"
