@@ -50,15 +50,12 @@ def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Fig
 
 
 def plot_memory(frame: pd.DataFrame) -> Figure:
-    """Accuracy against training memory of `memory_accuracy.joined`; bars reach from the lowest to the highest seed."""
-    figure, axes = axes_of("training memory, GB", str(frame["metric"].iloc[0]) if len(frame) else "accuracy")
-    if frame.empty:
-        axes.text(0.5, 0.5, "no accuracies yet", ha="center", transform=axes.transAxes)
-        return figure
+    """Accuracy against training memory of `memory_accuracy.study_frame`, with intervals."""
+    figure, axes = axes_of("activations kept in training, one clip, MB", str(frame["metric"].iloc[0]))
     axes.set_xscale("log")
     error = [frame["value"] - frame["low"], frame["high"] - frame["value"]]
-    axes.errorbar(frame["training_gb"], frame["value"], yerr=error, fmt="o", capsize=2, color=COLOURS["encoder"])
+    axes.errorbar(frame["activations_mb"], frame["value"], yerr=error, fmt="o", capsize=2, color=COLOURS["encoder"])
     for _, row in frame.iterrows():
-        place = (row["training_gb"], row["value"])
-        axes.annotate(str(row["method"]), place, (6, 4), textcoords="offset points", fontsize=8)
+        place = (row["activations_mb"], row["value"])
+        axes.annotate(str(row["method"]), place, (4, 3), textcoords="offset points", fontsize=7)
     return figure
