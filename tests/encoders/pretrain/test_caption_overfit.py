@@ -88,7 +88,7 @@ def blanked(model: VideoToTextModel) -> VideoToTextModel:
     def read(requests: Sequence[TextRequest | OptionRequest]) -> list[tuple[Frames, float]]:
         return [
             (replace(frames, pixels=np.zeros_like(frames.pixels)), seconds)
-            for frames, seconds in model._by_policy(requests)
+            for frames, seconds in model.frames.read([request.clip for request in requests])
         ]
 
     return model.looking_through(read, model.info)
