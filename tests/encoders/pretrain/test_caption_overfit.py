@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.dual import build_encoder
-from encoders.frames import Frames
+from encoders.frame_source import ReadClip
 from encoders.model_options import VideoToTextOptions
 from encoders.presets import preset
 from encoders.pretrain.engine import train
@@ -85,11 +85,9 @@ def trained(request: pytest.FixtureRequest, clips: list[Clip], tmp_path_factory:
 def blanked(model: VideoToTextModel) -> VideoToTextModel:
     """The same model that decodes the same frames of the same files, through the same masks, and sees them black."""
 
-    def read(requests: Sequence[TextRequest | OptionRequest]) -> list[tuple[Frames, float]]:
-        return [
-            (replace(frames, pixels=np.zeros_like(frames.pixels)), seconds)
-            for frames, seconds in model.frames.read([request.clip for request in requests])
-        ]
+    def read(requests: Sequence[TextRequest | OptionRequest]) -> list[ReadClip]:
+        seen = model.frames.read([request.clip for request in requests])
+        return [replace(one, frames=replace(one.frames, pixels=np.zeros_like(one.frames.pixels))) for one in seen]
 
     return model.looking_through(read, model.info)
 
