@@ -8,10 +8,9 @@ import re
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from encoders.bench.machine import processor
+from encoders.bench.machine import installed, processor
 from evals.record import Provenance
 
 PACKAGES = ("longvid", "numpy", "pydantic", "torch", "transformers", "open_clip_torch", "av", "vllm")
@@ -31,7 +30,7 @@ def collect(argv: Sequence[str]) -> Provenance:
         argv=(*(Path(program).name for program in argv[:1]), *redact(argv[1:])),
         commit=commit,
         uncommitted_changes=bool(changes) if changes is not None else None,
-        versions=installed_versions(),
+        versions=installed(PACKAGES),
         platform=f"{platform.platform()}, Python {platform.python_version()}, {processor()}",
         threads=os.cpu_count(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -63,17 +62,6 @@ def redact_url(text: str) -> str:
 def redact_options(options: dict[str, str]) -> dict[str, str]:
     """The same for a model's options."""
     return {name: REMOVED if SECRET_NAME.search(name) else redact_url(value) for name, value in options.items()}
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages that can change a score."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def git(root: Path, *arguments: str) -> str | None:

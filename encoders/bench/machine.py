@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,7 +46,7 @@ def machine_facts(device: str = "cpu") -> MachineFacts:
         device=device,
         threads=torch.get_num_threads() if torch else None,
         busy=round(os.getloadavg()[0] / cores, 2) if hasattr(os, "getloadavg") else None,
-        versions=installed(),
+        versions=installed(PACKAGES),
     )
 
 
@@ -59,10 +60,10 @@ def processor() -> str:
     return names[0] if names else platform.processor() or "unknown CPU"
 
 
-def installed() -> dict[str, str]:
-    """Versions of the packages measured, those that are there."""
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those packages that are there."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
