@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders.bench.machine import installed, machine_facts
+from encoders.bench.machine import PACKAGES, installed, machine_facts
 from encoders.bench.result import (
     Comparison,
     Measured,
@@ -97,7 +97,7 @@ def test_the_machine_is_named_with_what_is_installed() -> None:
     facts = machine_facts()
     assert facts.processor
     assert facts.cores >= 1
-    assert facts.versions == installed()
+    assert facts.versions == installed(PACKAGES)
     assert "numpy" in facts.versions
 
 
