@@ -42,8 +42,8 @@ class Rates:
     """How fast things go. Those marked "assumed" are to be replaced by figures of one's own.
 
     `decode`: seconds of video that a core decodes to 1 frame a second in a second (measured here on 720p30 H.264:
-    5 minutes in 11.85 s of processor time). `matmul`: bf16 FLOP/s of a large matrix product on one GPU (assumed: 70 % of an
-    H100 SXM's 989 TFLOP/s by data sheet). `share`: what of it an encoder reaches (assumed: half, the aim of
+    5 minutes in 11.85 s of processor time). `matmul`: bf16 FLOP/s of a large matrix product on one GPU (assumed: 70 %
+    of an H100 SXM's 989 TFLOP/s by data sheet). `share`: what of it an encoder reaches (assumed: half, the aim of
     `longvid bench encode --device cuda`). `segment`: seconds of video to a caption. `caption_tokens`: tokens of one.
     `caption_rate`: tokens a second and GPU of a captioner with full batches, the time that its frames take
     included (assumed). `bit_rate`: bit/s of the videos
