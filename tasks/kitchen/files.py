@@ -8,7 +8,11 @@ interrupted run goes on where it stopped, and a file that was damaged since is m
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +43,7 @@ class Made:
 
 
 def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
-    """Write the annotations of the whole test split into `folder` and its first `videos` videos, one at a time.
+    """Write the annotations of the whole test split into `folder` and its first `videos` videos, one a core at a time.
 
     Raises DataError where the folder holds annotations of another world; nothing there is overwritten.
     """
@@ -51,15 +55,41 @@ def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
     for name, content in annotation_files(plans).items():
         write_once(folder / name, json.dumps(content, indent=1) + "\n")
     known = read_sums(folder / SUMS)
-    for plan in plans[:videos]:
-        path = folder / VIDEOS / f"{plan.id}.mp4"
-        name = path.relative_to(folder).as_posix()
-        fresh = not path.is_file() or file_sha256(path) != known.get(name)
-        if fresh:
-            write_video(plan, path)
-            known[name] = file_sha256(path)
+    names = {plan: f"{VIDEOS}/{plan.id}.mp4" for plan in plans[:videos]}
+    missing = {plan for plan, name in names.items() if not is_whole(folder / name, known.get(name))}
+    written = write_videos([(plan, folder / name) for plan, name in names.items() if plan in missing])
+    for plan, name in names.items():
+        if plan in missing:
+            known[name] = file_sha256(next(written))
             write_sums(folder / SUMS, known)
-        yield Made(path, fresh)
+        yield Made(folder / name, plan in missing)
+
+
+def is_whole(path: Path, digest: str | None) -> bool:
+    """Whether a file is there as its digest has it."""
+    return path.is_file() and digest is not None and file_sha256(path) == digest
+
+
+def write_videos(todo: Sequence[tuple[Plan, Path]]) -> Iterator[Path]:
+    """Write videos, one a core at a time, and hand their paths on in order. What is not begun is left at an end."""
+    workers = min(len(todo), os.cpu_count() or 1)
+    if workers < 2:
+        yield from (write_to(plan, path) for plan, path in todo)
+        return
+    # Not forked: a process that has decoded or computed may hold locks that a copy of it would wait for.
+    # An interrupt is for the process that waits; a worker finishes what it writes.
+    quiet = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, quiet)
+    try:
+        yield from pool.map(write_to, *zip(*todo, strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def write_to(plan: Plan, path: Path) -> Path:
+    """Write a video and say where."""
+    write_video(plan, path)
+    return path
 
 
 def write_split(path: Path, split: str, videos: int) -> None:
