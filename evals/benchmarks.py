@@ -27,13 +27,13 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """How a benchmark is made: `generate` is `module:function` of (folder, number of videos).
+    """How a benchmark is made: `generate` is `module:function` of (folder, places of the videos in the split).
 
-    `videos` are the numbers of videos by pool; the file `marker` is there once it is made.
+    `videos` are those places by pool; the file `marker` is there once it is made.
     """
 
     generate: str
-    videos: Mapping[str, int]
+    videos: Mapping[str, range]
     marker: str
 
 
@@ -139,8 +139,8 @@ def youcook2(
     )
 
 
-def kitchen(name: str, title: str, load: str, tasks: Mapping[str, tuple[str, int]], example: str) -> Benchmark:
-    """One of kitchen's command groups; `tasks` are task names and numbers of videos by pool."""
+def kitchen(name: str, title: str, load: str, tasks: Mapping[str, tuple[str, range]], example: str) -> Benchmark:
+    """One of kitchen's command groups; `tasks` are task names and videos by pool."""
     return Benchmark(
         name=name,
         title=title,
@@ -196,7 +196,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             "kitchen-qa",
             "Kitchen: 5-way questions about generated cooking videos of 2 to 5 minutes",
             "tasks.kitchen.benchmark:load_qa",
-            {"500": ("kitchen-qa@500", 100), "100": ("kitchen-qa@100", 20)},
+            {"500": ("kitchen-qa@500", range(100)), "100": ("kitchen-qa@100", range(0, 100, 5))},
             "--model blind -M llm=smollm2",
         ),
         "kitchen-retrieval": kitchen(
@@ -204,9 +204,9 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             "Kitchen: find the whole video of a paragraph or the clip of a sentence, and their texts",
             "tasks.kitchen.benchmark:load_retrieval",
             {
-                "video-100": ("kitchen-video-retrieval@100", 100),
-                "video-20": ("kitchen-video-retrieval@20", 20),
-                "clip-200": ("kitchen-clip-retrieval@200", 100),
+                "video-100": ("kitchen-video-retrieval@100", range(100)),
+                "video-20": ("kitchen-video-retrieval@20", range(20)),
+                "clip-200": ("kitchen-clip-retrieval@200", range(100)),
             },
             "--model longvivit-tiny -M weights=kitchen",
         ),
@@ -214,14 +214,14 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             "kitchen-captioning",
             "Kitchen: a sentence for each step of a cooking video",
             "tasks.kitchen.benchmark:load_clip_captioning",
-            {"464": ("kitchen-clip-captioning@464", 100), "91": ("kitchen-clip-captioning@91", 20)},
+            {"464": ("kitchen-clip-captioning@464", range(100)), "91": ("kitchen-clip-captioning@91", range(20))},
             "--model word-salad",
         ),
         "kitchen-summary": kitchen(
             "kitchen-summary",
             "Kitchen: one paragraph for a whole cooking video",
             "tasks.kitchen.benchmark:load_summary",
-            {"100": ("kitchen-summary@100", 100), "20": ("kitchen-summary@20", 20)},
+            {"100": ("kitchen-summary@100", range(100)), "10": ("kitchen-summary@10", range(0, 100, 10))},
             "--model word-salad",
         ),
         "youcook2-retrieval": youcook2(

@@ -27,16 +27,18 @@ def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -
 
         check_pool(benchmark, pool)
         folder = data / benchmark.data_folder
-        count = generated.videos[pool]
+        videos = generated.videos[pool]
         made = 0
         try:
-            with console.progress(f"videos in {folder}", count, 0) as tick:
-                for video in resolve(generated.generate)(folder, count):
+            with console.progress(f"videos in {folder}", len(videos), 0) as tick:
+                for video in resolve(generated.generate)(folder, videos):
                     made += video.new
                     tick(f"made {video.path.name}" if video.new else "already there")
         except KeyboardInterrupt:
             console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
             raise typer.Exit(130) from None
         task = load_task(benchmark, pool, data)
-        console.say(f"{task.info.name}: {len(task.items())} items; {made} videos made, {count - made} already there")
+        console.say(
+            f"{task.info.name}: {len(task.items())} items; {made} videos made, {len(videos) - made} already there"
+        )
         console.say(benchmark.videos.format(folder=folder))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tasks.digests import file_sha256
 from tasks.errors import DataError
-from tasks.kitchen.benchmark import ITEM_SETS, SPLIT, training_plans
+from tasks.kitchen.benchmark import ALL, SPLIT, training_plans
 from tasks.kitchen.claims import texts
 from tasks.kitchen.labels import dish
 from tasks.kitchen.plan import Plan, make_plan
@@ -31,7 +31,6 @@ from tasks.video_files import VIDEOS
 ANNOTATIONS = "annotations.json"
 SUMS = "SHA256SUMS"
 SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
-ALL_VIDEOS = max(videos for videos, _, _ in ITEM_SETS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +41,20 @@ class Made:
     new: bool
 
 
-def generate(folder: Path, videos: int = ALL_VIDEOS) -> Iterator[Made]:
-    """Write the annotations of the whole test split into `folder` and its first `videos` videos, one a core at a time.
+def generate(folder: Path, videos: Sequence[int] = ALL) -> Iterator[Made]:
+    """Write the annotations of the whole test split into `folder`, and `videos` by their places, one a core at a time.
 
     Raises DataError where the folder holds annotations of another world; nothing there is overwritten.
     """
-    if not 0 < videos <= ALL_VIDEOS:
-        msg = f"the test split of kitchen has 1 to {ALL_VIDEOS} videos to make, not {videos}"
+    if unknown := [video for video in videos if video not in ALL]:
+        msg = f"the test split of kitchen has {len(ALL)} videos to make, from 0 on, and none at {unknown[0]}"
         raise DataError(msg)
     folder.mkdir(parents=True, exist_ok=True)
-    plans = [make_plan(SPLIT, index) for index in range(ALL_VIDEOS)]
+    plans = [make_plan(SPLIT, index) for index in ALL]
     for name, content in annotation_files(plans).items():
         write_once(folder / name, json.dumps(content, indent=1) + "\n")
     known = read_sums(folder / SUMS)
-    names = {plan: f"{VIDEOS}/{plan.id}.mp4" for plan in plans[:videos]}
+    names = {plan: f"{VIDEOS}/{plan.id}.mp4" for plan in (plans[video] for video in videos)}
     missing = {plan for plan, name in names.items() if not is_whole(folder / name, known.get(name))}
     written = write_videos([(plan, folder / name) for plan, name in names.items() if plan in missing])
     for plan, name in names.items():

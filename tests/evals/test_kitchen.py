@@ -47,7 +47,7 @@ def test_an_unknown_pool_is_one_line(tmp_path: Path) -> None:
         ("kitchen-qa", "100", "chance"),
         ("kitchen-retrieval", "video-20", "random-vectors"),
         pytest.param("kitchen-captioning", "91", "word-salad", marks=pytest.mark.slow),  # METEOR's jar takes seconds
-        pytest.param("kitchen-summary", "20", "word-salad", marks=pytest.mark.slow),
+        pytest.param("kitchen-summary", "10", "word-salad", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_ends_with_a_complete_record(name: str, pool: str, model: str, data: Path, tmp_path: Path) -> None:
@@ -74,4 +74,4 @@ def test_prepare_makes_the_videos_of_a_pool_once(tmp_path: Path) -> None:
     first = longvid("kitchen-qa", "prepare", "--data", tmp_path, "--pool", "100")
     assert "20 videos made, 0 already there" in first.stdout
     again = longvid("kitchen-retrieval", "prepare", "--data", tmp_path, "--pool", "video-20")
-    assert "0 videos made, 20 already there" in again.stdout
+    assert "15 videos made, 5 already there" in again.stdout

@@ -49,11 +49,18 @@ def test_a_pool_has_the_pinned_items_and_says_what_it_is(name: str) -> None:
         ("kitchen-qa@100", "kitchen-qa@500"),
         ("kitchen-video-retrieval@20", "kitchen-video-retrieval@100"),
         ("kitchen-clip-captioning@91", "kitchen-clip-captioning@464"),
-        ("kitchen-summary@20", "kitchen-summary@100"),
+        ("kitchen-summary@10", "kitchen-summary@100"),
     ],
 )
 def test_the_small_pool_is_part_of_the_large_one(small: str, large: str) -> None:
-    assert list(load(large).items()[: len(load(small).items())]) == list(load(small).items())
+    wanted = {item.id for item in load(small).items()}
+    assert [item for item in load(large).items() if item.id in wanted] == list(load(small).items())
+
+
+@pytest.mark.parametrize(("name", "families"), [("kitchen-qa@100", 20), ("kitchen-summary@10", 10)])
+def test_a_small_pool_of_questions_or_summaries_has_a_video_of_each_of_many_families(name: str, families: int) -> None:
+    items = load(name).items()
+    assert len({item.cluster for item in items}) == len({item.clip.video_id for item in items}) == families
 
 
 def test_no_two_texts_of_a_retrieval_pool_are_equal() -> None:

@@ -63,5 +63,5 @@ def test_questions_have_a_kind_a_dish_and_the_place_and_span_of_their_evidence()
 def test_clips_have_a_position_and_whole_videos_a_dish() -> None:
     for clips in (load_clip_captioning(NOWHERE, "91").items(), load_retrieval(NOWHERE, "clip-200").items()):
         assert {item.labels["position in the video"] for item in clips} == set(THIRDS)
-    for whole in (load_summary(NOWHERE, "20").items(), load_retrieval(NOWHERE, "video-20").items()):
+    for whole in (load_summary(NOWHERE, "10").items(), load_retrieval(NOWHERE, "video-20").items()):
         assert all(item.labels["recipe type"] for item in whole)
