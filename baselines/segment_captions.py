@@ -67,13 +67,15 @@ class SegmentCaptions:
 
     def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
         """Caption every distinct clip; one that can't be is told and passed over."""
-        for clip in dict.fromkeys(clips):
-            try:
-                self.rows(clip)
-            except LongvidError as error:
-                on_clip(clip, str(error))
-            else:
-                on_clip(clip, None)
+        # Around all clips, so that what a model starts to look ahead serves every one of them.
+        with looking_ahead(self.model, ()):
+            for clip in dict.fromkeys(clips):
+                try:
+                    self.rows(clip)
+                except LongvidError as error:
+                    on_clip(clip, str(error))
+                else:
+                    on_clip(clip, None)
 
     def is_done(self, clip: Clip) -> bool:
         """Whether the cache holds all of the clip's captions."""

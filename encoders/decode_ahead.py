@@ -149,12 +149,12 @@ class _Worker:
 
     def _start(self) -> Connection:
         ours, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(theirs,), daemon=True, name="longvid-decoder")
-        self._process.start()
+        process = _SPAWN.Process(target=_serve, args=(theirs,), daemon=True, name="longvid-decoder")
+        process.start()
         theirs.close()
-        self._pipe = ours
+        self._process, self._pipe = process, ours  # only now: another thread may kill what is there
         if self._stopped:
-            self._process.kill()
+            process.kill()
         return ours
 
     def end(self) -> None:

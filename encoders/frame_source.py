@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
-from encoders.decode_ahead import AheadPolicy, DecodedClip, decode_ahead
+from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders
 from encoders.frames import Frames, read_frames
 from encoders.sampling import FramePolicy
 from tasks.errors import LongvidError
@@ -54,6 +54,7 @@ class FrameSource:
         self._reading = reading
         self._expected: set[Clip] = set()
         self._stream: Iterator[DecodedClip] = iter(())
+        self._decoders: Decoders | None = None
         # Of the last batch: where one of its clips is bad, the others are asked for again.
         self._held: OrderedDict[Clip, DecodedClip] = OrderedDict()
 
@@ -66,16 +67,29 @@ class FrameSource:
     def ahead(self, clips: Iterable[Clip]) -> Generator[None, None, None]:
         """Within it, `clips` are decoded in this order, each once, while earlier ones are in use.
 
-        The workers end with it, however it ends.
+        The workers end with it, however it ends; one within another has the outer one's workers.
         """
         expected = list(dict.fromkeys(clips))
-        with closing(decode_ahead(expected, self._policy, self._reading.ahead)) as stream:
+        before = self._expected, self._stream
+        with self._started() as decoders, closing(decoders.decode(expected, self._policy)) as stream:
             self._expected, self._stream = set(expected), stream
             try:
                 yield
             finally:
-                self._expected, self._stream = set(), iter(())
+                self._expected, self._stream = before
                 self._held.clear()
+
+    @contextmanager
+    def _started(self) -> Generator[Decoders, None, None]:
+        if self._decoders is not None:
+            yield self._decoders
+            return
+        with Decoders(self._reading.ahead) as decoders:
+            self._decoders = decoders
+            try:
+                yield decoders
+            finally:
+                self._decoders = None
 
     @contextmanager
     def holding(self, decoded: Iterable[DecodedClip]) -> Generator[None, None, None]:
@@ -113,7 +127,8 @@ class FrameSource:
     def _read_apart(self, clips: Sequence[Clip]) -> Iterable[DecodedClip]:
         """Clips that nobody announced: several at once by workers, one alone right here."""
         if len(clips) != 1:
-            return decode_ahead(clips, self._policy, self._reading.ahead)
+            with self._started() as decoders:
+                return list(decoders.decode(clips, self._policy))
         began = perf_counter()
         try:
             frames, error = read_frames(clips[0], self._policy, threads=self._reading.threads), None

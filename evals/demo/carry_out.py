@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from time import monotonic, sleep
 
+from evals.demo.process import start_command
 from evals.demo.steps import Step
 from evals.store import SAMPLES
 
 POLL_SECONDS = 0.2
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Running:
     """A step under way and the file that it writes its words to."""
 
     step: Step
-    process: subprocess.Popen[bytes]
+    process: ForkServerProcess
     log: Path
     since: float
 
@@ -66,7 +65,7 @@ def carry_out(steps: Sequence[Step], logs: Path, jobs: int, watch: Watch) -> lis
                 watch.start(step)
                 running.append(start(step, logs, jobs))
             sleep(POLL_SECONDS)
-            for one in [one for one in running if one.process.poll() is not None]:
+            for one in [one for one in running if one.process.exitcode is not None]:
                 running.remove(one)
                 done.append(Done(one.step, monotonic() - one.since, fault_of(one)))
                 watch.end(done[-1])
@@ -75,7 +74,7 @@ def carry_out(steps: Sequence[Step], logs: Path, jobs: int, watch: Watch) -> lis
         for one in running:
             one.process.terminate()
         for one in running:
-            one.process.wait()
+            one.process.join()
     return done
 
 
@@ -83,25 +82,16 @@ def start(step: Step, logs: Path, jobs: int) -> Running:
     """Start a step with its share of the processors."""
     log = logs / f"{step.name.replace('/', '-').replace(' ', '-')}.log"
     step.target.parent.mkdir(parents=True, exist_ok=True)
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = {**dict.fromkeys(THREADS, threads), **os.environ}
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "evals.cli", *step.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
+    process = start_command(step.arguments, log, max(1, (os.cpu_count() or 1) // jobs))
     return Running(step, process, log, monotonic())
 
 
 def fault_of(one: Running) -> str:
     """What a failed step said last, empty for one that ended well."""
-    if one.process.returncode == 0:
+    if one.process.exitcode == 0:
         return ""
     said = [line for line in one.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"{said[-1].strip() if said else f'exit code {one.process.returncode}'} ({one.log})"
+    return f"{said[-1].strip() if said else f'exit code {one.process.exitcode}'} ({one.log})"
 
 
 def missing(step: Step) -> str:

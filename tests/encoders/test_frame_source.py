@@ -107,6 +107,19 @@ def test_the_workers_end_with_the_run_however_it_ends(clips: list[Clip]) -> None
     assert not multiprocessing.active_children()
 
 
+def test_looking_ahead_within_looking_ahead_keeps_the_workers(clips: list[Clip]) -> None:
+    frames, seen = source(), []
+    with frames.ahead(()):
+        for one in clips[:2]:
+            with frames.ahead([one]):
+                read = frames.read([one])[0]
+            assert np.array_equal(read.frames.pixels, read_frames(one, POLICY).pixels)
+            seen.append({child.pid for child in multiprocessing.active_children()})
+    assert seen[0] <= seen[1]
+    assert len(seen[1]) <= 2
+    assert not multiprocessing.active_children()
+
+
 def test_clips_at_hand_are_not_waited_for(clips: list[Clip]) -> None:
     frames = source()
     with frames.holding(decode_ahead(clips[:2], POLICY)):

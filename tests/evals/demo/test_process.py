@@ -1,0 +1,41 @@
+"""Commands in processes of their own: their words, their exit codes, their share of the processors."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from evals.demo.process import THREADS, start_command
+from evals.store import read_run
+
+
+def test_a_commands_words_and_exit_code_are_those_of_the_command_line(tmp_path: Path) -> None:
+    good = start_command(["kitchen-annotations", "--help"], tmp_path / "good.log", 1)
+    bad = start_command(["kitchen-qa", "run", "--model", "no-such-model"], tmp_path / "bad.log", 1)
+    good.join()
+    bad.join()
+    assert (good.exitcode, bad.exitcode) == (0, 2)
+    assert "Usage: longvid kitchen-annotations" in (tmp_path / "good.log").read_text()
+    assert "no-such-model" in (tmp_path / "bad.log").read_text()
+
+
+def test_a_record_has_the_command_that_was_asked_for(tmp_path: Path) -> None:
+    arguments = ["kitchen-qa", "run", "--pool", "100", "--model", "chance", "--limit", "1"]
+    arguments += ["--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    (tmp_path / "kitchen" / "test").mkdir(parents=True)
+    (tmp_path / "kitchen" / "test" / "annotations.json").write_text(json.dumps({"database": {}}))
+    process = start_command(arguments, tmp_path / "log", 1)
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "log").read_text()
+    assert read_run(tmp_path / "run").provenance.argv == ("longvid", *arguments)
+
+
+def test_this_processes_own_environment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(THREADS[0], "3")
+    monkeypatch.delenv(THREADS[1], raising=False)
+    start_command(["--help"], tmp_path / "log", 1).join()
+    assert os.environ[THREADS[0]] == "3"
+    assert THREADS[1] not in os.environ
