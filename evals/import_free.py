@@ -121,7 +121,7 @@ def import_free(task: Task[Any], run: Run, folder: Path, predictions: Mapping[st
     with locked(folder):
         run = claim(folder, run)
         done = read_samples(folder)
-        with SampleLog(folder) as log, VectorLog(folder, done) as vector_log:
+        with VectorLog(folder, done) as vector_log, SampleLog(folder, vector_log.sync) as log:
             for item in task.items():
                 if item.id not in done:
                     log.append(imported(task, item, predictions.get(item.id), vector_log))

@@ -1,10 +1,10 @@
-"""Run a model over a task's items: what is finished goes to disk at once, so that a kill loses what is in flight."""
+"""Run a model over a task's items: what is finished is written at once, so that a kill loses what is in flight."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -115,8 +115,8 @@ def run_items(task: Task[Any], model: object, run: Run, settings: RunSettings, o
     batch = settings.batch_size or appetite.batch
     failures, last_error = 0, ""
     with (
-        SampleLog(settings.out) as log,
         VectorLog(settings.out, done) as vector_log,
+        SampleLog(settings.out, vector_log.sync) as log,
         looking_ahead(model, [item.clip for item in todo]),
     ):
         answers = in_lanes(partial(answer, task, model), todo, batch=batch, lanes=appetite.lanes)
@@ -136,7 +136,7 @@ def run_items(task: Task[Any], model: object, run: Run, settings: RunSettings, o
 
 
 def with_vectors(sample: Sample, vectors: Vectors | None, log: VectorLog) -> Sample:
-    """The sample with the row that its vectors, now on disk, got."""
+    """The sample with the row that its vectors, now written, got."""
     return sample if vectors is None else sample.model_copy(update={"vector_row": log.append(vectors)})
 
 
@@ -172,8 +172,8 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction) -> Samp
         option_scores=prediction.option_scores,
         scores=dict(task.score(item, prediction).values),
         prompt_sha256=trace.prompt_sha256,
-        frames=FramesRow(**asdict(trace.frames)) if trace.frames else None,
-        tokens=TokensRow(**asdict(trace.usage)),
+        frames=FramesRow.model_validate(trace.frames, from_attributes=True) if trace.frames else None,
+        tokens=TokensRow.model_validate(trace.usage, from_attributes=True),
         seconds=dict(trace.seconds),
         peak_memory_bytes=peak_memory_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),

@@ -1,6 +1,6 @@
 """A run's vectors: one plain `vectors.npy`, float32 [rows, 2, D], grown row by row.
 
-A row is on disk before the sample that names it is; a kill leaves rows that no sample names, and the next run cuts
+A row is written before the sample that names it is; a kill leaves rows that no sample names, and the next run cuts
 them off. The header's row count is set when a log closes: until then the file's length counts, so a reader here never
 trusts the header for more than D.
 """
@@ -92,7 +92,7 @@ class VectorLog:
             self._file.close()
 
     def append(self, vectors: Vectors) -> int:
-        """Write one row [2, D], wait for the disk, and return its number. Raises RecordError on another shape."""
+        """Write one row [2, D] and return its number. Raises RecordError on another shape."""
         if self._file is None:
             self._shape = vectors.shape
             self._file = self._path.open("w+b")
@@ -102,6 +102,10 @@ class VectorLog:
             raise RecordError(msg)
         self._file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
         self._file.flush()
-        os.fsync(self._file.fileno())
         self._rows += 1
         return self._rows - 1
+
+    def sync(self) -> None:
+        """Wait until the disk has all rows."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from evals import store
 from evals.record import OfficialScore, Run, Sample
 from evals.store import (
     SampleLog,
@@ -47,10 +48,24 @@ def test_samples_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert list(read_samples(tmp_path).values()) == rows
 
 
-def test_each_row_is_on_disk_before_the_next_item(tmp_path: Path) -> None:
+def test_each_row_is_written_before_the_next_item(tmp_path: Path) -> None:
     with SampleLog(tmp_path) as log:
-        log.append(sample("a"))
-        assert list(read_samples(tmp_path)) == ["a"]
+        for number in range(20):
+            log.append(sample(str(number)))
+            assert len(read_samples(tmp_path)) == number + 1
+
+
+def test_the_disk_is_waited_for_once_a_second_and_at_the_end_behind_what_rows_refer_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, told = [100.0], list[str]()
+    monkeypatch.setattr(store, "monotonic", lambda: now[0])
+    monkeypatch.setattr(store.os, "fsync", lambda _file: told.append(f"rows at {now[0]:.1f}"))
+    with SampleLog(tmp_path, lambda: told.append("vectors")) as log:
+        for seconds in (0.0, 0.5, 0.4, 0.2, 0.3):
+            now[0] += seconds
+            log.append(sample(str(now[0])))
+    assert told == ["vectors", "rows at 100.0", "vectors", "rows at 101.1", "vectors", "rows at 101.4"]
 
 
 def test_a_folder_without_samples_reads_as_empty(tmp_path: Path) -> None:
