@@ -11,8 +11,9 @@ SEEDS ?= 0 1 2
 RECIPE_STAGES ?= image short short-masked long-start long lm captions-short captions-long
 SHIPPED_STAGES ?= $(filter-out long-start,$(RECIPE_STAGES))
 RECIPE_OUT ?= runs/recipe/seed-$(SEED)
+AGGREGATOR_OUT ?= runs/recipe/aggregator
 
-.PHONY: demo recipe seeds ship test test-slow test-gpu test-vllm lint types check clean
+.PHONY: demo recipe aggregator seeds ship test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,8 +41,14 @@ recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on on
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
 	done
 
-ship: $(READY) ## the recipe's weights with their training records, into checkpoints/
-	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) --out checkpoints
+aggregator: $(READY) ## the adapter of the aggregator's language model, on one core; the same command goes on
+	$(BIN)/longvid kitchen-annotations --split train --videos 200 --out $(AGGREGATOR_OUT)/train.json
+	$(BIN)/longvid kitchen-annotations --split val --videos 40 --out $(AGGREGATOR_OUT)/val.json
+	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --captions $(AGGREGATOR_OUT)/train.json \
+		--held-out $(AGGREGATOR_OUT)/val.json --out $(AGGREGATOR_OUT) --resume
+
+ship: $(READY) ## the weights of recipe and aggregator with their training records, into checkpoints/
+	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT) --out checkpoints
 
 seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \

@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 CONFIG = Path("configs/kitchen-aggregator.toml")
-EXAMPLE = (
-    "Example: longvid train-aggregator --captions oracle-train.jsonl --held-out oracle-val.jsonl --out runs/aggregator"
-)
+EXAMPLE = "Example: longvid train-aggregator --captions train.json --held-out val.json --out runs/aggregator"
 
 
 def train_aggregator(
-    captions: Annotated[Path, typer.Option(help="Captions of kitchen's training videos (longvid kitchen-captions).")],
+    captions: Annotated[Path, typer.Option(help="Of kitchen's training videos (longvid kitchen-annotations).")],
     held_out: Annotated[Path, typer.Option(help="Captions of val videos, to measure on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter, its record and checkpoints.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file of settings.")] = CONFIG,
