@@ -26,6 +26,7 @@ from evals.new_run import describe_run
 from evals.runner import RunSettings, run_task
 from evals.store import read_samples
 from tasks.digests import file_sha256
+from tasks.model import OptionRequest
 from tasks.routes import Route
 from tasks.task import Prediction
 from tests.baselines.llm.vllm.conftest import CONTEXT, DTYPE, QUESTIONS, Asking, agreement
@@ -111,13 +112,16 @@ def test_choices_over_http_are_those_of_transformers(
 
 def test_prompts_over_http_have_the_tokens_of_transformers(asking: Asking, served: LanguageModel) -> None:
     reference = load_language_model("smollm2", context=CONTEXT, dtype=DTYPE)
-    for item in asking.items[:5]:
-        chats = [
-            asking.aggregator(llm, Route.GENERATE)._compose(item.clip, item.question, "", 64).chat
-            for llm in (served, reference)
-        ]
-        assert chats[0] == chats[1]
-        assert served.count_tokens(chats[0]) == reference.count_tokens(chats[1])
+    asked = [
+        OptionRequest(item.id, item.clip, item.question, "Answer:", item.options, item.question)
+        for item in asking.items[:5]
+    ]
+    ours, theirs = (
+        [one.chat for one in asking.aggregator(llm, Route.OPTIONS_LOGLIK).compose_options(asked)]
+        for llm in (served, reference)
+    )
+    assert ours == theirs
+    assert list(map(served.count_tokens, ours)) == list(map(reference.count_tokens, theirs))
 
 
 @pytest.mark.parametrize("guided", [False, True])
