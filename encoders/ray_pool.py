@@ -108,7 +108,10 @@ def spread(pool: Pool, build: Callable[[], Work[T, R]], items: Sequence[T], at_o
     )
     with _named("at work"):
         for row in results.iter_rows():
-            yield loads(row["result"])
+            result = loads(row["result"])
+            if isinstance(result, _Fault):
+                raise result.error
+            yield result
 
 
 def _called(call: Callable[[], T]) -> T:
@@ -126,6 +129,13 @@ class _Tally:
         return self._begun[place]
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """An error of the work's as a result: what Ray makes of one that is raised has lost it on the way."""
+
+    error: LongvidError
+
+
 class _Worker:
     """What lives in a worker: the work, built once."""
 
@@ -134,14 +144,21 @@ class _Worker:
         self._tally = tally
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        import ray
         from ray.cloudpickle import dumps, loads
 
-        items = [loads(item) for item in batch["item"]]
-        if ray.get(self._tally.begin.remote(int(batch["place"][0]))) > TRIES:
+        try:
+            results = self._results(int(batch["place"][0]), [loads(item) for item in batch["item"]])
+        except LongvidError as error:
+            results = [_Fault(error)]
+        return {"result": [dumps(result) for result in results]}
+
+    def _results(self, place: int, items: Sequence[Any]) -> list[Any]:
+        import ray
+
+        if ray.get(self._tally.begin.remote(place)) > TRIES:
             told = ", ".join(str(item) for item in items)
             raise ModelError(f"{TRIES} workers died on one of these and left no word: {told}")
-        return {"result": [dumps(result) for result in self._work(items)]}
+        return list(self._work(items))
 
 
 @contextmanager

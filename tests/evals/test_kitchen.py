@@ -18,7 +18,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tasks.kitchen.files import generate
 
     root = tmp_path_factory.mktemp("data")
-    next(generate(root / "kitchen" / "test", 1))
+    next(generate(root / "kitchen" / "test", range(1)))
     return root
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from encoders.shipped import SHIPPED
 from evals.ship import RECORD_SUFFIX, ship
 from tasks.digests import file_sha256
 from tasks.errors import RecordError
@@ -40,6 +41,17 @@ def test_weights_are_copied_with_a_record_of_settings_metrics_and_digest(tmp_pat
     assert record["weights_sha256"] == file_sha256(tmp_path / "out" / "eye.safetensors")
     assert (record["settings"]["seed"], record["seconds"]) == (3, 1.0)
     assert [(row["step"], row["loss"]) for row in record["metrics"]] == [(1, 1.2346), (2, 1.2346)]
+
+
+def test_all_that_ships_has_the_training_record_of_these_very_weights() -> None:
+    weights = {path.stem: path for path in SHIPPED.glob("*.safetensors")}
+    weights |= {path.parent.name: path for path in SHIPPED.glob("*/model.safetensors")}
+    assert len(weights) >= 8
+    for name, path in weights.items():
+        record = json.loads((SHIPPED / f"{name}{RECORD_SUFFIX}").read_text())
+        assert record["weights_sha256"] == file_sha256(path), name
+        assert record["settings"]["name"] == name
+        assert record["metrics"][-1]["step"] == record["settings"]["training"]["steps"]
 
 
 def test_a_language_model_is_copied_as_a_folder_in_place_of_an_older_one(tmp_path: Path) -> None:

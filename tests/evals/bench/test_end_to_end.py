@@ -72,7 +72,7 @@ def test_an_unknown_benchmark_is_one_line() -> None:
 def test_the_command_measures_a_real_run(tmp_path: Path) -> None:
     from tasks.kitchen.files import generate
 
-    made = generate(tmp_path / "kitchen" / "test", 1)
+    made = generate(tmp_path / "kitchen" / "test", range(1))
     for _ in range(3):
         next(made)
     file = tmp_path / "e.json"

@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tasks.kitchen.files import generate
 
     root = tmp_path_factory.mktemp("data")
-    assert len(list(generate(root / "kitchen" / "test", 2))) == 2
+    assert len(list(generate(root / "kitchen" / "test", range(2)))) == 2
     return root
 
 
