@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
+HIGH_WATER = re.compile(rb"VmHWM:\s*(\d+)")
 
 
 def peak_memory_bytes() -> int:
@@ -16,11 +18,11 @@ def peak_memory_bytes() -> int:
     where the system tells it.
     """
     try:
-        lines = STATUS.read_text(encoding="utf-8").splitlines()
+        with STATUS.open("rb", buffering=0) as file:
+            found = HIGH_WATER.search(file.read())
     except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
+        found = None
+    if found:
+        return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evals import console
+from evals.bench.options import JSON
 from evals.benchmark_app import MODEL, OPTIONS
 from evals.engines import ADDRESS, GPUS, Engine, build_encoder_model, pool_of
 
@@ -43,24 +44,27 @@ def scaling(
     at_once: Annotated[int, typer.Option(min=1, help="Videos handed to a worker at a time.")] = 4,
     gpus_per_worker: GPUS = None,
     address: ADDRESS = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JSON = None,
 ) -> None:
-    """Embed a folder with each number of Ray workers in turn; nothing is written."""
-    from json import dumps
-
+    """Embed a folder with each number of Ray workers in turn; no vectors are written."""
+    from encoders.bench.machine import machine_facts
+    from encoders.bench.result import Facts, Result
     from encoders.embed_folder import find_videos
+    from evals.bench.show import STANDARD_OUTPUT, show
     from evals.models import parse_options
 
     videos = find_videos(folder)
     build = partial(build_encoder_model, model, parse_options(model_option or []))
-    counts = workers or [1, 2]
+    machine = machine_facts("cpu" if not gpus_per_worker else "cuda")
     found = []
-    for count in counts:
+    for count in workers or [1, 2]:
         pool = pool_of(Engine.RAY, count, gpus_per_worker, address)
         with console.progress(f"{count} workers", len(videos), 0) as tick:
             found.append(measure(build, pool, videos, at_once, tick))
-    if json:
-        console.emit(dumps([asdict(one) for one in found], indent=2))
+    settings: Facts = {"model": model, "options": list(model_option or []), "at_once": at_once}
+    details: Facts = {"scaling": [asdict(one) for one in found]}
+    show(Result("scaling", machine, settings, (), details), json)
+    if json == STANDARD_OUTPUT:
         return
     columns = ("workers", "videos", "seconds in all", "videos/s once running", "against the first")
     console.show_table(f"{folder.name} embedded by {model}", columns, rows_of(found), numeric=columns)

@@ -70,10 +70,13 @@ def test_captions_made_apart_are_the_same(
 @pytest.mark.slow
 def test_scaling_embeds_the_folder_with_each_number_of_workers(videos: Path) -> None:  # noqa: F811 - the fixture
     pytest.importorskip("ray")
-    options = ["-M", "weights=random", "-M", "frames=2", "-M", "workers=1", "--at-once", "1", "--json"]
+    options = ["-M", "weights=random", "-M", "frames=2", "-M", "workers=1", "--at-once", "1", "--json", "-"]
     done = longvid("bench", "scaling", str(videos), "-m", "imagevit-tiny", *options)
     assert done.returncode == 0, done.stderr
-    assert [(row["workers"], row["videos"]) for row in json.loads(done.stdout)] == [(1, 2), (2, 2)]
+    assert [(row["workers"], row["videos"]) for row in json.loads(done.stdout)["details"]["scaling"]] == [
+        (1, 2),
+        (2, 2),
+    ]
 
 
 @pytest.mark.slow
