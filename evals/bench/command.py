@@ -36,10 +36,9 @@ def decode(
 ) -> None:
     """Sample frames with ours, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
     from encoders.bench.decode import bench_decode
-    from encoders.bench.decode_peers import READERS
     from evals.bench.show import show
 
-    with console.progress("reading", repeats * len(READERS), 0) as tick:
+    with console.progress("reading", repeats, 0) as tick:
         result = bench_decode(video, fps=fps, size=size, threads=threads, repeats=repeats, done=tick)
     show(result, json)
 
@@ -130,6 +129,6 @@ def end_to_end(
         raise DataError(f"no benchmark '{benchmark}'; benchmarks are {', '.join(BENCHMARKS)}")
     task = load_task(chosen, chosen.pools[0], data)
     built = build_model(model, parse_options(model_option or []))
-    with console.progress("running", 4 * repeats, 0) as tick:
+    with console.progress("running", repeats, 0) as tick:
         result = bench_end_to_end(task, built, videos, repeats, tick)
     show(result, json)
