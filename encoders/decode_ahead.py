@@ -91,18 +91,22 @@ class Decoders:
             worker.end()
 
     def decode(self, clips: Iterable[Clip], policy: FramePolicy) -> Generator[DecodedClip, None, None]:
-        """As `decode_ahead`; clips asked for ahead are decoded to the end even if the iterator is dropped."""
+        """As `decode_ahead`; where the iterator is dropped, what has begun is decoded to its end, and nothing more."""
         pending: deque[Future[DecodedClip]] = deque()
         source = iter(clips)
-        while True:
-            while len(pending) < max(self._ahead.ahead, 1) and (clip := next(source, None)) is not None:
-                pending.append(self._pool.submit(_decode_with, self._idle, clip, policy))
-            if not pending:
-                return
-            asked = time.perf_counter()
-            done = pending.popleft().result()
-            waited = time.perf_counter() - asked
-            yield DecodedClip(done.clip, done.frames, done.error, done.decode_seconds, waited)
+        try:
+            while True:
+                while len(pending) < max(self._ahead.ahead, 1) and (clip := next(source, None)) is not None:
+                    pending.append(self._pool.submit(_decode_with, self._idle, clip, policy))
+                if not pending:
+                    return
+                asked = time.perf_counter()
+                done = pending.popleft().result()
+                waited = time.perf_counter() - asked
+                yield DecodedClip(done.clip, done.frames, done.error, done.decode_seconds, waited)
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def _decode_with(idle: SimpleQueue[_Worker], clip: Clip, policy: FramePolicy) -> DecodedClip:

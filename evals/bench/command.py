@@ -76,7 +76,7 @@ def ranks(
     from evals.bench.ranks import bench_ranks
     from evals.bench.show import show
 
-    with console.progress("ranking", 2 * repeats, 0) as tick:
+    with console.progress("ranking", repeats * bool(compare) + bool(pairs), 0) as tick:
         result = bench_ranks(pairs, compare, dimensions, both=both, seed=seed, repeats=repeats, done=tick)
     show(result, json)
 

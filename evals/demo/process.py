@@ -26,7 +26,7 @@ def start_command(arguments: Sequence[str], log: Path, threads: int) -> ForkServ
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(list(SLOW_TO_IMPORT))
     process = forks.Process(target=_carry_out, args=(tuple(arguments), log))
-    with _threads(threads):
+    with process_environment(threads):
         process.start()
     return process
 
@@ -43,10 +43,10 @@ def _carry_out(arguments: Sequence[str], log: Path) -> None:
 
 
 @contextmanager
-def _threads(count: int) -> Generator[None, None, None]:
-    """Environment of a process that is started here; settings of the user's own stay."""
+def process_environment(threads: int) -> Generator[None, None, None]:
+    """Within it, a process that is started gets so many threads; settings of the user's own stay."""
     ours = [name for name in THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(ours, str(count)))
+    os.environ.update(dict.fromkeys(ours, str(threads)))
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.decode_ahead import AheadPolicy, decode_ahead
+from encoders.decode_ahead import AheadPolicy, Decoders, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import DecodeTimeoutError, DecodeWorkerError, EmptyVideoError
@@ -80,6 +80,20 @@ def test_closing_early_leaves_no_process(shared_data: Path) -> None:
     stream.close()
     assert time.perf_counter() - began < 5
     assert not multiprocessing.active_children()
+
+
+def test_what_was_not_begun_when_the_iterator_is_dropped_is_never_decoded(shared_data: Path) -> None:
+    long, short = clips(shared_data)[0], clips(shared_data)[3]
+    with Decoders(AheadPolicy(workers=1, ahead=40)) as decoders:
+        dropped = decoders.decode([short] + [long] * 30, POLICY)
+        next(dropped)
+        dropped.close()
+        began = time.perf_counter()
+        after = next(decoders.decode([short], POLICY))
+        waited = time.perf_counter() - began
+        one = next(decoders.decode([long], POLICY)).decode_seconds
+    assert after.frames is not None
+    assert waited < 15 * one
 
 
 def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(shared_data: Path, tmp_path: Path) -> None:

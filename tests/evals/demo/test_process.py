@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.demo.process import THREADS, start_command
+from evals.demo.process import THREADS, process_environment, start_command
 from evals.store import read_run
 
 
@@ -31,6 +31,13 @@ def test_a_record_has_the_command_that_was_asked_for(tmp_path: Path) -> None:
     process.join()
     assert process.exitcode == 0, (tmp_path / "log").read_text()
     assert read_run(tmp_path / "run").provenance.argv == ("longvid", *arguments)
+
+
+def test_a_command_is_told_its_threads_unless_the_user_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(THREADS[0], "3")
+    monkeypatch.delenv(THREADS[1], raising=False)
+    with process_environment(1):
+        assert [os.environ[name] for name in THREADS] == ["3", "1"]
 
 
 def test_this_processes_own_environment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
