@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
-from evals.demo.process import THREADS, process_environment, start_command
+from evals.demo.process import THREADS, start_command
 from evals.store import read_run
 
 
@@ -33,11 +34,13 @@ def test_a_record_has_the_command_that_was_asked_for(tmp_path: Path) -> None:
     assert read_run(tmp_path / "run").provenance.argv == ("longvid", *arguments)
 
 
-def test_a_command_is_told_its_threads_unless_the_user_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_is_told_its_threads_unless_the_user_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
     monkeypatch.setenv(THREADS[0], "3")
     monkeypatch.delenv(THREADS[1], raising=False)
-    with process_environment(1):
-        assert [os.environ[name] for name in THREADS] == ["3", "1"]
+    monkeypatch.setattr(ForkServerProcess, "start", lambda _process: told.extend(os.environ[name] for name in THREADS))
+    start_command(["--help"], tmp_path / "log", 1)
+    assert told == ["3", "1"]
 
 
 def test_this_processes_own_environment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

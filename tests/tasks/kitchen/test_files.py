@@ -60,6 +60,10 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_or_damaged_is(folde
     assert [made.new for made in generate(folder, range(2))] == [False, False]
 
 
+def test_the_videos_asked_for_are_made_wherever_they_stand(tmp_path: Path) -> None:
+    assert next(generate(tmp_path, [3])).path.stem == make_plan("test", 3).id
+
+
 def test_an_interrupted_run_keeps_what_it_finished(folder: Path, tmp_path: Path) -> None:
     running = generate(tmp_path / "split", range(3))
     done = next(running)
