@@ -13,9 +13,18 @@ from evals.demo.process import THREADS, start_command
 from evals.store import read_run
 
 
-def test_a_commands_words_and_exit_code_are_those_of_the_command_line(tmp_path: Path) -> None:
+@pytest.fixture
+def no_videos(tmp_path: Path) -> Path:
+    """A data folder whose kitchen has no videos: commands need none that was generated before."""
+    (tmp_path / "kitchen" / "test").mkdir(parents=True)
+    (tmp_path / "kitchen" / "test" / "annotations.json").write_text(json.dumps({"database": {}}))
+    return tmp_path
+
+
+def test_a_commands_words_and_exit_code_are_those_of_the_command_line(tmp_path: Path, no_videos: Path) -> None:
+    unknown = ["kitchen-qa", "run", "--model", "no-such-model", "--data", str(no_videos)]
     good = start_command(["kitchen-annotations", "--help"], tmp_path / "good.log", 1)
-    bad = start_command(["kitchen-qa", "run", "--model", "no-such-model"], tmp_path / "bad.log", 1)
+    bad = start_command(unknown, tmp_path / "bad.log", 1)
     good.join()
     bad.join()
     assert (good.exitcode, bad.exitcode) == (0, 2)
@@ -23,11 +32,9 @@ def test_a_commands_words_and_exit_code_are_those_of_the_command_line(tmp_path: 
     assert "no-such-model" in (tmp_path / "bad.log").read_text()
 
 
-def test_a_record_has_the_command_that_was_asked_for(tmp_path: Path) -> None:
+def test_a_record_has_the_command_that_was_asked_for(tmp_path: Path, no_videos: Path) -> None:
     arguments = ["kitchen-qa", "run", "--pool", "100", "--model", "chance", "--limit", "1"]
-    arguments += ["--data", str(tmp_path), "--out", str(tmp_path / "run")]
-    (tmp_path / "kitchen" / "test").mkdir(parents=True)
-    (tmp_path / "kitchen" / "test" / "annotations.json").write_text(json.dumps({"database": {}}))
+    arguments += ["--data", str(no_videos), "--out", str(tmp_path / "run")]
     process = start_command(arguments, tmp_path / "log", 1)
     process.join()
     assert process.exitcode == 0, (tmp_path / "log").read_text()
