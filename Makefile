@@ -13,7 +13,7 @@ SHIPPED_STAGES ?= $(filter-out long-start,$(RECIPE_STAGES))
 RECIPE_OUT ?= runs/recipe/seed-$(SEED)
 AGGREGATOR_OUT ?= runs/recipe/aggregator
 
-.PHONY: demo recipe aggregator seeds ship test test-slow test-gpu test-vllm lint types check clean
+.PHONY: demo recipe aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,14 +41,28 @@ recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on on
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
 	done
 
-aggregator: $(READY) ## the adapter of the aggregator's language model, on one core; the same command goes on
-	$(BIN)/longvid kitchen-annotations --split train --videos 200 --out $(AGGREGATOR_OUT)/train.json
-	$(BIN)/longvid kitchen-annotations --split val --videos 40 --out $(AGGREGATOR_OUT)/val.json
-	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --captions $(AGGREGATOR_OUT)/train.json \
-		--held-out $(AGGREGATOR_OUT)/val.json --out $(AGGREGATOR_OUT) --resume
+aggregator: aggregator-oracle aggregator-shortvivit ## the adapters of the aggregator's language model; the same command goes on
+
+aggregator-oracle: $(READY) ## the one that learns from captions without a fault, on one core
+	$(BIN)/longvid kitchen-annotations --split train --videos 200 --out $(AGGREGATOR_OUT)/oracle/train.json
+	$(BIN)/longvid kitchen-annotations --split val --videos 40 --out $(AGGREGATOR_OUT)/oracle/val.json
+	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --captions $(AGGREGATOR_OUT)/oracle/train.json \
+		--held-out $(AGGREGATOR_OUT)/oracle/val.json --out $(AGGREGATOR_OUT)/oracle --resume
+
+aggregator-shortvivit: $(READY) $(AGGREGATOR_OUT)/shortvivit/train.jsonl $(AGGREGATOR_OUT)/shortvivit/val.jsonl ## the one that learns from captions of the shipped ShortViViT, as the demo makes them
+	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --set 'name="aggregator-shortvivit"' \
+		--captions $(AGGREGATOR_OUT)/shortvivit/train.jsonl --held-out $(AGGREGATOR_OUT)/shortvivit/val.jsonl \
+		--out $(AGGREGATOR_OUT)/shortvivit --resume
+
+$(AGGREGATOR_OUT)/shortvivit/train.jsonl: VIDEOS = 200
+$(AGGREGATOR_OUT)/shortvivit/val.jsonl: VIDEOS = 40
+$(AGGREGATOR_OUT)/shortvivit/%.jsonl: | $(READY)
+	$(BIN)/longvid kitchen-videos --split $* --videos $(VIDEOS) --out $(AGGREGATOR_OUT)/shortvivit/$*
+	$(BIN)/longvid caption $(AGGREGATOR_OUT)/shortvivit/$*/videos --cut uniform:16 --max-tokens 48 \
+		-m shortvivit-tiny -M weights=kitchen -M v2t=kitchen -o $@
 
 ship: $(READY) ## the weights of recipe and aggregator with their training records, into checkpoints/
-	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT) --out checkpoints
+	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT)/oracle $(AGGREGATOR_OUT)/shortvivit --out checkpoints
 
 seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \

@@ -21,6 +21,7 @@ from baselines.clip_summaries import are_clip_summaries, read_clip_summaries
 from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
 from tasks.task import Clip, TokenUsage
+from tasks.video_files import VIDEO_SUFFIXES
 from tasks.youcook2_annotations import read_annotations
 
 ORACLE = "oracle: the annotations' own sentences"
@@ -53,9 +54,15 @@ class CaptionFile:
     captioner: str
     by_video: Mapping[str, Sequence[str | Caption]]
 
+    def id_of(self, video_id: str) -> str | None:
+        """What the file calls a video that it has captions of: its id, or, captioned in a folder, its file's name."""
+        names = (video_id, *(f"{video_id}{suffix}" for suffix in VIDEO_SUFFIXES))
+        return next((name for name in names if self.by_video.get(name)), None)
+
     def of(self, clip: Clip) -> tuple[Caption, ...]:
         """The clip's captions in order of time. Raises DataError when there are none: never a silent gap."""
-        entries = self.by_video.get(clip.video_id, ())
+        name = self.id_of(clip.video_id)
+        entries = self.by_video[name] if name else ()
         if not entries:
             msg = f"no captions for '{clip.video_id}' in {self.path}"
             raise DataError(msg)

@@ -19,10 +19,10 @@ from evals.demo.command import EXAMPLE as DEMO_EXAMPLE
 from evals.demo.command import demo
 from evals.egoschema import app as egoschema
 from evals.embed import embed
-from evals.kitchen_annotations import kitchen_annotations
 from evals.kitchen_captioning import app as kitchen_captioning
 from evals.kitchen_qa import app as kitchen_qa
 from evals.kitchen_retrieval import app as kitchen_retrieval
+from evals.kitchen_split import kitchen_annotations, kitchen_videos
 from evals.kitchen_summary import app as kitchen_summary
 from evals.leaderboard.command import leaderboard
 from evals.metrics import app as metrics
@@ -69,6 +69,7 @@ app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(lead
 app.command(epilog=DEMO_EXAMPLE)(demo)
 app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
 app.command(epilog="Example: longvid kitchen-annotations --split train --videos 400 -o train.json")(kitchen_annotations)
+app.command(epilog="Example: longvid kitchen-videos --split train --videos 200 -o runs/train")(kitchen_videos)
 app.command(epilog=TRAIN_AGGREGATOR_EXAMPLE)(train_aggregator)
 app.command(epilog=SHIP_EXAMPLE)(ship)
 app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evals import console
 from evals.benchmark_tasks import check_pool, load_task
 from evals.benchmarks import Benchmark, Generated
+
+if TYPE_CHECKING:
+    from tasks.kitchen.files import Made
+
+
+def make_all(folder: Path, videos: Iterable[Made], total: int) -> int:
+    """Ask for videos, with progress; returns how many had to be made. An interrupt exits with 130."""
+    made = 0
+    try:
+        with console.progress(f"videos in {folder}", total, 0) as tick:
+            for video in videos:
+                made += video.new
+                tick(f"made {video.path.name}" if video.new else "already there")
+    except KeyboardInterrupt:
+        console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
+        raise typer.Exit(130) from None
+    return made
 
 
 def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -> None:
@@ -28,15 +46,7 @@ def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -
         check_pool(benchmark, pool)
         folder = data / benchmark.data_folder
         videos = generated.videos[pool]
-        made = 0
-        try:
-            with console.progress(f"videos in {folder}", len(videos), 0) as tick:
-                for video in resolve(generated.generate)(folder, videos):
-                    made += video.new
-                    tick(f"made {video.path.name}" if video.new else "already there")
-        except KeyboardInterrupt:
-            console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
-            raise typer.Exit(130) from None
+        made = make_all(folder, resolve(generated.generate)(folder, videos), len(videos))
         task = load_task(benchmark, pool, data)
         console.say(
             f"{task.info.name}: {len(task.items())} items; {made} videos made, {len(videos) - made} already there"

@@ -133,7 +133,7 @@ def watch(tick: console.Ticker, world: World) -> Any:  # noqa: ANN401 - the engi
             figures = [f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float) and k != "seconds"]
             console.note(f"step {row['step']}: {', '.join(figures)}")
         else:
-            latest["rate"] = f", {row['samples_per_second']:.0f} samples/s"
+            latest["rate"] = f", {row['samples_per_second']:.1f} samples/s"
 
     def on_step(_step: int, loss: float) -> None:
         tick(f"loss {loss:.3f}{latest['rate']}")

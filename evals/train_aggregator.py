@@ -12,7 +12,7 @@ EXAMPLE = "Example: longvid train-aggregator --captions train.json --held-out va
 
 
 def train_aggregator(
-    captions: Annotated[Path, typer.Option(help="Of kitchen's training videos (longvid kitchen-annotations).")],
+    captions: Annotated[Path, typer.Option(help="Of kitchen's training videos: see below.")],
     held_out: Annotated[Path, typer.Option(help="Captions of val videos, to measure on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter, its record and checkpoints.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file of settings.")] = CONFIG,
@@ -24,6 +24,9 @@ def train_aggregator(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
 ) -> None:
     """Train a LoRA adapter on the prompts that options-loglik asks; accuracy by kind of question before and after.
+
+    Captions are those of the annotations (longvid kitchen-annotations) or a captioner's own (longvid kitchen-videos,
+    then longvid caption).
 
     An aggregator with it: --model aggregator -M captions=FILE -M llm=smollm2 -M lora=OUT/NAME.safetensors
     """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
+from baselines.captions import CaptionFile
 from tasks.errors import DataError
 from tasks.kitchen.claims import texts
 from tasks.kitchen.plan import Plan, make_plan
@@ -31,12 +32,12 @@ def video_questions(plan: Plan) -> VideoQuestions:
     return VideoQuestions(plan.id, tuple(KINDS), items)
 
 
-def captioned_plans(split: str, captioned: Mapping[str, object], videos: int, where: str) -> list[Plan]:
-    """The first `videos` videos of a split. Raises DataError, naming `where`, for one without captions."""
+def captioned_plans(split: str, captions: CaptionFile, videos: int) -> list[Plan]:
+    """The first `videos` videos of a split. Raises DataError, naming the file, for one without captions."""
     plans = list(islice(plans_of(split), videos))
-    bare = [plan.id for plan in plans if plan.id not in captioned]
+    bare = [plan.id for plan in plans if captions.id_of(plan.id) is None]
     if bare:
-        msg = f"{where} has no captions for {len(bare)} of the first {videos} {split} videos ({bare[0]} …)"
+        msg = f"{captions.path} has no captions for {len(bare)} of the first {videos} {split} videos ({bare[0]} …)"
         raise DataError(msg)
     return plans
 

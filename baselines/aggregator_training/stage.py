@@ -49,7 +49,7 @@ def prepare_aggregator(settings: AggregatorSettings, captions: Path, held_out: P
     """Build the stage. Raises DataError or ModelError where captions, language model and settings don't fit."""
     files = {"train": (load_captions(captions), settings.videos), "val": (load_captions(held_out), settings.held_out)}
     asked = {
-        split: [video_questions(plan) for plan in captioned_plans(split, file.by_video, videos, str(file.path))]
+        split: [video_questions(plan) for plan in captioned_plans(split, file, videos)]
         for split, (file, videos) in files.items()
     }
     lm = read_named(settings.llm, dtype=settings.dtype, device=str(world.device))

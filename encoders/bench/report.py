@@ -74,18 +74,23 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> str:
 
 def compared(row: Way) -> tuple[str, ...]:
     """A way's figures in the order of COMPARED; why there are none, where there are none."""
-    facts = ", ".join(f"{name} {_fact(value)}" for name, value in row.facts.items())
     return (
         row.name,
         _measured(row.median_seconds, digits=3),
         _measured(row.median_cpu_seconds, digits=3),
         _measured(row.ratio),
         _measured(row.cpu_ratio),
-        row.missing or facts or NOTHING,
+        row.missing or _facts(row.facts) or NOTHING,
     )
 
 
+def _facts(facts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {_fact(value)}" for name, value in facts.items())
+
+
 def _fact(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"({_facts(value)})"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -42,7 +42,7 @@ class Made:
 
 
 def generate(folder: Path, videos: Sequence[int] = ALL) -> Iterator[Made]:
-    """Write the annotations of the whole test split into `folder`, and `videos` by their places, one a core at a time.
+    """Write the annotations of the whole test split into `folder`, and `videos` by their places.
 
     Raises DataError where the folder holds annotations of another world; nothing there is overwritten.
     """
@@ -53,8 +53,14 @@ def generate(folder: Path, videos: Sequence[int] = ALL) -> Iterator[Made]:
     plans = [make_plan(SPLIT, index) for index in ALL]
     for name, content in annotation_files(plans).items():
         write_once(folder / name, json.dumps(content, indent=1) + "\n")
+    yield from make_videos(folder, [plans[video] for video in videos])
+
+
+def make_videos(folder: Path, plans: Sequence[Plan]) -> Iterator[Made]:
+    """Make those videos of a folder that are missing or damaged, one a core at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
     known = read_sums(folder / SUMS)
-    names = {plan: f"{VIDEOS}/{plan.id}.mp4" for plan in (plans[video] for video in videos)}
+    names = {plan: f"{VIDEOS}/{plan.id}.mp4" for plan in plans}
     missing = {plan for plan, name in names.items() if not is_whole(folder / name, known.get(name))}
     written = write_videos([(plan, folder / name) for plan, name in names.items() if plan in missing])
     for plan, name in names.items():

@@ -44,6 +44,15 @@ def test_timed_captions_come_in_order_of_time(tmp_path: Path) -> None:
     assert file.captioner == "x"
 
 
+def test_captions_made_in_a_folder_of_videos_are_found_by_the_videos_id(tmp_path: Path) -> None:
+    file = load_captions(write(tmp_path / "c.json", {"v.mp4": ["a"], "w": ["b"], "w.mp4": ["c"], "x.mp4": []}))
+    assert [file.id_of(video) for video in ("v", "v.mp4", "w", "w.mp4", "x", "y")] == [
+        *("v.mp4", "v.mp4", "w", "w.mp4"),
+        *(None, None),
+    ]
+    assert [caption.text for caption in file.of(CLIP)] == ["a"]
+
+
 @pytest.mark.parametrize("entries", [[], None])
 def test_a_video_without_captions_is_an_error_that_names_it(tmp_path: Path, entries: list[str] | None) -> None:
     content: dict[str, list[str]] = {"other": ["a"]}

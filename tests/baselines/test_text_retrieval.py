@@ -50,6 +50,14 @@ def test_a_video_without_speech_is_missing_not_guessed(tmp_path: Path) -> None:
             model.embed_video([Clip("b", 0, 96)])
 
 
+def test_texts_of_a_folder_of_videos_are_found_by_the_videos_id(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps({"a.mp4": ["cut the onions"], "b.mp4": ["fry the fish"]}), encoding="utf-8")
+    for model in (build_tfidf(TfidfOptions(path)), build_bm25(Bm25Options(path))):
+        videos = model.embed_video([Clip("a", 0, 9), Clip("b", 0, 9)]).vectors
+        assert (model.embed_text(["the fish"]).vectors @ videos.T).argmax() == 1
+
+
 def test_a_malformed_transcript_is_named(tmp_path: Path) -> None:
     path = tmp_path / "asr.json"
     path.write_text(json.dumps({"annotations": [{"image_id": "a.mp4", "asr_text": "x"}]}), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from baselines.aggregator_training.questions import captioned_plans, video_quest
 from baselines.aggregator_training.settings import AggregatorSettings, read_aggregator_settings
 from baselines.aggregator_training.stage import as_tested, prepare_aggregator
 from baselines.aggregator_training.step import ChoiceStep, QuestionBatch, ask
-from baselines.captions import load_captions
+from baselines.captions import CaptionFile, load_captions
 from baselines.llm.load import load_language_model
 from baselines.llm.transformers_llm import as_language_model
 from encoders.causal_lm.load import read_named
@@ -91,6 +92,23 @@ def test_the_loss_falls_and_the_adapter_serves_the_aggregator(
     assert adapted.info.details["lora"] == "tiny"
 
 
+def test_it_learns_from_what_a_captioner_said_of_a_folder_of_videos(lm: str, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        rows = [
+            {"video": f"{make_plan(split, index).id}.mp4", "start": start, "end": start + 16, "text": "salt goes in"}
+            for index in range(2)
+            for start in (0, 16)
+        ]
+        lines = "".join(json.dumps({**row, "captioner": "someone"}) + "\n" for row in rows)
+        (tmp_path / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    prepared = prepare_aggregator(settings(lm), tmp_path / "train.jsonl", tmp_path / "val.jsonl", World())
+    assert prepared.facts["captioner"] == "someone"
+    batch = next(prepared.job.batches(0)).batch
+    assert isinstance(batch, QuestionBatch)
+    with torch.no_grad():
+        assert float(prepared.job.step(batch)[0]) > 0
+
+
 def test_evaluation_tells_each_kind_of_question(lm: str, captions: dict[str, Path]) -> None:
     prepared = prepare_aggregator(settings(lm), captions["train"], captions["val"], World())
     assert prepared.job.evaluate is not None
@@ -100,8 +118,9 @@ def test_evaluation_tells_each_kind_of_question(lm: str, captions: dict[str, Pat
 
 
 def test_a_video_without_captions_is_named() -> None:
+    none = CaptionFile(Path("x.json"), "", "nobody", {})
     with pytest.raises(DataError, match=r"x.json has no captions for 2 of the first 2 train videos \(kitchen-train-"):
-        captioned_plans("train", {}, 2, "x.json")
+        captioned_plans("train", none, 2)
 
 
 def test_the_shipped_settings_read_and_wrong_ones_are_named(tmp_path: Path) -> None:

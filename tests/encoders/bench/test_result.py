@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from encoders.bench.machine import PACKAGES, installed, machine_facts
+from encoders.bench.report import compared
 from encoders.bench.result import (
     Comparison,
     Measured,
@@ -120,3 +121,8 @@ def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path) -> None:
 def test_results_load_no_torch() -> None:
     code = "import sys, encoders.bench.result, encoders.bench.machine; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_way_found_is_written_for_people_however_deep_it_lies() -> None:
+    row = Row("ours", facts={"seconds": {"there": 0.0866107, "back": 12.0}, "bytes": 92192768, "same": True})
+    assert compared(row)[-1] == "seconds (there 0.0866, back 12), bytes 92,192,768, same True"

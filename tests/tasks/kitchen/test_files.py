@@ -10,7 +10,7 @@ import pytest
 from tasks.digests import file_sha256
 from tasks.errors import DataError
 from tasks.kitchen.benchmark import ALL
-from tasks.kitchen.files import generate, write_split
+from tasks.kitchen.files import generate, make_videos, write_split
 from tasks.kitchen.plan import make_plan
 from tasks.kitchen.texts import paragraph, steps
 from tasks.youcook2 import of_subset
@@ -90,6 +90,14 @@ def test_a_damaged_list_of_sums_names_the_line(folder: Path, tmp_path: Path) -> 
 def test_a_video_that_the_split_does_not_have_is_refused(tmp_path: Path, videos: range) -> None:
     with pytest.raises(DataError, match=r"100 videos to make, from 0 on, and none at (-1|100)"):
         next(generate(tmp_path, videos))
+
+
+def test_videos_of_any_split_are_made_once(tmp_path: Path) -> None:
+    plans = [make_plan("train", index) for index in range(2)]
+    first = next(make_videos(tmp_path / "train", plans))
+    assert (first.path.name, first.new) == (f"{plans[0].id}.mp4", True)
+    assert [made.new for made in make_videos(tmp_path / "train", plans)] == [False, True]
+    assert sorted(path.stem for path in (tmp_path / "train" / "videos").iterdir()) == [plan.id for plan in plans]
 
 
 def test_a_splits_annotations_can_be_had_without_its_videos(tmp_path: Path) -> None:
