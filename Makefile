@@ -41,16 +41,16 @@ recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on on
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
 	done
 
-aggregator: aggregator-oracle aggregator-shortvivit ## the adapters of the aggregator's language model; the same command goes on
+aggregator: aggregator-oracle aggregator-shortvivit
 
-aggregator-oracle: $(READY) ## the one that learns from captions without a fault, on one core
+aggregator-oracle: $(READY) ## the shipped adapter of the aggregator's language model, on one core; the same command goes on
 	$(BIN)/longvid kitchen-annotations --split train --videos 200 --out $(AGGREGATOR_OUT)/oracle/train.json
 	$(BIN)/longvid kitchen-annotations --split val --videos 40 --out $(AGGREGATOR_OUT)/oracle/val.json
 	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --captions $(AGGREGATOR_OUT)/oracle/train.json \
 		--held-out $(AGGREGATOR_OUT)/oracle/val.json --out $(AGGREGATOR_OUT)/oracle --resume
 
-aggregator-shortvivit: $(READY) $(AGGREGATOR_OUT)/shortvivit/train.jsonl $(AGGREGATOR_OUT)/shortvivit/val.jsonl ## the one that learns from captions of the shipped ShortViViT, as the demo makes them
-	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --set 'name="aggregator-shortvivit"' \
+aggregator-shortvivit: $(READY) $(AGGREGATOR_OUT)/shortvivit/train.jsonl $(AGGREGATOR_OUT)/shortvivit/val.jsonl ## one that learns from ShortViViT's own captions
+	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --set 'name="aggregator-shortvivit"' --set training.steps=400 \
 		--captions $(AGGREGATOR_OUT)/shortvivit/train.jsonl --held-out $(AGGREGATOR_OUT)/shortvivit/val.jsonl \
 		--out $(AGGREGATOR_OUT)/shortvivit --resume
 
@@ -62,7 +62,7 @@ $(AGGREGATOR_OUT)/shortvivit/%.jsonl: | $(READY)
 		-m shortvivit-tiny -M weights=kitchen -M v2t=kitchen -o $@
 
 ship: $(READY) ## the weights of recipe and aggregator with their training records, into checkpoints/
-	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT)/oracle $(AGGREGATOR_OUT)/shortvivit --out checkpoints
+	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT)/oracle --out checkpoints
 
 seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \
