@@ -68,12 +68,12 @@ def show(board: Leaderboard) -> None:
 
 def show_compact(board: Leaderboard) -> None:
     """The one table on the screen, and on standard error what a reader has to know."""
-    from evals.leaderboard.compact import compact
-    from evals.leaderboard.formats import left_out, remarks
+    from evals.leaderboard.compact import compact, compact_remarks
+    from evals.leaderboard.formats import left_out
 
     table = compact(board)
     console.show_table("95 % intervals in brackets", table.columns, table.rows, table.numeric)
-    for note in (note for one in board.tables for note in remarks(one)):
-        console.note(note)
+    for remark in compact_remarks(board):
+        console.note(remark)
     for name, reason in left_out(board):
         console.warn(f"left out: {name}: {reason}")

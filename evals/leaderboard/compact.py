@@ -93,11 +93,16 @@ def value_cell(table: BoardTable, row: BoardRow | None) -> str:
     return f"{figure_text(figure)} ({interval_text(figure)})"
 
 
+def compact_remarks(board: Leaderboard) -> list[str]:
+    """What a reader has to know, each with the task whose column it is about."""
+    return [f"{table.task.name}: {remark}" for table in board.tables for remark in remarks(table)]
+
+
 def compact_markdown(board: Leaderboard) -> str:
     """The one table in Markdown, with what was left out."""
     table = compact(board)
     lines = table_lines(table.columns, table.rows, table.numeric)
     lines += ["", "Intervals are 95 %."]
-    lines += [f"- {in_markdown(note)}" for one in board.tables for note in remarks(one)]
+    lines += [f"- {in_markdown(remark)}" for remark in compact_remarks(board)]
     lines += [f"- left out: {in_markdown(f'{name}: {reason}')}" for name, reason in left_out(board)]
     return "\n".join(lines) + "\n"

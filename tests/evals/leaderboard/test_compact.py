@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evals.leaderboard.build import build_leaderboard
-from evals.leaderboard.compact import compact, compact_markdown
+from evals.leaderboard.compact import compact, compact_markdown, compact_remarks
 from evals.leaderboard.references import Reference
 from evals.leaderboard.rows import Leaderboard
 from tests.evals.records import TASK, results_of
@@ -58,6 +58,12 @@ def test_what_was_not_run_here_is_marked_and_shares_no_line_with_a_run_of_that_n
     rows = {row[0]: row[1:3] for row in compact(made).rows}
     assert [value.split()[0] for value in rows["LongViViT"]] == ["70.0", "60.0"]
     assert rows["LongViViT (published: not run here)"] == ("56.8 % (–)", "–")
+
+
+def test_a_remark_names_the_task_that_it_is_about() -> None:
+    told = compact_remarks(board())
+    assert [remark.partition(": no blind run")[0] for remark in told] == ["other@500", "toy@500"]
+    assert {f"- {remark}" for remark in told} <= set(compact_markdown(board()).splitlines())
 
 
 def test_markdown_says_what_was_left_out() -> None:
