@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from evals import console
-from evals.store import write_atomic
 from tasks.digests import file_sha256
 from tasks.errors import RecordError
 
@@ -36,6 +35,8 @@ def ship(
 
     Nothing is copied unless every stage is finished.
     """
+    from evals.store import write_atomic
+
     finished = [read_finished(folder) for folder in stages]
     out.mkdir(parents=True, exist_ok=True)
     for stage in finished:

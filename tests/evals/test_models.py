@@ -127,6 +127,7 @@ def test_listing_and_help_import_no_torch_and_no_pandas(arguments: list[str]) ->
     imported = set(re.findall(r"\|\s+(\w+)$", done.stderr, re.MULTILINE))
     assert "typer" in imported
     assert not imported & {"torch", "transformers", "pandas", "av", "open_clip", "pooch", "requests"}
+    assert not re.search(r"\bevals\.(record|store)$", done.stderr, re.MULTILINE)
 
 
 @pytest.mark.slow
