@@ -41,7 +41,7 @@ recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on on
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
 	done
 
-aggregator: aggregator-oracle aggregator-shortvivit
+aggregator: aggregator-oracle aggregator-shortvivit ## both adapters below
 
 aggregator-oracle: $(READY) ## the shipped adapter of the aggregator's language model, on one core; the same command goes on
 	$(BIN)/longvid kitchen-annotations --split train --videos 200 --out $(AGGREGATOR_OUT)/oracle/train.json

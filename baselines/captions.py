@@ -54,18 +54,22 @@ class CaptionFile:
     captioner: str
     by_video: Mapping[str, Sequence[str | Caption]]
 
-    def id_of(self, video_id: str) -> str | None:
+    def find(self, video_id: str) -> str | None:
         """What the file calls a video that it has captions of: its id, or, captioned in a folder, its file's name."""
         names = (video_id, *(f"{video_id}{suffix}" for suffix in VIDEO_SUFFIXES))
         return next((name for name in names if self.by_video.get(name)), None)
 
-    def of(self, clip: Clip) -> tuple[Caption, ...]:
-        """The clip's captions in order of time. Raises DataError when there are none: never a silent gap."""
-        name = self.id_of(clip.video_id)
-        entries = self.by_video[name] if name else ()
-        if not entries:
+    def id_of(self, clip: Clip) -> str:
+        """As `find`. Raises DataError when there are no captions: never a silent gap."""
+        name = self.find(clip.video_id)
+        if name is None:
             msg = f"no captions for '{clip.video_id}' in {self.path}"
             raise DataError(msg)
+        return name
+
+    def of(self, clip: Clip) -> tuple[Caption, ...]:
+        """The clip's captions in order of time. Raises DataError when there are none."""
+        entries = self.by_video[self.id_of(clip)]
         step = clip.duration / len(entries)
         timed = [
             entry if isinstance(entry, Caption) else Caption(clip.start + i * step, clip.start + (i + 1) * step, entry)

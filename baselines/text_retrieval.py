@@ -44,7 +44,7 @@ class WordRetriever:
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
         """Vectors of whole videos. Raises DataError for one without captions: it is missing, not guessed."""
         heard = [len(self.captions.of(clip)) for clip in clips]
-        rows = np.stack([self.documents[str(self.captions.id_of(clip.video_id))] for clip in clips])
+        rows = np.stack([self.documents[self.captions.id_of(clip)] for clip in clips])
         return Embeddings(rows, tuple(Trace(notes={"phrases": count}) for count in heard))
 
     def embed_text(self, texts: Sequence[str]) -> Embeddings:

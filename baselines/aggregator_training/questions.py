@@ -35,7 +35,7 @@ def video_questions(plan: Plan) -> VideoQuestions:
 def captioned_plans(split: str, captions: CaptionFile, videos: int) -> list[Plan]:
     """The first `videos` videos of a split. Raises DataError, naming the file, for one without captions."""
     plans = list(islice(plans_of(split), videos))
-    bare = [plan.id for plan in plans if captions.id_of(plan.id) is None]
+    bare = [plan.id for plan in plans if captions.find(plan.id) is None]
     if bare:
         msg = f"{captions.path} has no captions for {len(bare)} of the first {videos} {split} videos ({bare[0]} …)"
         raise DataError(msg)

@@ -46,7 +46,7 @@ def test_timed_captions_come_in_order_of_time(tmp_path: Path) -> None:
 
 def test_captions_made_in_a_folder_of_videos_are_found_by_the_videos_id(tmp_path: Path) -> None:
     file = load_captions(write(tmp_path / "c.json", {"v.mp4": ["a"], "w": ["b"], "w.mp4": ["c"], "x.mp4": []}))
-    assert [file.id_of(video) for video in ("v", "v.mp4", "w", "w.mp4", "x", "y")] == [
+    assert [file.find(video) for video in ("v", "v.mp4", "w", "w.mp4", "x", "y")] == [
         *("v.mp4", "v.mp4", "w", "w.mp4"),
         *(None, None),
     ]
