@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from baselines.llm.load import load_for
 from baselines.llm.protocol import Chat, LanguageModel
-from baselines.model_options import BlindOptions
+from baselines.models import BlindOptions
 from baselines.prompted import Ask, Composed, Composer, PromptedModel
 from tasks.model import ModelInfo
 from tasks.prompt import Prompt, load_prompt

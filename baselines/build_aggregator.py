@@ -10,13 +10,14 @@ from baselines.examples import load_examples
 from baselines.llm.load import load_for
 from baselines.llm.protocol import LanguageModel
 from baselines.material import MapReduce, Thin
-from baselines.model_options import AggregatorOptions
+from baselines.models import AggregatorOptions
 from baselines.parts import BuildModel
 from baselines.prompted import Composer, PromptedModel
 from baselines.segment_captions import SegmentCaptions
 from baselines.segments import load_boundaries
 from tasks.digests import file_sha256
 from tasks.prompt import Prompt, load_prompt
+from tasks.registry import build_model
 from tasks.task import JsonValue
 
 NO_VECTORS = {
@@ -25,7 +26,7 @@ NO_VECTORS = {
 PART, SUMMARY = "aggregator-part.v1", "aggregator-summary.v1"
 
 
-def build_aggregator(options: AggregatorOptions, build: BuildModel) -> PromptedModel:
+def build_aggregator(options: AggregatorOptions, build: BuildModel = build_model) -> PromptedModel:
     """Find the captions, load the language model. Raises DataError or ModelError."""
     captions = caption_source(options, build)
     return aggregator_on(load_for(options), captions, options)

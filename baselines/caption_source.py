@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from baselines.captions import CaptionSource, load_captions
 from baselines.cutting import parse_cutting
-from baselines.model_options import CaptionOptions
+from baselines.models import CaptionOptions
 from baselines.parts import BuildModel, build_part
 from baselines.segment_captions import CaptionSettings, SegmentCaptions
 from encoders.causal_lm.weights import cache_folder

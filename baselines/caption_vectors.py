@@ -8,12 +8,13 @@ from dataclasses import replace
 from baselines.caption_source import caption_source
 from baselines.captions import CaptionSource
 from baselines.material import readable
-from baselines.model_options import CaptionVectorOptions
+from baselines.models import CaptionVectorOptions
 from baselines.parts import BuildModel, build_part
 from baselines.segment_captions import SegmentCaptions
 from baselines.segments import own_segments
 from tasks.errors import DataError
 from tasks.model import Embeddings, Model, ModelInfo, Preparer, VideoTextEncoder
+from tasks.registry import build_model
 from tasks.task import Clip
 
 
@@ -50,7 +51,7 @@ class CaptionVectors:
         return text
 
 
-def build_caption_vectors(options: CaptionVectorOptions, build: BuildModel) -> CaptionVectors:
+def build_caption_vectors(options: CaptionVectorOptions, build: BuildModel = build_model) -> CaptionVectors:
     """Find the captions, build the encoder. Raises DataError or ModelError."""
     captions = caption_source(options, build)
     encoder = build_part(build, options.encoder, VideoTextEncoder, "the text encoder")  # type: ignore[type-abstract]  # checked

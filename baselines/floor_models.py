@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from baselines.model_options import ChanceOptions, ConstantOptions
+from baselines.models import ChanceOptions, ConstantOptions
 from tasks.errors import ModelError
 from tasks.model import ModelInfo, OptionRequest
 from tasks.routes import Route

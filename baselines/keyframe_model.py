@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from baselines.key_frames import KeyFrames, choose_key_frames
-from baselines.model_options import KeyFrameOptions
+from baselines.models import KeyFrameOptions
 from baselines.parts import BuildModel, build_part
 from encoders.decode import decode
 from encoders.frame_source import ReadClip
@@ -28,6 +28,7 @@ from encoders.v2t.task_model import VideoToTextModel
 from tasks.digests import text_sha256
 from tasks.errors import ModelError
 from tasks.model import Embeddings, ModelInfo, OptionRequest, TextRequest
+from tasks.registry import build_model
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace, busy_seconds
 
@@ -134,7 +135,7 @@ class KeyFrameModel:
         return self._encoder.embed_text(texts)
 
 
-def build_keyframes(options: KeyFrameOptions, build: BuildModel) -> KeyFrameModel | VideoToTextModel:
+def build_keyframes(options: KeyFrameOptions, build: BuildModel = build_model) -> KeyFrameModel | VideoToTextModel:
     """Build the selector and, behind it, an encoder or a video-to-text model. Raises ModelError."""
     model = build_part(build, options.encoder, object, "the model behind key frames")
     if not isinstance(model, EncoderModel | VideoToTextModel):

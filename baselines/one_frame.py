@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from baselines.model_options import OneFrameOptions
+from baselines.models import OneFrameOptions
 from baselines.parts import BuildModel, parse_spec
 from tasks.errors import ModelError
 from tasks.model import ModelInfo
+from tasks.registry import build_model
 
 OTHER_POLICIES = ("frames", "fps", "cap", "beyond_cap")
 
@@ -25,7 +26,7 @@ class Renamable(Protocol):
     info: ModelInfo
 
 
-def build_one_frame(options: OneFrameOptions, build: BuildModel) -> object:
+def build_one_frame(options: OneFrameOptions, build: BuildModel = build_model) -> object:
     """The model named by `of`, made to look at the middle frame alone. Raises ModelError."""
     name, given = parse_spec(options.of)
     clashing = [key for key in OTHER_POLICIES if key in given]

@@ -8,7 +8,7 @@ from typing import TypeVar
 from tasks.errors import ModelError
 
 BuildModel = Callable[[str, Mapping[str, str]], object]
-"""From a model's name and option strings to the model; the table of names is the evaluation's."""
+"""From a model's name and option strings to the model; as `tasks.registry.build_model` does."""
 T = TypeVar("T")
 
 

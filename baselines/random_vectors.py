@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from baselines.model_options import RandomVectorOptions
+from baselines.models import RandomVectorOptions
 from tasks.model import Embeddings, ModelInfo
 from tasks.task import Clip, Trace
 

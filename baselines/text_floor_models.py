@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from baselines.model_options import SALAD_WORDS, SaladOptions, TrainingOptions
+from baselines.models import SALAD_WORDS, SaladOptions, TrainingOptions
 from tasks.captioning import TrainingText
 from tasks.errors import DataError
 from tasks.model import ModelInfo, TextReply, TextRequest

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.captions import CaptionFile, load_captions
-from baselines.model_options import Bm25Options, TfidfOptions
+from baselines.models import Bm25Options, TfidfOptions
 from tasks.errors import ModelError
 from tasks.model import Embeddings, ModelInfo
 from tasks.ptb_tokenizer import ptb_tokens

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from baselines.llm.api_client import ApiClient, Patience
 from baselines.llm.api_replies import Written, read_chat
 from baselines.llm.load_served import BASE_URL, look_up, read_key
-from baselines.model_options import VisionOptions
+from baselines.models import VisionOptions
 from baselines.segments import clock
 from encoders.frames import Frames, read_together
-from encoders.model_options import frame_policy
+from encoders.models import frame_policy
 from encoders.sampling import FramePolicy
 from encoders.task_model import policy_facts
 from tasks.digests import text_sha256

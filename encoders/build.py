@@ -12,14 +12,14 @@ from encoders.config import EncoderConfig
 from encoders.device import device_name, find_device
 from encoders.dual import DualEncoder, build_encoder
 from encoders.from_open_clip import Inflation, from_open_clip
-from encoders.model_options import (
-    LONG,
+from encoders.models import (
     SHORT,
     Dtype,
     OpenClipOptions,
     PresetOptions,
     VideoToTextOptions,
     frame_policy,
+    own_policy,
     refuse_reading,
     weights_path,
 )
@@ -43,7 +43,6 @@ def build_preset(name: str, options: PresetOptions) -> EncoderModel | VideoToTex
     """
     config = preset(name)
     path = weights_path(name, options)
-    own = LONG if name.startswith("longvivit") else SHORT
     runtime = runtime_of(options)
     if path is None:
         encoder, tokenizer = build_encoder(config, seed=options.seed), byte_tokenizer()
@@ -52,7 +51,7 @@ def build_preset(name: str, options: PresetOptions) -> EncoderModel | VideoToTex
         loaded = load_encoder(path)
         encoder, tokenizer, digest = loaded.encoder, loaded.tokenizer, loaded.digest
         check_family(encoder.config, config, str(path))
-    policy = frame_policy(options, own, encoder.config.vision.size)
+    policy = frame_policy(options, own_policy(encoder.config.vision.frames), encoder.config.vision.size)
     return finish(name, encoder, tokenizer, digest, policy, options, runtime)
 
 

@@ -27,8 +27,8 @@ def ask(
 ) -> None:
     """Ask a model your own questions about your own videos. The same command resumes."""
     from encoders.video_file import probe
-    from evals.models import parse_options
     from tasks.own_questions import load_own_questions
+    from tasks.registry import parse_options
 
     task = load_own_questions(questions, videos or questions.parent, lambda path: probe(path).duration)
     choices = RunChoices(out, name, limit, max_failures=max_failures)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmark_tasks import load_task
-from evals.benchmarks import Benchmark, benchmark_of
+from evals.benchmarks import command_of, load_task
 from evals.generate_verb import add_generate
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
+from tasks.registry import Benchmark
 
 if TYPE_CHECKING:
     from evals.record import Results, Run
@@ -42,7 +42,7 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[A
     name = read_run(folder).task.name
     pool = benchmark.pool_of(name)
     if pool is None:
-        raise RecordError(f"{folder} is a run of {name}: use 'longvid {benchmark_of(name)} …'")
+        raise RecordError(f"{folder} is a run of {name}: use 'longvid {command_of(name)} …'")
     return load_task(benchmark, pool, data)
 
 
@@ -134,8 +134,8 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         from json import dumps
         from shutil import disk_usage
 
-        from evals.models import build_model, parse_options
         from evals.planning import make_plan, plan_lines
+        from tasks.registry import build_model, parse_options
 
         task = load_task(benchmark, pool, data)
         estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
@@ -167,7 +167,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         seed: Annotated[int, typer.Option(help="Seed of the intervals and of the chance floor.")] = 0,
     ) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
-        from evals.models import parse_options
+        from tasks.registry import parse_options
 
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed)
         folder, results = carry_out(load_task(benchmark, pool, data), model, parse_options(model_option or []), choices)

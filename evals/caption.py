@@ -10,7 +10,7 @@ import typer
 
 from evals import console
 from evals.benchmark_app import DATA, LIMIT, MODEL, OPTIONS
-from evals.benchmark_tasks import load_task
+from evals.benchmarks import load_task
 from evals.engines import ADDRESS, ENGINE, GPUS, WORKERS, Engine, build_captioner, pool_of
 
 FAILURES_SHOWN = 20
@@ -45,10 +45,10 @@ def caption(
     from baselines.captions_on_ray import captions_by
     from baselines.cutting import parse_cutting
     from baselines.segment_captions import CaptionSettings
-    from evals.models import parse_options
     from evals.preparing import prepare_clips
     from tasks.errors import DataError
     from tasks.prompt import load_prompt
+    from tasks.registry import parse_options
 
     if out.suffix != ".jsonl":
         raise DataError(f"{out}: write to a name that ends in .jsonl")
@@ -80,11 +80,11 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
     from encoders.embed_folder import find_videos
     from encoders.video_errors import VideoError
     from encoders.video_file import probe
-    from evals.benchmarks import BENCHMARKS
+    from tasks.registry import benchmarks
     from tasks.task import Clip
 
-    if source in BENCHMARKS and not Path(source).is_dir():
-        benchmark = BENCHMARKS[source]
+    if source in benchmarks().entries and not Path(source).is_dir():
+        benchmark = benchmarks().entries[source]
         task = load_task(benchmark, pool or benchmark.pools[0], data)
         return list(dict.fromkeys(item.clip for item in task.items())), {}
     clips, unreadable = [], {}

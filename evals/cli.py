@@ -13,17 +13,14 @@ from evals import console
 from evals.ask import EXAMPLE as ASK_EXAMPLE
 from evals.ask import ask
 from evals.bench.command import app as bench
+from evals.benchmark_app import benchmark_app
 from evals.caption import caption
 from evals.compare.command import compare
 from evals.demo.command import EXAMPLE as DEMO_EXAMPLE
 from evals.demo.command import demo
 from evals.egoschema import app as egoschema
 from evals.embed import embed
-from evals.kitchen_captioning import app as kitchen_captioning
-from evals.kitchen_qa import app as kitchen_qa
-from evals.kitchen_retrieval import app as kitchen_retrieval
 from evals.kitchen_split import kitchen_annotations, kitchen_videos
-from evals.kitchen_summary import app as kitchen_summary
 from evals.leaderboard.command import leaderboard
 from evals.metrics import app as metrics
 from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
@@ -34,10 +31,8 @@ from evals.ship import ship
 from evals.study import app as study
 from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
 from evals.train_aggregator import train_aggregator
-from evals.youcook2_captioning import app as youcook2_captioning
-from evals.youcook2_retrieval import app as youcook2_retrieval
-from evals.youcook2_summary import app as youcook2_summary
 from tasks.errors import LongvidError
+from tasks.registry import benchmarks
 
 USER_ERROR = 2
 app = typer.Typer(
@@ -49,13 +44,9 @@ app = typer.Typer(
     epilog="Example: [bold]longvid egoschema run --model blind -M llm=smollm2 --limit 20[/]",
 )
 app.add_typer(egoschema, name="egoschema")
-app.add_typer(youcook2_retrieval, name="youcook2-retrieval")
-app.add_typer(youcook2_captioning, name="youcook2-captioning")
-app.add_typer(youcook2_summary, name="youcook2-summary")
-app.add_typer(kitchen_qa, name="kitchen-qa")
-app.add_typer(kitchen_retrieval, name="kitchen-retrieval")
-app.add_typer(kitchen_captioning, name="kitchen-captioning")
-app.add_typer(kitchen_summary, name="kitchen-summary")
+for benchmark in benchmarks().entries.values():
+    if benchmark.name != "egoschema":
+        app.add_typer(benchmark_app(benchmark), name=benchmark.name)
 app.add_typer(metrics, name="metrics")
 app.add_typer(bench, name="bench")
 app.add_typer(study, name="study")
@@ -82,15 +73,15 @@ def models(
     name: Annotated[str | None, typer.Argument(help="Show one model's options only.")] = None,
 ) -> None:
     """List the models and their -M options."""
-    from evals.models import MODELS, option_help, spec_of
+    from tasks.registry import find_model, models, option_help
 
     if name is None:
         console.show_table(
-            "models (-m …)", ("name", "what it is"), [(key, spec.summary) for key, spec in MODELS.items()]
+            "models (-m …)", ("name", "what it is"), [(key, spec.summary) for key, spec in models().entries.items()]
         )
     for model in [name] if name else first_of_each_kind():
         console.show_table(
-            f"-M options of {model}" + (", and the other sizes and families" if spec_of(model).preset else ""),
+            f"-M options of {model}" + (", and the other sizes and families" if find_model(model).preset else ""),
             ("option", "type", "default", "meaning"),
             [(row.name, row.kind, row.default, row.help) for row in option_help(model)],
         )
@@ -104,10 +95,10 @@ def models(
 
 def first_of_each_kind() -> list[str]:
     """A model for each kind of options."""
-    from evals.models import MODELS
+    from tasks.registry import models
 
-    first: dict[str, str] = {}
-    for key, spec in MODELS.items():
+    first: dict[object, str] = {}
+    for key, spec in models().entries.items():
         first.setdefault(spec.options, key)
     return list(first.values())
 

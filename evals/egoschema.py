@@ -1,4 +1,4 @@
-"""`longvid egoschema …`, or `python -m evals.egoschema …`: the shared verbs, and submission to the servers."""
+"""EgoSchema's own verbs: submission to its servers. `python -m evals.egoschema …` is `longvid egoschema …`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import typer
 
 from evals import console
 from evals.benchmark_app import DATA, RUN_FOLDER, benchmark_app, show_results, task_of_run
-from evals.benchmarks import BENCHMARKS
+from tasks.registry import benchmarks
 
-BENCHMARK = BENCHMARKS["egoschema"]
+BENCHMARK = benchmarks().entries["egoschema"]
 app = benchmark_app(BENCHMARK)
 
 

@@ -29,7 +29,7 @@ def embed(
     """
     from encoders.embed_folder import already_embedded, check_target, embed_folder, find_videos
     from encoders.embed_on_ray import embedder_of
-    from evals.models import parse_options
+    from tasks.registry import parse_options
 
     check_target(out)
     pool = pool_of(engine, workers, gpus_per_worker, address)

@@ -52,15 +52,15 @@ def pool_of(engine: Engine, workers: int | None, gpus: float | None, address: st
 def build_encoder_model(name: str, options: Mapping[str, str]) -> EncoderModel:
     """Build a model that gives vectors, here or in a worker. Raises ModelError for any other."""
     from encoders.task_model import EncoderModel
-    from evals.models import build_model
+    from tasks.registry import build_model
 
     return _checked(build_model(name, options), EncoderModel, f"model '{name}' is no encoder: it gives no vectors")
 
 
 def build_captioner(name: str, options: Mapping[str, str]) -> Captioner:
     """Build a model that writes captions, here or in a worker. Raises ModelError for any other."""
-    from evals.models import build_model
     from tasks.model import Captioner
+    from tasks.registry import build_model
 
     message = f"model '{name}' is no captioner: it has no method 'caption'"
     return _checked(build_model(name, options), Captioner, message)  # type: ignore[type-abstract]  # checked

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evals import console
-from evals.benchmark_tasks import check_pool, load_task
-from evals.benchmarks import Benchmark, Generated
+from evals.benchmarks import check_pool, load_task
+from tasks.registry import Benchmark, Generated, resolved
 
 if TYPE_CHECKING:
     from tasks.kitchen.files import Made
@@ -41,12 +41,10 @@ def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -
         pool: Annotated[str, typer.Option("--pool", help="Make the videos of this item set.")] = benchmark.pools[0],
     ) -> None:
         """Make the videos and annotations of a pool; the same command goes on where an interrupted one stopped."""
-        from evals.models import resolve
-
         check_pool(benchmark, pool)
         folder = data / benchmark.data_folder
         videos = generated.videos[pool]
-        made = make_all(folder, resolve(generated.generate)(folder, videos), len(videos))
+        made = make_all(folder, resolved(generated.generate)(folder, videos), len(videos))
         task = load_task(benchmark, pool, data)
         console.say(
             f"{task.info.name}: {len(task.items())} items; {made} videos made, {len(videos) - made} already there"

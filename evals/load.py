@@ -11,8 +11,8 @@ from evals.breakdowns import breakdowns, sample_labels
 from evals.item_figures import item_figures
 from evals.leaderboard.costs import cost_columns
 from evals.store import read_results, read_samples
-from evals.systems import system_of
 from evals.vector_store import read_vectors
+from tasks.registry import system_of
 
 
 def samples_frame(folder: Path) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def runs_frame(folders: Iterable[Path]) -> pd.DataFrame:
         rows.append(
             {
                 "run": results.name,
-                "system": system_of(results.model.name, imported=results.imported),
+                "system": str(system_of(results.model.name, results.model.system, imported=results.imported)),
                 "task": results.task.name,
                 "status": results.status,
                 "metric": metric.name,

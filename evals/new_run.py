@@ -24,15 +24,16 @@ def describe_run(
     *,
     seed: int = 0,
     limit: int | None = None,
+    system: str | None = None,
 ) -> Run:
-    """Everything known before the first item."""
+    """Everything known before the first item; `system` is what the model declares to be (tasks.registry)."""
     info = model.info if isinstance(model, Model) else ModelInfo(name=type(model).__name__)
     facts = asdict(info)
     facts.pop("name")
     return Run(
         name=name,
         task=TaskRow(**asdict(task.info)),
-        model=ModelRow(name=info.name, options=redact_options(dict(options)), **facts),
+        model=ModelRow(name=info.name, options=redact_options(dict(options)), system=system, **facts),
         protocol=dict(task.protocol(model)),
         seed=seed,
         limit=limit,

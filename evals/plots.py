@@ -8,10 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evals.systems import SYSTEMS
+from tasks.registry import SYSTEM_TITLES
 
-COLOURS = dict(zip(SYSTEMS, ("#2458c5", "#c4570b", "#75529f", "#0d7b70"), strict=True))
-MARKERS = dict(zip(SYSTEMS, ("o", "s", "^", "D"), strict=True))
+COLOURS = dict(
+    zip(SYSTEM_TITLES, ("#2458c5", "#c4570b", "#b3261e", "#75529f", "#6b6b6b", "#0d7b70", "#111111"), strict=True)
+)
+MARKERS = dict(zip(SYSTEM_TITLES, ("o", "s", "P", "^", "v", "D", "x"), strict=True))
 SIZE = (6.4, 3.4)
 
 

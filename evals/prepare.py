@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.benchmarks import Benchmark, RemoteFile
 from evals.store import write_atomic
 from evals.video_sources import check_source
 from tasks.digests import file_sha256
 from tasks.errors import DataError
+from tasks.registry import Benchmark, RemoteFile
 
 ARCHIVE = ".tar.gz"
 

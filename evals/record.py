@@ -40,10 +40,15 @@ class TaskRow(Row):
 
 
 class ModelRow(Row):
-    """The model with the options it was given and the facts it tells about itself."""
+    """The model with the options it was given and the facts it tells about itself.
+
+    `system` (tasks.registry.System) is which side of the comparison it stands on; null in records from before it was
+    declared.
+    """
 
     name: str
     options: dict[str, str]
+    system: str | None = None
     parameters: int | None = None
     weights_sha256: str | None = None
     device: str = "cpu"
@@ -79,8 +84,11 @@ class Run(Row):
 
     def fingerprint(self) -> str:
         """Digest of what decides the answers: a run resumes only where it is the same."""
-        deciding = self.model_dump_json(include={"task", "model", "protocol", "seed", "imported"})
-        return hashlib.sha256(deciding.encode()).hexdigest()
+        model = set(ModelRow.model_fields) - {"system"}
+        text = self.model_dump_json(
+            include={"task": True, "model": model, "protocol": True, "seed": True, "imported": True}
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class FramesRow(Row):

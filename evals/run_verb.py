@@ -33,16 +33,23 @@ class RunChoices:
 
 def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: RunChoices) -> tuple[Path, Results]:
     """Ask the model every item; the run's folder and its results."""
-    from evals.models import build_model, deciding
     from evals.new_run import default_folder, describe_run
     from evals.preparing import prepare_model
     from evals.runner import RunSettings
+    from tasks.registry import build_model, deciding, find_model
 
     built = build_model(model, options)
     task.check(built)
     prepare_model(built, [item.clip for item in list(task.items())[: choices.limit]])
     record = describe_run(
-        task, built, choices.name or model, deciding(model, options), sys.argv, seed=choices.seed, limit=choices.limit
+        task,
+        built,
+        choices.name or model,
+        deciding(model, options),
+        sys.argv,
+        seed=choices.seed,
+        limit=choices.limit,
+        system=find_model(model).system,
     )
     folder = choices.out or default_folder(record)
     record = record.model_copy(update={"name": choices.name or folder.resolve().name})

@@ -16,7 +16,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from evals.benchmarks import benchmark_of
+from evals.benchmarks import command_of
 from evals.consistency import contradictions
 from evals.read_json import RowT, first_problem, read_content, validated
 from evals.record import OfficialScore, Results, Row, Run, Sample
@@ -64,7 +64,7 @@ def read_results(folder: Path) -> Results:
     results = validated(path, content, Results)
     fault = changed_by_hand(content) or next(contradictions(results), None)
     if fault:
-        command = benchmark_of(results.task.name)
+        command = command_of(results.task.name)
         again = "the same 'longvid ask …'" if command == "ask" else f"'longvid {command} score {folder}'"
         msg = f"{path} is not as it was written: {fault}; {again} writes it anew"
         raise RecordError(msg)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from tasks.egoschema_types import question_type
 from tasks.errors import DataError
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.registry import Benchmark, RemoteFile
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import video_path
 
-Pool = Literal["500", "5031"]
-POOLS: tuple[Pool, ...] = ("500", "5031")
+POOLS = ("500", "5031")
 OPTIONS = 5
 FILES = ("questions.json", "subset_answers.json", "uid_to_ego4d.json")
-ITEM_SETS: Mapping[Pool, tuple[int, str]] = {
+ITEM_SETS: Mapping[str, tuple[int, str]] = {
     "500": (500, "c24d061ce2400bb360124e17c36c52b783dfb4a5b381bfd070376a49638e5ff6"),
     "5031": (5031, "72cfc86b0cd50bcafbd3bf7457be3819c9fae659fa5d643704814a1a735cf89a"),
 }
@@ -33,7 +33,7 @@ PROMPTS = ChoicePrompts(
 )
 
 
-def task_info(pool: Pool) -> TaskInfo:
+def task_info(pool: str) -> TaskInfo:
     """The pool's description, with the count and digest that its items must have."""
     count, digest = ITEM_SETS[pool]
     return TaskInfo(
@@ -51,7 +51,7 @@ def task_info(pool: Pool) -> TaskInfo:
     )
 
 
-def load_egoschema(folder: Path, pool: Pool = "500") -> MultipleChoiceTask:
+def load_egoschema(folder: Path, pool: str = "500") -> MultipleChoiceTask:
     """Build a pool from the official files in `folder`; videos, where present, are `videos/<q_uid>.mp4`.
 
     Raises DataError when a file is missing or damaged, or the items are not the official ones.
@@ -109,3 +109,37 @@ def choice_item(
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{folder}: question {row.get('q_uid', '?') if isinstance(row, dict) else row!r} is malformed ({error!r})"
         raise DataError(msg) from error
+
+
+SOURCE = "https://raw.githubusercontent.com/egoschema/EgoSchema/main"
+BENCHMARK = Benchmark(
+    name="egoschema",
+    title="EgoSchema: 5-way questions about 3-minute egocentric videos",
+    pools=POOLS,
+    load=load_egoschema,
+    files=(
+        RemoteFile(
+            "questions.json",
+            f"{SOURCE}/questions.json",
+            "92c61d06c026455ce5320fa1fcc6cf43b77d874b708076f6b87abfef6fcb08a8",
+        ),
+        RemoteFile(
+            "subset_answers.json",
+            f"{SOURCE}/subset_answers.json",
+            "a38d0aefcf8bcd5fb8888c7598b4550dc9ac6f6ad11cb2e1eae7b93e4c72468d",
+        ),
+        RemoteFile(
+            "uid_to_ego4d.json",
+            f"{SOURCE}/uid_to_ego4d.json",
+            "b6aa6b7b5e77863fa1ec725df8646ccb7915bdfe5f053991ba55d610b23e78a6",
+        ),
+    ),
+    videos=(
+        "Videos (needed by encoders and captioners, not by models that read captions) are the authors' to give: accept "
+        "the Ego4D licence, download the clips as described at https://egoschema.github.io (about 100 GB) and put them "
+        "into {folder}/videos/<q_uid>.mp4, or name a folder, a .zip or a hub data set that has them with --mirror"
+    ),
+    video_gigabytes=100.0,
+    example="--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob",
+    more_verbs="evals.egoschema:add_verbs",
+)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
 from tasks.errors import DataError
 from tasks.labels import length_label, position_label
+from tasks.registry import Benchmark, RemoteFile
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import video_path
@@ -221,3 +222,77 @@ def pool_rows(path: Path) -> list[tuple[str, float, float, str]]:
                 msg = f"{path}, line {number} is malformed ({error!r})"
                 raise DataError(msg) from error
     return rows
+
+
+FILES = (
+    RemoteFile(
+        ANNOTATIONS,
+        "http://youcook2.eecs.umich.edu/static/YouCookII/youcookii_annotations_trainval.tar.gz",
+        "6be6f3cdcf4448b4bdef27a869fadddfddeb9b20249d55558afabe354b246e80",
+    ),
+    RemoteFile(
+        STANDARD_POOL,
+        "https://raw.githubusercontent.com/antoine77340/MIL-NCE_HowTo100M/master/csv/validation_youcook.csv",
+        "57d6bdea77c70114cbfad5b057e9500173f14b1c3a0f9c51bd1a716cd504cac1",
+    ),
+)
+# Of the standard pool's authors (MIL-NCE); the benchmark's own authors only list YouTube ids.
+VIDEO_ARCHIVE = "https://www.rocq.inria.fr/cluster-willow/amiech/Youcook2_val.zip"
+
+
+def benchmark(
+    name: str,
+    title: str,
+    load: Callable[[Path, str], RetrievalTask | CaptioningTask],
+    tasks: Mapping[str, str],
+    example: str,
+    run_example: str = "",
+    predictions: str = "texts.json",
+) -> Benchmark:
+    """One of YouCook2's benchmarks; `tasks` are task names by pool."""
+    return Benchmark(
+        name=name,
+        title=title,
+        pools=tuple(tasks),
+        load=load,
+        files=FILES,
+        videos=(
+            "Videos (needed by encoders and captioners, not by models that read transcripts) are on YouTube. "
+            f"--videos fetches those of {VIDEO_ARCHIVE}, --mirror those of a folder, another .zip or a hub data set; "
+            "or put them into {folder}/videos/<id>.mp4 (or .mkv, .webm). Videos that are gone make a run partial, and "
+            "it names them."
+        ),
+        folder="youcook2",
+        task_names=tuple(tasks.values()),
+        video_url="https://www.youtube.com/watch?v={id}",
+        video_archive=VIDEO_ARCHIVE,
+        example=example,
+        run_example=run_example,
+        predictions=predictions,
+    )
+
+
+RETRIEVAL = benchmark(
+    "youcook2-retrieval",
+    "YouCook2: find the clip or the whole video of a text, and the text of a video",
+    load_retrieval,
+    RETRIEVAL_TASKS,
+    "--pool video-457 --model bm25 -M captions=asr_transcripts.json",
+    "--max-failures 55",
+    "vectors.npz",
+)
+CAPTIONING = benchmark(
+    "youcook2-captioning",
+    "YouCook2: a sentence for each step of a cooking video",
+    load_clip_captioning,
+    {"3492": "youcook2-clip-captioning@3492"},
+    "--model word-salad",
+)
+SUMMARY = benchmark(
+    "youcook2-summary",
+    "YouCook2: one paragraph for a whole cooking video",
+    load_summary,
+    {"457": "youcook2-summary@457"},
+    "--model aggregator -M captions=asr_transcripts.json -M prompt=transcript.v1",
+    "--max-failures 55",
+)

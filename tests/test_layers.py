@@ -41,7 +41,7 @@ def test_light_modules_load_without_torch(module: str) -> None:
 
 
 def test_listing_the_baselines_options_loads_no_numpy() -> None:
-    code = "import sys, baselines.model_options, encoders.model_options; sys.exit('numpy' in sys.modules)"
+    code = "import sys, baselines.models, encoders.models; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -13,7 +13,7 @@ from baselines.aggregator_training.step import ChoiceEvaluation, ChoiceStep, Que
 from baselines.build_aggregator import aggregator_on
 from baselines.captions import CaptionFile, load_captions
 from baselines.llm.transformers_llm import TransformersLanguageModel, as_language_model
-from baselines.model_options import AggregatorOptions
+from baselines.models import AggregatorOptions
 from baselines.prompted import PromptedModel
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import read_named

@@ -23,7 +23,7 @@ from encoders.coca.search import SearchRule, TokenCaption, search
 from encoders.device import device_name, find_device
 from encoders.frames import read_together
 from encoders.from_open_clip import OpenClipModel, channels, load_open_clip, square_side
-from encoders.model_options import MIDDLE, CocaOptions, frame_policy
+from encoders.models import MIDDLE, CocaOptions, frame_policy
 from encoders.sampling import FramePolicy
 from encoders.task_model import Runtime, policy_facts
 from tasks.errors import ModelError

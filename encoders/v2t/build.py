@@ -12,7 +12,7 @@ from encoders.causal_lm.load import read_named
 from encoders.causal_lm.scoring import use_float32_head
 from encoders.device import device_name, find_device
 from encoders.dual import DualEncoder, build_encoder
-from encoders.model_options import LONG, SHORT, ReadingOptions, VideoToTextOptions, frame_policy
+from encoders.models import ReadingOptions, VideoToTextOptions, frame_policy, own_policy
 from encoders.presets import preset
 from encoders.sampling import FramePolicy
 from encoders.task_model import Runtime, policy_facts
@@ -54,8 +54,8 @@ def build_video_to_text(options: VideoToTextOptions) -> VideoToTextModel:
     place = find_encoder(description.encoder, folders_of(options.weights, options.parts), options.weights)
     loaded = load_encoder(place)
     name = loaded.encoder.config.name
-    own = LONG if name.startswith("longvivit") else SHORT
-    policy = frame_policy(options, own, loaded.encoder.config.vision.size)
+    vision = loaded.encoder.config.vision
+    policy = frame_policy(options, own_policy(vision.frames), vision.size)
     sight = Sight(name, loaded.encoder, loaded.digest, str(place), policy)
     return over_encoder(sight, options.weights, options, runtime)
 

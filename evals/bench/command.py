@@ -53,10 +53,11 @@ def metrics(
     """Score YouCook2's validation segments with ours and with pycocoevalcap."""
     from evals.bench.metrics import bench_metrics, shifted
     from evals.bench.show import show
-    from evals.benchmarks import BENCHMARKS, benchmark_folder
+    from evals.benchmarks import benchmark_folder
+    from tasks.registry import benchmarks
     from tasks.youcook2 import load_clip_captioning
 
-    items = shifted(load_clip_captioning(benchmark_folder(BENCHMARKS["youcook2-captioning"], data)))[:limit]
+    items = shifted(load_clip_captioning(benchmark_folder(benchmarks().entries["youcook2-captioning"], data)))[:limit]
     with console.progress("scoring", 2 * repeats, 0) as tick:
         result = bench_metrics(items, repeats, tick)
     show(result, json)
@@ -119,14 +120,13 @@ def end_to_end(
     """A whole run beside decoding alone, encoding alone, and the loop that does one after the other."""
     from evals.bench.end_to_end import bench_end_to_end
     from evals.bench.show import show
-    from evals.benchmark_tasks import load_task
-    from evals.benchmarks import BENCHMARKS
-    from evals.models import build_model, parse_options
+    from evals.benchmarks import load_task
     from tasks.errors import DataError
+    from tasks.registry import benchmarks, build_model, parse_options
 
-    chosen = BENCHMARKS.get(benchmark)
+    chosen = benchmarks().entries.get(benchmark)
     if chosen is None:
-        raise DataError(f"no benchmark '{benchmark}'; benchmarks are {', '.join(BENCHMARKS)}")
+        raise DataError(f"no benchmark '{benchmark}'; benchmarks are {', '.join(benchmarks().entries)}")
     task = load_task(chosen, chosen.pools[0], data)
     built = build_model(model, parse_options(model_option or []))
     with console.progress("running", repeats, 0) as tick:

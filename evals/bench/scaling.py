@@ -51,7 +51,7 @@ def scaling(
     from encoders.bench.result import Facts, Result
     from encoders.embed_folder import find_videos
     from evals.bench.show import STANDARD_OUTPUT, show
-    from evals.models import parse_options
+    from tasks.registry import parse_options
 
     videos = find_videos(folder)
     build = partial(build_encoder_model, model, parse_options(model_option or []))

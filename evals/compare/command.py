@@ -52,12 +52,12 @@ def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
 
     Raises RecordError where the local files hold other items than the run's.
     """
-    from evals.benchmark_tasks import load_task
-    from evals.benchmarks import BENCHMARKS, benchmark_of
+    from evals.benchmarks import command_of, load_task
     from tasks.errors import DataError, RecordError
+    from tasks.registry import benchmarks
 
     named = record.run.task
-    benchmark = BENCHMARKS.get(benchmark_of(named.name))
+    benchmark = benchmarks().entries.get(command_of(named.name))
     pool = benchmark.pool_of(named.name) if benchmark else None
     if benchmark is None or pool is None:
         return None, f"{named.name} is no benchmark of this longvid"

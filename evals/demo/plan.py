@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evals.benchmarks import BENCHMARKS
 from tasks.errors import DataError
+from tasks.registry import benchmarks
 
 
 class Row(BaseModel):
@@ -59,6 +59,6 @@ def read_plan(path: Path) -> DemoPlan:
         raise DataError(f"{path}: {where}: {problem['msg'].lower()}") from error
     for task in (*([plan.prepare] if plan.prepare else []), *(task for system in plan.system for task in system.tasks)):
         name, _, pool = task.partition("@")
-        if name not in BENCHMARKS or pool not in BENCHMARKS[name].pools:
+        if name not in benchmarks().entries or pool not in benchmarks().entries[name].pools:
             raise DataError(f"{path}: no task '{task}': write BENCHMARK@POOL, as 'longvid BENCHMARK run --pool POOL'")
     return plan

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from evals.benchmarks import BENCHMARKS
 from evals.demo.plan import DemoPlan, Make, System
 from tasks.errors import DataError
+from tasks.registry import benchmarks
 
 RUNS = "runs"
 
@@ -71,13 +71,13 @@ def run_step(system: System, task: str, limit: int | None, places: Places, files
     """The step that runs a system on a task."""
     benchmark, _, pool = task.partition("@")
     options = {key: places.fill(value) for key, value in system.options.items()}
-    target = places.out / RUNS / BENCHMARKS[benchmark].names()[pool] / system.name.replace(" ", "-")
+    target = places.out / RUNS / benchmarks().entries[benchmark].names()[pool] / system.name.replace(" ", "-")
     arguments = [benchmark, "run", "--pool", pool, "--model", system.model]
     for key, value in options.items():
         arguments += ["-M", f"{key}={value}"]
     arguments += ["--data", str(places.data), "--out", str(target), "--name", system.name]
     arguments += ["--limit", str(limit)] if limit else []
-    items = int(BENCHMARKS[benchmark].names()[pool].rpartition("@")[2])
+    items = int(benchmarks().entries[benchmark].names()[pool].rpartition("@")[2])
     needs = needed(" ".join(system.options.values()), files)
     return Step(f"{system.name} on {task}", tuple(arguments), target, needs, min(items, limit or items))
 

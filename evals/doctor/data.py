@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.benchmark_tasks import load_task
-from evals.benchmarks import BENCHMARKS, Benchmark, benchmark_folder
+from evals.benchmarks import benchmark_folder, load_task
 from evals.doctor.check import Check
 from evals.doctor.probe import ask
 from evals.planning import spread
 from tasks.errors import DataError
+from tasks.registry import Benchmark, benchmarks
 
 GB = 1e9
 
@@ -20,7 +20,7 @@ def data_checks(data: Path | None, sampled: int = 3) -> list[Check]:
     """Two checks a benchmark: its annotations, and its videos once for each folder of them."""
     checks: list[Check] = []
     seen: set[Path] = set()
-    for benchmark in BENCHMARKS.values():
+    for benchmark in benchmarks().entries.values():
         try:
             folder = benchmark_folder(benchmark, data)
             tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]

@@ -37,12 +37,12 @@ def ask(*arguments: str, seconds: float = SECONDS) -> Answers | str:
 
 def models() -> Answers:
     """For each model what hinders its code from loading; under `device` the GPU's name, None where there is none."""
-    from evals.models import MODELS, resolve
+    from tasks.registry import models, resolved
 
     faults: Answers = {}
-    for name, spec in MODELS.items():
+    for name, spec in models().entries.items():
         try:
-            resolve(spec.build)
+            resolved(spec.build)
             faults[name] = None
         except ImportError as error:
             faults[name] = str(error)

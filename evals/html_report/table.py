@@ -10,7 +10,7 @@ from evals.html_report.plot import Axes, Level, Plot, Point, draw
 from evals.html_report.units import COSTS, CostKind
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure
 from evals.report import NOT_MEASURED, in_percent, plain
-from evals.systems import SYSTEMS, system_of
+from tasks.registry import SYSTEM_TITLES, system_of
 from tasks.retrieval import DIRECTIONS
 
 BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
@@ -100,7 +100,7 @@ def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> T
         beside=tuple(beside_title(name, table.metric) for name in table.beside),
         costs=costs,
         plots=tuple(plot for key in COSTS if (plot := cost_plot(key, table, rows)) is not None),
-        systems=tuple((key, text) for key, text in SYSTEMS.items() if key in systems),
+        systems=tuple((key, text) for key, text in SYSTEM_TITLES.items() if key in systems),
         runs=sum(row.kind in {"run", "imported", "blind"} for row in table.rows),
         same_n=len({row.n for row in rows if row.n != NOT_MEASURED}) <= 1,
         published=tuple(
@@ -135,7 +135,7 @@ def row_view(
         name=row.name,
         kind=row.kind,
         chip=KINDS[row.kind] + public,
-        system=system_of(row.model, imported=row.kind == "imported"),
+        system=system_of(row.model, row.system, imported=row.kind == "imported"),
         about=row.source or (f"route: {row.route}" if row.route else ""),
         value=value,
         figure=NOT_MEASURED if value is None else plain(table.metric, value),

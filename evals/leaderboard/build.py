@@ -10,6 +10,7 @@ from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leade
 from evals.record import MetricRow, Results
 from evals.report import BESIDE, BLIND_FAMILY
 from evals.seal import seal_of
+from tasks.registry import system_of
 
 NO_VALUE = float("-inf")
 
@@ -93,6 +94,7 @@ def run_row(digest: str, results: Results) -> BoardRow:
         run_here=not results.imported,
         name=results.name,
         model=results.model.name,
+        system=system_of(results.model.name, results.model.system, imported=results.imported),
         options=results.model.options,
         route=results.protocol.get("route"),
         protocol=results.protocol,

@@ -50,6 +50,7 @@ class BoardRow(Row):
     run_here: bool
     name: str
     model: str
+    system: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
     route: str | None = None
     protocol: dict[str, str] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ small pools of questions and summaries take one video of each of many families.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from tasks.kitchen.questions import OPTIONS, questions
 from tasks.kitchen.texts import paragraph, steps
 from tasks.kitchen.world import SIBLINGS, VERSION
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.registry import Benchmark, Generated
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import video_path
@@ -194,3 +195,64 @@ def distinct_clips(plans: list[Plan], folder: Path) -> list[RetrievalItem]:
                 step.sentence, RetrievalItem(f"{plan.id}:{number}", plan.family, cut, step.sentence, labels)
             )
     return list(items.values())
+
+
+def benchmark(
+    name: str,
+    title: str,
+    load: Callable[[Path, str], MultipleChoiceTask | RetrievalTask | CaptioningTask],
+    tasks: Mapping[str, str],
+    example: str,
+    predictions: str = "texts.json",
+) -> Benchmark:
+    """One of kitchen's benchmarks; `tasks` are task names by pool. A pool's videos are made where it is prepared."""
+    return Benchmark(
+        name=name,
+        title=title,
+        pools=tuple(tasks),
+        load=load,
+        videos="The videos are in {folder}/videos, their annotations beside them.",
+        folder="kitchen/test",
+        video_gigabytes=0.04,
+        task_names=tuple(tasks.values()),
+        example=example,
+        predictions=predictions,
+        everything=next(iter(tasks)),
+        generated=Generated(
+            "tasks.kitchen.files:generate",
+            {pool: ITEM_SETS[task][0] for pool, task in tasks.items()},
+            "annotations.json",
+        ),
+    )
+
+
+QA = benchmark(
+    "kitchen-qa",
+    "Kitchen: 5-way questions about generated cooking videos of 2 to 5 minutes",
+    load_qa,
+    {"500": "kitchen-qa@500", "100": "kitchen-qa@100"},
+    "--model blind -M llm=smollm2",
+    "choices.csv",
+)
+RETRIEVAL = benchmark(
+    "kitchen-retrieval",
+    "Kitchen: find the whole video of a paragraph or the clip of a sentence, and their texts",
+    load_retrieval,
+    RETRIEVAL_TASKS,
+    "--model longvivit-tiny -M weights=kitchen",
+    "vectors.npz",
+)
+CAPTIONING = benchmark(
+    "kitchen-captioning",
+    "Kitchen: a sentence for each step of a cooking video",
+    load_clip_captioning,
+    {"464": "kitchen-clip-captioning@464", "91": "kitchen-clip-captioning@91"},
+    "--model word-salad",
+)
+SUMMARY = benchmark(
+    "kitchen-summary",
+    "Kitchen: one paragraph for a whole cooking video",
+    load_summary,
+    {"100": "kitchen-summary@100", "10": "kitchen-summary@10"},
+    "--model word-salad",
+)

@@ -12,7 +12,7 @@ from baselines.caption import Caption
 from baselines.captions import load_captions
 from baselines.examples import load_examples
 from baselines.material import Thin
-from baselines.model_options import AggregatorOptions
+from baselines.models import AggregatorOptions
 from baselines.prompted import Ask, Composed, Composer, PromptedModel
 from baselines.segments import render, thin
 from tasks.errors import DataError, ModelError

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.models import build_model
 from tasks.errors import DataError, ModelError
 from tasks.model import Model, VideoTextEncoder
+from tasks.registry import build_model
 from tasks.task import Clip
 
 ENCODER = "imagevit-tiny:weights=random,dtype=float32"

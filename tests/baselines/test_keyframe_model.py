@@ -9,11 +9,11 @@ import pytest
 
 from baselines.keyframe_model import KeyFrameModel
 from encoders.task_model import EncoderModel
-from evals.models import build_model
 from tasks.egoschema import PROMPTS
 from tasks.errors import ModelError
 from tasks.model import Captioner, QueryVideoEncoder, TextRequest, VideoTextEncoder, require
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
+from tasks.registry import build_model
 from tasks.task import Clip, TaskInfo
 from tests.encoders.v2t.files import write_all
 

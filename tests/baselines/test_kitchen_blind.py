@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from baselines.blind import build_blind
-from baselines.model_options import BlindOptions
+from baselines.models import BlindOptions
 from tasks.intervals import fraction_metric
 from tasks.kitchen.benchmark import load_qa
 from tasks.routes import Route

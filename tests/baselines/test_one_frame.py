@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from baselines.parts import parse_spec
-from evals.models import build_model
 from tasks.errors import ModelError
 from tasks.model import Captioner, Model, TextRequest, VideoTextEncoder
+from tasks.registry import build_model
 from tasks.task import Clip
 from tests.encoders.coca.small import write_coca
 

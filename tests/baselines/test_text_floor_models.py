@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.model_options import SALAD_WORDS
+from baselines.models import SALAD_WORDS
 from baselines.text_floor_models import (
     TrainingText,
     constant_floor,

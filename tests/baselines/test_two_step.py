@@ -13,7 +13,7 @@ from baselines.build_aggregator import load_prompts, segment_rule
 from baselines.captions import load_captions
 from baselines.llm.protocol import Chat, Reply
 from baselines.material import Thin
-from baselines.model_options import AggregatorOptions
+from baselines.models import AggregatorOptions
 from baselines.prompted import PromptedModel
 from tasks.errors import ModelError
 from tasks.model import ModelInfo, OptionRequest, TextRequest

@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 from baselines.llm.api_client import RefusedError
-from baselines.model_options import VisionOptions
+from baselines.models import VisionOptions
 from baselines.vision_model import VisionModel, build_vision_model
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import EmptyVideoError
-from evals.models import build_model
 from tasks.errors import ModelError
 from tasks.model import Captioner, Model, TextGenerator, TextRequest
+from tasks.registry import build_model
 from tasks.task import Clip
 from tests.baselines.llm.server_process import FaultyServer, faulty_server
 

@@ -22,7 +22,7 @@ from encoders.embed_folder import (
     find_videos,
     parts_folder,
 )
-from encoders.model_options import PresetOptions
+from encoders.models import PresetOptions
 from encoders.task_model import EncoderModel
 from tasks.errors import DataError
 

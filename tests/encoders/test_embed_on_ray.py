@@ -19,7 +19,7 @@ pytest.importorskip("ray")
 from encoders.build import build_preset
 from encoders.embed_folder import HereEmbedder, already_embedded, decoders_for, embed_folder, find_videos
 from encoders.embed_on_ray import BuildEncoder, RayEmbedder, check_same, embedder_of
-from encoders.model_options import PresetOptions
+from encoders.models import PresetOptions
 from encoders.ray_pool import Pool
 from encoders.task_model import EncoderModel
 from tasks.errors import ModelError

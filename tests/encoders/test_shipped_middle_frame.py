@@ -9,7 +9,7 @@ import pytest
 
 from encoders.build import build_preset
 from encoders.frames import Frames
-from encoders.model_options import PresetOptions
+from encoders.models import PresetOptions
 from encoders.shipped import SHIPPED
 from encoders.task_model import EncoderModel
 from tasks.intervals import fraction_metric

@@ -10,7 +10,7 @@ import torch
 
 from encoders.build import build_preset, check_family
 from encoders.clip_batches import to_device
-from encoders.model_options import LONG, SHORT, PresetOptions, frame_policy
+from encoders.models import LONG, SHORT, PresetOptions, frame_policy
 from encoders.presets import PRESETS, preset
 from encoders.sampling import FramePolicy
 from encoders.task_model import EncoderModel, Runtime, pad_to_multiple

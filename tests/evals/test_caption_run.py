@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from evals.models import build_model
 from evals.preparing import prepare_model
 from tasks.egoschema import PROMPTS
 from tasks.model import NeedsPreparing
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
+from tasks.registry import build_model
 from tasks.task import Clip, TaskInfo
 from tests.encoders.coca.small import write_coca
 from tests.evals.conftest import run_toy

@@ -17,9 +17,9 @@ import pytest
 import typer
 
 from evals.cli import app, run_app
-from evals.models import parse_options, typed_options
 from evals.schema_files import without_wall_clock
 from evals.store import read_results, read_run, read_samples
+from tasks.registry import parse_options, typed_options
 from tests.evals.conftest import ROOT, assert_one_line, longvid, longvid_process
 
 RUN = ("egoschema", "run", "--model", "chance", "--limit", 12)

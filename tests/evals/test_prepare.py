@@ -12,10 +12,11 @@ from random import Random
 
 import pytest
 
-from evals.benchmarks import BENCHMARKS, Benchmark, RemoteFile, benchmark_folder
+from evals.benchmarks import benchmark_folder
 from evals.prepare import fetch
 from tasks.digests import file_sha256
 from tasks.errors import DataError
+from tasks.registry import Benchmark, RemoteFile, benchmarks
 from tests.evals.conftest import Handler, assert_one_line, longvid, longvid_process, serving
 
 CONTENT = {"one.json": b'{"a": 1}', "two.json": b'{"b": 2}' * 1000}
@@ -61,7 +62,7 @@ def packed(**members: bytes) -> bytes:
 def in_archive(address: str, name: str = "one.json", sha256: str | None = None) -> Benchmark:
     """A benchmark whose one file is published inside an archive."""
     digest = sha256 or hashlib.sha256(CONTENT["one.json"]).hexdigest()
-    return replace(BENCHMARKS["egoschema"], files=(RemoteFile(name, f"{address}/all.tar.gz", digest),))
+    return replace(benchmarks().entries["egoschema"], files=(RemoteFile(name, f"{address}/all.tar.gz", digest),))
 
 
 def benchmark(mirror: str, *names: str) -> Benchmark:
@@ -69,7 +70,7 @@ def benchmark(mirror: str, *names: str) -> Benchmark:
     files = tuple(
         RemoteFile(name, f"{mirror}/{name}", hashlib.sha256(CONTENT.get(name, b"other")).hexdigest()) for name in names
     )
-    return replace(BENCHMARKS["egoschema"], files=files)
+    return replace(benchmarks().entries["egoschema"], files=files)
 
 
 def test_files_are_downloaded_as_they_are(mirror: str, tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_prepare_works_offline_from_a_folder_that_is_there(shared_data: Path) ->
 
 
 def test_the_data_folder_is_found_by_option_before_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = BENCHMARKS["egoschema"]
+    wanted = benchmarks().entries["egoschema"]
     for root in ("given", "set"):
         (tmp_path / root / "egoschema").mkdir(parents=True)
         (tmp_path / root / "egoschema" / "questions.json").touch()
@@ -212,4 +213,4 @@ def test_the_data_folder_is_found_by_option_before_environment(tmp_path: Path, m
 
 def test_missing_data_is_refused_with_the_places_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"no egoschema files in {tmp_path}/egoschema.*prepare.*LONGVID_DATA"):
-        benchmark_folder(BENCHMARKS["egoschema"], tmp_path)
+        benchmark_folder(benchmarks().entries["egoschema"], tmp_path)

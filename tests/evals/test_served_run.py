@@ -15,12 +15,12 @@ import pytest
 pytest.importorskip("httpx2")
 pytest.importorskip("tenacity")
 
-from evals.models import build_model, deciding
 from evals.new_run import describe_run
 from evals.record import Results
 from evals.runner import RunSettings, TooManyFailuresError, run_task
 from evals.schema_files import without_wall_clock
 from evals.store import read_samples
+from tasks.registry import build_model, deciding
 from tests.baselines.llm.server_process import FaultyServer, faulty_server
 from tests.evals.conftest import ROOT, ignore, longvid, toy_task
 

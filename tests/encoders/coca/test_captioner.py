@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from encoders.coca.captioner import JOINT, CocaCaptioner, build_coca
-from encoders.model_options import CocaOptions
+from encoders.models import CocaOptions
 from encoders.video_errors import EmptyVideoError
 from tasks.errors import ModelError
 from tasks.model import Captioner, TextRequest

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from encoders.dual import build_encoder
 from encoders.frame_source import ReadClip
-from encoders.model_options import VideoToTextOptions
+from encoders.models import VideoToTextOptions
 from encoders.presets import preset
 from encoders.pretrain.engine import train
 from encoders.pretrain.settings import read_settings

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from encoders.build import build_preset
-from encoders.model_options import PresetOptions
+from encoders.models import PresetOptions
 from encoders.pretrain.captions import CaptionCollate, CaptionTexts, caption_sums
 from encoders.pretrain.kitchen import KitchenSource
 from encoders.pretrain.order import Request

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders.model_options import VideoToTextOptions
+from encoders.models import VideoToTextOptions
 from encoders.v2t.build import build_video_to_text
 from encoders.v2t.task_model import VideoToTextModel
 from encoders.video_errors import VideoError

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encoders.build import build_preset
-from encoders.model_options import PresetOptions, VideoToTextOptions
+from encoders.models import PresetOptions, VideoToTextOptions
 from encoders.v2t.build import build_video_to_text
 from encoders.v2t.task_model import VideoToTextModel
 from encoders.v2t.weights import load_connector, read_description

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("av")
 
 from encoders.build import build_preset
-from encoders.model_options import PresetOptions
+from encoders.models import PresetOptions
 from evals.bench.end_to_end import DECODE, ENCODE, LOOP, OURS, bench_end_to_end, first_items
 from tasks.egoschema import PROMPTS
 from tasks.errors import DataError, ModelError

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from evals.benchmarks import BENCHMARKS
 from evals.doctor import data
 from evals.doctor.check import Check
 from evals.doctor.data import data_checks, video_check
+from tasks.registry import benchmarks
 
-EGOSCHEMA = BENCHMARKS["egoschema"]
+EGOSCHEMA = benchmarks().entries["egoschema"]
 
 
 def check_of(what: str, folder: Path) -> Check:
@@ -27,7 +27,7 @@ def test_real_data_are_counted_by_loading_them(shared_data: Path) -> None:
 
 def test_every_benchmark_is_looked_at_and_each_folder_of_videos_once(shared_data: Path) -> None:
     names = [check.what for check in data_checks(shared_data)]
-    assert set(BENCHMARKS) <= set(names)
+    assert set(benchmarks().entries) <= set(names)
     assert names.count("youcook2 videos") == 1
 
 

@@ -13,7 +13,7 @@ from evals.doctor.check import Check
 from evals.doctor.examine import model_checks
 from evals.doctor.packages import java_check, package_check, program_check
 from evals.doctor.probe import ask
-from evals.models import MODELS
+from tasks.registry import models
 from tests.evals.conftest import longvid
 
 
@@ -51,12 +51,15 @@ def test_a_jar_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_every_model_is_tried_and_the_reason_of_a_failure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"device": "H200", **dict.fromkeys(MODELS), "openclip": "No module named 'open_clip'"}
+    answers = {"device": "H200", **dict.fromkeys(models().entries), "openclip": "No module named 'open_clip'"}
     monkeypatch.setattr(examine, "ask", lambda what: dict(answers))
-    gpu, models = model_checks()
+    gpu, found = model_checks()
     assert (gpu.ok, gpu.found) == (True, "H200")
-    assert (models.ok, models.optional) == (False, True)
-    assert models.found == f"{len(MODELS) - 1} of {len(MODELS)} load; openclip: No module named 'open_clip'"
+    assert (found.ok, found.optional) == (False, True)
+    assert (
+        models.found
+        == f"{len(models().entries) - 1} of {len(models().entries)} load; openclip: No module named 'open_clip'"
+    )
 
 
 def test_a_library_that_hangs_or_crashes_is_said_in_words() -> None:
@@ -89,4 +92,4 @@ def test_all_models_load_where_everything_is_installed() -> None:
     answers = ask("models")
     assert isinstance(answers, dict)
     assert {name: fault for name, fault in answers.items() if fault and name != "device"} == {}
-    assert json.dumps(sorted(MODELS)) == json.dumps(sorted(answers.keys() - {"device"}))
+    assert json.dumps(sorted(models().entries)) == json.dumps(sorted(answers.keys() - {"device"}))

@@ -15,7 +15,7 @@ from baselines.captions import load_captions
 from baselines.llm.load import load_language_model
 from baselines.llm.options import Serving
 from baselines.llm.protocol import LanguageModel
-from baselines.model_options import AggregatorOptions
+from baselines.models import AggregatorOptions
 from tasks.egoschema import load_egoschema
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.routes import Route

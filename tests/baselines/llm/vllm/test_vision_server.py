@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.model_options import VisionOptions
+from baselines.models import VisionOptions
 from baselines.segments import clock
 from baselines.vision_model import VisionModel, build_vision_model, jpeg
 from encoders.causal_lm.smollm2 import find_smollm2

@@ -12,21 +12,21 @@ from time import perf_counter
 import pytest
 
 from baselines.floor_models import ChanceModel, ConstantModel
-from baselines.model_options import AggregatorOptions
-from evals.models import MODELS, build_model, deciding, option_help, parse_options, spec_of, typed_options
+from baselines.models import AggregatorOptions
 from tasks.errors import ModelError
+from tasks.registry import build_model, deciding, find_model, models, option_help, parse_options, typed_options
 from tasks.routes import Route
 from tests.evals.conftest import ROOT, assert_one_line, longvid
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ModelError, match="unknown model 'agregator', did you mean 'aggregator'"):
-        spec_of("agregator")
+        find_model("agregator")
 
 
 def test_a_model_like_no_other_is_refused_without_a_guess() -> None:
     with pytest.raises(ModelError, match="unknown model 'xyz'; 'longvid models' lists them"):
-        spec_of("xyz")
+        find_model("xyz")
 
 
 def test_options_that_change_no_answer_are_not_part_of_a_run() -> None:
@@ -85,7 +85,7 @@ def test_a_model_is_built_with_its_options() -> None:
     assert build_model("chance", {}) == ChanceModel(0)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models().entries)
 def test_every_model_lists_its_options_with_their_meaning(name: str) -> None:
     rows = option_help(name)
     assert rows
@@ -99,7 +99,7 @@ def test_a_required_option_is_listed_as_such() -> None:
 def test_the_list_names_every_model_and_option() -> None:
     done = longvid("models")
     assert done.returncode == 0, done.stderr
-    for name in MODELS:
+    for name in models().entries:
         assert name in done.stdout
         assert all(row.name in done.stdout for row in option_help(name))
     assert "smollm2" in done.stdout

@@ -1,19 +1,23 @@
-"""Options of the encoder models on the command line; importing this loads no torch."""
+"""The encoders as they are listed, with their options on the command line; importing this loads no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from encoders.sampling import FramePolicy
 from encoders.shipped import weights_file
 from tasks.errors import ModelError
+from tasks.registry import ModelEntry, System
 from tasks.routes import Route
 
 Dtype = Literal["auto", "bfloat16", "float32"]
 Attention = Literal["frame", "joint", "factorized"]
-SHORT = FramePolicy(count=16)
+SHORT_FRAMES = 16
+SHORT = FramePolicy(count=SHORT_FRAMES)
 LONG = FramePolicy(fps=1.0, cap=256)
 MIDDLE = FramePolicy(count=1)
 
@@ -133,3 +137,65 @@ def refuse_reading(options: ReadingOptions) -> None:
     given = [f.name for f in fields(ReadingOptions) if f.name not in frames and getattr(options, f.name) is not None]
     if given:
         raise ModelError(f"option '{given[0]}' belongs to video-to-text: give v2t=FILE with it")
+
+
+def own_policy(frames: int) -> FramePolicy:
+    """How an encoder looks where nobody says: by the time positions that its configuration declares.
+
+    Up to 16 frames it is shown 16, evenly; a longer one a frame a second, up to 256 (paper).
+    """
+    return SHORT if frames <= SHORT_FRAMES else LONG
+
+
+PRESET_FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "imagevit": "a ViT on each frame, averaged over time",
+        "shortvivit": "joint space-time attention, 16 frames",
+        "longvivit": "joint space-time attention, up to 256 frames at 1 FPS",
+        "factorized": "a ViT with gated temporal attention in each layer",
+    }
+)
+ALL_FAMILIES = ("multiple-choice", "retrieval", "captioning")
+MODELS = (
+    *(
+        ModelEntry(
+            name=f"{family}-{size}",
+            summary=f"{summary} ({size})",
+            system=System.ENCODER,
+            families=ALL_FAMILIES,
+            options=PresetOptions,
+            build="encoders.build:build_preset",
+            preset=f"{family}-{size}",
+            example="-M weights=kitchen" if size == "tiny" else "-M weights=FILE.safetensors",
+        )
+        for family, summary in PRESET_FAMILIES.items()
+        for size in ("tiny", "b", "l")
+    ),
+    ModelEntry(
+        name="v2t",
+        summary="a video-to-text file over the encoder and language model that it names",
+        system=System.ENCODER,
+        families=("multiple-choice", "captioning"),
+        options=VideoToTextOptions,
+        build="encoders.v2t.build:build_video_to_text",
+        example="-M weights=FILE.safetensors",
+    ),
+    ModelEntry(
+        name="openclip",
+        summary="any open_clip ViT, frame by frame or inflated to video",
+        system=System.ENCODER,
+        families=ALL_FAMILIES,
+        options=OpenClipOptions,
+        build="encoders.build:build_open_clip",
+        example="-M name=ViT-B-16 -M pretrained=openai",
+    ),
+    ModelEntry(
+        name="coca",
+        summary="an open_clip CoCa: captions of single frames",
+        system=System.ENCODER,
+        families=("captioning",),
+        options=CocaOptions,
+        build="encoders.coca.captioner:build_coca",
+        example="-M name=coca_ViT-L-14 -M pretrained=TAG",
+    ),
+)

@@ -1,4 +1,4 @@
-"""Options of the baselines on the command line; importing this loads neither numpy nor torch."""
+"""The baselines as they are listed, with their options on the command line; importing this loads no torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from baselines.llm.options import UNRECORDED, LanguageModelOptions
-from encoders.model_options import FrameOptions
+from encoders.models import FrameOptions
 from tasks.errors import ModelError
+from tasks.registry import ModelEntry, System
 
 SALAD_WORDS = 40
 
@@ -204,3 +205,142 @@ class Bm25Options:
     captions: Path = field(metadata={"help": "speech transcripts or a captions file"})
     k1: float = field(default=1.5, metadata={"help": "how soon repeats of a word stop counting"})
     b: float = field(default=0.75, metadata={"help": "how much a long transcript is held against it, 0 to 1"})
+
+
+MODELS = (
+    ModelEntry(
+        name="aggregator",
+        summary="captions of segments, read by a language model",
+        system=System.AGGREGATOR,
+        families=("multiple-choice", "captioning"),
+        options=AggregatorOptions,
+        build="baselines.build_aggregator:build_aggregator",
+        example="-M captions=FILE -M llm=smollm2 -M route=options-loglik",
+    ),
+    ModelEntry(
+        name="caption-vectors",
+        summary="captions or summaries against texts, both read by an encoder's text tower",
+        system=System.AGGREGATOR,
+        families=("multiple-choice", "retrieval"),
+        options=CaptionVectorOptions,
+        build="baselines.caption_vectors:build_caption_vectors",
+        example="-M captions=FILE -M encoder=shortvivit-tiny:weights=kitchen",
+    ),
+    ModelEntry(
+        name="keyframes",
+        summary="the frames that matter to the question, seen by a short video encoder",
+        system=System.ENCODER,
+        families=("multiple-choice", "retrieval"),
+        options=KeyFrameOptions,
+        build="baselines.keyframe_model:build_keyframes",
+        example="-M encoder=shortvivit-b:weights=FILE -M selector=openclip:name=ViT-B-16",
+    ),
+    ModelEntry(
+        name="one-frame",
+        summary="any model that takes frames=N, with the middle frame alone",
+        system=System.ENCODER,
+        families=("multiple-choice", "retrieval", "captioning"),
+        options=OneFrameOptions,
+        build="baselines.one_frame:build_one_frame",
+        example="-M of=shortvivit-tiny:weights=kitchen",
+    ),
+    ModelEntry(
+        name="blind",
+        summary="a language model alone: no video",
+        system=System.TEXT,
+        families=("multiple-choice", "captioning"),
+        options=BlindOptions,
+        build="baselines.blind:build_blind",
+        example="-M llm=smollm2",
+    ),
+    ModelEntry(
+        name="constant",
+        summary="one option, every time",
+        system=System.FLOOR,
+        families=("multiple-choice",),
+        options=ConstantOptions,
+        build="baselines.floor_models:build_constant",
+        example="-M choice=4",
+    ),
+    ModelEntry(
+        name="chance",
+        summary="an option at random, seeded",
+        system=System.FLOOR,
+        families=("multiple-choice",),
+        options=ChanceOptions,
+        build="baselines.floor_models:build_chance",
+        example="-M seed=1",
+    ),
+    ModelEntry(
+        name="tfidf",
+        summary="transcripts against texts by TF-IDF: no video",
+        system=System.TEXT,
+        families=("retrieval",),
+        options=TfidfOptions,
+        build="baselines.text_retrieval:build_tfidf",
+        example="-M captions=FILE",
+    ),
+    ModelEntry(
+        name="bm25",
+        summary="transcripts against texts by BM25: no video",
+        system=System.TEXT,
+        families=("retrieval",),
+        options=Bm25Options,
+        build="baselines.text_retrieval:build_bm25",
+        example="-M captions=FILE",
+    ),
+    ModelEntry(
+        name="random-vectors",
+        summary="unit vectors in random directions, seeded",
+        system=System.FLOOR,
+        families=("retrieval",),
+        options=RandomVectorOptions,
+        build="baselines.random_vectors:build_random_vectors",
+        example="",
+    ),
+    ModelEntry(
+        name="word-salad",
+        summary="the same six words over and over",
+        system=System.FLOOR,
+        families=("captioning",),
+        options=SaladOptions,
+        build="baselines.text_floor_models:build_word_salad",
+        example="",
+    ),
+    ModelEntry(
+        name="constant-paragraph",
+        summary="the most typical training text, every time",
+        system=System.FLOOR,
+        families=("captioning",),
+        options=TrainingOptions,
+        build="baselines.text_floor_models:build_constant_paragraph",
+        example="-M annotations=FILE",
+    ),
+    ModelEntry(
+        name="random-paragraph",
+        summary="a training text at random, seeded",
+        system=System.FLOOR,
+        families=("captioning",),
+        options=TrainingOptions,
+        build="baselines.text_floor_models:build_random_paragraph",
+        example="-M annotations=FILE",
+    ),
+    ModelEntry(
+        name="recipe-type-paragraph",
+        summary="the typical training text of the video's recipe type: uses the label",
+        system=System.FLOOR,
+        families=("captioning",),
+        options=TrainingOptions,
+        build="baselines.text_floor_models:build_recipe_type_paragraph",
+        example="-M annotations=FILE",
+    ),
+    ModelEntry(
+        name="vlm",
+        summary="a vision-language model behind an OpenAI-compatible server, shown frames",
+        system=System.VIDEO_LLM,
+        families=("multiple-choice", "captioning"),
+        options=VisionOptions,
+        build="baselines.vision_model:build_vision_model",
+        example="-M model=NAME -M base_url=http://HOST:8000/v1",
+    ),
+)

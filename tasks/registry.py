@@ -1,0 +1,539 @@
+"""Models and benchmarks by name: ours and anybody's are found in the same way.
+
+A package declares its own in the entry-point groups `longvid.models` and `longvid.benchmarks`; `--plugin MODULE` or
+`--plugin FILE.py` (or the variable LONGVID_PLUGINS) adds a module that is not installed; and `package.module:Class` or
+`path/to/file.py:Class` names a model outright. What is listed is declared, so that listing imports neither torch nor
+the models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import cache, partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import MappingProxyType, ModuleType, NoneType, UnionType
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from tasks.errors import DataError, LongvidError, ModelError
+
+MODEL_GROUP, BENCHMARK_GROUP = "longvid.models", "longvid.benchmarks"
+PLUGINS = "LONGVID_PLUGINS"
+"""Modules and files that are searched beside the installed packages, separated as in PATH."""
+LISTED_MODELS, LISTED_BENCHMARKS = "longvid models", "longvid benchmarks"
+
+
+class System(StrEnum):
+    """What a model is: which side of the comparison it stands on. The value is how records tell it."""
+
+    ENCODER = "encoder"
+    AGGREGATOR = "aggregator"
+    VIDEO_LLM = "video-llm"
+    TEXT = "text"
+    FLOOR = "floor"
+    ELSEWHERE = "elsewhere"
+    UNKNOWN = "unknown"
+
+
+SYSTEM_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        System.ENCODER: "encoder: the whole video as a vector",
+        System.AGGREGATOR: "aggregator: captions read by a language model",
+        System.VIDEO_LLM: "video language model: shown frames",
+        System.TEXT: "text alone, no video",
+        System.FLOOR: "floor: never looks",
+        System.ELSEWHERE: "imported: run elsewhere",
+        System.UNKNOWN: "not declared",
+    }
+)
+CAPABILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "VideoTextEncoder": ("embed_video", "embed_text"),
+        "QueryVideoEncoder": ("embed_video_for", "embed_text"),
+        "ChoiceScorer": ("score_options",),
+        "TextGenerator": ("generate",),
+        "Chooser": ("choose",),
+        "Captioner": ("caption",),
+    }
+)
+"""What a model may offer (tasks.model), by the methods that make it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model as it is listed, and how it is built.
+
+    `options` is a dataclass, `build` takes an instance of it; either may be given as `module:attribute`, so that
+    listing imports neither. `preset` is handed to a builder of several models before the options. `families` are the
+    task families that the model serves, `example` the options of an example. `source` says who declares it.
+    """
+
+    name: str
+    summary: str
+    system: System
+    families: tuple[str, ...]
+    options: type[Any] | str
+    build: Callable[..., object] | str
+    preset: str | None = None
+    example: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """An official file: its name in the local folder, where it is published, and its SHA-256."""
+
+    name: str
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """How a benchmark is made: `generate` takes a folder and the places of the videos in the split.
+
+    `videos` are those places by pool; the file `marker` is there once it is made.
+    """
+
+    generate: Callable[..., Iterable[Any]] | str
+    videos: Mapping[str, range]
+    marker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What the shared verbs need to know of a benchmark. `load` takes a folder and a pool and gives the task.
+
+    Where predictions are choices, `everything` (the last pool if empty) holds all other pools' items. `generated`
+    stands for `files` where the benchmark is made, not fetched. `folder` under the data root and `task_names` (by
+    pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url` is where the video
+    with an `{id}` is shown, `video_archive` where all can be fetched without an account, and `video_gigabytes` their
+    published size (0: not published). `example` are arguments of `run` and `plan`, `run_example` further ones of `run`
+    alone; `predictions` is an example's file of predictions. `more_verbs` (`module:function`) adds commands to the
+    benchmark's group. `source` says who declares it.
+    """
+
+    name: str
+    title: str
+    pools: tuple[str, ...]
+    load: Callable[[Path, str], Any] | str
+    files: tuple[RemoteFile, ...] = ()
+    videos: str = "Videos lie in {folder}/videos."
+    folder: str = ""
+    task_names: tuple[str, ...] = ()
+    video_url: str = ""
+    video_gigabytes: float = 0.0
+    video_archive: str = ""
+    example: str = "--model blind -M llm=smollm2"
+    run_example: str = ""
+    predictions: str = "choices.csv"
+    everything: str = ""
+    generated: Generated | None = None
+    more_verbs: str = ""
+    source: str = ""
+
+    @property
+    def data_folder(self) -> str:
+        """The name of its folder under a data root."""
+        return self.folder or self.name
+
+    @property
+    def marker(self) -> str:
+        """A file whose presence shows that the data are in place; empty where it needs none."""
+        if self.generated:
+            return self.generated.marker
+        return self.files[0].name if self.files else ""
+
+    @property
+    def widest_pool(self) -> str:
+        """The pool that holds all of the others' items."""
+        return self.everything or self.pools[-1]
+
+    def names(self) -> dict[str, str]:
+        """Task names by pool."""
+        return dict(zip(self.pools, self.task_names or tuple(f"{self.name}@{p}" for p in self.pools), strict=True))
+
+    def pool_of(self, task_name: str) -> str | None:
+        """The pool that a task's name stands for, None for another benchmark's."""
+        return next((pool for pool, name in self.names().items() if name == task_name), None)
+
+
+T = TypeVar("T")
+EntryT = TypeVar("EntryT", ModelEntry, Benchmark)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue(Generic[EntryT]):
+    """The entries by name, and in words what was wrong with plugins that gave none."""
+
+    entries: Mapping[str, EntryT]
+    faults: tuple[str, ...] = ()
+
+
+def models() -> Catalogue[ModelEntry]:
+    """All models. Raises ModelError where two have one name."""
+    return _models(os.environ.get(PLUGINS, ""))
+
+
+def benchmarks() -> Catalogue[Benchmark]:
+    """All benchmarks. Raises DataError where two have one name."""
+    return _benchmarks(os.environ.get(PLUGINS, ""))
+
+
+@cache
+def _models(plugins: str) -> Catalogue[ModelEntry]:
+    return _catalogue(MODEL_GROUP, ModelEntry, plugins, ModelError)
+
+
+@cache
+def _benchmarks(plugins: str) -> Catalogue[Benchmark]:
+    return _catalogue(BENCHMARK_GROUP, Benchmark, plugins, DataError)
+
+
+def _catalogue(group: str, kind: type[EntryT], plugins: str, error: type[LongvidError]) -> Catalogue[EntryT]:
+    entries: dict[str, EntryT] = {}
+    faults: list[str] = []
+    for source, load in (*_installed(group), *_named(plugins)):
+        try:
+            found = _guarded(load, f"plugin {source}")
+        except ModelError as fault:
+            faults.append(str(fault))
+            continue
+        for entry in _declared(found, kind, source):
+            if entry.name in entries:
+                first = entries[entry.name].source
+                msg = f"'{entry.name}' is declared twice in {group}: by {first} and by {source}; remove one of them"
+                raise error(msg)
+            entries[entry.name] = entry
+    return Catalogue(MappingProxyType(entries), tuple(faults))
+
+
+def _installed(group: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The installed packages' entry points, ours first and the others by name."""
+    for point in sorted(entry_points(group=group), key=lambda p: (_package(p) != "longvid", _package(p), p.name)):
+        yield f"{_package(point)} ({point.name} = {point.value})", _loader(point)
+
+
+def _loader(point: EntryPoint) -> Callable[[], object]:
+    def load() -> object:
+        found = point.load()
+        return entry_of_class(found, point.name) if _is_plain_class(found) else found
+
+    return load
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown package"
+
+
+def _named(plugins: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    for plugin in filter(None, plugins.split(os.pathsep)):
+        yield plugin, partial(_attributes, plugin)
+
+
+def _attributes(plugin: str) -> tuple[object, ...]:
+    return tuple(vars(import_plugin(plugin)).values())
+
+
+def _declared(found: object, kind: type[EntryT], source: str) -> Iterator[EntryT]:
+    """The entries that an entry point or a plugin's module gives: one, or those of tuples and lists."""
+    if isinstance(found, kind):
+        yield replace(found, source=source)
+    elif isinstance(found, list | tuple):
+        for inner in found:
+            yield from _declared(inner, kind, source)
+
+
+def _guarded(load: Callable[[], T], what: str) -> T:
+    """What `load` imports. Whatever a stranger's module raises becomes one line that says whose it is."""
+    try:
+        return load()
+    except LongvidError as fault:
+        raise ModelError(f"{what}: {fault}") from fault
+    except Exception as fault:
+        msg = f"{what} can't be imported: {type(fault).__name__}: {' '.join(str(fault).split())}"
+        raise ModelError(msg) from fault
+
+
+def import_plugin(plugin: str) -> ModuleType:
+    """Import a module by its name, or a file by its path. Raises ModelError where there is none."""
+    if not plugin.endswith(".py"):
+        return import_module(plugin)
+    path = Path(plugin).expanduser().resolve()
+    if not path.is_file():
+        msg = f"there is no file {plugin}"
+        raise ModelError(msg)
+    name = f"longvid_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        msg = f"{plugin} can't be imported as Python"
+        raise ModelError(msg)
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def add_plugins(plugins: Iterable[str]) -> None:
+    """Search these modules and files too, in this process and those it starts. Raises ModelError for a fault."""
+    for plugin in plugins:
+        _guarded(partial(import_plugin, plugin), f"plugin {plugin}")
+        path = str(Path(plugin).expanduser().resolve()) if plugin.endswith(".py") else plugin
+        known = [p for p in os.environ.get(PLUGINS, "").split(os.pathsep) if p]
+        if path not in known:
+            os.environ[PLUGINS] = os.pathsep.join([*known, path])
+
+
+def find_model(name: str) -> ModelEntry:
+    """The model of a name, or the class that `module:Class` or `file.py:Class` says.
+
+    Raises ModelError with the nearest known name, or with what is wrong with the class.
+    """
+    catalogue = models()
+    if name in catalogue.entries:
+        return catalogue.entries[name]
+    if ":" in name:
+        return _outright(name)
+    msg = f"unknown model '{name}'{nearest(name, catalogue.entries)}; '{LISTED_MODELS}' lists them"
+    raise ModelError("; ".join([msg, *catalogue.faults]))
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """The benchmark of a name. Raises DataError with the nearest known one."""
+    catalogue = benchmarks()
+    if name in catalogue.entries:
+        return catalogue.entries[name]
+    msg = f"unknown benchmark '{name}'{nearest(name, catalogue.entries)}; '{LISTED_BENCHMARKS}' lists them"
+    raise DataError("; ".join([msg, *catalogue.faults]))
+
+
+def benchmark_of(task_name: str) -> Benchmark | None:
+    """The benchmark that a task belongs to; None where none that is known does."""
+    return next((b for b in benchmarks().entries.values() if b.pool_of(task_name) is not None), None)
+
+
+def _outright(spec: str) -> ModelEntry:
+    place, _, attribute = spec.rpartition(":")
+    module = _guarded(partial(import_plugin, place), f"model '{spec}': {place}")
+    found = getattr(module, attribute, None)
+    if found is None:
+        classes = [key for key, value in vars(module).items() if _is_plain_class(value) and capabilities_of(value)]
+        msg = f"model '{spec}': {place} has no {attribute}{nearest(attribute, classes)}"
+        raise ModelError(msg)
+    if isinstance(found, ModelEntry):
+        return replace(found, source=spec)
+    if not isinstance(found, type):
+        msg = f"model '{spec}': {attribute} is no class but a {type(found).__name__}"
+        raise ModelError(msg)
+    return replace(entry_of_class(found, f"{Path(place).name}:{attribute}"), source=spec)
+
+
+def _is_plain_class(found: object) -> bool:
+    return isinstance(found, type) and not issubclass(found, StrEnum)
+
+
+def capabilities_of(found: object) -> tuple[str, ...]:
+    """Which capabilities (tasks.model) a class or an object has the methods of."""
+    return tuple(
+        name
+        for name, methods in CAPABILITIES.items()
+        if all(callable(getattr(found, method, None)) for method in methods)
+    )
+
+
+def entry_of_class(found: type[Any], name: str) -> ModelEntry:
+    """A class as a model: `system` and `Options` where it declares them, else its constructor's parameters.
+
+    Raises ModelError for a class without any capability, naming those there are.
+    """
+    offered = capabilities_of(found)
+    if not offered:
+        wanted = ", ".join(" + ".join(methods) for methods in CAPABILITIES.values())
+        msg = f"{name} has none of the methods that a model is asked by: {wanted}"
+        raise ModelError(msg)
+    system = str(getattr(found, "system", System.UNKNOWN))
+    if system not in set(System):
+        msg = f"{name}: system '{system}' is not known: {', '.join(System)}"
+        raise ModelError(msg)
+    summary = (inspect.getdoc(found) or name).splitlines()[0]
+    own = getattr(found, "Options", None)
+    if isinstance(own, type) and dataclasses.is_dataclass(own):
+        return ModelEntry(name, summary, System(system), families_of(offered), own, found)
+    options = _constructor_options(found, name)
+    return ModelEntry(name, summary, System(system), families_of(offered), options, partial(_construct, found))
+
+
+def families_of(capabilities: Sequence[str]) -> tuple[str, ...]:
+    """The families that a model with these capabilities serves."""
+    families = []
+    if set(capabilities) - {"Captioner"}:
+        families.append("multiple-choice")
+    if "VideoTextEncoder" in capabilities:
+        families.append("retrieval")
+    if "Captioner" in capabilities:
+        families.append("captioning")
+    return tuple(families)
+
+
+def _construct(found: type[Any], options: Any) -> object:  # noqa: ANN401 - the dataclass made for this class
+    return found(**{field.name: getattr(options, field.name) for field in dataclasses.fields(options)})
+
+
+def _constructor_options(found: type[Any], name: str) -> type[Any]:
+    """A dataclass of a constructor's parameters; those without a type are texts."""
+    if found.__init__ is object.__init__:
+        return dataclasses.make_dataclass("Options", [], frozen=True)
+    hints = get_type_hints(found.__init__)
+    fields: list[Any] = []
+    for parameter in inspect.signature(found).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        kind = hints.get(parameter.name, str)
+        default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
+        meta = {"help": "a parameter of its constructor"}
+        if isinstance(default, list | dict | set):
+            field: Any = dataclasses.field(default_factory=partial(copy, default), metadata=meta)
+        else:
+            field = dataclasses.field(default=default, metadata=meta)
+        fields.append((parameter.name, kind, field))
+    return dataclasses.make_dataclass(f"Options of {name}", fields, frozen=True, kw_only=True)
+
+
+def resolve(path: str) -> Any:  # noqa: ANN401 - returns whatever lies there
+    """Import `module:attribute`."""
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def resolved(found: Any) -> Any:  # noqa: ANN401 - a class, a function or where one lies
+    """What is declared outright or as `module:attribute`."""
+    return resolve(found) if isinstance(found, str) else found
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` where one is close."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionHelp:
+    """One option of a model, as listed."""
+
+    name: str
+    kind: str
+    default: str
+    help: str
+
+
+def option_help(name: str) -> list[OptionHelp]:
+    """The options of a model: name, type, default, meaning."""
+    options = resolved(find_model(name).options)
+    hints = get_type_hints(options)
+    rows = []
+    for field in dataclasses.fields(options):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        default = "required" if required else "" if field.default is None else str(field.default)
+        kind = kind_name(hints.get(field.name, str))
+        rows.append(OptionHelp(field.name, kind, default, str(field.metadata.get("help", ""))))
+    return rows
+
+
+def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower type
+    """A type as users write its values: `int`, `Path or nothing`, `spread|cut`."""
+    if get_origin(hint) is Literal:
+        return "|".join(map(str, get_args(hint)))
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return "|".join(hint)
+    if get_origin(hint) is UnionType:
+        return " or ".join("nothing" if part is NoneType else kind_name(part) for part in get_args(hint))
+    return str(getattr(hint, "__name__", hint))
+
+
+def system_of(model: str, recorded: str | None, *, imported: bool = False) -> System:
+    """A run's side of the comparison: as recorded, or what the model of that name declares in older records.
+
+    Names of models made of others begin with the maker's (`one-frame:…`, `longvivit-tiny+v2t`).
+    """
+    if imported:
+        return System.ELSEWHERE
+    if recorded is not None:
+        return System(recorded) if recorded in set(System) else System.UNKNOWN
+    entries = models().entries
+    name = next((n for n in (model, model.partition("+")[0], model.partition(":")[0]) if n in entries), None)
+    return entries[name].system if name else System.UNKNOWN
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, str]:
+    """`key=value` arguments as a mapping. Raises ModelError for a malformed or repeated one."""
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            msg = f"model option '{pair}' is not of the form key=value"
+            raise ModelError(msg)
+        if key in options:
+            msg = f"model option '{key}' is given twice"
+            raise ModelError(msg)
+        options[key] = value
+    return options
+
+
+def typed_options(name: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401 - the model's own dataclass
+    """The model's options dataclass from strings. Raises ModelError naming the option at fault."""
+    from pydantic import TypeAdapter, ValidationError
+
+    known = [row.name for row in option_help(name)]
+    for key in options:
+        if key not in known:
+            has = f"it has: {', '.join(known)}" if known else "it has none"
+            msg = f"model '{name}' has no option '{key}'{nearest(key, known)} ({has})"
+            raise ModelError(msg)
+    try:
+        return TypeAdapter(resolved(find_model(name).options)).validate_python(dict(options))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        msg = f"model '{name}': option '{where}': {problem['msg'].lower()} (given: {options.get(where, 'nothing')})"
+        raise ModelError(msg) from error
+
+
+def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options that can change an answer: those that a run is told by. The others are in its command line."""
+    fields = {field.name: field for field in dataclasses.fields(resolved(find_model(name).options))}
+    return {key: value for key, value in options.items() if fields[key].metadata.get("decides", True)}
+
+
+def effective(name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """All options that can change an answer as texts, defaults included: two runs with the same are one run."""
+    typed = typed_options(name, options)
+    return {
+        field.name: str(value)
+        for field in dataclasses.fields(typed)
+        if field.metadata.get("decides", True) and (value := getattr(typed, field.name)) is not None
+    }
+
+
+def build_model(name: str, options: Mapping[str, str]) -> object:
+    """Build a model from its name and option strings. Raises ModelError or DataError."""
+    entry = find_model(name)
+    typed = typed_options(name, options)
+    build = resolved(entry.build)
+    return build(typed) if entry.preset is None else build(entry.preset, typed)
