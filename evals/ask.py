@@ -10,8 +10,6 @@ import typer
 from evals.benchmark_app import LIMIT, MODEL, OPTIONS, OUT, show_results
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
 
-EXAMPLE = "Example: longvid ask videos/questions.jsonl -m aggregator -M captions=captions.jsonl -M llm=smollm2"
-
 
 def ask(
     questions: Annotated[

@@ -12,7 +12,7 @@ from evals import console
 from evals.benchmarks import command_of, load_task
 from evals.generate_verb import add_generate
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
-from tasks.registry import Benchmark
+from tasks.registry import Benchmark, commands, resolved
 
 if TYPE_CHECKING:
     from evals.record import Results, Run
@@ -48,7 +48,7 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[A
 
 def benchmark_app(benchmark: Benchmark) -> typer.Typer:
     """The benchmark's command group."""
-    app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False)
+    app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     if benchmark.generated:
         add_generate(app, benchmark, benchmark.generated)
     else:
@@ -58,6 +58,10 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
     add_score(app, benchmark)
     add_import(app, benchmark)
     add_report(app, benchmark)
+    for entry in commands().entries.values():
+        group, _, verb = entry.name.partition(" ")
+        if verb and group == benchmark.name:
+            app.command(verb, epilog=f"Example: {entry.example}")(resolved(entry.target))
     return app
 
 

@@ -1,137 +1,135 @@
-"""The `longvid` command: one group per benchmark, the same verbs in each, and a few commands of its own."""
+"""The `longvid` command: its commands by name, each imported when it is called, so that --help is quick."""
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version as package_version
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from evals import console
-from evals.ask import EXAMPLE as ASK_EXAMPLE
-from evals.ask import ask
-from evals.bench.command import app as bench
-from evals.benchmark_app import benchmark_app
-from evals.caption import caption
-from evals.compare.command import compare
-from evals.demo.command import EXAMPLE as DEMO_EXAMPLE
-from evals.demo.command import demo
-from evals.egoschema import app as egoschema
-from evals.embed import embed
-from evals.kitchen_split import kitchen_annotations, kitchen_videos
-from evals.leaderboard.command import leaderboard
-from evals.metrics import app as metrics
-from evals.pretrain import EXAMPLE as PRETRAIN_EXAMPLE
-from evals.pretrain import pretrain
-from evals.runs import runs
-from evals.ship import EXAMPLE as SHIP_EXAMPLE
-from evals.ship import ship
-from evals.study import app as study
-from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
-from evals.train_aggregator import train_aggregator
 from tasks.errors import LongvidError
-from tasks.registry import benchmarks
+from tasks.registry import BENCHMARK_GROUP, CommandEntry, add_plugins, benchmarks, commands, entry_names, resolve
 
 USER_ERROR = 2
+LISTING = "longvid.listing"
+
+
+class LazyCommands(dict[str, Any]):
+    """The commands by name; each is imported when it is asked for, and not when it is listed."""
+
+    def __init__(self, entries: Mapping[str, CommandEntry], groups: tuple[str, ...]) -> None:
+        super().__init__(dict.fromkeys((*entries, *groups)))
+        self.entries = entries
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's command classes have no common public name
+        return command_of(name)
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
+        return self[name] if name in self or name in benchmarks().entries else default
+
+    def values(self) -> Any:  # noqa: ANN401
+        return [self[name] for name in self]
+
+    def items(self) -> Any:  # noqa: ANN401
+        return [(name, self[name]) for name in self]
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands by their summaries, and imports the one that is called."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(**settings)
+        entries = {entry.name: entry for entry in added_commands()}
+        self.commands = LazyCommands(entries, tuple(entry_names(BENCHMARK_GROUP)))
+        self.entries = entries
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
+        return list(self.entries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        if ctx.meta.get(LISTING):
+            return TyperCommand(name=cmd_name, help=self.entries[cmd_name].summary)
+        return self.commands.get(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        ctx.meta[LISTING] = True
+        super().format_help(ctx, formatter)
+
+
+def added_commands() -> list[CommandEntry]:
+    """The commands that stand by themselves; those of two words belong to a group."""
+    return [entry for entry in commands().entries.values() if " " not in entry.name]
+
+
+@cache
+def command_of(name: str) -> Any:  # noqa: ANN401
+    """The command or group of a name, built. Raises KeyError for no known one."""
+    entry = next((entry for entry in added_commands() if entry.name == name), None)
+    if entry is None:
+        from evals.benchmark_app import benchmark_app
+
+        group = typer.main.get_command(benchmark_app(benchmarks().entries[name]))
+        group.name = name
+        return group
+    target = resolve(entry.target)
+    if isinstance(target, typer.Typer):
+        command = typer.main.get_command(target)
+    else:
+        alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+        alone.command(epilog=f"Example: {entry.example}")(target)
+        command = typer.main.get_command(alone)
+    command.name = name
+    return command
+
+
 app = typer.Typer(
     name="longvid",
-    help="Evaluate long-video understanding: no number without its floor, its interval, its protocol and its cost.",
+    cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Example: [bold]longvid egoschema run --model blind -M llm=smollm2 --limit 20[/]",
 )
-app.add_typer(egoschema, name="egoschema")
-for benchmark in benchmarks().entries.values():
-    if benchmark.name != "egoschema":
-        app.add_typer(benchmark_app(benchmark), name=benchmark.name)
-app.add_typer(metrics, name="metrics")
-app.add_typer(bench, name="bench")
-app.add_typer(study, name="study")
-app.command(epilog=ASK_EXAMPLE)(ask)
-app.command(epilog="Example: longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet")(
-    embed
-)
-app.command(epilog="Example: longvid runs runs")(runs)
-app.command(epilog="Example: longvid compare runs/aggregator runs/blind")(compare)
-app.command(epilog="Example: longvid leaderboard runs -o leaderboard.json")(leaderboard)
-app.command(epilog=DEMO_EXAMPLE)(demo)
-app.command(epilog=PRETRAIN_EXAMPLE)(pretrain)
-app.command(epilog="Example: longvid kitchen-annotations --split train --videos 400 -o train.json")(kitchen_annotations)
-app.command(epilog="Example: longvid kitchen-videos --split train --videos 200 -o runs/train")(kitchen_videos)
-app.command(epilog=TRAIN_AGGREGATOR_EXAMPLE)(train_aggregator)
-app.command(epilog=SHIP_EXAMPLE)(ship)
-app.command(epilog="Example: longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl")(
-    caption
-)
 
 
-@app.command(epilog="Example: longvid models aggregator")
-def models(
-    name: Annotated[str | None, typer.Argument(help="Show one model's options only.")] = None,
-) -> None:
-    """List the models and their -M options."""
-    from tasks.registry import find_model, models, option_help
-
-    if name is None:
-        console.show_table(
-            "models (-m …)", ("name", "what it is"), [(key, spec.summary) for key, spec in models().entries.items()]
-        )
-    for model in [name] if name else first_of_each_kind():
-        console.show_table(
-            f"-M options of {model}" + (", and the other sizes and families" if find_model(model).preset else ""),
-            ("option", "type", "default", "meaning"),
-            [(row.name, row.kind, row.default, row.help) for row in option_help(model)],
-        )
-    if name is None:
-        from baselines.llm.load import KINDS
-
-        console.show_table(
-            "language models (-M llm=…)", ("spec", "meaning"), [(kind.form, kind.summary) for kind in KINDS]
-        )
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        console.say(f"longvid {package_version('longvid')}")
+        raise typer.Exit
 
 
-def first_of_each_kind() -> list[str]:
-    """A model for each kind of options."""
-    from tasks.registry import models
-
-    first: dict[object, str] = {}
-    for key, spec in models().entries.items():
-        first.setdefault(spec.options, key)
-    return list(first.values())
+def search_plugins(plugins: list[str] | None) -> list[str] | None:
+    """Search them before the command is looked for."""
+    add_plugins(plugins or [])
+    return plugins
 
 
-@app.command(epilog="Example: longvid doctor --server http://localhost:8000/v1")
-def doctor(
-    data: Annotated[
-        Path | None, typer.Option(help="Data root; default: $LONGVID_DATA, ./data, ../shared/data.")
+@app.callback()
+def longvid(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
+    ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE|FILE",
+            help="Python with models or benchmarks of your own; repeatable.",
+            callback=search_plugins,
+            is_eager=True,
+        ),
     ] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="URL", help="An OpenAI-compatible server; default: $OPENAI_BASE_URL.")
-    ] = None,
-    network: Annotated[bool, typer.Option(help="Ask whether hub and server answer, for a few seconds.")] = True,
-    videos: Annotated[int, typer.Option(min=0, help="Videos of each benchmark to decode a little of.")] = 3,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what this machine can run: packages, device, models, programs, network, room, data and videos."""
-    from dataclasses import asdict
-    from json import dumps
+    """Evaluate long-video understanding: no number without its floor, its interval, its protocol and its cost.
 
-    from evals.doctor.examine import examine
-
-    checks = examine(data, network=network, server=server, videos=videos)
-    if json:
-        console.emit(dumps([asdict(check) for check in checks], indent=2))
-        return
-    console.show_table(
-        "",
-        ("", "what", "found"),
-        [("ok" if c.ok else "–" if c.optional else "MISSING", c.what, c.found) for c in checks],
-    )
-    if any(not check.ok and not check.optional for check in checks):
-        raise typer.Exit(1)
+    Each benchmark is a group of its own, too: longvid egoschema --help.
+    """
 
 
 def main() -> None:

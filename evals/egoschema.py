@@ -11,10 +11,8 @@ from evals.benchmark_app import DATA, RUN_FOLDER, benchmark_app, show_results, t
 from tasks.registry import benchmarks
 
 BENCHMARK = benchmarks().entries["egoschema"]
-app = benchmark_app(BENCHMARK)
 
 
-@app.command(epilog="Example: longvid egoschema submit runs/egoschema@5031/my-run --upload")
 def submit(
     folder: RUN_FOLDER,
     data: DATA = None,
@@ -38,7 +36,6 @@ def submit(
         console.say(f"now keep the score: longvid egoschema set-score {folder} ACCURACY --source validation-server")
 
 
-@app.command(epilog="Example: longvid egoschema set-score runs/egoschema@5031/my-run 0.333 --source kaggle")
 def set_score(
     folder: RUN_FOLDER,
     accuracy: Annotated[float, typer.Argument(help="The server's accuracy, as a fraction of 1.")],
@@ -59,4 +56,4 @@ def set_score(
 if __name__ == "__main__":
     from evals.cli import run_app
 
-    run_app(app)
+    run_app(benchmark_app(BENCHMARK))

@@ -14,7 +14,6 @@ from evals import console
 from tasks.digests import file_sha256
 from tasks.errors import RecordError
 
-EXAMPLE = "Example: longvid ship runs/recipe/seed-0/image runs/recipe/seed-0/short --out checkpoints"
 RECORD_SUFFIX = ".training.json"
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 CONFIG = Path("configs/kitchen-aggregator.toml")
-EXAMPLE = "Example: longvid train-aggregator --captions train.json --held-out val.json --out runs/aggregator"
 
 
 def train_aggregator(

@@ -141,5 +141,4 @@ BENCHMARK = Benchmark(
     ),
     video_gigabytes=100.0,
     example="--model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob",
-    more_verbs="evals.egoschema:add_verbs",
 )

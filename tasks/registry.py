@@ -28,7 +28,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 
 from tasks.errors import DataError, LongvidError, ModelError
 
-MODEL_GROUP, BENCHMARK_GROUP = "longvid.models", "longvid.benchmarks"
+MODEL_GROUP, BENCHMARK_GROUP, COMMAND_GROUP = "longvid.models", "longvid.benchmarks", "longvid.commands"
 PLUGINS = "LONGVID_PLUGINS"
 """Modules and files that are searched beside the installed packages, separated as in PATH."""
 LISTED_MODELS, LISTED_BENCHMARKS = "longvid models", "longvid benchmarks"
@@ -120,8 +120,7 @@ class Benchmark:
     pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url` is where the video
     with an `{id}` is shown, `video_archive` where all can be fetched without an account, and `video_gigabytes` their
     published size (0: not published). `example` are arguments of `run` and `plan`, `run_example` further ones of `run`
-    alone; `predictions` is an example's file of predictions. `more_verbs` (`module:function`) adds commands to the
-    benchmark's group. `source` says who declares it.
+    alone; `predictions` is an example's file of predictions. `source` says who declares it.
     """
 
     name: str
@@ -140,7 +139,6 @@ class Benchmark:
     predictions: str = "choices.csv"
     everything: str = ""
     generated: Generated | None = None
-    more_verbs: str = ""
     source: str = ""
 
     @property
@@ -170,7 +168,23 @@ class Benchmark:
 
 
 T = TypeVar("T")
-EntryT = TypeVar("EntryT", ModelEntry, Benchmark)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEntry:
+    """A command as it is listed. `target` (`module:attribute`) is a Typer application or the command's function.
+
+    A name of two words, `egoschema submit`, adds a command to a benchmark's group; `example` is shown by --help.
+    """
+
+    name: str
+    summary: str
+    target: str
+    example: str = ""
+    source: str = ""
+
+
+EntryT = TypeVar("EntryT", ModelEntry, Benchmark, CommandEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +203,16 @@ def models() -> Catalogue[ModelEntry]:
 def benchmarks() -> Catalogue[Benchmark]:
     """All benchmarks. Raises DataError where two have one name."""
     return _benchmarks(os.environ.get(PLUGINS, ""))
+
+
+def commands() -> Catalogue[CommandEntry]:
+    """The commands that packages add. Raises ModelError where two have one name."""
+    return _commands(os.environ.get(PLUGINS, ""))
+
+
+@cache
+def _commands(plugins: str) -> Catalogue[CommandEntry]:
+    return _catalogue(COMMAND_GROUP, CommandEntry, plugins, ModelError)
 
 
 @cache
@@ -223,6 +247,11 @@ def _installed(group: str) -> Iterator[tuple[str, Callable[[], object]]]:
     """The installed packages' entry points, ours first and the others by name."""
     for point in sorted(entry_points(group=group), key=lambda p: (_package(p) != "longvid", _package(p), p.name)):
         yield f"{_package(point)} ({point.name} = {point.value})", _loader(point)
+
+
+def entry_names(group: str) -> list[str]:
+    """The names of a group's entry points, without importing what they name."""
+    return sorted({point.name for point in entry_points(group=group)})
 
 
 def _loader(point: EntryPoint) -> Callable[[], object]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from evals.demo.steps import Step
 
 PLAN = Path(__file__).resolve().parent.parent.parent / "configs" / "demo.toml"
-EXAMPLE = "Example: longvid demo --out runs/demo"
 JOBS = min(2, os.cpu_count() or 1)
 
 

@@ -1,0 +1,125 @@
+"""The commands as they are listed; importing this imports none of them."""
+
+from __future__ import annotations
+
+from tasks.registry import CommandEntry
+
+COMMANDS = (
+    CommandEntry(
+        name="demo",
+        summary="Make the embedded benchmark, run systems on it, show the leaderboard.",
+        target="evals.demo.command:demo",
+        example="longvid demo --out runs/demo",
+    ),
+    CommandEntry(
+        name="ask",
+        summary="Ask a model your own questions about your own videos.",
+        target="evals.ask:ask",
+        example="longvid ask videos/questions.jsonl -m aggregator -M captions=captions.jsonl -M llm=smollm2",
+    ),
+    CommandEntry(
+        name="models",
+        summary="List the models, or one model's options.",
+        target="evals.listing:models",
+        example="longvid models aggregator",
+    ),
+    CommandEntry(
+        name="benchmarks",
+        summary="List the benchmarks, their pools and where their data are.",
+        target="evals.listing:benchmarks",
+        example="longvid benchmarks",
+    ),
+    CommandEntry(
+        name="compare",
+        summary="Compare runs item by item: differences with intervals, a test, in words.",
+        target="evals.compare.command:compare",
+        example="longvid compare runs/aggregator runs/blind",
+    ),
+    CommandEntry(
+        name="leaderboard",
+        summary="Records side by side: one table per task and pool.",
+        target="evals.leaderboard.command:leaderboard",
+        example="longvid leaderboard runs -o leaderboard.json",
+    ),
+    CommandEntry(
+        name="runs",
+        summary="List the runs under folders.",
+        target="evals.runs:runs",
+        example="longvid runs runs",
+    ),
+    CommandEntry(
+        name="metrics",
+        summary="Score caption and similarity files without running anything.",
+        target="evals.metrics:app",
+    ),
+    CommandEntry(
+        name="caption",
+        summary="Caption segments of videos, for any number of models to read.",
+        target="evals.caption:caption",
+        example="longvid caption videos -m coca -M name=coca_ViT-L-14 -M pretrained=TAG -o captions.jsonl",
+    ),
+    CommandEntry(
+        name="embed",
+        summary="Write one vector a video.",
+        target="evals.embed:embed",
+        example="longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet",
+    ),
+    CommandEntry(
+        name="pretrain",
+        summary="Train one stage of the encoder's recipe.",
+        target="evals.pretrain:pretrain",
+        example="longvid pretrain --stage image --config configs/pretrain/kitchen-tiny.toml --out runs/tiny",
+    ),
+    CommandEntry(
+        name="train-aggregator",
+        summary="Train an adapter for an aggregator's language model.",
+        target="evals.train_aggregator:train_aggregator",
+        example="longvid train-aggregator --captions train.json --held-out val.json --out runs/aggregator",
+    ),
+    CommandEntry(
+        name="ship",
+        summary="Copy finished stages' weights with their training records.",
+        target="evals.ship:ship",
+        example="longvid ship runs/recipe/seed-0/image runs/recipe/seed-0/short --out checkpoints",
+    ),
+    CommandEntry(
+        name="kitchen-annotations",
+        summary="Write sentences and times of kitchen videos.",
+        target="evals.kitchen_split:kitchen_annotations",
+        example="longvid kitchen-annotations --split train --videos 400 -o train.json",
+    ),
+    CommandEntry(
+        name="kitchen-videos",
+        summary="Make the videos of a split of kitchen.",
+        target="evals.kitchen_split:kitchen_videos",
+        example="longvid kitchen-videos --split train --videos 200 -o runs/train",
+    ),
+    CommandEntry(
+        name="doctor",
+        summary="Say what this machine can run.",
+        target="evals.doctor.command:doctor",
+        example="longvid doctor --server http://localhost:8000/v1",
+    ),
+    CommandEntry(
+        name="bench",
+        summary="Measure speed side by side with the peers.",
+        target="evals.bench.command:app",
+    ),
+    CommandEntry(
+        name="study",
+        summary="Train the paper's methods side by side and compare them.",
+        target="evals.study:app",
+    ),
+    CommandEntry(
+        name="egoschema submit",
+        summary="Write both submission forms of a full run; nothing is sent without --upload.",
+        target="evals.egoschema:submit",
+        example="longvid egoschema submit runs/egoschema@5031/my-run --upload",
+    ),
+    CommandEntry(
+        name="egoschema set-score",
+        summary="Keep the score that a server gave for a run's submission.",
+        target="evals.egoschema:set_score",
+        example="longvid egoschema set-score runs/egoschema@5031/my-run 0.333 --source kaggle",
+    ),
+)
