@@ -32,25 +32,30 @@ class RunChoices:
 
 
 def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: RunChoices) -> tuple[Path, Results]:
-    """Ask the model every item; the run's folder and its results."""
-    from evals.new_run import default_folder, describe_run
-    from evals.preparing import prepare_model
-    from evals.runner import RunSettings
+    """Build the model and ask it every item; the run's folder and its results."""
     from tasks.registry import build_model, deciding, find_model
 
     built = build_model(model, options)
+    return ask_model(task, built, model, deciding(model, options), choices, find_model(model).system)
+
+
+def ask_model(
+    task: Task[Any],
+    built: object,
+    model: str,
+    options: Mapping[str, str],
+    choices: RunChoices,
+    system: str | None,
+) -> tuple[Path, Results]:
+    """Ask a model that is built every item; the run's folder and its results."""
+    from evals.new_run import default_folder, describe_run
+    from evals.preparing import prepare_model
+    from evals.runner import RunSettings
+
     task.check(built)
     prepare_model(built, [item.clip for item in list(task.items())[: choices.limit]])
-    record = describe_run(
-        task,
-        built,
-        choices.name or model,
-        deciding(model, options),
-        sys.argv,
-        seed=choices.seed,
-        limit=choices.limit,
-        system=find_model(model).system,
-    )
+    name = choices.name or model
+    record = describe_run(task, built, name, options, sys.argv, seed=choices.seed, limit=choices.limit, system=system)
     folder = choices.out or default_folder(record)
     record = record.model_copy(update={"name": choices.name or folder.resolve().name})
     settings = RunSettings(folder, choices.batch_size, choices.max_failures, choices.retry_failed)

@@ -26,7 +26,7 @@ from evals.store import (
     write_sealed,
 )
 from evals.vector_store import VectorLog, Vectors, read_vectors
-from tasks.errors import RecordError
+from tasks.errors import RecordError, ReplyTypeError
 from tasks.labels import labels_of
 from tasks.model import appetite_of, looking_ahead
 from tasks.task import Item, Prediction, Task
@@ -148,6 +148,8 @@ def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[
             (answered_sample(task, item, prediction), prediction.vectors)
             for item, prediction in zip(batch, predictions, strict=True)
         ]
+    except ReplyTypeError:
+        raise
     except Exception as error:  # noqa: BLE001 - the one per-item boundary: the error becomes data
         if len(batch) > 1:
             middle = len(batch) // 2

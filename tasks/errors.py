@@ -13,5 +13,9 @@ class ModelError(LongvidError):
     """A model is unknown, mis-configured or lacks what a task needs."""
 
 
+class ReplyTypeError(ModelError):
+    """A model's method returned something of another type than its callers take: its code is wrong, not one item."""
+
+
 class RecordError(LongvidError):
     """A run directory is unreadable, foreign or belongs to another run."""

@@ -76,7 +76,8 @@ class ModelEntry:
 
     `options` is a dataclass, `build` takes an instance of it; either may be given as `module:attribute`, so that
     listing imports neither. `preset` is handed to a builder of several models before the options. `families` are the
-    task families that the model serves, `example` the options of an example. `source` says who declares it.
+    task families that the model serves, `example` the options of an example. `plain`: its replies may be plain strings
+    and arrays (tasks.adapt). `source` says who declares it.
     """
 
     name: str
@@ -87,6 +88,7 @@ class ModelEntry:
     build: Callable[..., object] | str
     preset: str | None = None
     example: str = ""
+    plain: bool = False
     source: str = ""
 
 
@@ -404,9 +406,10 @@ def entry_of_class(found: type[Any], name: str) -> ModelEntry:
     summary = (inspect.getdoc(found) or name).splitlines()[0]
     own = getattr(found, "Options", None)
     if isinstance(own, type) and dataclasses.is_dataclass(own):
-        return ModelEntry(name, summary, System(system), families_of(offered), own, found)
+        return ModelEntry(name, summary, System(system), families_of(offered), own, found, plain=True)
     options = _constructor_options(found, name)
-    return ModelEntry(name, summary, System(system), families_of(offered), options, partial(_construct, found))
+    build = partial(_construct, found)
+    return ModelEntry(name, summary, System(system), families_of(offered), options, build, plain=True)
 
 
 def families_of(capabilities: Sequence[str]) -> tuple[str, ...]:
@@ -565,4 +568,9 @@ def build_model(name: str, options: Mapping[str, str]) -> object:
     entry = find_model(name)
     typed = typed_options(name, options)
     build = resolved(entry.build)
-    return build(typed) if entry.preset is None else build(entry.preset, typed)
+    model = build(typed) if entry.preset is None else build(entry.preset, typed)
+    if not entry.plain:
+        return model
+    from tasks.adapt import adapted
+
+    return adapted(model, name if ":" not in name else entry.name)

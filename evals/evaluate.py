@@ -1,0 +1,176 @@
+"""From Python: evaluate a model on a benchmark, read runs, compare them. What `import longvid` offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from evals.compare.rows import Comparison
+    from evals.leaderboard.rows import Leaderboard
+    from evals.record import Results
+    from tasks.task import Clip, Task
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run on disk: its figures, its items, its page."""
+
+    folder: Path
+    data: Path | None = None
+
+    @cached_property
+    def results(self) -> Results:
+        """The sealed `results.json`."""
+        from evals.store import read_results
+
+        return read_results(self.folder)
+
+    @property
+    def value(self) -> float | None:
+        """The primary figure; None where public data can't give it."""
+        return self.results.primary.value
+
+    @cached_property
+    def figures(self) -> pd.DataFrame:
+        """One row a metric, floors included: value, interval, method, items and clusters."""
+        from evals.load import metrics_frame
+
+        return metrics_frame([self.folder])
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row a recorded item: answer, scores, tokens, seconds, error."""
+        from evals.load import samples_frame
+
+        return samples_frame(self.folder)
+
+    def to_html(self, out: Path | str) -> Path:
+        """Write the run's page; without the benchmark's files it goes without questions and pictures."""
+        from evals.html_report.write import write_run_page
+
+        try:
+            task = task_of(self.results.task.name, self.data)
+        except DataError:
+            task = None
+        return write_run_page(self.folder, Path(out), task).path
+
+
+def evaluate(
+    model: object,
+    benchmark: str,
+    *,
+    out: Path | str | None = None,
+    options: Mapping[str, object] | None = None,
+    name: str | None = None,
+    data: Path | str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    max_failures: int = 25,
+) -> Evaluation:
+    """Ask a model every item of a benchmark, keep the record, score it beside its floors. The same call resumes.
+
+    Args:
+        model: an object with a capability (longvid.capabilities), or a model's name with its `options`.
+        benchmark: a benchmark's name, with a pool behind an @ where it has several: `egoschema@500`.
+        out: the run directory; by default `runs/<task>/<model>-…`.
+        options: of a named model, as behind -M on the command line.
+        name: the run's name in tables; by default the folder's.
+        data: the data root, searched before $LONGVID_DATA, ./data and ../shared/data.
+        limit: only the first so many items: a partial run, not a result.
+        seed: of the intervals and of the chance floor.
+        max_failures: the run stops after more failed items than this.
+
+    Returns:
+        The run, with its figures and samples as pandas frames.
+
+    Raises:
+        ModelError: the model lacks what the task needs, or its first reply is of another type.
+        DataError: the benchmark or its files are not there.
+        RecordError: the folder holds another run, or too many items failed.
+    """
+    from evals.run_verb import RunChoices, ask_model, carry_out
+    from tasks.adapt import adapted
+
+    root = None if data is None else Path(data)
+    task = task_of(benchmark, root)
+    choices = RunChoices(None if out is None else Path(out), name, limit, None, max_failures, True, seed)
+    if isinstance(model, str):
+        folder, _ = carry_out(task, model, {key: str(value) for key, value in (options or {}).items()}, choices)
+    else:
+        built = adapted(model)
+        system = getattr(model, "system", None)
+        folder, _ = ask_model(task, built, type(model).__name__, {}, choices, system and str(system))
+    return Evaluation(folder, root)
+
+
+def task_of(name: str, data: Path | None = None) -> Task[Any]:
+    """The task of `BENCHMARK`, `BENCHMARK@POOL` or a task's own name, from the first data root that has its files.
+
+    Raises DataError for an unknown name or pool, or missing files.
+    """
+    from evals.benchmarks import load_task
+    from tasks.registry import benchmark_of, find_benchmark
+
+    owner = benchmark_of(name)
+    if owner is not None:
+        return load_task(owner, owner.pool_of(name) or owner.pools[0], data)
+    base, _, pool = name.partition("@")
+    benchmark = find_benchmark(base)
+    return load_task(benchmark, pool or benchmark.pools[0], data)
+
+
+def load(folder: Path | str, data: Path | str | None = None) -> Evaluation:
+    """A run from its directory. Raises RecordError where there is none or it is damaged."""
+    run = Evaluation(Path(folder), None if data is None else Path(data))
+    _ = run.results
+    return run
+
+
+def compare(*runs: Evaluation | Path | str, data: Path | str | None = None) -> Comparison:
+    """Each run against the first, on the items that all answered. Raises RecordError where they can't be compared."""
+    from evals.compare.build import compare as build
+    from evals.compare.command import task_of as task_of_record
+    from evals.compare.record import read_records
+
+    records = read_records([run.folder if isinstance(run, Evaluation) else Path(run) for run in runs])
+    task, _ = task_of_record(records[0], None if data is None else Path(data))
+    return build(records, task)
+
+
+def leaderboard(places: Iterable[Path | str]) -> Leaderboard:
+    """The complete runs under folders, a table per task and pool. Raises RecordError for an empty folder."""
+    from evals.leaderboard.collect import collect_leaderboard
+
+    return collect_leaderboard([Path(place) for place in places])
+
+
+def frames(clip: Clip, count: int = 16, *, size: int | None = 224, fps: float | None = None) -> NDArray[np.uint8]:
+    """Frames of a clip, evenly over it: uint8 [T, H, W, 3], upright RGB.
+
+    Args:
+        clip: what to look at; a request of a task has one.
+        count: how many, at the mid-points of equal segments; with `fps`, the most.
+        size: side of the square, its centre kept; None keeps the stored pixels.
+        fps: or frames a second.
+
+    Returns:
+        The pixels, in order of time.
+
+    Raises:
+        VideoError: the clip names no file, or the file can't be decoded.
+    """
+    from encoders.frames import read_frames
+    from encoders.sampling import FramePolicy
+
+    policy = FramePolicy(count=count, size=size) if fps is None else FramePolicy(fps=fps, cap=count, size=size)
+    return read_frames(clip, policy).pixels
