@@ -37,7 +37,7 @@ demo: $(READY) ## the embedded benchmark: its videos, encoders and aggregators o
 
 recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on one core; the same command goes on where it was stopped
 	for stage in $(RECIPE_STAGES); do \
-		OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --stage $$stage --config configs/pretrain/kitchen-tiny.toml \
+		OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --stage $$stage --config kitchen-tiny \
 			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
 	done
 
@@ -61,13 +61,13 @@ $(AGGREGATOR_OUT)/shortvivit/%.jsonl: | $(READY)
 	$(BIN)/longvid caption $(AGGREGATOR_OUT)/shortvivit/$*/videos --cut uniform:16 --max-tokens 48 \
 		-m shortvivit-tiny -M weights=kitchen -M v2t=kitchen -o $@
 
-ship: $(READY) ## the weights of recipe and aggregator with their training records, into checkpoints/
-	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT)/oracle --out checkpoints
+ship: $(READY) ## the weights of recipe and aggregator with their training records, into encoders/checkpoints/
+	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT)/oracle --out encoders/checkpoints
 
 seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \
 		$(MAKE) recipe SEED=$$seed && LONGVID_CHECKPOINTS=runs/recipe/seed-$$seed \
-			$(BIN)/longvid demo --plan configs/seeds.toml --out runs/seeds/$$seed --data data || exit 1; \
+			$(BIN)/longvid demo --plan seeds --out runs/seeds/$$seed --data data || exit 1; \
 	done
 
 test: $(READY) ## the fast tests

@@ -1,4 +1,4 @@
-"""Weights that come with the repository: what `weights=kitchen` and its like stand for."""
+"""Weights and training configurations that come with the package: what `weights=kitchen` and its like stand for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 from tasks.errors import ModelError
+from tasks.resources import resource
 
 KITCHEN = "kitchen"
 CHECKPOINTS_VARIABLE = "LONGVID_CHECKPOINTS"
-SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+SHIPPED = resource("encoders", "checkpoints")
+CONFIGS = resource("encoders", "configs", "pretrain")
 
 
 def weights_file(value: str, own: str) -> Path:
@@ -22,7 +24,7 @@ def weights_file(value: str, own: str) -> Path:
 
 
 def shipped(name: str) -> Path:
-    """The shipped `NAME.safetensors`: in `checkpoints/`, or the folder of LONGVID_CHECKPOINTS, or one level below.
+    """The shipped `NAME.safetensors`: in the package, or in the folder of LONGVID_CHECKPOINTS, or a level below.
 
     So the folder may be the output of `longvid pretrain`, which has a folder for each stage.
     """

@@ -19,10 +19,11 @@ DEFAULT_ROOTS = (Path("data"), Path("../shared/data"))
 
 
 def data_roots(data: Path | None) -> tuple[Path, ...]:
-    """Where data files are looked for, in order: --data, $LONGVID_DATA, ./data, ../shared/data."""
+    """Where data files are looked for: in --data alone if it is given, else $LONGVID_DATA, ./data, ../shared/data."""
+    if data:
+        return (data,)
     variable = os.environ.get(DATA_VARIABLE)
-    said = [data] if data else []
-    return (*said, *([Path(variable)] if variable else []), *DEFAULT_ROOTS)
+    return (*([Path(variable)] if variable else []), *DEFAULT_ROOTS)
 
 
 def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:

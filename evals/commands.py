@@ -68,7 +68,7 @@ COMMANDS = (
         name="pretrain",
         summary="Train one stage of the encoder's recipe.",
         target="evals.pretrain:pretrain",
-        example="longvid pretrain --stage image --config configs/pretrain/kitchen-tiny.toml --out runs/tiny",
+        example="longvid pretrain --stage image --config kitchen-tiny --out runs/tiny",
     ),
     CommandEntry(
         name="train-aggregator",

@@ -85,7 +85,7 @@ def evaluate(
         out: the run directory; by default `runs/<task>/<model>-…`.
         options: of a named model, as behind -M on the command line.
         name: the run's name in tables; by default the folder's.
-        data: the data root, searched before $LONGVID_DATA, ./data and ../shared/data.
+        data: the data root; by default the first of $LONGVID_DATA, ./data and ../shared/data that has the files.
         limit: only the first so many items: a partial run, not a result.
         seed: of the intervals and of the chance floor.
         max_failures: the run stops after more failed items than this.

@@ -47,7 +47,7 @@ def show_model(entry: ModelEntry) -> None:
 def benchmarks(
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Data root, searched first; then $LONGVID_DATA, ./data, ../shared/data."),
+        typer.Option("--data", help="Data root; default: $LONGVID_DATA, ./data, ../shared/data."),
     ] = None,
 ) -> None:
     """List the benchmarks: their pools, and where their data are."""

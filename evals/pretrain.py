@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from encoders.pretrain.stages import Prepared
     from encoders.pretrain.world import World
 
-EXAMPLE = "Example: longvid pretrain --stage image --config configs/pretrain/kitchen-tiny.toml --out runs/tiny"
+EXAMPLE = "Example: longvid pretrain --stage image --config kitchen-tiny --out runs/tiny"
 
 
 def pretrain(
     stage: Annotated[str, typer.Option(help="A stage of the file: image, short, long, … in this order.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file of stages; see configs/pretrain.")],
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="A TOML file of stages, or a shipped one's name."),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of all stages; default: runs/pretrain/<config>.")
     ] = None,
@@ -45,8 +48,11 @@ def pretrain(
     """
     from encoders.pretrain.settings import read_settings
     from encoders.pretrain.world import join_world
+    from encoders.shipped import CONFIGS
     from evals.training_run import check_resume
+    from tasks.resources import file_or_shipped
 
+    config = file_or_shipped(config, CONFIGS, "training configuration")
     settings = read_settings(config, stage, seed=seed, changes=changes or ())
     root = out or Path("runs") / "pretrain" / config.stem
     check_resume(root / stage, resume=resume)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from evals.compare.rows import Comparison
 from evals.leaderboard.rows import Leaderboard
 from evals.record import WALL_CLOCK, Results, Row, Run, Sample
+from tasks.resources import resource
 
-FOLDER = Path(__file__).parent / "schemas"
+FOLDER = resource("evals", "schemas")
 KINDS: dict[str, type[Row]] = {
     "run": Run,
     "sample": Sample,

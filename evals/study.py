@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evals.study_rows import StudyRun
     from evals.study_run import Plan
 
-CONFIG = Path(__file__).resolve().parent.parent / "configs" / "pretrain" / "kitchen-study.toml"
+CONFIG = Path("kitchen-study")
 OUT = Path("studies/masking")
 app = typer.Typer(help="Train the paper's methods side by side and compare them.", no_args_is_help=True)
 
@@ -38,10 +38,13 @@ def masking(
     in the same order. Interrupt it at any time: the same command goes on where it stopped, and more
     seeds or methods can be added later.
     """
+    from encoders.shipped import CONFIGS
     from evals.store import locked
     from evals.study_run import Plan, claim
+    from tasks.resources import file_or_shipped
 
-    plan = Plan(config, out, _seeds(seeds), tuple(filter(None, methods.split(","))), steps, smoke)
+    settings = file_or_shipped(config, CONFIGS, "training configuration")
+    plan = Plan(settings, out, _seeds(seeds), tuple(filter(None, methods.split(","))), steps, smoke)
     plan.chosen()
     record = claim(plan, sys.argv)
     try:

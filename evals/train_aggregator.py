@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-CONFIG = Path("configs/kitchen-aggregator.toml")
+CONFIG = Path("kitchen-aggregator")
 
 
 def train_aggregator(
     captions: Annotated[Path, typer.Option(help="Of kitchen's training videos: see below.")],
     held_out: Annotated[Path, typer.Option(help="Captions of val videos, to measure on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter, its record and checkpoints.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file of settings.")] = CONFIG,
+    config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file, or a shipped one's name.")] = CONFIG,
     seed: Annotated[int | None, typer.Option(help="Seed of adapter and order; default: the file's.")] = None,
     changes: Annotated[
         list[str] | None,
@@ -34,7 +34,9 @@ def train_aggregator(
     from encoders.pretrain.world import join_world
     from evals.pretrain import train_prepared
     from evals.training_run import check_resume
+    from tasks.resources import file_or_shipped, resource
 
+    config = file_or_shipped(config, resource("baselines", "configs"), "training configuration")
     settings = read_aggregator_settings(config, seed=seed, changes=changes or ())
     check_resume(out, resume=resume)
     with join_world(settings.device) as world:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from evals.demo.carry_out import Done
     from evals.demo.steps import Step
 
-PLAN = Path(__file__).resolve().parent.parent.parent / "configs" / "demo.toml"
+PLAN = Path("demo")
 JOBS = min(2, os.cpu_count() or 1)
 
 
 def demo(
-    plan: Annotated[Path, typer.Option(help="What to run: a TOML file.", show_default="configs/demo.toml")] = PLAN,
+    plan: Annotated[Path, typer.Option(help="What to run: a TOML file, or a shipped one's name: demo, seeds.")] = PLAN,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of runs, leaderboard and logs.")] = Path("runs/demo"),
     data: Annotated[Path, typer.Option("--data", help="Data root; the videos are made there.")] = Path("data"),
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = JOBS,
@@ -32,8 +32,9 @@ def demo(
     """
     from evals.demo.plan import read_plan
     from evals.demo.steps import Places, prepare_arguments, steps_of
+    from tasks.resources import file_or_shipped, resource
 
-    wanted = read_plan(plan)
+    wanted = read_plan(file_or_shipped(plan, resource("evals", "plans"), "plan"))
     places = Places(out, data)
     arguments = prepare_arguments(wanted, places)
     if arguments:

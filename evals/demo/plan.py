@@ -1,4 +1,4 @@
-"""A demo as data: files to make first, systems to run on tasks. Read from TOML; see configs/demo.toml."""
+"""A demo as data: files to make first, systems to run on tasks. Read from TOML; see evals/plans/demo.toml."""
 
 from __future__ import annotations
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evals.html_report.text import clean
+from tasks.resources import resource
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
+TEMPLATES = resource("evals", "templates")
 
 
 @cache

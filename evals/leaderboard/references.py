@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from evals.leaderboard.rows import BoardRow, Figure
 from evals.record import Row
+from tasks.resources import resource
 
-FILE = Path(__file__).with_name("reference_rows.json")
+FILE = resource("evals.leaderboard", "reference_rows.json")
 AS_PUBLISHED = "as published"
 
 

@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 
 from encoders.pretrain.journal import METRICS, read_rows
 from encoders.pretrain.settings import SOURCES, StageSettings, read_settings, read_tables
+from encoders.shipped import CONFIGS
 from encoders.weights import load_encoder
 from tests.encoders.v2t.files import write_lm
 from tests.evals.conftest import ROOT, longvid
 
 pytestmark = pytest.mark.slow
-CONFIGS = ROOT / "configs" / "pretrain"
+
 CAPTIONS = ROOT / "tests" / "data" / "natural_captions.jsonl"
 CLIP = {
     "embed_dim": 40,

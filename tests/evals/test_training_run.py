@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from encoders.pretrain.settings import read_settings
+from encoders.shipped import CONFIGS
 from evals.training_run import deciding, difference
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "pretrain" / "kitchen-tiny.toml"
+CONFIG = CONFIGS / "kitchen-tiny.toml"
 
 
 def test_a_run_may_go_on_with_its_model_shared_out() -> None:

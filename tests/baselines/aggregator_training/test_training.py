@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.resources import resource
+
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -31,7 +33,7 @@ from tasks.kitchen.plan import make_plan
 from tasks.multiple_choice import loglik_request
 from tests.encoders.causal_lm.tiny import SIZES, byte_tokenizer
 
-CONFIG = Path("configs/kitchen-aggregator.toml")
+CONFIG = resource("baselines", "configs", "kitchen-aggregator.toml")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,4 @@
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
@@ -7,10 +6,10 @@ from encoders.adapt import trainable_patterns
 from encoders.presets import preset
 from encoders.pretrain.settings import merged, read_settings, read_tables
 from encoders.pretrain.stages import encoder_config
+from encoders.shipped import CONFIGS
 from encoders.v2t.config import VideoToTextConfig
 from tasks.errors import ModelError
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "pretrain"
 TEXT = """
 [common.data]
 batch = 8

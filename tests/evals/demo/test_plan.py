@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from evals.demo.command import PLAN
 from evals.demo.plan import DemoPlan, Make, System, read_plan
 from evals.demo.steps import Places, prepare_arguments, steps_of
 from tasks.errors import DataError
+from tasks.resources import resource
+
+PLAN = resource("evals", "plans", "demo.toml")
 
 SYSTEM = System(
     name="an aggregator", model="aggregator", options={"captions": "$out/c.jsonl"}, tasks=["kitchen-qa@100"]

@@ -56,10 +56,8 @@ def test_every_model_is_tried_and_the_reason_of_a_failure_is_named(monkeypatch: 
     gpu, found = model_checks()
     assert (gpu.ok, gpu.found) == (True, "H200")
     assert (found.ok, found.optional) == (False, True)
-    assert (
-        models.found
-        == f"{len(models().entries) - 1} of {len(models().entries)} load; openclip: No module named 'open_clip'"
-    )
+    total = len(models().entries)
+    assert found.found == f"{total - 1} of {total} load; openclip: No module named 'open_clip'"
 
 
 def test_a_library_that_hangs_or_crashes_is_said_in_words() -> None:
