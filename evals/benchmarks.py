@@ -27,7 +27,7 @@ def data_roots(data: Path | None) -> tuple[Path, ...]:
 
 
 def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
-    """The benchmark's folder under the first data root that has it.
+    """The benchmark's folder under the first data root that has it; one that needs no files has it anywhere.
 
     Raises DataError that says where was looked and how to fetch the files.
     """
@@ -36,6 +36,8 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
         folder = root / benchmark.data_folder
         if (folder / benchmark.marker).exists():
             return folder
+    if not benchmark.marker:
+        return roots[0] / benchmark.data_folder
     looked = ", ".join(str(root / benchmark.data_folder) for root in roots)
     msg = (
         f"no {benchmark.name} files in {looked}: run 'longvid {benchmark.name} prepare', or name a folder with "

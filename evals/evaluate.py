@@ -136,15 +136,18 @@ def load(folder: Path | str, data: Path | str | None = None) -> Evaluation:
     return run
 
 
-def compare(*runs: Evaluation | Path | str, data: Path | str | None = None) -> Comparison:
-    """Each run against the first, on the items that all answered. Raises RecordError where they can't be compared."""
+def compare(*runs: Evaluation | Path | str, data: Path | str | None = None, allow_mismatch: bool = False) -> Comparison:
+    """Each run against the first, on the items that all answered.
+
+    Raises RecordError where they can't be compared: other items, or, unless `allow_mismatch`, another protocol.
+    """
     from evals.compare.build import compare as build
     from evals.compare.command import task_of as task_of_record
     from evals.compare.record import read_records
 
     records = read_records([run.folder if isinstance(run, Evaluation) else Path(run) for run in runs])
     task, _ = task_of_record(records[0], None if data is None else Path(data))
-    return build(records, task)
+    return build(records, task, allow_mismatch=allow_mismatch)
 
 
 def leaderboard(places: Iterable[Path | str]) -> Leaderboard:
