@@ -5,7 +5,6 @@ Items that a file leaves out are recorded as failed, so that the run is partial 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tasks.caption_files import read_captions, read_object
 from tasks.captioning import CaptioningTask, CaptionItem, one_line
 from tasks.dense_captions import dense_captions, is_dense, paragraph, place
 from tasks.errors import DataError
+from tasks.files import read_arrays
 from tasks.labels import labels_of
 from tasks.retrieval import RetrievalTask, checked_vectors
 from tasks.task import Item, Prediction, Task
@@ -82,15 +82,12 @@ def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) 
 
 def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
     """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            ids, video, text = (file[name] for name in ARRAYS)
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        msg = f"{path} is no .npz file of {', '.join(ARRAYS)} ({error})"
-        raise DataError(msg) from error
+    ids, video, text = read_arrays(path, ARRAYS, "")
     if ids.ndim != 1 or video.ndim != 2 or video.shape != text.shape or len(ids) != len(video):
         msg = f"{path}: ids {ids.shape}, video {video.shape} and text {text.shape} must be [N], [N, D] and [N, D]"
         raise DataError(msg)
+    if not all(np.issubdtype(vectors.dtype, np.number) and np.isrealobj(vectors) for vectors in (video, text)):
+        raise DataError(f"{path}: video ({video.dtype}) and text ({text.dtype}) must be real numbers")
     names = [str(name) for name in ids]
     refuse_unknown(path, task.items(), names)
     return {

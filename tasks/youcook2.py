@@ -5,7 +5,6 @@ Pools are part of a task's name. `clip-retrieval@3350` is the standard pool: cli
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import MappingProxyType
 
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
 from tasks.errors import DataError
+from tasks.files import csv_rows, read_text
 from tasks.labels import length_label, position_label
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
@@ -212,12 +212,11 @@ def standard_pool(folder: Path, videos: Sequence[Video]) -> list[RetrievalItem]:
 def pool_rows(path: Path) -> list[tuple[str, float, float, str]]:
     """Video, start, end and text of every row. Raises DataError naming the line."""
     rows = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                video_id, start, end, text = (row[column] for column in TEXT_COLUMNS)
-                rows.append((video_id, float(start), float(end), text.strip()))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                msg = f"{path}, line {number} is malformed ({error!r})"
-                raise DataError(msg) from error
+    for number, row in csv_rows(read_text(path, ""), str(path)):
+        try:
+            video_id, start, end, text = (row[column] for column in TEXT_COLUMNS)
+            rows.append((video_id, float(start), float(end), text.strip()))
+        except (KeyError, ValueError) as error:
+            msg = f"{path}, line {number} is malformed ({error!r})"
+            raise DataError(msg) from error
     return rows
