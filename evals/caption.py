@@ -50,7 +50,7 @@ def caption(
     from tasks.errors import DataError
     from tasks.prompt import load_prompt
 
-    if out.suffix != ".jsonl":
+    if out.suffix.lower() != ".jsonl":
         raise DataError(f"{out}: write to a name that ends in .jsonl")
     if out.exists():
         raise DataError(f"{out} exists already; delete it or choose another name")
@@ -77,7 +77,7 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
 
     Raises DataError for a source that is neither.
     """
-    from encoders.embed_folder import find_videos
+    from encoders.embed_folder import find_videos, unusable_names
     from encoders.video_errors import VideoError
     from encoders.video_file import probe
     from evals.benchmarks import BENCHMARKS
@@ -87,8 +87,11 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
         benchmark = BENCHMARKS[source]
         task = load_task(benchmark, pool or benchmark.pools[0], data)
         return list(dict.fromkeys(item.clip for item in task.items())), {}
-    clips, unreadable = [], {}
-    for key, path in find_videos(Path(source)).items():
+    videos = find_videos(Path(source))
+    clips, unreadable = [], unusable_names(videos)
+    for key, path in videos.items():
+        if key in unreadable:
+            continue
         try:
             clips.append(Clip(key, 0.0, probe(path).duration, path))
         except VideoError as error:

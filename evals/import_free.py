@@ -5,7 +5,9 @@ Items that a file leaves out are recorded as failed, so that the run is partial 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from evals.record import ErrorRow, Results, Run, Sample
 from evals.runner import answered_sample, claim, with_vectors, write_results
 from evals.store import SampleLog, locked, read_samples
 from evals.vector_store import VectorLog
-from tasks.caption_files import read_captions, read_object
+from tasks.caption_files import read_object, texts_of
 from tasks.captioning import CaptioningTask, CaptionItem, one_line
 from tasks.dense_captions import dense_captions, is_dense, paragraph, place
 from tasks.errors import DataError
@@ -31,37 +33,49 @@ LEFT_OUT = "the predictions file has nothing for it"
 Imported = Prediction | ErrorRow
 
 
-def read_texts(task: CaptioningTask, path: Path) -> dict[str, Imported]:
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a file says of a task's items, and the ids or videos in it that the task does not have."""
+
+    of_pool: Mapping[str, Imported]
+    outside: Sequence[str] = ()
+
+
+def read_texts(task: CaptioningTask, path: Path) -> Predictions:
     """Predictions by id from JSON `{id: text}`, or from a dense-captioning file.
 
-    Raises DataError naming unknown ids and ids with several texts.
+    Raises DataError naming ids with several texts, or when none is the task's.
     """
     content = read_object(path)
     if is_dense(content):
         return read_dense(task, content, path)
-    texts = read_captions(path)
-    refuse_unknown(path, task.items(), list(texts))
+    known, outside = of_pool(path, task.items(), list(content))
+    texts = texts_of({key: content[key] for key in known}, path)
     several = [key for key, values in texts.items() if len(values) != 1]
     if several:
         msg = f"{path}: {len(several)} ids have several texts ({', '.join(several[:IDS_SHOWN])}): give one"
         raise DataError(msg)
-    return {key: Prediction(key, one_line(text), text, "one line") for key, (text,) in texts.items()}
+    return Predictions(
+        {key: Prediction(key, one_line(text), text, "one line") for key, (text,) in texts.items()}, outside
+    )
 
 
-def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> dict[str, Imported]:
+def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> Predictions:
     """Sentences placed on a task's segments, or joined where its items are whole videos (see tasks.dense_captions).
 
-    Raises DataError naming videos that the task does not have, or when no sentence finds a place.
+    Raises DataError when no video is the task's, or no sentence finds a place.
     """
-    videos = dense_captions(content, path)
+    sentences_by_video = dense_captions(content, path)
     items: dict[str, list[CaptionItem]] = {}
     for item in task.items():
         items.setdefault(item.clip.video_id, []).append(item)
-    strange = [video for video in videos if video not in items]
-    if strange:
-        raise DataError(refusal(path, "unknown videos", strange))
+    outside = [video for video in sentences_by_video if video not in items]
+    if len(outside) == len(sentences_by_video):
+        raise DataError(refusal(path, "unknown videos and no known one", outside))
     found: dict[str, Imported] = {}
-    for video, sentences in videos.items():
+    for video, sentences in sentences_by_video.items():
+        if video not in items:
+            continue
         if items[video][0].id == video:
             text = paragraph(sentences)
             found[video] = Prediction(video, one_line(text), text, "sentences joined")
@@ -77,10 +91,10 @@ def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) 
     if len(reasons) == len(found):
         msg = f"predictions file {path} is refused: no video's sentences find their segments ({reasons[0]})"
         raise DataError(msg)
-    return found
+    return Predictions(found, outside)
 
 
-def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
+def read_vector_pairs(task: RetrievalTask, path: Path) -> Predictions:
     """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
     ids, video, text = read_arrays(path, ARRAYS, "")
     if ids.ndim != 1 or video.ndim != 2 or video.shape != text.shape or len(ids) != len(video):
@@ -89,21 +103,27 @@ def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
     if not all(np.issubdtype(vectors.dtype, np.number) and np.isrealobj(vectors) for vectors in (video, text)):
         raise DataError(f"{path}: video ({video.dtype}) and text ({text.dtype}) must be real numbers")
     names = [str(name) for name in ids]
-    refuse_unknown(path, task.items(), names)
-    return {
-        name: Prediction(name, None, rule="vectors", vectors=checked_vectors(name, video[i], text[i]))
-        for i, name in enumerate(names)
-    }
+    known, outside = of_pool(path, task.items(), names)
+    rows = {name: i for i, name in enumerate(names) if name in known}
+    return Predictions(
+        {
+            name: Prediction(name, None, rule="vectors", vectors=checked_vectors(name, video[i], text[i]))
+            for name, i in rows.items()
+        },
+        outside,
+    )
 
 
-def refuse_unknown(path: Path, items: Sequence[Item], ids: Sequence[str]) -> None:
-    """Refuse ids that the task does not have, or that stand there twice."""
+def of_pool(path: Path, items: Sequence[Item], ids: Sequence[str]) -> tuple[set[str], list[str]]:
+    """The ids that the task has, and the others. Raises DataError for one of the task's that is repeated, or none."""
     known = {item.id for item in items}
-    strange = [key for key in ids if key not in known]
-    repeated = sorted({key for key in ids if ids.count(key) > 1}) if len(set(ids)) < len(ids) else []
-    for what, keys in (("unknown ids", strange), ("repeated ids", repeated)):
-        if keys:
-            raise DataError(refusal(path, what, keys))
+    outside = [key for key in ids if key not in known]
+    if len(outside) == len(ids):
+        raise DataError(refusal(path, "unknown ids and no known one", outside))
+    repeated = sorted(key for key, times in Counter(ids).items() if times > 1 and key in known)
+    if repeated:
+        raise DataError(refusal(path, "repeated ids", repeated))
+    return known.intersection(ids), outside
 
 
 def refusal(path: Path, what: str, keys: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from encoders.bench.machine import installed, processor
 from evals.record import Provenance
+from tasks.files import unicode_only
 
 PACKAGES = ("longvid", "numpy", "pydantic", "torch", "transformers", "open_clip_torch", "av", "vllm")
 SECRET_NAME = re.compile(r"(key|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE)
@@ -51,7 +52,7 @@ def redact(argv: Sequence[str]) -> list[str]:
             continue
         blank_next = argument.startswith("--") and "=" not in argument and bool(SECRET_NAME.search(argument))
         cleaned.append(redact_url(argument))
-    return cleaned
+    return [unicode_only(argument) for argument in cleaned]
 
 
 def redact_url(text: str) -> str:
@@ -61,7 +62,8 @@ def redact_url(text: str) -> str:
 
 def redact_options(options: dict[str, str]) -> dict[str, str]:
     """The same for a model's options."""
-    return {name: REMOVED if SECRET_NAME.search(name) else redact_url(value) for name, value in options.items()}
+    shown = {name: REMOVED if SECRET_NAME.search(name) else redact_url(value) for name, value in options.items()}
+    return {name: unicode_only(value) for name, value in shown.items()}
 
 
 def git(root: Path, *arguments: str) -> str | None:

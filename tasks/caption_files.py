@@ -5,6 +5,7 @@ A dense-captioning file (tasks.dense_captions) stands for its videos' paragraphs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
@@ -25,6 +26,11 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
     content = read_object(path)
     if is_dense(content):
         return {video: (paragraph(sentences),) for video, sentences in dense_captions(content, path).items()}
+    return texts_of(content, path)
+
+
+def texts_of(content: Mapping[str, object], path: Path) -> dict[str, tuple[str, ...]]:
+    """The texts of a JSON object of ids. Raises DataError naming the file and the id."""
     texts = typed(dict[str, str | list[str]], content, str(path))
     if empty := [name for name, value in texts.items() if value == []]:
         raise DataError(f"{path}: id '{empty[0]}' needs a text or a list of texts")

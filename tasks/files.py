@@ -1,7 +1,7 @@
-"""Files that others wrote, read one way: strictly, and with the file, the line and the field named where one is wrong.
+r"""Files that others wrote, read one way: strictly, and with the file, the line and the field named where one is wrong.
 
 JSON is UTF-8 with or without a byte-order mark, its keys stand once in an object, its numbers are finite. Lines of JSON
-end with `\\n` or `\\r\\n` and with nothing else: U+2028 and U+0085 may stand inside a text. Half of a surrogate pair,
+end with `\n` or `\r\n` and with nothing else: U+2028 and U+0085 may stand inside a text. Half of a surrogate pair,
 which JSON can escape and UTF-8 can't hold, is read as U+FFFD. Values keep their types: `true` is no 1, 1.9 is no index,
 null is no text.
 """
@@ -130,7 +130,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def text_lines(text: str) -> list[str]:
-    """The lines of a text, which end with `\\n` or `\\r\\n` alone, without those."""
+    r"""The lines of a text, which end with `\n` or `\r\n` alone, without those."""
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
