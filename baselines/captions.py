@@ -22,7 +22,7 @@ from baselines.caption import Caption
 from baselines.clip_summaries import are_clip_summaries, read_clip_summaries
 from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
-from tasks.files import decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unicode_only
+from tasks.files import Seconds, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unicode_only
 from tasks.task import Clip, TokenUsage
 from tasks.video_files import VIDEO_SUFFIXES
 from tasks.youcook2_annotations import read_annotations
@@ -84,10 +84,10 @@ class CaptionFile:
 class Timed(TypedDict):
     """What is read of a caption with its times; whatever else is told of it is left aside."""
 
-    start: Annotated[float, Ge(0)]
-    end: float
+    start: Seconds
+    end: Seconds
     text: str
-    seconds: NotRequired[float]
+    seconds: NotRequired[Annotated[float, Ge(0)]]
     tokens: NotRequired[Tokens]
 
 
@@ -101,9 +101,9 @@ class Row(Timed):
 class Tokens(TypedDict, total=False):
     """What writing a caption took."""
 
-    prompt: int
-    cached: int
-    completion: int
+    prompt: Annotated[int, Ge(0)]
+    cached: Annotated[int, Ge(0)]
+    completion: Annotated[int, Ge(0)]
 
 
 def load_captions(path: Path) -> CaptionFile:

@@ -13,11 +13,11 @@ from annotated_types import Len
 from baselines.caption import Caption
 from baselines.captions import clean_caption
 from tasks.errors import DataError
-from tasks.files import read_json, typed
+from tasks.files import Seconds, read_json, typed
 from tasks.task import Clip
 from tasks.youcook2_annotations import read_annotations
 
-Boundaries = dict[str, list[Annotated[list[float], Len(2, 2)]]]
+Boundaries = dict[str, list[Annotated[list[Seconds], Len(2, 2)]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from baselines.caption import Caption
 from tasks.errors import DataError
-from tasks.files import typed
+from tasks.files import Seconds, typed
 
 TIME_PARTS = 96
 PHRASE = re.compile(r"<time_token_(\d+)>\s*<time_token_(\d+)>\s*([^<]*)")
@@ -22,7 +22,7 @@ class Row(TypedDict):
     """What is read of a video's entry."""
 
     image_id: str
-    duration: Annotated[float, Gt(0)]
+    duration: Annotated[Seconds, Gt(0)]
     asr_text: str
 
 

@@ -278,8 +278,8 @@ def import_texts_or_vectors(task: Task[Any], record: Run, file: Path, out: Path)
         predictions = read_vector_pairs(task, file)
     else:
         raise DataError(f"{task.info.name} takes no imported predictions")
-    say_outside(task, predictions.outside)
-    return import_free(task, record, out, predictions.of_pool)
+    say_outside(task, list(predictions))
+    return import_free(task, record, out, predictions)
 
 
 def say_outside(task: Task[Any], ids: Sequence[str]) -> None:

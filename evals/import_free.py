@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from tasks.caption_files import read_object, texts_of
 from tasks.captioning import CaptioningTask, CaptionItem, one_line
 from tasks.dense_captions import dense_captions, is_dense, paragraph, place
 from tasks.errors import DataError
-from tasks.files import read_arrays
+from tasks.files import read_arrays, unicode_only
 from tasks.labels import labels_of
 from tasks.retrieval import RetrievalTask, checked_vectors
 from tasks.task import Item, Prediction, Task
@@ -31,18 +30,11 @@ ARRAYS = ("ids", "video", "text")
 LEFT_OUT = "the predictions file has nothing for it"
 # what a file says of an item: its answer, or why it has none
 Imported = Prediction | ErrorRow
+OUTSIDE = ErrorRow(kind="NotImported", message="the task has no such item")
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What a file says of a task's items, and the ids or videos in it that the task does not have."""
-
-    of_pool: Mapping[str, Imported]
-    outside: Sequence[str] = ()
-
-
-def read_texts(task: CaptioningTask, path: Path) -> Predictions:
-    """Predictions by id from JSON `{id: text}`, or from a dense-captioning file.
+def read_texts(task: CaptioningTask, path: Path) -> dict[str, Imported]:
+    """Predictions by id from JSON `{id: text}`, or from a dense-captioning file; what the task lacks has an error.
 
     Raises DataError naming ids with several texts, or when none is the task's.
     """
@@ -55,12 +47,11 @@ def read_texts(task: CaptioningTask, path: Path) -> Predictions:
     if several:
         msg = f"{path}: {len(several)} ids have several texts ({', '.join(several[:IDS_SHOWN])}): give one"
         raise DataError(msg)
-    return Predictions(
-        {key: Prediction(key, one_line(text), text, "one line") for key, (text,) in texts.items()}, outside
-    )
+    found: dict[str, Imported] = dict.fromkeys(outside, OUTSIDE)
+    return found | {key: Prediction(key, one_line(text), text, "one line") for key, (text,) in texts.items()}
 
 
-def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> Predictions:
+def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> dict[str, Imported]:
     """Sentences placed on a task's segments, or joined where its items are whole videos (see tasks.dense_captions).
 
     Raises DataError when no video is the task's, or no sentence finds a place.
@@ -91,27 +82,25 @@ def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) 
     if len(reasons) == len(found):
         msg = f"predictions file {path} is refused: no video's sentences find their segments ({reasons[0]})"
         raise DataError(msg)
-    return Predictions(found, outside)
+    return found | dict.fromkeys(outside, OUTSIDE)
 
 
-def read_vector_pairs(task: RetrievalTask, path: Path) -> Predictions:
+def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
     """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
     ids, video, text = read_arrays(path, ARRAYS, "")
-    if ids.ndim != 1 or video.ndim != 2 or video.shape != text.shape or len(ids) != len(video):
-        msg = f"{path}: ids {ids.shape}, video {video.shape} and text {text.shape} must be [N], [N, D] and [N, D]"
+    if ids.ndim != 1 or video.ndim != 2 or not video.shape[1] or video.shape != text.shape or len(ids) != len(video):
+        msg = f"{path}: ids {ids.shape}, video {video.shape} and text {text.shape} must be [N], [N, D] and [N, D], D at least 1"
         raise DataError(msg)
     if not all(np.issubdtype(vectors.dtype, np.number) and np.isrealobj(vectors) for vectors in (video, text)):
         raise DataError(f"{path}: video ({video.dtype}) and text ({text.dtype}) must be real numbers")
-    names = [str(name) for name in ids]
+    names = [unicode_only(str(name)) for name in ids]
     known, outside = of_pool(path, task.items(), names)
     rows = {name: i for i, name in enumerate(names) if name in known}
-    return Predictions(
-        {
-            name: Prediction(name, None, rule="vectors", vectors=checked_vectors(name, video[i], text[i]))
-            for name, i in rows.items()
-        },
-        outside,
-    )
+    found: dict[str, Imported] = dict.fromkeys(outside, OUTSIDE)
+    return found | {
+        name: Prediction(name, None, rule="vectors", vectors=checked_vectors(name, video[i], text[i]))
+        for name, i in rows.items()
+    }
 
 
 def of_pool(path: Path, items: Sequence[Item], ids: Sequence[str]) -> tuple[set[str], list[str]]:

@@ -17,7 +17,7 @@ from annotated_types import Len
 from typing_extensions import TypedDict
 
 from tasks.errors import DataError
-from tasks.files import typed
+from tasks.files import Seconds, typed
 from tasks.task import Clip
 
 TOLERANCE = 0.5
@@ -45,7 +45,7 @@ class Row(TypedDict):
     """A sentence in the file."""
 
     sentence: str
-    timestamp: NotRequired[Annotated[list[float], Len(2, 2)] | None]
+    timestamp: NotRequired[Annotated[list[Seconds], Len(2, 2)] | None]
 
 
 def is_dense(content: object) -> bool:

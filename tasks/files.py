@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from annotated_types import Ge, Le
 
 from tasks.errors import DataError, ModelError
 
@@ -55,6 +57,8 @@ FOREIGN: Mapping[bytes, str] = {
     b"\x93NUMPY": "is a NumPy array, where text is needed",
 }
 T = TypeVar("T")
+Seconds = Annotated[float, Ge(0), Le(10_000_000)]
+"""A time in a video: no video lasts for months, and what cuts one into pieces would never end."""
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -295,14 +299,14 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 
 
 def _problem(error: ValidationError, content: object) -> str:
-    """The first fault in words: which field, what it must be, what it is."""
-    faults = error.errors(include_url=False)
-    path, value = _walked(content, faults[0]["loc"])
-    if faults[0]["type"] == "missing":
-        return f": field '{_named((*path, faults[0]['loc'][-1]))}' is missing"
-    same = [fault for fault in faults if _walked(content, fault["loc"])[0] == path]
+    """A fault in words, the innermost of those found: which field, what it must be, what it is."""
+    faults = [(*_walked(content, fault["loc"]), fault) for fault in error.errors(include_url=False)]
+    path, value, first = max(faults, key=lambda fault: len(fault[0]))
+    if first["type"] == "missing":
+        return f": field {_quoted((*path, first['loc'][-1]))} is missing"
+    same = [fault for other, _, fault in faults if other == path]
     wanted = " or ".join(dict.fromkeys(EXPECTED.get(fault["type"], fault["msg"]) for fault in same))
-    must = wanted if wanted.startswith("Input") else f"must be {wanted}"
+    must = f"must be {wanted}".replace("must be Input should", "should").replace("must be List should", "should")
     field = f": field {_quoted(path)}" if path else ""
     return f"{field} {must}, not {shown(value)}"
 
@@ -311,13 +315,10 @@ def _walked(content: object, place: Sequence[str | int]) -> tuple[tuple[str | in
     """As much of a fault's place as the content has, and what lies there: the rest are names of alternatives."""
     path: list[str | int] = []
     for part in place:
-        if (isinstance(content, dict) and part in content) or (
-            isinstance(content, list) and isinstance(part, int) and part < len(content)
-        ):
-            content = content[part]
-        else:
-            break
-        path.append(part)
+        known = isinstance(content, dict) and part in content
+        if known or (isinstance(content, list) and isinstance(part, int) and part < len(content)):
+            content = content[part]  # type: ignore[index]  # one of the two
+            path.append(part)
     return tuple(path), content
 
 

@@ -18,7 +18,7 @@ from annotated_types import MinLen
 from typing_extensions import TypedDict
 
 from tasks.errors import DataError
-from tasks.files import is_file, read_rows, unicode_only
+from tasks.files import Seconds, is_file, read_rows, unicode_only
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
 from tasks.task import Clip, TaskInfo
 
@@ -37,8 +37,8 @@ class Row(TypedDict):
     answer: NotRequired[int | None]
     id: NotRequired[str | int]
     cluster: NotRequired[str | int]
-    start: NotRequired[float]
-    end: NotRequired[float]
+    start: NotRequired[Seconds]
+    end: NotRequired[Seconds]
 
 
 def load_own_questions(path: Path, videos: Path, seconds_of: Callable[[Path], float]) -> MultipleChoiceTask:

@@ -120,7 +120,8 @@ def checked_vectors(item_id: str, video: NDArray[np.float32], text: NDArray[np.f
     if video.ndim != 1 or video.shape != text.shape:
         msg = f"item {item_id}: the video's vector {video.shape} and the text's {text.shape} must be of one length"
         raise ModelError(msg)
-    vectors = np.stack([video, text]).astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused
+        vectors = np.stack([video, text]).astype(np.float32)
     if not np.isfinite(vectors).all():
         msg = f"item {item_id}: a vector holds NaN or infinity"
         raise DataError(msg)

@@ -16,6 +16,7 @@ from tasks.errors import DataError
 from tasks.files import read_json
 
 IDS_SHOWN = 5
+LONGEST = 10_000_000  # seconds, as in tasks.files
 SUBSETS = ("training", "validation", "testing")
 
 
@@ -105,7 +106,7 @@ def text(value: object) -> str:
 def video_faults(video: Video, ids: Sequence[object]) -> list[str]:
     """What is wrong with a video's segments, in words."""
     faults = [f"'{video.id}' repeats segment ids {list(ids)}"] if len(set(ids)) < len(ids) else []
-    if not isfinite(video.duration) or video.duration <= 0:
+    if not 0 < video.duration <= LONGEST:
         faults.append(f"'{video.id}' has no valid duration ({video.duration:g} s)")
     if not video.segments:
         faults.append(f"'{video.id}' has no segments")

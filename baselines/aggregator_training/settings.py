@@ -12,7 +12,7 @@ from encoders.config import read_dataclass
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.settings import merged
 from tasks.errors import ModelError
-from tasks.files import parse_toml, read_toml
+from tasks.files import is_file, parse_toml, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class AggregatorSettings:
 
 def read_aggregator_settings(path: Path, *, seed: int | None = None, changes: Sequence[str] = ()) -> AggregatorSettings:
     """The settings of a file, with `changes` as KEY=VALUE of TOML. Raises ModelError naming file and key."""
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"no training config at {path}")
     table: dict[str, object] = read_toml(path, "training config")
     for change in changes:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NotRequired, cast
 
-from annotated_types import Ge, MinLen
+from annotated_types import MinLen
 from typing_extensions import TypedDict
 
 from encoders.embed_folder import APPLE_DOUBLE, VIDEO_SUFFIXES, find_videos
 from encoders.pretrain.samples import TextView, View
 from tasks.errors import DataError
-from tasks.files import decoded, parse_json, read_rows, read_text, text_lines, typed, unicode_only
+from tasks.files import Seconds, decoded, parse_json, read_rows, read_text, text_lines, typed, unicode_only
 
 TEXT_SUFFIXES: tuple[str, ...] = (".json", ".txt")
 
@@ -62,8 +62,8 @@ class Entry:
 class SegmentRow(TypedDict):
     """A segment of a row."""
 
-    start: Annotated[float, Ge(0)]
-    end: float
+    start: Seconds
+    end: Seconds
     caption: str | list[str]
     false_captions: NotRequired[list[str]]
 
@@ -81,8 +81,8 @@ class Row(TypedDict):
 
     caption: NotRequired[str | list[str]]
     false_captions: NotRequired[list[str]]
-    start: NotRequired[Annotated[float, Ge(0)]]
-    end: NotRequired[float | None]
+    start: NotRequired[Seconds]
+    end: NotRequired[Seconds | None]
     segments: NotRequired[list[SegmentRow]]
     statements: NotRequired[list[StatementRow]]
 

@@ -18,7 +18,7 @@ from encoders.pretrain.contrastive import StatementLoss
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.samples import View
 from tasks.errors import ModelError
-from tasks.files import parse_toml, read_toml
+from tasks.files import is_file, parse_toml, read_toml
 
 Stage = Literal["image", "short", "long", "lm", "captions"]
 COMMON = "common"
@@ -205,7 +205,7 @@ def _stage_table(path: Path, stage: str) -> dict[str, Any]:
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a file, `common` among them. Raises ModelError when it is missing or no TOML."""
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"no training config at {path}")
     tables = read_toml(path, "training config")
     loose = [name for name, value in tables.items() if not isinstance(value, dict)]
@@ -228,5 +228,7 @@ def _spread(table: dict[str, Any]) -> dict[str, Any]:
     out = dict(table)
     for part in ("images", "evaluation"):
         if isinstance(out.get(part), dict):
-            out[part] = {**out[part], "data": merged(table.get("data", {}), out[part].get("data", {}))}
+            below, above = table.get("data", {}), out[part].get("data", {})
+            if isinstance(below, dict) and isinstance(above, dict):  # anything else is refused by its key
+                out[part] = {**out[part], "data": merged(below, above)}
     return out

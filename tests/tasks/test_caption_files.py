@@ -38,13 +38,13 @@ def test_a_perfect_caption_has_full_marks_and_meteor_says_why_it_was_not_run(tmp
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('{"a": "x", "a": "y"}', "'a' stands there twice"),
+        ('{"a": "x", "a": "y"}', "bad.json has the key 'a' twice"),
         ("[1]", "JSON object"),
         ("{}", "at least one id"),
-        ("{", "is no JSON"),
-        ('{"q7": 3}', "'q7' needs a text"),
+        ("{", "is not valid JSON"),
+        ('{"q7": 3}', "field 'q7' must be a text or a list, not 3"),
         ('{"q7": []}', "'q7' needs a text"),
-        ('{"q7": ["x", null]}', "'q7' has null"),
+        ('{"q7": ["x", null]}', "field 'q7, entry 2' must be a text, not null"),
     ],
 )
 def test_a_file_that_is_not_ids_to_texts_is_refused_by_name(tmp_path, content, complaint):
