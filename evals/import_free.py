@@ -89,7 +89,7 @@ def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
     """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
     ids, video, text = read_arrays(path, ARRAYS, "")
     if ids.ndim != 1 or video.ndim != 2 or not video.shape[1] or video.shape != text.shape or len(ids) != len(video):
-        msg = f"{path}: ids {ids.shape}, video {video.shape} and text {text.shape} must be [N], [N, D] and [N, D], D at least 1"
+        msg = f"{path}: ids {ids.shape}, video {video.shape} and text {text.shape} must be [N] and twice [N, D]"
         raise DataError(msg)
     if not all(np.issubdtype(vectors.dtype, np.number) and np.isrealobj(vectors) for vectors in (video, text)):
         raise DataError(f"{path}: video ({video.dtype}) and text ({text.dtype}) must be real numbers")
