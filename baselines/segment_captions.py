@@ -183,7 +183,7 @@ def read_cache(path: Path, file: BinaryIO) -> tuple[list[Span] | None, list[dict
     """The segments, None before they were decided, and the captions so far; a torn last line is dropped."""
     file.seek(0)
     lines = file.read().split(b"\n")[:-1]
-    where = f"caption cache {path}"
+    where = "a line"
     try:
         parsed = [parse_json(decoded(line, where), where) for line in lines]
         if not parsed:
@@ -192,7 +192,7 @@ def read_cache(path: Path, file: BinaryIO) -> tuple[list[Span] | None, list[dict
         for row in parsed[1:]:
             caption_of(typed(Timed, row, where), where)
     except DataError as error:
-        raise DataError(f"{error}; the cache is damaged: delete it") from error
+        raise DataError(f"caption cache {path} is damaged ({error}); delete it") from error
     return spans, parsed[1:]
 
 
