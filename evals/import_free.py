@@ -14,12 +14,14 @@ import numpy as np
 
 from evals.import_predictions import IDS_SHOWN
 from evals.record import ErrorRow, Results, Run, Sample
-from evals.runner import answered_sample, claim, with_vectors, write_results
-from evals.store import SampleLog, locked, read_samples
+from evals.runner import answered_sample, beginning, claim, taken_up, with_vectors, write_results
+from evals.store import SampleLog, locked
 from evals.vector_store import VectorLog
+from evals.video_sources import unpacks_too_far
 from tasks.caption_files import read_captions, read_object
 from tasks.captioning import CaptioningTask, CaptionItem, one_line
 from tasks.dense_captions import dense_captions, is_dense, paragraph, place
+from tasks.durable import sync_folder
 from tasks.errors import DataError
 from tasks.labels import labels_of
 from tasks.retrieval import RetrievalTask, checked_vectors
@@ -83,6 +85,7 @@ def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) 
 def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
     """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
     try:
+        refuse_bombs(path)
         with np.load(path, allow_pickle=False) as file:
             ids, video, text = (file[name] for name in ARRAYS)
     except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
@@ -97,6 +100,17 @@ def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
         name: Prediction(name, None, rule="vectors", vectors=checked_vectors(name, video[i], text[i]))
         for i, name in enumerate(names)
     }
+
+
+def refuse_bombs(path: Path) -> None:
+    """Raise DataError for an .npz with an array that a few of its bytes would blow up: vectors hardly compress."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if unpacks_too_far(info.file_size, info.compress_size):
+                msg = f"{path}: {info.compress_size} bytes of {info.filename} would unpack to {info.file_size}"
+                raise DataError(msg)
 
 
 def refuse_unknown(path: Path, items: Sequence[Item], ids: Sequence[str]) -> None:
@@ -119,12 +133,15 @@ def import_free(task: Task[Any], run: Run, folder: Path, predictions: Mapping[st
     """Write the record of imported texts or vectors."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        run = claim(folder, run)
-        done = read_samples(folder)
-        with VectorLog(folder, done) as vector_log, SampleLog(folder, vector_log.sync) as log:
-            for item in task.items():
-                if item.id not in done:
-                    log.append(imported(task, item, predictions.get(item.id), vector_log))
+        now, run = run.provenance, claim(folder, run)
+        kept = beginning(folder, task.items()).kept
+        missing = [item for item in task.items() if item.id not in kept]
+        if missing:
+            run, stretch = taken_up(folder, run, now)
+            with VectorLog(folder, kept) as vector_log, SampleLog(folder, vector_log.sync) as log:
+                sync_folder(folder)
+                rows = [imported(task, item, predictions.get(item.id), vector_log) for item in missing]
+                log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
         return write_results(task, run, folder)
 
 

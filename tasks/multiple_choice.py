@@ -77,7 +77,16 @@ class ChoicePrompts:
 
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
-    """Digest of everything that defines the questions and their answers, in order."""
+    """Digest of everything that defines the items, in order: questions, answers, and the clips they are about."""
+    rows = [
+        [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
+        for i in items
+    ]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def question_set_digest(items: Sequence[ChoiceItem]) -> str:
+    """The same without the clips: for published benchmarks, where a question's id decides its clip."""
     rows = [[i.id, i.cluster, i.question, list(i.options), i.answer] for i in items]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
