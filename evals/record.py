@@ -101,7 +101,7 @@ class ClipRow(Row):
     end: float
     bytes: int | None = None
     content: str | None = None
-    stamp: Annotated[str | None, Field(json_schema_extra=WALL_CLOCK)] = None
+    stamp: str | None = None
 
 
 class FramesRow(Row):

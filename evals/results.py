@@ -63,8 +63,9 @@ def build_results(
     asked = list(task.items())[: run.limit]
     answered = [item for item in asked if item.id in samples and samples[item.id].error is None]
     failed = [item.id for item in asked if item.id in samples and samples[item.id].error is not None]
-    predictions = [task.reread(item, prediction_of(samples[item.id], vectors.get(item.id))) for item in answered]
-    scores = [task.score(item, prediction) for item, prediction in zip(answered, predictions, strict=True)]
+    scores = [
+        task.score(item, task.reread(item, prediction_of(samples[item.id], vectors.get(item.id)))) for item in answered
+    ]
     summary = task.summarise(scores, np.random.default_rng(run.seed))
     counts = Counts(
         task_items=len(task.items()),

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from evals.clips import difference, looked_at, with_content
 from evals.lanes import in_lanes
-from evals.memory import peak_memory_bytes
+from evals.memory import recent_peak_bytes
 from evals.provenance import changes
 from evals.record import ClipRow, ErrorRow, FramesRow, Provenance, Results, Run, Sample, TokensRow
 from evals.results import build_results
@@ -192,11 +192,11 @@ def run_items(
         sync_folder(settings.out)
         for outcomes, seconds in in_lanes(partial(answer, task, model), todo, batch=batch, lanes=appetite.lanes):
             rows = [
-                with_vectors(timed(answered, seconds / len(outcomes)), vectors, vector_log).model_copy(
-                    update={"stretch": stretch}
-                )
+                with_vectors(timed(answered, seconds / len(outcomes)), vectors, vector_log)
                 for answered, vectors in outcomes
             ]
+            if stretch:
+                rows = [row.model_copy(update={"stretch": stretch}) for row in rows]
             log.append(*rows)
             for row in rows:
                 on_sample(row)
@@ -303,7 +303,7 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction, clip: C
         frames=FramesRow.model_validate(trace.frames, from_attributes=True) if trace.frames else None,
         tokens=TokensRow.model_validate(trace.usage, from_attributes=True),
         seconds=dict(trace.seconds),
-        peak_memory_bytes=peak_memory_bytes(),
+        peak_memory_bytes=recent_peak_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),
         labels=labels_of(item),
         clip=clip,

@@ -123,13 +123,11 @@ def notes(records: Sequence[Record], values: Sequence[float], common: Common, ta
         )
     answered = set.intersection(*(set(record.samples) for record in records))
     if apart := sorted(key for key in answered if not is_one_item(records, key)):
-        yield (
-            f"{len(apart)} items are left out: the runs looked at other stretches or files ({', '.join(apart[:APART_SHOWN])}"
-            f"{' …' * (len(apart) > APART_SHOWN)})"
-        )
+        named = ", ".join(apart[:APART_SHOWN]) + " …" * (len(apart) > APART_SHOWN)
+        yield f"{len(apart)} items are left out: the runs looked at other stretches or files ({named})"
     untold = [r.name for r in records if task is None and any(sample.clip is None for sample in r.samples.values())]
     if untold and not all(record.run.imported for record in records):
-        yield f"{', '.join(untold)}: the record does not tell which clips were looked at; ids alone say what is one item"
+        yield f"{', '.join(untold)}: the record does not tell which clips were looked at; items are matched by id"
     if common.count < FEW_VIDEOS:
         yield f"only {common.count} source videos: the intervals are narrower than they should be"
     if task is None and info.family != "retrieval":
