@@ -13,6 +13,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import IO, Self
 
@@ -41,7 +42,8 @@ def row_shape(path: Path, file: IO[bytes]) -> tuple[int, ...]:
     try:
         npy.read_magic(file)
         shape, fortran, dtype = npy.read_array_header_1_0(file)
-    except ValueError as error:
+    # NumPy lets some of its tokenizer's own errors through.
+    except (ValueError, SyntaxError, TokenError) as error:
         msg = f"{path} is damaged ({error}); {AGAIN}"
         raise RecordError(msg) from error
     if fortran or dtype != np.dtype("<f4") or len(shape) != 3 or shape[1] != 2 or shape[2] < 1:
