@@ -99,7 +99,7 @@ def fraction_metric(
         interval = wilson_interval(scores[0] * k, k)
     else:
         method = f"cluster bootstrap, percentile, {resamples} resamples"
-        sums = np.bincount(codes, weights=scores, minlength=k)
+        sums = np.bincount(codes, weights=scores, minlength=k).astype(np.float64)
         sizes = np.bincount(codes, minlength=k).astype(np.float64)
         interval = percentile_interval(resampled_means(sums, sizes, resamples, rng))
     return Metric(

@@ -33,7 +33,7 @@ cli.main()
 """
 
 
-def wait_for(done: object, process: subprocess.Popen[str], seconds: float = 60.0) -> None:
+def wait_for(done: object, process: subprocess.Popen[str], seconds: float = 240.0) -> None:
     deadline = time.monotonic() + seconds
     while not done() and process.poll() is None and time.monotonic() < deadline:  # type: ignore[operator]
         time.sleep(0.02)
@@ -56,7 +56,7 @@ def test_a_signal_leaves_the_results_of_what_is_done(tmp_path: Path, number: sig
     samples = run / "samples.jsonl"
     wait_for(lambda: samples.is_file() and samples.stat().st_size > 1_000, process)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     errors = [line for line in said.splitlines() if line.startswith("error:")]
     assert process.returncode == 130, said
     assert errors == [f"error: interrupted; the finished items are in {run}, and the same command resumes there"]
@@ -69,7 +69,7 @@ def test_a_signal_leaves_the_results_of_what_is_done(tmp_path: Path, number: sig
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_while_the_program_is_loading_is_one_line(tmp_path: Path, number: signal.Signals) -> None:
     slow = tmp_path / "typer.py"
-    slow.write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    slow.write_text("import time\nprint('loading', flush=True)\ntime.sleep(240)\n")
     process = subprocess.Popen(
         [sys.executable, "-m", "evals.cli", "models"],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -78,7 +78,7 @@ def test_a_signal_while_the_program_is_loading_is_one_line(tmp_path: Path, numbe
     assert process.stdout is not None
     assert process.stdout.readline() == "loading\n"
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert (process.returncode, said) == (130, "error: interrupted before anything was done\n")
 
 
@@ -87,7 +87,7 @@ def test_a_signal_while_a_model_is_loading_is_one_line(tmp_path: Path) -> None:
     loading += "models.build_model = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\ncli.main()\n"
     done = subprocess.run(
         [sys.executable, "-c", loading, "ask", questions(tmp_path), "-m", "chance", "-o", tmp_path / "run"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
 
