@@ -176,7 +176,7 @@ def run_items(
     asked = list(task.items())[: run.limit]
     found = beginning(settings.out, asked)
     on_begin(found)
-    done = {key for key, sample in found.kept.items() if sample.error is None or not settings.retry_failed}
+    done = {key for key, sample in found.kept.items() if is_done(sample, settings)}
     todo = [item for item in asked if item.id not in done]
     stretch = len(run.resumed)
     if todo:
@@ -202,6 +202,13 @@ def run_items(
                 on_sample(row)
             failures.count(rows)
     return run
+
+
+def is_done(sample: Sample, settings: RunSettings) -> bool:
+    """Whether an item need not be asked again; one whose earlier answer stopped counting never failed by itself."""
+    if sample.error is None:
+        return True
+    return not settings.retry_failed and sample.error.kind not in (CLIP_CHANGED, VECTORS_LOST)
 
 
 class Failures:
