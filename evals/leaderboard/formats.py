@@ -131,7 +131,7 @@ def csv_line(table: BoardTable, row: BoardRow, figure: Figure) -> list[object]:
 
 def harmless(value: object) -> object:
     """A text that no spreadsheet takes for a formula and no terminal for a command; other values as they are."""
-    return FORMULA.sub(r"\1'", console.without_codes(value)) if isinstance(value, str) else value
+    return console.without_codes(FORMULA.sub(r"\1'", value)) if isinstance(value, str) else value
 
 
 def as_markdown(board: Leaderboard) -> str:
