@@ -92,7 +92,7 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
             console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
         tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
         ids = list(dict.fromkeys(item.clip.video_id for task in tasks for item in task.items()))
-        missing = get_videos(ids, folder, sources)
+        missing, is_failed = get_videos(ids, folder, sources)
         for task in tasks:
             there = sum(item.clip.video_id not in missing for item in task.items())
             console.say(f"{task.info.name}: {len(task.items())} items, {there} with their video")
@@ -100,22 +100,29 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
         if missing and (benchmark.video_url or sources):
             where = f" ({benchmark.video_url})" if benchmark.video_url else ""
             console.say(f"{len(missing)} of {len(ids)} videos are missing{where}: {' '.join(missing)}")
+        if is_failed:
+            console.fail("videos are missing because their sources failed or have none of them; see the lines above")
+            raise typer.Exit(1)
 
 
-def get_videos(ids: list[str], folder: Path, sources: list[str]) -> list[str]:
-    """Fetch the videos that the folder lacks, saying what went wrong; those still missing, in order."""
+def get_videos(ids: list[str], folder: Path, sources: list[str]) -> tuple[list[str], bool]:
+    """Fetch the videos that the folder lacks, saying what went wrong.
+
+    Returns:
+        The videos still missing, in order, and whether a fault is why: a source failed, or none had any of them.
+    """
     from evals.fetch_videos import fetch_videos
     from tasks.video_files import video_path
 
     missing = [key for key in ids if video_path(folder, key) is None]
     if not missing or not sources:
-        return missing
+        return missing, False
     with console.progress("videos", len(missing), 0) as tick:
         report = fetch_videos(missing, folder, sources, tick)
     for what, fault in report.faults.items():
         console.warn(f"{what}: {fault}")
     console.say(f"{len(report.fetched)} videos fetched into {folder / 'videos'}")
-    return list(report.missing)
+    return list(report.missing), bool(report.missing) and (bool(report.faults) or not report.fetched)
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:

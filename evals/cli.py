@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from evals.signals import end_quietly_while_loading
+
+    end_quietly_while_loading()
+
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +37,7 @@ from evals.pretrain import pretrain
 from evals.runs import runs
 from evals.ship import EXAMPLE as SHIP_EXAMPLE
 from evals.ship import ship
+from evals.signals import INTERRUPTED, as_interrupts, is_unhandled_interrupt
 from evals.study import app as study
 from evals.train_aggregator import EXAMPLE as TRAIN_AGGREGATOR_EXAMPLE
 from evals.train_aggregator import train_aggregator
@@ -152,15 +159,23 @@ def run_app(application: typer.Typer) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
     # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        application()
-    except LongvidError as error:
-        console.fail(str(error))
-        sys.exit(USER_ERROR)
-    except OSError as error:
-        place = error.filename or "the output"
-        console.fail(f"{place}: {error.strerror or error}; what was already recorded is kept")
-        sys.exit(USER_ERROR)
+    with as_interrupts():
+        try:
+            application()
+        except LongvidError as error:
+            console.fail(str(error))
+            sys.exit(USER_ERROR)
+        except OSError as error:
+            place = error.filename or "the output"
+            console.fail(f"{place}: {error.strerror or error}")
+            sys.exit(USER_ERROR)
+        except (KeyboardInterrupt, SystemExit) as end:
+            if not isinstance(end, KeyboardInterrupt) and not is_unhandled_interrupt(end):
+                raise
+            # A terminal that hung up takes no line any more.
+            with suppress(OSError):
+                console.fail("interrupted")
+            sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,14 @@ def fail(text: str) -> None:
     err.print(f"[red]error:[/] {safe(' '.join(text.split()))}")
 
 
+def without_codes(text: str) -> str:
+    """The text with a mark in place of every code that would act on a terminal, now or when a file is shown there."""
+    return UNSAFE.sub("�", text)
+
+
 def emit(text: str) -> None:
     """Machine-readable output: whole, but for codes that would act on a terminal."""
-    plain = UNSAFE.sub("�", text)
+    plain = without_codes(text)
     sys.stdout.write(plain if plain.endswith("\n") else f"{plain}\n")
 
 

@@ -19,6 +19,8 @@ from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.retrieval import RetrievalTask
 from tasks.task import Summary, Task
 
+AT_ONCE = 1024
+
 
 def floor_rows(task: Task[Any], items: Sequence[Any], seed: int) -> Iterator[FloorRow]:
     """The floors of a task's family on `items`: choices, texts or vectors that never looked."""
@@ -79,8 +81,10 @@ def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int) -> MetricRo
 
 def floor_summary(task: Task[Any], model: object, items: Sequence[Any], seed: int) -> Summary:
     """Predict, score and summarise without a record."""
-    predictions = task.predict(model, items)
-    scores = [task.score(item, prediction) for item, prediction in zip(items, predictions, strict=True)]
+    scores = []
+    for start in range(0, len(items), AT_ONCE):
+        batch = items[start : start + AT_ONCE]
+        scores += [task.score(item, made) for item, made in zip(batch, task.predict(model, batch), strict=True)]
     return task.summarise(scores, np.random.default_rng(seed))
 
 

@@ -5,6 +5,7 @@ Items that a file leaves out are recorded as failed, so that the run is partial 
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +15,16 @@ import numpy as np
 
 from evals.import_predictions import IDS_SHOWN
 from evals.record import ErrorRow, Results, Run, Sample
-from evals.runner import answered_sample, claim, with_vectors, write_results
-from evals.store import SampleLog, locked, read_samples
+from evals.runner import answered_sample, beginning, claim, taken_up, with_vectors, write_results
+from evals.store import SampleLog, locked
 from evals.vector_store import VectorLog
+from evals.video_sources import unpacks_too_far
 from tasks.caption_files import read_object, texts_of
 from tasks.captioning import CaptioningTask, CaptionItem, one_line
 from tasks.dense_captions import dense_captions, is_dense, paragraph, place
+from tasks.durable import sync_folder
 from tasks.errors import DataError
-from tasks.files import read_arrays, unicode_only
+from tasks.files import is_file, read_arrays, unicode_only
 from tasks.labels import labels_of
 from tasks.retrieval import RetrievalTask, checked_vectors
 from tasks.task import Item, Prediction, Task
@@ -87,6 +90,7 @@ def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) 
 
 def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
     """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
+    refuse_bombs(path)
     ids, video, text = read_arrays(path, ARRAYS, "")
     if ids.ndim != 1 or video.ndim != 2 or not video.shape[1] or video.shape != text.shape or len(ids) != len(video):
         msg = f"{path}: ids {ids.shape}, video {video.shape} and text {text.shape} must be [N] and twice [N, D]"
@@ -101,6 +105,21 @@ def read_vector_pairs(task: RetrievalTask, path: Path) -> dict[str, Imported]:
         name: Prediction(name, None, rule="vectors", vectors=checked_vectors(name, video[i], text[i]))
         for name, i in rows.items()
     }
+
+
+def refuse_bombs(path: Path) -> None:
+    """Raise DataError for an .npz with an array that a few of its bytes would blow up: vectors hardly compress."""
+    if not is_file(path) or not zipfile.is_zipfile(path):
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path} is not an .npz file of {', '.join(ARRAYS)} ({error})") from error
+    with archive:
+        for info in archive.infolist():
+            if unpacks_too_far(info.file_size, info.compress_size):
+                msg = f"{path}: {info.compress_size} bytes of {info.filename} would unpack to {info.file_size}"
+                raise DataError(msg)
 
 
 def of_pool(path: Path, items: Sequence[Item], ids: Sequence[str]) -> tuple[set[str], list[str]]:
@@ -125,12 +144,15 @@ def import_free(task: Task[Any], run: Run, folder: Path, predictions: Mapping[st
     """Write the record of imported texts or vectors."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        run = claim(folder, run)
-        done = read_samples(folder)
-        with VectorLog(folder, done) as vector_log, SampleLog(folder, vector_log.sync) as log:
-            for item in task.items():
-                if item.id not in done:
-                    log.append(imported(task, item, predictions.get(item.id), vector_log))
+        now, run = run.provenance, claim(folder, run)
+        kept = beginning(folder, task.items()).kept
+        missing = [item for item in task.items() if item.id not in kept]
+        if missing:
+            run, stretch = taken_up(folder, run, now)
+            with VectorLog(folder, kept) as vector_log, SampleLog(folder, vector_log.sync) as log:
+                sync_folder(folder)
+                rows = [imported(task, item, predictions.get(item.id), vector_log) for item in missing]
+                log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
         return write_results(task, run, folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.record import FramesRow, Results, Run, Sample
-from evals.runner import claim, write_results
+from evals.runner import claim, taken_up, write_results
 from evals.store import SampleLog, locked, read_samples
 from tasks.errors import DataError
 from tasks.files import csv_rows, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unique_keys
@@ -214,11 +214,14 @@ def import_run(
     """Write the record of imported answers."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        run = claim(folder, run)
+        now, run = run.provenance, claim(folder, run)
         done = read_samples(folder)
         missing = [item for item in task.items() if item.id not in done]
-        with SampleLog(folder) as log:
-            log.append(*(imported_sample(task, item, *answers[item.id]) for item in missing))
+        if missing:
+            run, stretch = taken_up(folder, run, now)
+            rows = (imported_sample(task, item, *answers[item.id]) for item in missing)
+            with SampleLog(folder) as log:
+                log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
         return write_results(task, run, folder)
 
 

@@ -20,6 +20,7 @@ SECRET_ASSIGNMENT = re.compile(rf"((?:--[^=]+=)?[^=]*{SECRET_NAME.pattern[:-1]})
 URL_PASSWORD = re.compile(r"(?<=://)[^/?#\s]+@")
 URL_SECRET = re.compile(r"(?<=[?&])([\w-]*(?:key|token|secret|password|passwd))=[^&#\s]+", re.IGNORECASE)
 REMOVED = "***"
+COMMAND = "command"
 
 
 def collect(argv: Sequence[str]) -> Provenance:
@@ -36,6 +37,30 @@ def collect(argv: Sequence[str]) -> Provenance:
         threads=os.cpu_count(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def changes(before: Provenance, now: Provenance) -> list[str]:
+    """What is different for the later part of a run, in a few words each; empty where all is the same but the time."""
+    found = [f"code {commit_text(before)} → {commit_text(now)}"] * (
+        (before.commit, before.uncommitted_changes) != (now.commit, now.uncommitted_changes)
+    )
+    found += [
+        f"{name} {before.versions.get(name, 'none')} → {now.versions.get(name, 'none')}"
+        for name in sorted(before.versions.keys() | now.versions.keys())
+        if before.versions.get(name) != now.versions.get(name)
+    ]
+    if (before.platform, before.threads) != (now.platform, now.threads):
+        found.append(f"machine {before.platform} ({before.threads} threads) → {now.platform} ({now.threads} threads)")
+    if before.argv != now.argv:
+        found.append(f"{COMMAND} {' '.join(before.argv)} → {' '.join(now.argv)}")
+    return found
+
+
+def commit_text(provenance: Provenance) -> str:
+    """The code's commit, and whether it was changed since; `unknown` outside a checkout."""
+    if provenance.commit is None:
+        return "unknown"
+    return f"{provenance.commit[:12]}{' with uncommitted changes' if provenance.uncommitted_changes else ''}"
 
 
 def redact(argv: Sequence[str]) -> list[str]:

@@ -21,17 +21,23 @@ from tasks.video_files import VIDEO_SUFFIXES
 
 HUB = "hf:"
 ARCHIVE = ".zip"
+# Ours: a video is compressed already, and an archive makes nothing of it that grows like this again.
+MOST_TIMES, ALWAYS_BYTES = 100, 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file as a source offers it. `sha256` or `crc32` are known where the source publishes them."""
+    """A file as a source offers it. `sha256` or `crc32` are known where the source publishes them.
+
+    `packed` is the size of a member within its archive.
+    """
 
     name: str
     size: int | None
     open: Callable[[], IO[bytes]]
     sha256: str | None = None
     crc32: int | None = None
+    packed: int | None = None
 
     @property
     def stem(self) -> str:
@@ -118,9 +124,20 @@ def videos_of(source: str, wanted: Collection[str]) -> Iterator[Offer]:
             continue
         with closing(file.open()) as stream, zipfile.ZipFile(stream) as archive:
             for info in archive.infolist():
-                member = Offer(info.filename, info.file_size, partial(archive.open, info), crc32=info.CRC)
+                member = Offer(
+                    info.filename,
+                    info.file_size,
+                    partial(archive.open, info),
+                    crc32=info.CRC,
+                    packed=info.compress_size,
+                )
                 if is_video(member) and member.stem in wanted:
                     yield member
+
+
+def unpacks_too_far(size: int, packed: int) -> bool:
+    """Whether a member of an archive claims a size that only serves to fill a disk or the memory."""
+    return size > max(ALWAYS_BYTES, MOST_TIMES * packed)
 
 
 def is_video(file: Offer) -> bool:

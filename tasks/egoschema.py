@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from tasks.egoschema_types import question_type
 from tasks.errors import DataError
 from tasks.files import read_json, typed
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, question_set_digest
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import video_path
 
@@ -90,7 +90,7 @@ def load_egoschema(folder: Path, pool: Pool = "500") -> MultipleChoiceTask:
     if pool == "500":
         items = [item for item in items if item.answer is not None]
     info = task_info(pool)
-    if len(items) != info.item_count or item_set_digest(items) != info.items_sha256:
+    if len(items) != info.item_count or question_set_digest(items) != info.items_sha256:
         msg = (
             f"{folder}: these are not the items of {info.name} (found {len(items)}, expected {info.item_count}, "
             f"or a text or answer differs); fetch the official files with 'longvid egoschema prepare'"

@@ -77,7 +77,16 @@ class ChoicePrompts:
 
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
-    """Digest of everything that defines the questions and their answers, in order."""
+    """Digest of everything that defines the items, in order: questions, answers, and the clips they are about."""
+    rows = [
+        [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
+        for i in items
+    ]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def question_set_digest(items: Sequence[ChoiceItem]) -> str:
+    """The same without the clips: for published benchmarks, where a question's id decides its clip."""
     rows = [[i.id, i.cluster, i.question, list(i.options), i.answer] for i in items]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
@@ -132,15 +141,16 @@ class MultipleChoiceTask:
     def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
         route = route_of(model)
         prompt = self.prompts.of(route)
-        if isinstance(model, VideoTextEncoder | QueryVideoEncoder) and route is Route.SIMILARITY and prompt:
+        # The route first: asking whether a model has a protocol's methods takes longer than a cheap model's answer.
+        if route is Route.SIMILARITY and prompt and isinstance(model, VideoTextEncoder | QueryVideoEncoder):
             return by_similarity(model, batch, prompt)
-        if isinstance(model, ChoiceScorer) and route is Route.OPTIONS_LOGLIK and prompt:
+        if route is Route.OPTIONS_LOGLIK and prompt and isinstance(model, ChoiceScorer):
             return by_likelihood(model, [loglik_request(item, prompt) for item in batch])
-        if isinstance(model, ChoiceScorer) and route is Route.LETTER_LOGPROB and prompt:
+        if route is Route.LETTER_LOGPROB and prompt and isinstance(model, ChoiceScorer):
             return by_likelihood(model, [letter_request(item, prompt) for item in batch])
-        if isinstance(model, TextGenerator) and route is Route.GENERATE and prompt:
+        if route is Route.GENERATE and prompt and isinstance(model, TextGenerator):
             return by_generation(model, batch, prompt)
-        if isinstance(model, Chooser) and route is Route.GIVEN:
+        if route is Route.GIVEN and isinstance(model, Chooser):
             chosen = model.choose([bare_request(item) for item in batch])
             return [
                 Prediction(item.id, index, raw=str(index), rule="given")

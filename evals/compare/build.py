@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.compare.contrast import Contrast, contrast
 from evals.compare.figures import Common
-from evals.compare.measure import measure
+from evals.compare.measure import is_one_item, measure
 from evals.compare.protocol import mismatches, refuse, require_same_figure
 from evals.compare.record import Record
 from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, SignificanceTest
@@ -23,6 +23,7 @@ from tasks.task import Task
 # Ours: on fewer source videos the bootstrap's interval is visibly too narrow.
 FEW_VIDEOS = 20
 SAME = 1e-6
+APART_SHOWN = 5
 UNKNOWN = "unknown"
 
 
@@ -120,6 +121,13 @@ def notes(records: Sequence[Record], values: Sequence[float], common: Common, ta
             f"compared on the {len(common.ids)} items that all runs answered and that can be scored, of the "
             f"{info.item_count} of {info.name} (answered: {counts}): no benchmark result"
         )
+    answered = set.intersection(*(set(record.samples) for record in records))
+    if apart := sorted(key for key in answered if not is_one_item(records, key)):
+        named = ", ".join(apart[:APART_SHOWN]) + " …" * (len(apart) > APART_SHOWN)
+        yield f"{len(apart)} items are left out: the runs looked at other stretches or files ({named})"
+    untold = [r.name for r in records if task is None and any(sample.clip is None for sample in r.samples.values())]
+    if untold and not all(record.run.imported for record in records):
+        yield f"{', '.join(untold)}: the record does not tell which clips were looked at; items are matched by id"
     if common.count < FEW_VIDEOS:
         yield f"only {common.count} source videos: the intervals are narrower than they should be"
     if task is None and info.family != "retrieval":

@@ -162,3 +162,10 @@ def test_a_file_that_holds_no_vectors_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"is not an \.npz file"):
         read_vector_pairs(retrieval(), path)
+
+
+def test_an_npz_of_a_few_bytes_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "v.npz"
+    np.savez_compressed(path, ids=np.array(["a"]), video=np.zeros((1, 20 << 20), np.float32), text=np.zeros((1, 1)))
+    with pytest.raises(DataError, match=r"of video\.npy would unpack to 83886208"):
+        read_vector_pairs(retrieval(), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,16 @@ def test_published_predictions_are_set_apart_by_their_known_figures(
     assert comparison.clusters == 347
     assert pair.supported
     assert any("akeys was run elsewhere" in note for note in comparison.notes)
+
+
+def test_one_id_about_two_files_is_two_items(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    first, *others = toy_task(12).items()
+    seen = replace(first, clip=replace(first.clip, path=video))
+    task = MultipleChoiceTask(toy_task(12).info, [seen, *others], toy_task(12).prompts)
+    for name, content in (("a", b"one"), ("b", b"two")):
+        video.write_bytes(content)
+        run_as(task, Right(task, 0.5, seed=ord(name)), tmp_path / name)
+    found = compared(task, tmp_path / "a", tmp_path / "b")
+    assert found.items == 11
+    assert "1 items are left out: the runs looked at other stretches or files (q00)" in found.notes
