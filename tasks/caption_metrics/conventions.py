@@ -42,7 +42,7 @@ class CaptionScores:
     """Figures of one convention.
 
     `values` has every metric's name (None: not run, see `meteor_not_run`); `clusters` names the
-    columns of resample weights; `corpus_items` counts captions or paragraphs.
+    columns of weights of `sums.figures`; `corpus_items` counts captions or paragraphs.
     """
 
     convention: ConventionName
@@ -51,13 +51,6 @@ class CaptionScores:
     corpus_items: int
     meteor_not_run: str | None
     sums: ClusterSums
-
-    def resampled(self, weights: NDArray[np.floating]) -> dict[str, Floats]:
-        """Figures float64 [R] of each metric that was run, for cluster weights [R, K]."""
-        if weights.ndim != 2 or weights.shape[1] != len(self.clusters):
-            msg = f"resample weights {weights.shape} need one column for each of {len(self.clusters)} clusters"
-            raise DataError(msg)
-        return self.sums.figures(weights)
 
 
 def score_captions(

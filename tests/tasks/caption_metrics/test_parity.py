@@ -10,6 +10,7 @@ import pytest
 from tasks.caption_metrics.conventions import CaptionedItem, score_captions, score_conventions
 from tasks.caption_metrics.figures import METRIC_NAMES
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
+from tasks.intervals import jackknife_errors
 from tasks.tokenizers import tokenizer
 
 NO_METEOR = NotRun("not wanted here")
@@ -104,7 +105,7 @@ def test_a_video_of_one_segment_counts_in_macro_with_a_cider_of_zero():
         CaptionedItem(str(i), video, text, (text,)) for i, (video, text) in enumerate(zip("vvw", texts, strict=True))
     ]
     scores = score_captions(items, "macro", tokenizer("ptb"), NO_METEOR)
-    by_video = scores.resampled(np.eye(2))
+    by_video = scores.sums.figures(np.eye(2))
     assert by_video["cider_d"].tolist() == [pytest.approx(10.0), 0.0]
     assert scores.values["cider_d"] == pytest.approx(5.0)
     assert scores.values["rouge_l"] == by_video["rouge_l"][1] == pytest.approx(1.0)
@@ -158,7 +159,7 @@ def test_captions_with_line_breaks_and_bars_keep_meteor_in_step(jar: MeteorJar):
     items = [CaptionedItem(f"r{i}", "r", text, ("stir the pot well",)) for i, text in enumerate(rough)]
     alone = score_captions([plain], "micro", tokenizer("none"), jar).values["meteor"]
     scores = score_captions([*items, plain], "macro", tokenizer("none"), jar)
-    assert scores.resampled(np.array([[0.0, 1.0]]))["meteor"][0] == pytest.approx(alone, abs=1e-9)
+    assert scores.sums.figures(np.array([[0.0, 1.0]]))["meteor"][0] == pytest.approx(alone, abs=1e-9)
 
 
 @pytest.mark.slow
@@ -184,6 +185,5 @@ def test_validation_segments_take_half_of_pycocoevalcaps_time_and_intervals_five
     assert [ours.values[name] for name in METRIC_NAMES[:6]] == pytest.approx(theirs, abs=1e-6)
     assert our_seconds <= their_seconds / 2, (our_seconds, their_seconds)
     begin = time.perf_counter()
-    clusters = len(ours.clusters)
-    ours.resampled(np.random.default_rng(0).multinomial(clusters, np.full(clusters, 1 / clusters), size=1000))
+    jackknife_errors(ours.sums.figures, ours.sums.counted)
     assert time.perf_counter() - begin < 5
