@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-
 from evals.item_figures import ItemFigures
 from evals.record import Sample
 from tasks.intervals import FEW_CLUSTERS, fraction_metric

@@ -23,6 +23,7 @@ from evals.record import (
     Run,
     Sample,
 )
+from tasks.intervals import few_clusters
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
 WAIT = "wait"
@@ -93,8 +94,15 @@ def build_results(
         cost=cost_of([samples[item.id] for item in answered]),
         official=official,
         provenance=run.provenance,
-        warnings=(*status_warnings(counts, failed, samples), *summary.warnings),
+        warnings=(*status_warnings(counts, failed, samples), *interval_warnings(metrics, run), *summary.warnings),
     )
+
+
+def interval_warnings(metrics: Sequence[MetricRow], run: Run) -> list[str]:
+    """What has to be said of the primary figure's interval: that it rests on few clusters."""
+    primary = next(metric for metric in metrics if metric.primary)
+    few = few_clusters(primary.clusters, run.task.cluster)
+    return [few] if few else []
 
 
 def metric_row(metric: Metric) -> MetricRow:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_conventions
 from tasks.caption_metrics.corpus import Corpus
-from tasks.caption_metrics.figures import figure_bounds
+from tasks.caption_metrics.figures import METRICS_VERSION, figure_bounds
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
 from tasks.caption_metrics.rouge import rouge_l
 from tasks.errors import ModelError
@@ -23,7 +23,7 @@ from tasks.intervals import LEVEL, bounded_interval, jackknife_errors
 from tasks.model import Captioner, TextRequest, require
 from tasks.prompt import load_prompt
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
-from tasks.tokenizers import tokenizer
+from tasks.tokenizers import PTB_VERSION, tokenizer
 
 TOKENIZER = "ptb"
 ROUTE = "caption"
@@ -137,8 +137,7 @@ class CaptioningTask:
         scored = score_conventions(captions, list(self.ask.conventions.values()), self._tokenize, meteor)
         for prefix, convention in self.ask.conventions.items():
             metrics += caption_figures(prefix, scored[convention], self.info.primary_metric)
-        empty = sum(score.values["empty"] or 0.0 for score in scores)
-        warnings = [f"{empty:.0f} of {len(scores)} texts are empty; they score 0"] if empty else []
+        warnings = list(dict.fromkeys(told for one in scored.values() for told in one.warnings))
         if len(scores) < len(self._items):
             warnings.append(
                 f"CIDEr-D's idf comes from the {len(scores)} answered items: its figure is not that of {self.info.name}"
@@ -159,6 +158,8 @@ class CaptioningTask:
         lengths = [len(self._tokenize(caption.hypothesis)) for caption in captions]
         references = [len(self._tokenize(text)) for caption in captions for text in caption.references]
         return {
+            "tokenizer": PTB_VERSION,  # the one of these figures, whenever the captions were recorded
+            "caption_metrics": METRICS_VERSION,
             "mean_words": float(np.mean(lengths)),
             "mean_reference_words": float(np.mean(references)),
             "mean_clip_seconds": float(np.mean(clips)),

@@ -140,11 +140,11 @@ def bounded_interval(
     share, deviation = (value - low) / (high - low), error / (high - low)
     share = min(max(share, 0.0), 1.0)
     quantile = t_quantile(freedom)
-    varies = deviation > _NOTHING and 0 < share < 1
+    varies = deviation > _NOTHING and _NOTHING < share < 1 - _NOTHING
     trials = share * (1 - share) / deviation**2 if varies else float(clusters)
     ends = wilson_interval(share * trials, trials, quantile)
     found = min(value, low + ends[0] * (high - low)), max(value, low + ends[1] * (high - low))
-    return found, METHOD if varies else NO_VARIATION
+    return (float(found[0]), float(found[1])), METHOD if varies else NO_VARIATION
 
 
 def difference_interval(

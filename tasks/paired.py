@@ -34,9 +34,7 @@ def difference_errors(figures: Figures, sizes: Floats) -> tuple[dict[str, float]
     return jackknife_errors(lambda weights: differences(figures, weights), sizes)
 
 
-def bootstrap_errors(
-    figures: Figures, clusters: int, rng: np.random.Generator, resamples: int
-) -> dict[str, float]:
+def bootstrap_errors(figures: Figures, clusters: int, rng: np.random.Generator, resamples: int) -> dict[str, float]:
     """The bootstrap standard error of every difference: for medians, which the jackknife does not serve."""
     found: dict[str, list[Floats]] = {}
     for count in blocks(resamples, 2 * clusters):
@@ -104,9 +102,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def reach(
-    comparisons: int = 1, level: float = LEVEL, power: float = POWER, freedom: float | None = None
-) -> float:
+def reach(comparisons: int = 1, level: float = LEVEL, power: float = POWER, freedom: float | None = None) -> float:
     """How many standard errors a difference must have to be found with the given power at the given level.
 
     With several comparisons the level of each is the strictest of Holm's. `freedom` are the degrees of freedom of a

@@ -61,7 +61,8 @@ _PATTERNS = {
     "plain": r"(?!(?:cannot|gonna|wanna|gotta|gimme|lemme)\b)[a-z]+(?=\ |$)|\d+(?=\ [a-z]|$)",
     "tag": r"</?[A-Za-z!?][^<>\n]*>",
     "kept": rf"""(?=[^{_APART}]*[.@:]|\#)(?:https?://[^{_APART}]*[^{_ENDING}-]
-        | (?:www\.(?:[^{_ENDING}]+\.)+[A-Za-z]{{2,4}}|(?:[A-Za-z][A-Za-z0-9]*\.)+(?:com|net|org|edu)(?:\.[a-z]{2})?\b(?![.!?][A-Za-z]))
+        | (?:www\.(?:[^{_ENDING}]+\.)+[A-Za-z]{{2,4}}
+            | (?:[A-Za-z][A-Za-z0-9]*\.)+(?:com|net|org|edu)(?:\.[a-z]{{2}})?\b(?![.!?][A-Za-z]))
           (?:/[^{_APART}]+[^{_ENDING}-])?
         | [A-Za-z0-9][^{_APART}@]*@[^{_ENDING}@]+(?:\.[^{_ENDING}@]+)*
         | [A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z0-9]+)*\.(?i:mp[34]|jpe?g|png|gif|html?|pdf|txt|docx?|zip|xml|py|wav|mov)\b
@@ -79,7 +80,8 @@ _PATTERNS = {
         | got(?=ta\b) | (?<=got)ta | (?:gim|lem)(?=me\b) | (?<=gim)me | (?<=lem)me
         | {_APOS}t(?=(?:is|was)\b)))""",
     "slashed": r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}(?:/[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}){1,2}",
-    "initials": r"[A-Z]+(?:[+&][A-Z]+)+ | [A-Za-z]{1,2}(?:\.[A-Za-z])+\.(?!\w)(?:-(?:[A-Za-z](?:\.[A-Za-z])+\.|[A-Za-z]+))?",
+    "initials": r"""[A-Z]+(?:[+&][A-Z]+)+
+        | [A-Za-z]{1,2}(?:\.[A-Za-z])+\.(?!\w)(?:-(?:[A-Za-z](?:\.[A-Za-z])+\.|[A-Za-z]+))?""",
     "dotted": rf"{_LETTER}+(?:[.!?]{_LETTER}+)+",
     "abbreviation": rf"""(?={_LETTER}+\.)(?:
         (?:(?i:{_any_of(_ABBREVIATIONS)})|{_any_of(f"{_CAPITAL_ABBREVIATIONS} {_CAPITAL_ABBREVIATIONS.upper()}")})\.

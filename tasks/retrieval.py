@@ -142,9 +142,7 @@ def stacked_vectors(scores: Sequence[Score]) -> NDArray[np.float32]:
     return np.stack(rows)
 
 
-def retrieval_metrics(
-    vectors: NDArray[np.float32], captions: Sequence[str], clusters: Sequence[str]
-) -> list[Metric]:
+def retrieval_metrics(vectors: NDArray[np.float32], captions: Sequence[str], clusters: Sequence[str]) -> list[Metric]:
     """Figures of both directions, strict and duplicate-aware, from vectors [N, 2, D]."""
     codes, count = cluster_codes(clusters)
     strict = one_to_one(len(captions))

@@ -23,6 +23,8 @@ from tasks.caption_metrics.rouge import rouge_l
 BLEU_NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 METRIC_NAMES = (*BLEU_NAMES, "rouge_l", "cider_d", "meteor")
 HIGHEST_CIDER_D = 10.0
+# As results carry it. 2: METEOR adds no chunk for captions that are matched whole.
+METRICS_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
