@@ -22,6 +22,7 @@ TASK = TaskRow(
 PROVENANCE = Provenance(
     argv=("longvid",), commit=None, uncommitted_changes=None, versions={}, platform="p", created="2030-01-01"
 )
+from tasks.intervals import METHOD
 
 
 def metric(value: float | None, name: str = "accuracy", *, primary: bool = True) -> MetricRow:
@@ -31,7 +32,7 @@ def metric(value: float | None, name: str = "accuracy", *, primary: bool = True)
         value=value,
         interval=interval,
         level=0.95,
-        method="cluster bootstrap",
+        method=METHOD,
         n=500,
         clusters=347,
         primary=primary,

@@ -72,7 +72,7 @@ def test_a_recall_of_all_or_nothing_still_has_an_interval_with_a_width() -> None
     for summary, value in ((right, 1.0), (wrong, 0.0)):
         recall = figure(summary, "text_to_video_recall_at_1")
         assert (recall.value, recall.interval) == (value, pytest.approx(wilson_interval(3 * value, 3, t_quantile(2))))
-        assert recall.method.startswith("wilson")
+        assert recall.method.startswith("Wilson")
         assert figure(summary, "text_to_video_median_rank").method.startswith("t over clusters")
 
 
