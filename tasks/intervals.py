@@ -99,7 +99,7 @@ def jackknife_errors(figures: ClusterFigures, sizes: Floats) -> tuple[dict[str, 
     if not np.isfinite(list(squares.values())).all():
         raise ValueError("a figure without one of its clusters is not finite")
     errors = {name: sqrt((count - 1) / count * total) for name, total in squares.items()}
-    return errors, degrees_of_freedom(np.bincount(groups, weights=sizes))
+    return errors, degrees_of_freedom(np.bincount(groups, weights=sizes).astype(np.float64))
 
 
 def degrees_of_freedom(sizes: Floats) -> float:
@@ -164,7 +164,7 @@ def median_interval(values: Sequence[float] | Floats, codes: NDArray[np.intp]) -
     """
     found = np.asarray(values, dtype=np.float64)
     sizes = np.bincount(codes).astype(np.float64)
-    below = np.bincount(codes, weights=found <= np.median(found))
+    below = np.bincount(codes, weights=found <= np.median(found)).astype(np.float64)
     half = t_quantile(degrees_of_freedom(sizes)) * (ratio_error(below, sizes) or 0.5 / sqrt(len(sizes)))
     ends = max(0.0, 0.5 - half), min(1.0, 0.5 + half)
     return float(np.quantile(found, ends[0], method="lower")), float(np.quantile(found, ends[1], method="higher"))
@@ -204,7 +204,7 @@ def fraction_metric(
     elif k < 2:
         method = "none (one cluster)"
     else:
-        sums = np.bincount(codes, weights=scores, minlength=k)
+        sums = np.bincount(codes, weights=scores, minlength=k).astype(np.float64)
         sizes = np.bincount(codes, minlength=k).astype(np.float64)
         interval, method = bounded_interval(value, ratio_error(sums, sizes), degrees_of_freedom(sizes), k)
     return Metric(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evals.record import Cost, Counts, FloorRow, MetricRow, ModelRow, Provenance, Results, Run, TaskRow
+from tasks.intervals import METHOD
 
 TASK = TaskRow(
     name="toy@500",
@@ -22,7 +23,6 @@ TASK = TaskRow(
 PROVENANCE = Provenance(
     argv=("longvid",), commit=None, uncommitted_changes=None, versions={}, platform="p", created="2030-01-01"
 )
-from tasks.intervals import METHOD
 
 
 def metric(value: float | None, name: str = "accuracy", *, primary: bool = True) -> MetricRow:

@@ -84,7 +84,7 @@ def test_runs_on_two_tasks_are_not_put_into_one_report(task: MultipleChoiceTask,
 
 def scored_by(method: str, clusters: int = 40) -> Results:
     figure_ = record_metric(0.5).model_copy(update={"method": method, "clusters": clusters})
-    return results_of("old", metrics=(figure_,))
+    return results_of("old").model_copy(update={"metrics": (figure_,)})
 
 
 def test_intervals_of_an_earlier_method_are_marked_until_the_run_is_scored_again() -> None:

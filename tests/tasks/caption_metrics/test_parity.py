@@ -130,7 +130,7 @@ def test_random_texts_with_several_references_score_as_pycocoevalcap_scores_them
 
 def _hard_corpus(rng, size):
     """Captions that equal a reference, are empty, of one token, repeated, or the reference's words in another order."""
-    words = ["cut", "the", "red", "onion", "well", "then", "fry", "it", "in", "a", "hot", "pan", "and", "serve", "1\xa01/2"]
+    words = ["cut", "the", "red", "onion", "well", "fry", "it", "in", "a", "hot", "pan", "and", "serve", "1\xa01/2"]
 
     def text(low, high):
         return " ".join(rng.choices(words, k=rng.randint(low, high)))
