@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tasks.task import Metric
 
@@ -157,7 +157,7 @@ def difference_interval(
     return max(-most, difference - half), min(most, difference + half)
 
 
-def median_interval(values: Sequence[float] | Floats, codes: NDArray[np.intp]) -> tuple[float, float]:
+def median_interval(values: ArrayLike, codes: NDArray[np.intp]) -> tuple[float, float]:
     """The interval of a median of `values` [N] in clusters `codes` [N] (Woodruff 1952).
 
     The share of values up to the median has an interval as every mean has; the values at its ends are the median's.
