@@ -25,6 +25,7 @@ from evals.record import (
     Sample,
     Stretch,
 )
+from tasks.intervals import few_clusters
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
 WAIT = "wait"
@@ -101,9 +102,17 @@ def build_results(
         warnings=(
             *status_warnings(counts, failed, samples),
             *stretch_warnings(run, resumed, counts.answered),
+            *interval_warnings(metrics, run),
             *summary.warnings,
         ),
     )
+
+
+def interval_warnings(metrics: Sequence[MetricRow], run: Run) -> list[str]:
+    """What has to be said of the primary figure's interval: that it rests on few clusters."""
+    primary = next(metric for metric in metrics if metric.primary)
+    few = few_clusters(primary.clusters, run.task.cluster)
+    return [few] if few else []
 
 
 def metric_row(metric: Metric) -> MetricRow:

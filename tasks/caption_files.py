@@ -74,9 +74,13 @@ def score_caption_files(
 ) -> dict[str, JsonValue]:
     """Figures `bleu_1` … `bleu_4`, `rouge_l`, `cider_d`, `meteor`, and `items`.
 
-    `meteor` is None when it was not run; `meteor_not_run` then says why.
+    `meteor` is None when it was not run; `meteor_not_run` then says why. `warnings` are there where some texts count 0,
+    or CIDEr-D can't be anything else. Raises DataError as `paired` does, and for references without a token.
     """
-    return report(score_captions(paired(hypotheses, references), "micro", tokenize, meteor))
+    items = paired(hypotheses, references)
+    bare = [item.id for item in items if not all(tokenize(text) for text in item.references)]
+    _refuse(references, "has a reference of which the tokenizer leaves nothing for ids", bare)
+    return report(score_captions(items, "micro", tokenize, meteor))
 
 
 def report(scores: CaptionScores) -> dict[str, JsonValue]:
@@ -84,4 +88,6 @@ def report(scores: CaptionScores) -> dict[str, JsonValue]:
     content: dict[str, JsonValue] = {**scores.values, "items": scores.corpus_items}
     if scores.meteor_not_run is not None:
         content["meteor_not_run"] = scores.meteor_not_run
+    if scores.warnings:
+        content["warnings"] = list(scores.warnings)
     return content

@@ -177,8 +177,8 @@ class MultipleChoiceTask:
         }
         return Score(item.id, item.cluster, prediction.answer, values)
 
-    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
-        return summarise_choices(scores, self._items, self.info, rng)
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
+        return summarise_choices(scores, self._items, self.info)
 
 
 def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
@@ -278,17 +278,14 @@ def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Pro
     return predictions
 
 
-def summarise_choices(
-    scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo, rng: np.random.Generator
-) -> Summary:
+def summarise_choices(scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo) -> Summary:
     """Accuracy, unparsed rate, how often each option was chosen, and a warning where one swallows the rest."""
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
-    public = fraction_metric("accuracy", [v for _, v in known], [s.cluster for s, _ in known], rng, primary=True)
+    public = fraction_metric("accuracy", [v for _, v in known], [s.cluster for s, _ in known], primary=True)
     unparsed = fraction_metric(
         "unparsed_rate",
         [float(s.values["unparsed"] or 0.0) for s in scores],
         [s.cluster for s in scores],
-        rng,
         higher_is_better=False,
     )
     metrics = [public, unparsed]

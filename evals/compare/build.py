@@ -17,11 +17,10 @@ from evals.compare.words import Power, caveat, conclusion, supported
 from evals.leaderboard.costs import cost_columns
 from evals.report import shown
 from evals.results import cost_of
+from tasks.intervals import few_clusters
 from tasks.paired import Floats, holm, items_needed, minimum_detectable_effect
 from tasks.task import Task
 
-# Ours: on fewer source videos the bootstrap's interval is visibly too narrow.
-FEW_VIDEOS = 20
 SAME = 1e-6
 APART_SHOWN = 5
 UNKNOWN = "unknown"
@@ -73,7 +72,7 @@ def pair_row(
     """A pair's fields but for the items' names."""
     error, seen = numbers.standard_error, abs(numbers.primary.difference)
     power = Power(
-        detectable=None if error is None else minimum_detectable_effect(error, comparisons),
+        detectable=None if error is None else minimum_detectable_effect(error, comparisons, numbers.freedom),
         items_needed=None if error is None or not seen else items_needed(seen, error, len(common.ids)),
     )
     test = SignificanceTest(method=numbers.method, p=numbers.p, p_adjusted=p_adjusted)
@@ -128,8 +127,8 @@ def notes(records: Sequence[Record], values: Sequence[float], common: Common, ta
     untold = [r.name for r in records if task is None and any(sample.clip is None for sample in r.samples.values())]
     if untold and not all(record.run.imported for record in records):
         yield f"{', '.join(untold)}: the record does not tell which clips were looked at; items are matched by id"
-    if common.count < FEW_VIDEOS:
-        yield f"only {common.count} source videos: the intervals are narrower than they should be"
+    if few := few_clusters(common.count, info.cluster):
+        yield few
     if task is None and info.family != "retrieval":
         yield "the benchmark's files were not found: scores are those that were recorded"
     if info.family == "captioning":

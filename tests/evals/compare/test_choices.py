@@ -109,7 +109,10 @@ def test_few_videos_are_said_to_be_few(tmp_path: Path) -> None:
     small = toy_task(12)
     run_as(small, Right(small, 0.3), tmp_path / "a")
     run_as(small, Right(small, 0.9), tmp_path / "b")
-    assert any("only 4 source videos" in note for note in compared(small, tmp_path / "a", tmp_path / "b").notes)
+    assert any(
+        "only 4 clusters" in note and "too few for any method" in note
+        for note in compared(small, tmp_path / "a", tmp_path / "b").notes
+    )
 
 
 def test_each_run_is_compared_with_the_first_and_p_values_are_holms(big: MultipleChoiceTask, tmp_path: Path) -> None:
