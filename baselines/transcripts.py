@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baselines.caption import Caption
 from tasks.errors import DataError
+from tasks.video_files import is_video_name
 
 TIME_PARTS = 96
 PHRASE = re.compile(r"<time_token_(\d+)>\s*<time_token_(\d+)>\s*([^<]*)")
@@ -20,7 +21,8 @@ def read_transcripts(path: Path, content: Mapping[str, Any]) -> dict[str, list[s
     rows = content["annotations"]
     for row in rows if isinstance(rows, list) else [rows]:
         try:
-            video = str(row["image_id"]).removesuffix(".mp4")
+            name = str(row["image_id"])
+            video = name.removesuffix(PurePosixPath(name).suffix) if is_video_name(PurePosixPath(name)) else name
             duration, speech = float(row["duration"]), str(row["asr_text"])
         except (KeyError, TypeError, ValueError) as error:
             name = row.get("image_id", "?") if isinstance(row, dict) else "?"
