@@ -21,6 +21,7 @@ _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
 _NEVER_FILLED_IN = (0, 0xFFFFFFFF)
+_FLV_DURATION = b"\0\x08duration\0"
 _UNTOLD = {"ogg", "mpeg", "mpegts"}
 
 
@@ -36,9 +37,13 @@ def is_cut_off(path: Path, container: str) -> bool:
 def tells_length(path: Path, container: str) -> bool:
     """Whether the header holds the length of the whole file: elsewhere FFmpeg takes it from what it finds there."""
     names = container.split(",")
-    if "mp4" not in names:
-        return not _UNTOLD.intersection(names)
     with path.open("rb") as file:
+        if "flv" in names:
+            _, named, value = file.read(_TAIL).partition(_FLV_DURATION)
+            # A live recording's stays zero.
+            return bool(named) and any(value[:8])
+        if "mp4" not in names:
+            return not _UNTOLD.intersection(names)
         return all(kind != b"moof" for kind, _ in _boxes(file, os.fstat(file.fileno()).st_size))
 
 

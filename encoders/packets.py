@@ -154,7 +154,8 @@ def _is_displaced(path: Path) -> bool:
     """Whether frames come out of the decoder in another order than their time stamps say."""
     with open_video(path) as video:
         head = list(islice(packets(video, None), _LOOKED_AT))
-        if any(after.pts < before.pts for before, after in pairwise(head) if None not in (before.pts, after.pts)):
+        stamps = [packet.pts for packet in head if packet.pts is not None]
+        if any(after < before for before, after in pairwise(stamps)):
             return False
         try:
             frames = [frame for packet in (*head, None) for frame in video.stream.codec_context.decode(packet)]

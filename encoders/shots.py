@@ -10,7 +10,7 @@ import av
 import av.error
 
 from encoders.video_errors import DamagedVideoError
-from encoders.video_file import probe
+from encoders.video_file import blame_file, probe
 from tasks.errors import ModelError
 
 DETECTOR = "ContentDetector"
@@ -28,9 +28,11 @@ def detect_shots(path: Path, start: float, end: float) -> list[tuple[float, floa
     detector = getattr(scenedetect, DETECTOR)()
     try:
         found = scenedetect.detect(
-            str(path), detector, start_time=start, end_time=end, start_in_scene=True, backend="pyav"
+            str(path.absolute()), detector, start_time=start, end_time=end, start_in_scene=True, backend="pyav"
         )
     except (av.error.FFmpegError, scenedetect.VideoOpenFailure) as error:
+        if isinstance(error, av.error.FFmpegError):
+            blame_file(path, error)
         raise DamagedVideoError(f"{path}: shot detection can't decode it ({error})") from error
     cuts = sorted({float(first.seconds) for first, _ in found})
     times = [start, *(cut for cut in cuts if start < cut < end), end]

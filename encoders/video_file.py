@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
@@ -40,7 +41,7 @@ _MICROSECONDS = Fraction(1, 1_000_000)
 _ROUNDED_TICKS = 2
 _SAME_RATE = 0.001
 _USUAL_RATE = Fraction(25)
-_NOT_OF_THE_FILE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, av.error.ErrorType.BUG.value}
+_NOT_OF_THE_FILE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +136,14 @@ def _open_container(path: Path) -> InputContainer:
         blame_file(path, error)
         raise UnreadableVideoError(f"{path}: not a readable media file ({error.strerror})") from error
     # PyAV has FFmpeg invent time stamps of display where there are none: wrong ones, where frames are reordered.
-    container.flags &= ~Flags.gen_pts.value
+    container.flags &= ~cast("int", Flags.gen_pts.value)
     return container
 
 
 def blame_file(path: Path, error: av.error.FFmpegError) -> None:
     """Raise ResourcesError where an error of FFmpeg's isn't about the file."""
-    if isinstance(error, MemoryError) or error.errno in _NOT_OF_THE_FILE:
+    # A RuntimeError among them is a bug that FFmpeg or PyAV found in itself.
+    if isinstance(error, RuntimeError) or error.errno in _NOT_OF_THE_FILE:
         raise ResourcesError(f"{path}: can't be read now ({error.strerror}); the file may be whole") from error
 
 

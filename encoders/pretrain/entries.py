@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.embed_folder import VIDEO_SUFFIXES, find_videos
+from encoders.embed_folder import find_videos
 from encoders.pretrain.samples import TextView, View
 from tasks.errors import DataError
+from tasks.video_files import VIDEO_SUFFIXES
 
 TEXT_SUFFIXES: tuple[str, ...] = (".json", ".txt")
 
