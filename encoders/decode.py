@@ -27,6 +27,8 @@ from encoders.sampling import FramePolicy
 from encoders.video_errors import DamagedVideoError, ResourcesError
 from encoders.video_file import OpenVideo, blame_file, open_video
 
+_BEFORE_THE_END = 1e-3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
@@ -52,6 +54,21 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
     except MemoryError as error:
         raise ResourcesError(f"{path}: no memory for {len(seconds)} frames of it; the file may be whole") from error
     return chosen
+
+
+def frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float, VideoFrame]]:
+    """Each frame that appears from `start` on and before `end` (seconds), and when. Raises a VideoError per cause."""
+    wanted = find_wanted(path, (start, max(start, end - _BEFORE_THE_END)))
+    bad = set(wanted.index.corrupt)
+    with open_video(path) as video:
+        for frame, tick in _with_ticks(video, wanted.index, _every_frame(video, wanted.index, bad)):
+            second = video.seconds(tick)
+            if bad:
+                raise DamagedVideoError(f"{path}: damaged at {second:.2f} s")
+            if second >= end:
+                return
+            if second >= start:
+                yield second, frame
 
 
 def _draw(path: Path, wanted: Wanted, policy: FramePolicy, threads: int | None) -> Decoded | None:

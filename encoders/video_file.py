@@ -59,10 +59,14 @@ class OpenVideo:
         return self.stream.time_base or _MICROSECONDS
 
     @property
+    def rate(self) -> Fraction:
+        """Frames per second by the header, or a guess."""
+        return self.stream.guessed_rate or self.stream.average_rate or _USUAL_RATE
+
+    @property
     def frame_ticks(self) -> int:
         """How long a frame lasts by the header's rate, where no time stamp tells."""
-        rate = self.stream.guessed_rate or self.stream.average_rate or _USUAL_RATE
-        return max(1, round(1 / (rate * self.time_base)))
+        return max(1, round(1 / (self.rate * self.time_base)))
 
     @property
     def declared_end(self) -> float | None:
