@@ -85,7 +85,7 @@ def test_wrong_times_of_display_are_left_aside(source: Path, tmp_path: Path, nam
     coded, path = tmp_path / "coded.mp4", tmp_path / name
     run("-i", str(source), *X264, "-bf", "3", str(coded))
     run("-i", str(coded), "-bsf:v", "setts=pts=DTS", "-c", "copy", str(path))
-    _, right = ffmpeg_frames(coded)
+    _, right = ffmpeg_frames(path)
     duration = probe(path).duration
     found = decode(path, tuple(i / 25 + 0.01 for i in range(int(duration * 25))), POLICY)
     order = []
