@@ -22,7 +22,8 @@ _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
 _NEVER_FILLED_IN = (0, 0xFFFFFFFF)
 _FLV_DURATION = b"\0\x08duration\0"
-_UNTOLD = {"ogg", "mpeg", "mpegts"}
+# FFmpeg passes over the length in an ASF header that is of another size than the file.
+_UNTOLD = {"ogg", "mpeg", "mpegts", "asf"}
 
 
 def is_cut_off(path: Path, container: str) -> bool:

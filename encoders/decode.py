@@ -168,10 +168,10 @@ def _decode_everything(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list
         raise DamagedVideoError(f"{video.path}: no frame of the wanted stretch can be decoded")
     while len(chosen) < len(ticks):
         _take(shown, chosen, canvas)
-    _refuse_spoilt(video, wanted, bad, chosen)
     if not index.timed and ticks[-1] >= shown[1]:
         length = shown[0].duration or video.frame_ticks
         refuse_after(video, index, shown[1] + length, video.seconds(int(ticks[-1])))
+    _refuse_spoilt(video, wanted, bad, chosen)
     return chosen
 
 

@@ -71,8 +71,12 @@ class OpenVideo:
     @property
     def declared_end(self) -> float | None:
         """Where the video ends by the header, in seconds since the beginning."""
-        if self.stream.duration is not None:
-            return self.seconds(self.stream.duration + (self.stream.start_time or 0))
+        ticks = self.stream.duration
+        if "avi" in self.container.format.name and self.is_cut_off:
+            # FFmpeg puts what it finds in place of the header's length, but not of its count of frames.
+            ticks = self.stream.frames or ticks
+        if ticks is not None:
+            return self.seconds(ticks + (self.stream.start_time or 0))
         length: int | None = self.container.duration
         return None if length is None else float(length * _MICROSECONDS)
 

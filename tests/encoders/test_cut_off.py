@@ -32,18 +32,17 @@ DECLARED = {
     "front.mp4": (*X264, "-movflags", "faststart"),
     "plain.avi": (*X264, "-bf", "0"),
     "plain.flv": X264,
-    "plain.wmv": ("-c:v", "wmv2", "-q:v", "5"),
+    "b_frames.avi": X264,
 }
 UNDECLARED = {
+    "plain.wmv": ("-c:v", "wmv2", "-q:v", "5"),
     "live.webm": (*VP8, "-live", "1"),
     "theora.ogv": THEORA,
     "plain.ts": X264,
     "plain.mpg": ("-c:v", "mpeg2video", "-bf", "2", "-q:v", "5"),
     "fragments.mp4": (*X264, "-g", "25", "-movflags", "frag_keyframe+empty_moov"),
 }
-WHOLE = {
-    **DECLARED,
-    **UNDECLARED,
+ODD = {
     "long_sound.webm": (*VP8, "-c:a", "libopus"),
     "long_sound.mkv": (*X264, "-c:a", "aac"),
     "long_sound.mp4": (*X264, "-c:a", "aac"),
@@ -76,14 +75,14 @@ def test_a_cut_file_that_tells_its_length_is_refused_where_it_breaks_off(
 ) -> None:
     whole = make(shared_data, tmp_path / name, DECLARED[name])
     right = read_frames(clip(whole, 0, probe(whole).duration), POLICY)
-    for share in (0.28, 0.6, 0.9):
+    for share in (0.28, 0.75):
         path = cut(whole, share)
         duration = probe(path).duration
         assert duration == pytest.approx(probe(whole).duration, abs=0.2)
         with pytest.raises(TruncatedVideoError, match=f"cut_{name}: breaks off at"):
             read_frames(clip(path, 0, duration), POLICY)
         given = 0
-        for second, picture in zip(right.seconds, right.pixels, strict=True):
+        for second, picture in zip(right.seconds[1::4], right.pixels[1::4], strict=True):
             try:
                 found = decode(path, (second,), POLICY).pixels[0]
             except VideoError:
@@ -96,14 +95,15 @@ def test_a_cut_file_that_tells_its_length_is_refused_where_it_breaks_off(
 @pytest.mark.parametrize("name", list(UNDECLARED))
 def test_a_cut_file_that_tells_no_length_is_refused(shared_data: Path, tmp_path: Path, name: str) -> None:
     whole = make(shared_data, tmp_path / name, UNDECLARED[name])
+    assert len(read_frames(clip(whole, 0, probe(whole).duration), POLICY).pixels) == 16
     for share in (0.28, 0.601, 0.903):
         with pytest.raises(TruncatedVideoError, match=f"cut_{name}: breaks off at .* doesn't say how long"):
             probe(cut(whole, share))
 
 
-@pytest.mark.parametrize("name", list(WHOLE))
-def test_a_whole_file_of_any_kind_is_read_to_its_end(shared_data: Path, tmp_path: Path, name: str) -> None:
-    path = make(shared_data, tmp_path / name, WHOLE[name])
+@pytest.mark.parametrize("name", list(ODD))
+def test_a_whole_file_of_an_odd_kind_is_read_to_its_end(shared_data: Path, tmp_path: Path, name: str) -> None:
+    path = make(shared_data, tmp_path / name, ODD[name])
     duration = probe(path).duration
     assert 9.5 < duration < 15.1
     assert len(read_frames(clip(path, 0, duration), POLICY).pixels) == 16
