@@ -24,7 +24,7 @@ from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
 from tasks.files import Seconds, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unicode_only
 from tasks.task import Clip, TokenUsage
-from tasks.video_files import VIDEO_SUFFIXES
+from tasks.video_files import video_names
 from tasks.youcook2_annotations import read_annotations
 
 ORACLE = "oracle: the annotations' own sentences"
@@ -59,7 +59,7 @@ class CaptionFile:
 
     def find(self, video_id: str) -> str | None:
         """What the file calls a video that it has captions of: its id, or, captioned in a folder, its file's name."""
-        names = (video_id, *(f"{video_id}{suffix}" for suffix in VIDEO_SUFFIXES))
+        names = (video_id, *video_names(video_id))
         return next((name for name in names if self.by_video.get(name)), None)
 
     def id_of(self, clip: Clip) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from annotated_types import Gt
@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from baselines.caption import Caption
 from tasks.errors import DataError
 from tasks.files import Seconds, typed
+from tasks.video_files import is_video_name
 
 TIME_PARTS = 96
 PHRASE = re.compile(r"<time_token_(\d+)>\s*<time_token_(\d+)>\s*([^<]*)")
@@ -32,7 +33,8 @@ def read_transcripts(path: Path, content: Mapping[str, object]) -> dict[str, lis
     rows = content["annotations"]
     for number, entry in enumerate(rows if isinstance(rows, list) else [rows], start=1):
         row = typed(Row, entry, f"transcripts file {path}, entry {number} of 'annotations'")
-        video = row["image_id"].removesuffix(".mp4")
+        name = row["image_id"]
+        video = name.removesuffix(PurePosixPath(name).suffix) if is_video_name(PurePosixPath(name)) else name
         if video in by_video:
             msg = f"transcripts file {path}: '{video}' is there twice"
             raise DataError(msg)

@@ -27,10 +27,8 @@ from tasks.errors import DataError
 from tasks.files import is_unicode, read_text, unicode_only
 from tasks.model import ModelInfo
 from tasks.task import Clip, JsonValue
+from tasks.video_files import VIDEO_SUFFIXES, files_below, is_video_name
 
-VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
-APPLE_DOUBLE = "._"
-"""What macOS keeps beside a file on a foreign disk begins with this, and has the file's ending."""
 FORMATS = (".parquet", ".safetensors")
 PART_SIZE = 16
 Row = dict[str, Any]
@@ -92,16 +90,12 @@ def decoders_for(model: EncoderModel) -> Decoders:
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """Videos below a folder by id, their path within it. Raises DataError when there are none."""
+    """Videos below a folder, behind links too, by id: their path within it. Raises DataError when there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
-    found = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith(APPLE_DOUBLE)
-    }
+    found = {path.relative_to(folder).as_posix(): path for path in files_below(folder) if is_video_name(path)}
     if not found:
-        raise DataError(f"{folder} holds no videos ({' '.join(sorted(VIDEO_SUFFIXES))})")
+        raise DataError(f"{folder} holds no videos ({' '.join(VIDEO_SUFFIXES)})")
     return found
 
 

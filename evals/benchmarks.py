@@ -114,7 +114,7 @@ YOUCOOK2_ARCHIVE = "https://www.rocq.inria.fr/cluster-willow/amiech/Youcook2_val
 YOUCOOK2_VIDEOS = (
     "Videos (needed by encoders and captioners, not by models that read transcripts) are on YouTube. "
     f"--videos fetches those of {YOUCOOK2_ARCHIVE}, --mirror those of a folder, another .zip or a hub data set; "
-    "or put them into {folder}/videos/<id>.mp4 (or .mkv, .webm). Videos that are gone make a run partial, and it "
+    "or put them into {folder}/videos/<id>.mp4 (or .mkv, .mov …). Videos that are gone make a run partial, and it "
     "names them."
 )
 

@@ -20,10 +20,11 @@ from typing import Annotated, NotRequired, cast
 from annotated_types import MinLen
 from typing_extensions import TypedDict
 
-from encoders.embed_folder import APPLE_DOUBLE, VIDEO_SUFFIXES, find_videos
+from encoders.embed_folder import find_videos
 from encoders.pretrain.samples import TextView, View
 from tasks.errors import DataError
 from tasks.files import Seconds, decoded, parse_json, read_rows, read_text, text_lines, typed, unicode_only
+from tasks.video_files import MAC_SIDE_FILE, VIDEO_SUFFIXES
 
 TEXT_SUFFIXES: tuple[str, ...] = (".json", ".txt")
 
@@ -191,7 +192,7 @@ def _samples_of(tar: Path) -> Iterator[tuple[str, dict[str, Member]]]:
         with tarfile.open(tar, "r:") as file:
             for info in file:
                 path = Path(unicode_only(info.name))
-                if not info.isfile() or path.name.startswith(APPLE_DOUBLE):
+                if not info.isfile() or path.name.startswith(MAC_SIDE_FILE):
                     continue
                 member = Member(tar, info.offset_data, info.size, path.suffix.lower())
                 members = samples.setdefault(path.with_suffix("").as_posix(), {})

@@ -150,6 +150,15 @@ def test_an_unknown_format_is_refused_before_any_work(here: HereEmbedder, tmp_pa
         embed_folder(here, {}, tmp_path / "v.csv", ignore)
 
 
+def test_videos_are_listed_whatever_their_ending_and_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder").mkdir()
+    for name in ("elsewhere/a.mov", "folder/b.MP4", "folder/c.ogv", "folder/2024-01-01T10:30.webm", "folder/._b.MP4"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    assert list(find_videos(tmp_path / "folder")) == ["2024-01-01T10:30.webm", "b.MP4", "c.ogv", "link/a.mov"]
+
+
 def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no videos"):
         find_videos(tmp_path)
