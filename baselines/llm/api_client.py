@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import ssl
 import threading
 import time
 import zlib
@@ -30,6 +31,7 @@ from baselines.llm.outside import (
     proxy_variables,
     secrets_of,
     shown_address,
+    unread_certificates,
 )
 from tasks.errors import ModelError
 
@@ -319,20 +321,30 @@ async def _exchange(
 
 def _http_client(address: str, headers: Mapping[str, str], connect: float, concurrency: int) -> httpx2.AsyncClient:
     """The client for an address. Raises ModelError, naming the variable, for proxies and certificates that are none."""
-    check_certificates()
+    verify = _certificates(address)
     try:
         return httpx2.AsyncClient(
             headers=headers,
             timeout=httpx2.Timeout(None, connect=connect),
             limits=httpx2.Limits(max_connections=concurrency, max_keepalive_connections=0),
             follow_redirects=False,
-            verify=httpx2.create_ssl_context(),
+            verify=verify,
             trust_env=not is_this_machine(address),
         )
     except ImportError as error:
         raise ModelError(f"{_proxies()}: a SOCKS proxy needs the package socksio: pip install socksio") from error
     except (ValueError, httpx2.InvalidURL) as error:
         raise ModelError(f"{_proxies()}: no proxy's address, which looks like http://HOST:PORT") from error
+
+
+def _certificates(address: str) -> ssl.SSLContext:
+    """What a server's certificate is checked against; an unencrypted address needs none, so none are loaded."""
+    check_certificates()
+    try:
+        encrypted = address.lower().startswith("https:")
+        return httpx2.create_ssl_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    except OSError as error:
+        raise unread_certificates(error) from error
 
 
 def _proxies() -> str:

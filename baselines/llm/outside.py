@@ -9,7 +9,6 @@ import base64
 import ipaddress
 import os
 import re
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -49,19 +48,16 @@ def secrets_of(key: str | None, address: str) -> tuple[str, ...]:
     Longest first, so that none is left over within another.
     """
     found = {key} if key else set()
-    password = _login(address).partition(":")[2]
-    if password:
-        found |= {password, unquote(password)}
-        found.add(base64.b64encode(unquote(_login(address)).encode("utf-8", "replace")).decode("ascii"))
+    login = split_login(address)[1]
+    if password := login.partition(":")[2]:
+        found |= {password, unquote(password), basic(login)}
     found |= {quote(secret, safe="") for secret in found if SURROGATES.search(secret) is None}
     return tuple(sorted((s for s in found if len(s) >= SHORTEST_SECRET), key=lambda s: (-len(s), s)))
 
 
 def shown_address(address: str) -> str:
     """An address as messages show it: no user name, password, query or fragment."""
-    scheme, separator, rest = address.strip().rpartition("://")
-    host = re.split(r"[?#]", rest.rpartition("@")[2], maxsplit=1)[0]
-    return one_line(f"{scheme}{separator}{host}")
+    return one_line(re.split(r"[?#]", split_login(address)[0], maxsplit=1)[0])
 
 
 def is_this_machine(address: str) -> bool:
@@ -83,21 +79,32 @@ def proxy_variables() -> list[str]:
 
 
 def check_certificates() -> None:
-    """Raise ModelError, naming the variable, where the environment points to certificates that can't be read."""
-    file, folder = (os.environ.get(name) for name in (CERTIFICATE_FILE, CERTIFICATE_FOLDER))
+    """Raise ModelError, naming the variable, where the environment points to certificates that are not there."""
+    file, folder = os.environ.get(CERTIFICATE_FILE), os.environ.get(CERTIFICATE_FOLDER)
     if file:
         try:
-            ssl.create_default_context(cafile=file)
+            Path(file).open("rb").close()
         except OSError as error:
-            why = one_line(error.strerror or str(error))
-            raise ModelError(
-                f"{CERTIFICATE_FILE}={one_line(file)} has no certificates that can be read ({why}): name a PEM file, "
-                "or unset the variable"
-            ) from error
+            raise unread_certificates(error) from error
     elif folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
         raise ModelError(f"{CERTIFICATE_FOLDER}={one_line(folder)} is no folder: name one, or unset the variable")
 
 
-def _login(address: str) -> str:
-    """`user:password` of an address as it is written there; a password may hold any character, even unescaped."""
-    return address.rpartition("://")[2].rpartition("@")[0]
+def unread_certificates(error: OSError) -> ModelError:
+    """Why the certificates that servers are checked against can't be read, and which variable names them."""
+    file = os.environ.get(CERTIFICATE_FILE)
+    where = f"{CERTIFICATE_FILE}={one_line(file)}" if file else "the system"
+    why = one_line(error.strerror or str(error))
+    return ModelError(f"{where} has no certificates that can be read ({why}): let {CERTIFICATE_FILE} name a PEM file")
+
+
+def split_login(address: str) -> tuple[str, str]:
+    """An address without its login, and the `user:password` as written, whose password may hold any character."""
+    scheme, separator, rest = address.strip().rpartition("://")
+    login, _, rest = rest.rpartition("@")
+    return f"{scheme}{separator}{rest}", login
+
+
+def basic(login: str) -> str:
+    """What HTTP's basic authentication sends for `user:password`."""
+    return base64.b64encode(unquote(login).encode("utf-8", "replace")).decode("ascii")

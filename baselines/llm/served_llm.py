@@ -76,7 +76,9 @@ class ServedLanguageModel:
         if self._writer is not None:
             return len(self._writer.encode(self._writer.render(chat)))
         texts = [chat.user, chat.system, chat.reply_start]
-        return sum(ceil(len(text.encode()) / BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE for text in texts if text)
+        return sum(
+            ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE for text in texts if text
+        )
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
         check_max_tokens(max_tokens)
