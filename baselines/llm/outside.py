@@ -22,7 +22,7 @@ SHORTEST_SECRET, SURE_SECRET = 4, 8
 """Characters from which a key is removed from messages, and from replies: short ones (x, EMPTY) are placeholders, and
 may be words of an answer."""
 SURROGATES = re.compile("[\ud800-\udfff]")
-CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+CONTROLS = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 REORDERING = re.compile("[\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 CERTIFICATE_FILE, CERTIFICATE_FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
 

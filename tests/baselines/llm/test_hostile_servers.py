@@ -244,7 +244,7 @@ def test_warnings_before_another_try_hold_nothing_that_a_terminal_obeys(
 
 def test_control_codes_in_an_answer_are_replaced_but_line_ends_and_tabs(server: FaultyServer) -> None:
     found = ask(server, says(plain("A\x1b[31m\x00\x9b line\n\ttab")))
-    assert found.text == "A\ufffd[31m\ufffd\ufffd line\n\ttab"
+    assert found.text == "A\ufffd\ufffd\ufffd line\n\ttab"
 
 
 @pytest.mark.parametrize(("named", "fine"), [("toy", True), ("toy-2026-01-01", True), ("same", True), ("other", False)])
