@@ -354,9 +354,11 @@ def _proxies() -> str:
 def _cause(error: BaseException) -> str:
     """The words of what first went wrong: "Connection refused" rather than "All connection attempts failed"."""
     words = str(error)
-    while (cause := error.__cause__) is not None:
+    while (cause := error.__cause__ or error.__context__) is not None:
         error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
         words = str(error) or words
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
     return words
 
 

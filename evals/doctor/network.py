@@ -79,7 +79,7 @@ class AnyStatus(urllib.request.HTTPErrorProcessor):
     def http_response(self, _: urllib.request.Request, response: http.client.HTTPResponse) -> http.client.HTTPResponse:
         return response
 
-    https_response = http_response
+    https_response = http_response  # type: ignore[assignment]  # typeshed's is less precise
 
 
 def opener(address: str) -> urllib.request.OpenerDirector:

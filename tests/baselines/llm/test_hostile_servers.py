@@ -325,6 +325,11 @@ def test_certificates_that_cannot_be_read_are_named_by_their_variable(
         ApiClient("https://127.0.0.1:9/v1", None, ONCE, 1)
 
 
+def test_why_a_server_cannot_be_reached_is_told() -> None:
+    with pytest.raises(ServerFaultError, match=r"can't be reached \(ConnectError: .*refused"):
+        post(ApiClient("http://127.0.0.1:9/v1", None, ONCE, 1))
+
+
 @pytest.mark.parametrize("host", ["a" * 70 + ".invalid", "x..y", "127.0.0.1:0", "[::1]:9", "\u202e.invalid", "%00"])
 def test_an_address_that_leads_nowhere_is_one_clear_error(host: str) -> None:
     with pytest.raises(ModelError) as caught:
