@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from baselines.caption import Caption
 from baselines.captions import Timed, caption_of
 from baselines.cutting import Cutting, Span
+from baselines.llm.outside import SURROGATES, clean
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError
@@ -135,6 +136,8 @@ class SegmentCaptions:
         return [row_of((part.start, part.end), reply) for part, reply in zip(segments, replies, strict=True)]
 
     def _path(self, clip: Clip) -> Path:
+        if SURROGATES.search(clip.video_id):
+            raise DataError(f"the name of {clip.path or clip.video_id} is no UTF-8 text: rename the file")
         # The id decides too: boundaries, and the captions that an aggregator reads, are given by id.
         key = text_sha256(self.sha256, self._seen(clip), clip.video_id, repr(clip.start), repr(clip.end))
         return self.folder / f"{key}.jsonl"
@@ -171,7 +174,7 @@ def row_of(span: Span, reply: TextReply) -> dict[str, Any]:
     row: dict[str, Any] = {
         "start": span[0],
         "end": span[1],
-        "text": " ".join(reply.text.split()),
+        "text": clean(" ".join(reply.text.split())),
         "finished": reply.finished,
         "seconds": round(busy_seconds(reply.trace), 4),
         "tokens": {"prompt": usage.prompt, "completion": usage.completion},

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +123,7 @@ def build_vision_model(options: VisionOptions) -> VisionModel:
         prompts={prompt.name: prompt.sha256},
         details={
             "engine": f"vllm {served.vllm}" if served.vllm else "OpenAI-compatible server",
-            "server": urlsplit(client.base_url).hostname,
+            "server": client.host,
             "jpeg_quality": JPEG_QUALITY,
             "max_tokens": options.max_tokens,
             **policy_facts(policy),

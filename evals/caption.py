@@ -61,9 +61,12 @@ def caption(
     build = partial(build_captioner, model, parse_options(model_option or []))
     with captions_by(build, settings, spread) as (captions, preparer):
         failed = prepare_clips(preparer, clips, "captions")
+        bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
+        if bad and len(failed) == len(clips):
+            key, error = bad[0] if not failed else bad[len(unreadable)]
+            raise DataError(f"no captions: nothing is written to {out}; the first reason, of {key}: {error}")
         written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
     console.say(f"{written} captions of {len(clips) - len(failed)} clips in {out}")
-    bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
     for key, error in bad[:FAILURES_SHOWN]:
         console.warn(f"no captions for {key}: {error}")
     if len(bad) > FAILURES_SHOWN:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
 from baselines.llm.api_client import ApiClient, Json, RefusedError, ServerFaultError
@@ -39,7 +39,7 @@ class ServerWriter:
         )
 
     def _encode(self, text: str) -> list[int]:
-        return self._tokens({"prompt": text, "add_special_tokens": False})
+        return self._tokens({"prompt": text, "add_special_tokens": False}) if text else []
 
     def _tokens(self, asked: Json) -> list[int]:
         return self._client.post(f"{self._client.root_url}/tokenize", {"model": self._model, **asked}, _read_tokens)
@@ -71,14 +71,16 @@ def messages_of(chat: Chat) -> list[dict[str, str]]:
 
 
 def _read_tokens(body: Json) -> list[int]:
-    tokens = body.get("tokens")
-    if not isinstance(tokens, Sequence) or not all(isinstance(token, int) for token in tokens):
+    tokens, count = body.get("tokens"), body.get("count")
+    if not isinstance(tokens, list) or not tokens or not all(type(token) is int and token >= 0 for token in tokens):
         raise ServerFaultError("the server's /tokenize sent no tokens")
-    return list(tokens)
+    if type(count) is int and count != len(tokens):
+        raise ServerFaultError(f"the server's /tokenize sent {len(tokens)} tokens and counted {count}")
+    return tokens
 
 
 def _read_prompt(body: Json) -> str:
     prompt = body.get("prompt")
-    if not isinstance(prompt, str):
+    if not isinstance(prompt, str) or not prompt:
         raise ServerFaultError("the server's /detokenize sent no text")
     return prompt
