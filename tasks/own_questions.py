@@ -13,8 +13,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.answer_parser import MAX_OPTIONS
 from tasks.errors import DataError
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.multiple_choice import (
+    LETTER_ROUTES,
+    TOO_MANY_FOR_LETTERS,
+    ChoiceItem,
+    ChoicePrompts,
+    MultipleChoiceTask,
+    item_set_digest,
+)
 from tasks.task import Clip, TaskInfo
 
 PREFIX = "own-"
@@ -23,10 +31,13 @@ PROMPTS = ChoicePrompts(
 )
 
 
-def load_own_questions(path: Path, videos: Path, seconds_of: Callable[[Path], float]) -> MultipleChoiceTask:
+def load_own_questions(
+    path: Path, videos: Path, seconds_of: Callable[[Path], float], route: str | None = None
+) -> MultipleChoiceTask:
     """The task of a file about videos of a folder; `seconds_of` gives a video's length, or raises its own error.
 
-    Raises DataError naming the line at fault.
+    With a `route` that names options by letters, more options than there are letters are refused. Raises DataError
+    naming the line at fault.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -34,7 +45,7 @@ def load_own_questions(path: Path, videos: Path, seconds_of: Callable[[Path], fl
         msg = f"questions file {path} can't be read ({error})"
         raise DataError(msg) from error
     items = [
-        question(f"questions file {path}, line {number}", line, number, videos, seconds_of)
+        question(f"questions file {path}, line {number}", line, number, videos, seconds_of, route)
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
@@ -72,7 +83,9 @@ def task_info(path: Path, items: list[ChoiceItem]) -> TaskInfo:
     )
 
 
-def question(where: str, line: str, number: int, videos: Path, seconds_of: Callable[[Path], float]) -> ChoiceItem:
+def question(
+    where: str, line: str, number: int, videos: Path, seconds_of: Callable[[Path], float], route: str | None = None
+) -> ChoiceItem:
     """One line of the file. Raises DataError."""
     try:
         row: dict[str, Any] = json.loads(line)
@@ -91,6 +104,9 @@ def question(where: str, line: str, number: int, videos: Path, seconds_of: Calla
         raise DataError(msg) from error
     if isinstance(row["options"], str) or len(options) < 2:
         msg = f"{where}: options must be a list of at least two texts"
+        raise DataError(msg)
+    if route in LETTER_ROUTES and len(options) > MAX_OPTIONS:
+        msg = f"{where}: {len(options)} options, but {TOO_MANY_FOR_LETTERS}"
         raise DataError(msg)
     if answer is not None and not 0 <= answer < len(options):
         msg = f"{where}: answer {answer} is not the index of an option, 0 to {len(options) - 1}"
