@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from tasks.answer_text import CLOSE, OPEN, answer_part, plain_text
+from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
 from tasks.answer_words import VOCABULARY
 
 PARSER_VERSION = "choice-parser.v2"
@@ -84,7 +84,11 @@ _PUNCTUATION = {
     **dict.fromkeys((")", "]"), ")"),
     **dict.fromkeys(("-", "–", "—", "•", "·"), "-"),
     **dict.fromkeys(("&", "+"), "&"),
-    **{"?": "?", ";": ";", "/": "|", "≠": "X", OPEN: "#"},
+    "?": "?",
+    ";": ";",
+    "/": "|",
+    "≠": "X",
+    OPEN: "#",
 }
 _ENDS = frozenset({".", "?", "\n"})
 _CLAUSE_ENDS = frozenset(".,;:!?)\n-(") | {"。", "、", "…", "...", CLOSE, "—", "–"}
@@ -130,14 +134,15 @@ def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 
 
 _PHRASES = _phrases()
+_PASSED_OVER = frozenset("\n()[]")  # within a quoted option
 _NO_ONE = -1  # the "option" of a text that two options share, and of a statement that contradicts itself
 
 
 class _Quotes:
-    """The options' texts as tokens. Case, white space, mark-up and punctuation at the ends don't matter."""
+    """The options' texts as tokens. Case, white space, brackets, mark-up and punctuation at the ends don't matter."""
 
     def __init__(self, options: Sequence[str]) -> None:
-        texts = [plain_text(option) for option in options]
+        texts = [option_text(option) for option in options]
         own = [re.match(rf"\s*\(?{chr(65 + i)}[.):]\)?\s+(?=\S)", text) for i, text in enumerate(texts)]
         if all(own):  # "A. first", "B. second": the letters are not the options' text
             texts = [text[match.end() :] for text, match in zip(texts, own, strict=True) if match]
@@ -151,7 +156,7 @@ class _Quotes:
 
     @staticmethod
     def _key(text: str) -> tuple[str, ...]:
-        words = [word.casefold() for word in _TOKEN.findall(text) if word != "\n"]
+        words = [word.casefold() for word in _TOKEN.findall(text) if word not in _PASSED_OVER]
         real = [i for i, word in enumerate(words) if word[0].isalnum()]
         return tuple(words[real[0] : real[-1] + 1]) if real else ()
 
@@ -162,7 +167,7 @@ class _Quotes:
             while found < len(key) and at < len(words) and at < position + 2 * len(key):
                 if words[at] == key[found]:
                     found += 1
-                elif words[at] != "\n":
+                elif words[at] not in _PASSED_OVER:
                     break
                 at += 1
             if found == len(key):
@@ -317,6 +322,7 @@ _CHAIN = re.compile(r"(?:^|(?P<before>[^,;:>(&cCWB-]*)(?P<mark>[,;:>(&cCWB-]))(?
 _TAKES_BACK = re.compile(
     r"^(?:X,)?[cFC,W]*(?:[PtE][m=]*|[Pt]?=)[Fg]*(?:R|X[FmgP=]*(?:G|N|g))|^[cFC,]*(?:P?[Fm=N]*)X?(?:R|XG)[.,]?$|^[cC,]*(?:X,?)?W(?!E)|^[cCF,]*X[,F]*$"
 )
+_CORRECTS = re.compile(r"(?:[cC,X]{0,9},)?(?:X,)?W")
 _SELF_DOUBT = re.compile(
     r"[,;(-]?c?[PF]*(?:[tP][m=]*|=)[Fg]*(?:R|X[FmgP=]*(?:G|N|K))|c[^LS]{0,6}(?:X[Fm]*[KG]|H|W)|X[,.]?$|R[.,]?$"
 )
@@ -390,31 +396,31 @@ def _statements(sentence: _Sentence) -> Iterator[_Commitment]:
         position = 0
         while position < len(kinds) and (match := pattern.search(kinds, position)):
             position = match.start() + 1
-            value = match.start("value")
-            # A statement about the rest ("not A but B", "wait, B") needs no clean beginning: it makes one.
-            fresh = pattern is _NOT_BUT or (pattern is _LEAD and not re.search("X$", kinds[: match.start()]))
-            begin = match.start()
-            if pattern is _IS_RIGHT:
-                begin -= len(re.search(r"[ONFGg]*$", kinds[:begin])[0])  # type: ignore[index]  # matches the empty text
-            if not (("J" not in kinds[:begin]) if fresh else _clean_before(sentence, begin)):
-                continue
-            option = _option_of(tokens, match)
-            if tokens[value].kind == "l" and re.match(r"\)?w", kinds[value + 1 :]):
-                continue
-            if tokens[value].kind == "S" and re.search(r"O[:]?$", kinds[:value]) and tokens[value].word.isdigit():
-                continue  # "option 3" may be the third
-            if pattern is not _IS_RIGHT and not _clean_after(sentence, match.end(), option):
-                continue
-            if pattern is _IS_RIGHT and (
-                not _clean_after(sentence, match.end(), option)
-                or re.search(r"U[^B]*[cXRHhJ?]", kinds[match.end() - 1 :])
-            ):
+            option, value = _option_of(tokens, match), match.start("value")
+            if not _stands(sentence, pattern, match) or not _clean_after(sentence, match.end(), option):
                 continue
             head = "".join(t.word for t in tokens[match.start() : value])
             marked = "#" in kinds[match.start() : value] or re.search("final|最终|最終|최종|окончательн", head)
             concludes = pattern in (_NOT_BUT, _LEAD) or re.search("[CW]", kinds[:value]) is not None
             yield _Commitment(option, MARKED if marked else STATEMENT, concludes)
             position = match.end()
+
+
+def _stands(sentence: _Sentence, pattern: re.Pattern[str], match: re.Match[str]) -> bool:
+    """Whether what leads up to a match lets it be a statement, and its value can be one."""
+    kinds, begin, value = sentence.kinds, match.start(), match.start("value")
+    if pattern is _IS_RIGHT:
+        begin = len(kinds[:begin].rstrip("ONFGg"))
+        if re.search(r"U[^B]*[cXRHhJ?]", kinds[match.end() - 1 :]):
+            return False  # "describes the beginning, but not …"
+    word = sentence.tokens[value].word
+    if (kinds[value] == "l" and re.match(r"\)?w", kinds[value + 1 :])) or (
+        word.isdigit() and re.search("O:?$", kinds[:value])
+    ):
+        return False  # "a man", and "option 3", which may be the third
+    # A statement about the rest ("not A but B", "wait, B") needs no clean beginning: it makes one.
+    fresh = pattern is _NOT_BUT or (pattern is _LEAD and not kinds[:begin].endswith("X"))
+    return "J" not in kinds[:begin] if fresh else _clean_before(sentence, begin)
 
 
 _VALUES = re.compile("[LlS]")
@@ -482,10 +488,11 @@ def _short_forms(
 
 
 _WEIGHING = frozenset(
-    (
-        "let's options choices each evaluate evaluating examine examining analyze analyse analyzing consider considering "
-        "compare comparing go through break look looking step review assess assessing check"
-    ).split()
+    re.split(
+        " ",
+        "let's options choices each evaluate evaluating examine examining analyze analyse analyzing consider "
+        "considering compare comparing go through break look looking step review assess assessing check",
+    )
 )
 
 
@@ -502,21 +509,19 @@ def _label(
     text = behind[0].option if rest.startswith("S") else None
     if option is None or (text is not None and text not in (option, _NO_ONE)):
         return [_Commitment(_NO_ONE, LABEL)]
-    others = bool(labels - {option})
-    marked = label["mark"] is not None or label["noun"] or text is not None
-    if others or not marked or (tokens[at].kind == "l" and text is None):
-        return []
-    if text is None and (re.search("[XRHJ?|]", rest) or rest[:1] in ("D", "%") or sentence.end == "?"):
-        return []
-    if text is not None and re.search("[XRHJ]", rest[1:]):
-        return []
     last = index == len(sentences) - 1
-    if option == 0 and (not finished or (not last and not sentences[-1].end)):
-        return []  # A is where a list of the options begins
-    if index and (not last or kinds.startswith("-")):
-        return []
-    weighed = _WEIGHING.intersection(t.word for s in sentences[:index] for t in s.tokens)
-    return [] if weighed else [_Commitment(option, LABEL)]
+    marked = label["mark"] is not None or label["noun"] or text is not None
+    weighing = (
+        labels - {option}  # the options are listed
+        or not marked
+        or (tokens[at].kind == "l" and text is None)
+        or re.search("[XRHJ]" if text is not None else "[XRHJ?|]", rest)
+        or (text is None and rest[:1] in ("D", "%"))
+        or (option == 0 and (not finished or (not last and not sentences[-1].end)))  # where such a list begins
+        or (index and (not last or kinds.startswith("-")))
+        or _WEIGHING.intersection(t.word for s in sentences[:index] for t in s.tokens)
+    )
+    return [] if weighing else [_Commitment(option, LABEL)]
 
 
 # --- Stage 4: the decision ------------------------------------------------------------------------
@@ -525,43 +530,39 @@ def _label(
 def _decide(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str] | None:
     """The option that the whole commits to and the rule that read it; an option out of range is none that counts."""
     held: list[_Commitment] = []
-    before = False
-    labels = {s.tokens[m.start("value")].option for s in sentences if (m := _LABEL.match(s.kinds))}
     named: set[int] = set()  # options that were spoken of since the last commitment
+    adjacent = False  # whether the sentence before committed
+    labels = {s.tokens[m.start("value")].option for s in sentences if (m := _LABEL.match(s.kinds))}
     for index, sentence in enumerate(sentences):
         found = _commitments(sentences, index, labels, finished=finished)
-        back = _TAKES_BACK.match(sentence.kinds[:40])
-        if back and held and not (named - {c.option for c in held}) and not (sentence.names() and not found):
+        here = sentence.names()
+        back = _TAKES_BACK.match(sentence.kinds[:40]) and named <= {c.option for c in held} and (found or not here)
+        if back or _CORRECTS.match(sentence.kinds):
             held.clear()
-        elif re.match(r"(?:[cC,X]*,)?(?:X,)?W", sentence.kinds):
-            held.clear()
-        alone = sentence.kinds == "S" and index and sentences[index - 1].end == "." and not sentence.starts_line
-        if (
-            found
-            and alone
-            and held
-            and before
-            and held[-1].option != found[0].option
-            and not sentence.names() & {_NO_ONE}
-        ):
-            found = [_Commitment(_NO_ONE, held[-1].rule)]  # "Answer: A." and then the text of B
-        if not found and held and re.match(r"[|&].*[LS]", sentence.kinds):
-            found = [_Commitment(_NO_ONE, held[-1].rule)]  # "\\boxed{A} or \\boxed{B}"
-        before = bool(found)
-        if found:
-            held += found
-            named.clear()
-        named |= sentence.names()
-    if not held:
-        return _quoted(sentences, finished=finished)
+        if held and _contradicts(sentence, found, held[-1].option, adjacent=adjacent):
+            found = [_Commitment(_NO_ONE, held[-1].rule)]
+        adjacent = bool(found)
+        named = here if found else named | here
+        held += found
+    return _strongest(sentences, held) if held else _quoted(sentences, finished=finished)
+
+
+def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int, *, adjacent: bool) -> bool:
+    """Whether a sentence adds a choice to the one before: "Answer: A." and the text of B, or "… or B"."""
+    if not found:
+        return re.match(r"[|&].*[LS]", sentence.kinds) is not None
+    text = sentence.kinds == "S" and adjacent and not sentence.starts_line
+    return text and found[0].option not in (option, _NO_ONE)
+
+
+def _strongest(sentences: Sequence[_Sentence], held: Sequence[_Commitment]) -> tuple[int, str]:
+    """The choice of the strongest kind of commitment, no one's where that is not a single one."""
     strongest = min(RULES.index(c.rule) for c in held)
     best = [c for c in held if RULES.index(c.rule) == strongest]
-    letters = [c for c in held if c.rule in (ALONE, LABEL)]
-    chosen = {c.option for c in best}
-    if len(chosen) > 1 and not best[-1].concludes:
-        return _NO_ONE, UNPARSED
     last = best[-1]
-    contradicted = {c.option for c in letters} - {last.option}
+    if len({c.option for c in best}) > 1 and not last.concludes:
+        return _NO_ONE, UNPARSED
+    contradicted = {c.option for c in held if c.rule in (ALONE, LABEL)} - {last.option}
     if last.rule == STATEMENT and contradicted and not last.concludes and not _only_texts(sentences, contradicted):
         return _NO_ONE, UNPARSED
     return last.option, last.rule

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 OPEN, CLOSE, _TURN = "\ue100", "\ue101", "\ue102"  # around an answer's own place; where a turn of the dialogue ends
 _MARK = re.compile(
-    r"""(?P<start><{1,2}\|?|\[\|?|[◁〈《⟨【«‹]\|?) \s{0,3} (?P<slash>/?) \s{0,3} (?P<name>[^<>\[\]◁▷〈〉《》⟨⟩【】«»‹›|\n]{1,120}?)
-        \s{0,3} (?P<end>\|?>{1,2}|\|?\]|\|?[▷〉》⟩】»›])""",
+    r"""(?P<start><{1,2}\|?|\[\|?|[◁〈《⟨【«‹]\|?) \s{0,3} (?P<slash>/?) \s{0,3}
+        (?P<name>[^<>\[\]◁▷〈〉《》⟨⟩【】«»‹›|\n]{1,120}?) \s{0,3} (?P<end>\|?>{1,2}|\|?\]|\|?[▷〉》⟩】»›])""",
     re.VERBOSE,
 )
 _REASONING = re.compile(
@@ -363,6 +363,14 @@ _OTHER_TURN = re.compile(
     r"^[\s*#]{0,6}(?:user|human|question|q)(?:\s?\d{1,3})?[*\s]{0,3}:", re.IGNORECASE | re.MULTILINE
 )
 _OWN_TURN = re.compile(r"^[\s*#]{0,6}(?:assistant|ai|bot|model|response|gpt)[*\s]{0,3}:", re.IGNORECASE | re.MULTILINE)
+
+
+def option_text(option: str) -> str:
+    """An option as a reply that quotes it reads, once its mark-up is gone."""
+    text = html.unescape(plain_text(option)) if "&" in option else plain_text(option)
+    if "<" in text and (bare := _without_reasoning(text)).strip():
+        text = bare.replace(OPEN, " ").replace(CLOSE, " ").replace(_TURN, " ")
+    return _LATEX.sub("", text)
 
 
 def answer_part(reply: str) -> Iterator[str]:
