@@ -285,7 +285,7 @@ _COPULA = r"(?:m*=|[:>-]|V|T)(?:[FGgmONPCTtK:=,]|l(?=[LO]))*"
 _REST_OF_HEAD = r"(?:[rtB][^XRHhJAN|?cVI;:.#]{0,14}?)?"  # "the answer *that best describes what C does* is"
 _HEAD = rf"""(?:N[FGgNO]*{_REST_OF_HEAD}[FGg]*{_COPULA}
     | [Fg]*G[FGg]*(?:O[FGgN]*{_REST_OF_HEAD})?{_COPULA}
-    | (?:(?<=[FP])|^[FgP]*)O[FGg]*{_COPULA}
+    | (?:(?<=[FP])|^[FgP]*)O{_REST_OF_HEAD}[FGg]*{_COPULA}
     | (?:^[Fg]+(?=:)):[FO]*
     | V[FOGgN:,]*
     | \#(?:[FGgONPm=:KtCT,]|l(?=[LO]))*)"""
@@ -301,9 +301,11 @@ _IS_RIGHT = re.compile(
     re.VERBOSE,
 )
 _MATCHES = re.compile(r"[FC,]*(?P<value>(?<=O)L|S)\)?F*U$|[FC,]*O(?P<letter>L)\)?F*U$")
-_NOT_BUT = re.compile(rf"X[Fm=ONGgP:t]*[LlS]\)?(?:,?c[FONPCWm=gG,]*|[,;-][P=]+[FO]*)(?P<value>[LlS]){_TEXT}{_TAIL}")
+_NOT_BUT = re.compile(
+    rf"X[Fm=ONGgP:t]*[LlS]\)?(?:[|,&]{{1,2}}O?[LlS]\)?){{0,3}}(?:,?c[FONPCWm=gG,]*|[,;-][P=]+[FO]*)(?P<value>[LlS]){_TEXT}{_TAIL}"
+)
 _LEAD = re.compile(
-    rf"""(?P<lead>(?:^|[,;.(-])(?:X,?)?W[cWCF,P=mKgOGN:;]*|(?:^|[,;.d-])X[,-][cWCF,P=mKgOGN]*|C(?!=)[cWCF,P=mKgOGN:;]*|,c[cWCF,P=mKgOGN]*|c[WP=F][cWCF,P=mKgOGN]*)
+    rf"""(?P<lead>(?:^|[,;.(d-])(?:X,?)?W(?:,?X,)?[cWCF,P=mKgOGN:;]*|(?:^|[,;.d-])X[,-][cWCF,P=mKgOGN]*|C(?!=)[cWCF,P=mKgOGN:;]*|,c[cWCF,P=mKgOGN]*|c[WP=F][cWCF,P=mKgOGN]*)
          (?P<value>[LS]){_TEXT}O?T*(?=$|[.,;BI)])""",
     re.VERBOSE,
 )
@@ -320,7 +322,7 @@ _BEGINS = re.compile(r"F?(?P<value>S)(?=[,-])")  # "Yes, he does."
 _LABEL = re.compile(r"[-(]*(?P<bullet>)[FN]?(?P<noun>O?)(?P<value>[Ll])(?:(?P<mark>[)d])|[:,-](?=S|.*))")
 _CHAIN = re.compile(r"(?:^|(?P<before>[^,;:>(&cCWB-]*)(?P<mark>[,;:>(&cCWB-]))(?:[FPKEmtWC=gGO#]|r[FP]{0,3}E)*$")
 _TAKES_BACK = re.compile(
-    r"^(?:X,)?[cFC,W]*(?:[PtE][m=]*|[Pt]?=)[Fg]*(?:R|X[FmgP=]*(?:G|N|g))|^[cFC,]*(?:P?[Fm=N]*)X?(?:R|XG)[.,]?$|^[cC,]*(?:X,?)?W(?!E)|^[cCF,]*X[,F]*$"
+    r"^[cFC]*(?:X,)?[cFC,W]*(?:[PtE][m=h]*|[Pt]?=)[Fgl]*(?:R|X[FmgP=]*(?:G|N|g))|^[cFC,]*(?:P?[Fm=N]*)X?(?:R|XG)[.,]?$|^[cC,]*(?:X,?)?W(?!E)|^[cCF,]*X[,F]*$"
 )
 _CORRECTS = re.compile(r"(?:[cC,X]{0,9},)?(?:X,)?W")
 _SELF_DOUBT = re.compile(
@@ -351,20 +353,18 @@ def _option_of(tokens: Sequence[_Token], match: re.Match[str]) -> int:
 def _clean_before(sentence: _Sentence, start: int) -> bool:
     """Whether what leads up to a statement leaves it one: no condition, no doubt, nobody else's opinion."""
     before = sentence.kinds[:start]
-    if sentence.tokens[0].word in {"had", "were", "should"} and start > 1:
-        return False  # "had he left, …"
-    if "J" in before or re.search(r"A[^cC]*$", before):
-        return False
+    supposed = sentence.tokens[0].word in {"had", "were", "should"} and start > 1  # "had he left, …"
     chain = _CHAIN.search(before[-60:])
-    if chain is None:
+    if supposed or chain is None or "J" in before or re.search(r"A[^cC]*$", before):
         return False
     segment, mark = chain["before"] or "", chain["mark"]
-    if mark in (":", ">") and re.search("[RXHA]", segment):
-        return False
     conceded = before[-60:][: chain.start("mark")].endswith("c" + segment)  # "although A is plausible, …"
-    if mark == "," and re.search("[Hh]", segment) and len(segment) <= 4 and not conceded:
-        return False
-    return not (mark in (",", "&") and re.fullmatch(r".*(?:^|[FONGg|&,])[LlS]\)?", segment))
+    return not (
+        (mark in (":", ">") and re.search("[RXHA]", segment) and not re.search("[LS]", segment))
+        or (mark == "," and re.search("[Hh]", segment) and len(segment) <= 4 and not conceded)
+        or segment == "w"  # "Allegedly, …" in whichever language
+        or (mark in (",", "&") and re.fullmatch(r".*(?:^|[FONGg|&,])[LlS]\)?", segment))  # a list
+    )
 
 
 def _clean_after(sentence: _Sentence, end: int, option: int) -> bool:
