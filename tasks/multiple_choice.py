@@ -11,7 +11,7 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from tasks.answer_parser import PARSER_VERSION, parse_choice
+from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.intervals import fraction_metric
@@ -30,6 +30,8 @@ from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
 
 REPLY_TOKENS = 64
+LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
+TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; take -M route=options-loglik"
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
 
@@ -106,9 +108,22 @@ def route_of(model: object) -> Route:
     return Route.GENERATE
 
 
+def letters_for(count: int) -> str:
+    """The letters that name so many options, A first. Raises DataError past Z."""
+    if count > MAX_OPTIONS:
+        msg = f"{count} options: {TOO_MANY_FOR_LETTERS}"
+        raise DataError(msg)
+    return ascii_uppercase[:count]
+
+
+def option_names(count: int) -> tuple[str, ...]:
+    """What reports call so many options: letters, or numbers from 1 where letters run out."""
+    return tuple(ascii_uppercase[:count]) if count <= MAX_OPTIONS else tuple(map(str, range(1, count + 1)))
+
+
 def lettered(options: Sequence[str]) -> str:
-    """The options as a list, one line each: `A. first`."""
-    return "\n".join(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, options, strict=False))
+    """The options as a list, one line each: `A. first`. Raises DataError where letters run out."""
+    return "\n".join(f"{letter}. {text}" for letter, text in zip(letters_for(len(options)), options, strict=True))
 
 
 class MultipleChoiceTask:
@@ -122,8 +137,23 @@ class MultipleChoiceTask:
     def items(self) -> Sequence[ChoiceItem]:
         return self._items
 
+    def check_route(self, route: str | None) -> None:
+        """Raise DataError where `route` names the options by letters and an item has more than letters can name.
+
+        It needs no model, so that a run which can't succeed is refused before weights are loaded.
+        """
+        if route not in LETTER_ROUTES:
+            return
+        for item in self._items:
+            if len(item.options) > MAX_OPTIONS:
+                msg = (
+                    f"{self.info.source}, question '{item.id}': {len(item.options)} options, but {TOO_MANY_FOR_LETTERS}"
+                )
+                raise DataError(msg)
+
     def check(self, model: object) -> None:
         route = route_of(model)
+        self.check_route(route)
         by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
         capability = QueryVideoEncoder if by_query else CAPABILITY_OF_ROUTE[route]
         require(model, capability, self.info.name, f"for the route {route}")
@@ -166,7 +196,9 @@ class MultipleChoiceTask:
         if prediction.option_scores:
             answer, rule = best_option(item.id, prediction.option_scores)
             return replace(prediction, answer=answer, rule=rule)
-        parsed = parse_choice(prediction.raw, item.options)
+        # Records from before `finished` was kept, and imported ones, hold whole replies as far as anybody knows.
+        finished = prediction.trace.notes.get("finished") is not False
+        parsed = parse_choice(prediction.raw, item.options, finished=finished)
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
@@ -200,7 +232,7 @@ def letter_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
         clip=item.clip,
         prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
         reply_start=prompt.fill("reply"),
-        options=tuple(f" {letter}" for letter in ascii_uppercase[: len(item.options)]),
+        options=tuple(f" {letter}" for letter in letters_for(len(item.options))),
         question=item.question,
     )
 
@@ -266,13 +298,13 @@ def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Pro
             prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
             max_tokens=REPLY_TOKENS,
             question=item.question,
-            choices=tuple(ascii_uppercase[: len(item.options)]),
+            choices=tuple(letters_for(len(item.options))),
         )
         for item in batch
     ]
     predictions = []
     for item, reply in zip(batch, model.generate(requests), strict=True):
-        parsed = parse_choice(reply.text, item.options)
+        parsed = parse_choice(reply.text, item.options, finished=reply.finished)
         trace: Trace = replace(reply.trace, notes={**reply.trace.notes, "finished": reply.finished})
         predictions.append(Prediction(item.id, parsed.answer, reply.text, parsed.rule, trace=trace))
     return predictions

@@ -17,9 +17,17 @@ from typing import Annotated, NotRequired
 from annotated_types import MinLen
 from typing_extensions import TypedDict
 
+from tasks.answer_parser import MAX_OPTIONS
 from tasks.errors import DataError
 from tasks.files import Seconds, is_file, read_rows, unicode_only
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.multiple_choice import (
+    LETTER_ROUTES,
+    TOO_MANY_FOR_LETTERS,
+    ChoiceItem,
+    ChoicePrompts,
+    MultipleChoiceTask,
+    item_set_digest,
+)
 from tasks.task import Clip, TaskInfo
 
 PREFIX = "own-"
@@ -41,10 +49,13 @@ class Row(TypedDict):
     end: NotRequired[Seconds]
 
 
-def load_own_questions(path: Path, videos: Path, seconds_of: Callable[[Path], float]) -> MultipleChoiceTask:
+def load_own_questions(
+    path: Path, videos: Path, seconds_of: Callable[[Path], float], route: str | None = None
+) -> MultipleChoiceTask:
     """The task of a file about videos of a folder; `seconds_of` gives a video's length, or raises its own error.
 
-    Raises DataError naming the line and the field at fault.
+    With a `route` that names options by letters, more options than there are letters are refused. Raises DataError
+    naming the line and the field at fault.
     """
     items: list[ChoiceItem] = []
     lines: dict[str, int] = {}
@@ -52,7 +63,7 @@ def load_own_questions(path: Path, videos: Path, seconds_of: Callable[[Path], fl
     find, seconds = cache(is_file), cache(seconds_of)
     for number, row in read_rows(path, Row, "questions file"):
         try:
-            item = question(row, number, clip_of(row, videos / row["video"], find, seconds))
+            item = question(row, number, clip_of(row, videos / row["video"], find, seconds), route)
         except DataError as error:
             raise DataError(f"questions file {path}, line {number}: {error}") from error
         if (first := lines.setdefault(item.id, number)) != number:
@@ -84,9 +95,11 @@ def task_info(path: Path, items: list[ChoiceItem]) -> TaskInfo:
     )
 
 
-def question(row: Row, number: int, clip: Clip) -> ChoiceItem:
+def question(row: Row, number: int, clip: Clip, route: str | None = None) -> ChoiceItem:
     """The question in a line of the file. Raises DataError."""
     answer, options = row.get("answer"), tuple(row["options"])
+    if route in LETTER_ROUTES and len(options) > MAX_OPTIONS:
+        raise DataError(f"field 'options': {len(options)} options, but {TOO_MANY_FOR_LETTERS}")
     if answer is not None and not 0 <= answer < len(options):
         raise DataError(f"answer {answer} is not the index of an option, 0 to {len(options) - 1}")
     return ChoiceItem(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
 
 from evals.breakdowns import Breakdown, Group
 from evals.html_report.table import BAR_WIDTH as BAR_END
@@ -17,6 +16,7 @@ from evals.provenance import changes, commit_text
 from evals.record import MetricRow, Results
 from evals.report import figure, plain
 from evals.results import WAIT
+from tasks.multiple_choice import option_names
 
 LABEL_LETTERS = 80
 GROUPS_SHOWN = 12
@@ -152,14 +152,14 @@ def option_counts(results: Results) -> list[Count]:
     chosen, right = results.details.get("chosen_counts"), results.details.get("answer_counts")
     if not isinstance(chosen, list) or not isinstance(right, list) or len(chosen) != len(right):
         return []
-    pairs = list(zip(chosen, right, strict=True))[: len(ascii_uppercase)]
+    pairs = list(zip(chosen, right, strict=True))
     if not pairs or not all(isinstance(n, int) and n >= 0 for pair in pairs for n in pair):
         return []
     counts = [(int(str(c)), int(str(r))) for c, r in pairs]
     most = max(max(pair) for pair in counts) or 1
     return [
         Count(letter, c, r, 100 * c / most, 100 * r / most)
-        for letter, (c, r) in zip(ascii_uppercase, counts, strict=False)
+        for letter, (c, r) in zip(option_names(len(counts)), counts, strict=True)
     ]
 
 

@@ -55,6 +55,27 @@ def test_a_result_changed_by_hand_is_written_anew_by_the_same_command(shared_dat
     assert read_results(tmp_path / "run").status == "complete"
 
 
+@pytest.mark.parametrize("route", ["letter-logprob", "generate+parse"])
+def test_more_options_than_letters_are_refused_before_the_model_is_loaded(tmp_path: Path, route: str) -> None:
+    row = {
+        "video": "a.mp4",
+        "end": 9,
+        "question": "Which?",
+        "options": [f"number {i}" for i in range(30)],
+        "answer": 29,
+    }
+    (tmp_path / "many.jsonl").write_text(json.dumps(row))
+    done = longvid(
+        *("ask", tmp_path / "many.jsonl", "-m", "blind", "-M", "llm=transformers:/no/such/model"),
+        *("-M", f"route={route}", "--out", tmp_path / "run"),
+    )
+    assert done.returncode == 2
+    assert "line 1: 30 options, but letters name at most 26; take -M route=options-loglik" in " ".join(
+        done.stderr.split()
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_its_videos_a_question_is_refused_by_its_line(tmp_path: Path) -> None:
     done = longvid("ask", QUESTIONS, "-m", "constant", "--out", tmp_path / "run")
     assert done.returncode == 2

@@ -149,3 +149,13 @@ def test_the_rows_that_were_not_read_are(shared_data: Path, tmp_path: Path, name
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is empty"):
         load(tmp_path, "")
+
+
+@pytest.mark.parametrize("route", ["letter-logprob", "generate+parse"])
+def test_more_options_than_letters_are_refused_by_line_for_a_route_of_letters(tmp_path: Path, route: str) -> None:
+    many = {**ROW, "options": [f"number {i}" for i in range(27)]}
+    file = tmp_path / "questions.jsonl"
+    task = load(tmp_path, many)
+    assert len(task.items()[0].options) == 27
+    with pytest.raises(DataError, match=r"line 1: 27 options, but letters name at most 26; take .*options-loglik"):
+        load_own_questions(file, tmp_path, lambda path: 12.0, route)
