@@ -24,6 +24,7 @@ from baselines.llm.api_replies import Written, read_chat
 from baselines.llm.load_served import BASE_URL, look_up, read_key
 from baselines.model_options import VisionOptions
 from baselines.segments import clock
+from encoders.control_tokens import neutral
 from encoders.frames import Frames, read_together
 from encoders.model_options import frame_policy
 from encoders.sampling import FramePolicy
@@ -79,7 +80,7 @@ class VisionModel:
     def _reply(self, request: TextRequest, frames: Frames, decode: float) -> TextReply:
         started = perf_counter()
         times = ", ".join(clock(second) for second in frames.seconds)
-        words = self._vision.prompt.fill("user", times=times, prompt=request.prompt)
+        words = neutral(self._vision.prompt.fill("user", times=times, prompt=request.prompt))
         body = {
             "model": self._vision.model,
             "messages": [{"role": "user", "content": [*pictures(frames), {"type": "text", "text": words}]}],
