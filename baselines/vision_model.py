@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.pool import ThreadPool
 from time import perf_counter
 from typing import Any
@@ -111,6 +112,8 @@ def jpeg(picture: NDArray[np.uint8]) -> str:
 
 def build_vision_model(options: VisionOptions) -> VisionModel:
     """Look at the server and check that it has the model. Raises ModelError naming the server."""
+    if find_spec("PIL") is None:
+        raise ModelError("model 'vlm' needs Pillow to send pictures: pip install 'longvid[video]'")
     address = options.base_url or os.environ.get(BASE_URL)
     if not address:
         raise ModelError(f"vlm '{options.model}' needs its server: -M base_url=http://HOST:PORT/v1 or ${BASE_URL}")

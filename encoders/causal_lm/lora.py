@@ -101,7 +101,8 @@ def load_lora(lm: CausalLM, path: Path) -> str:
             f"{lm.name} is another ({lm.digest[:16]}…)"
         )
     rank = description.lora.rank
-    other = [name for name, shape in read_shapes(path).items() if not shape or rank not in (shape[0], shape[-1])]
+    adapters = {name: shape for name, shape in read_shapes(path).items() if MARK in name}
+    other = [name for name, shape in adapters.items() if not shape or rank not in (shape[0], shape[-1])]
     if other:
         raise ModelError(f"{path} does not fit the rank of {rank} in {config_path(path).name}: {other[0]}")
     tensors = read_tensors(path)
