@@ -119,7 +119,9 @@ def _open_clip() -> Any:  # noqa: ANN401 - an untyped library
     try:
         import open_clip
     except (ImportError, RuntimeError) as error:
-        raise ModelError(f"open_clip models need the extra 'openclip' (and its torchvision): {error}") from error
+        raise ModelError(
+            f"open_clip models need open_clip and torchvision ({error}): pip install 'longvid[openclip]'"
+        ) from error
     return open_clip
 
 

@@ -125,9 +125,7 @@ def test_any_field_of_a_config_may_hold_anything(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", LOADERS)
 def test_every_field_of_a_config_may_hold_anything(name: str, tmp_path: Path) -> None:
     path = copied(name, tmp_path)
-    fuzz(
-        path.with_suffix(".json"), cases(f"{name}.json"), HOSTILE, lambda: assert_bounded(LOADERS[name], path, name)
-    )
+    fuzz(path.with_suffix(".json"), cases(f"{name}.json"), HOSTILE, lambda: assert_bounded(LOADERS[name], path, name))
 
 
 def tokenizer_ways(file: str) -> list[tuple[str | int, ...]]:
@@ -141,9 +139,7 @@ def tokenizer_ways(file: str) -> list[tuple[str | int, ...]]:
 def test_any_field_of_a_tokenizer_may_hold_anything(values: tuple[str, ...], tmp_path: Path) -> None:
     path = copied(ENCODER, tmp_path)
     ways = tokenizer_ways(f"{ENCODER}.tokenizer.json")
-    fuzz(
-        path.with_suffix(".tokenizer.json"), ways, values, lambda: assert_bounded(load_encoder, path, "tokenizer")
-    )
+    fuzz(path.with_suffix(".tokenizer.json"), ways, values, lambda: assert_bounded(load_encoder, path, "tokenizer"))
 
 
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer_config.json"])
@@ -363,7 +359,7 @@ def test_a_tower_of_impossible_size_cannot_be_described(field: str, value: Any) 
 
 
 def test_shipped_checkpoints_pass_every_check() -> None:
-    for file in sorted(SHIPPED.glob("*vivit-tiny.safetensors")) + [SHIPPED / f"{ENCODER}.safetensors"]:
+    for file in sorted(SHIPPED.glob("*vit-tiny.safetensors")):
         loaded = load_encoder(file)
         stored = load_file(file)
         assert all(tensor.equal(stored[name]) for name, tensor in loaded.encoder.state_dict().items())

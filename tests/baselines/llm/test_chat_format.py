@@ -120,5 +120,3 @@ def egoschema_prompts(data: Path) -> list[str]:
     content = json.loads(files[0].read_text(encoding="utf-8"))
     videos = content.values() if isinstance(content, dict) else content
     return ["\n".join(flatten(video)) for video in videos]
-
-
