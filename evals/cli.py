@@ -47,6 +47,29 @@ from evals.youcook2_summary import app as youcook2_summary
 from tasks.errors import LongvidError
 
 USER_ERROR = 2
+EXTRAS = {
+    "accelerate": "llm",
+    "av": "video",
+    "gguf": "llm",
+    "httpx2": "server",
+    "huggingface_hub": "llm",
+    "matplotlib": "video",
+    "open_clip": "openclip",
+    "peft": "video",
+    "PIL": "video",
+    "pyarrow": "video",
+    "pycocoevalcap": "peers",
+    "ray": "ray",
+    "safetensors": "video",
+    "scenedetect": "shots",
+    "tenacity": "server",
+    "tokenizers": "video",
+    "torch": "video",
+    "torchcodec": "peers",
+    "torchvision": "openclip",
+    "transformers": "video",
+}
+"""By the name a package is imported by, the extra that installs it."""
 app = typer.Typer(
     name="longvid",
     help="Evaluate long-video understanding: no number without its floor, its interval, its protocol and its cost.",
@@ -159,11 +182,18 @@ def run_app(application: typer.Typer) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
     # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    console.show_what_can_be_shown()
     with as_interrupts():
         try:
             application()
         except LongvidError as error:
             console.fail(str(error))
+            sys.exit(USER_ERROR)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            console.fail(f"this needs {package}: pip install 'longvid[{EXTRAS[package]}]'")
             sys.exit(USER_ERROR)
         except OSError as error:
             place = error.filename or "the output"

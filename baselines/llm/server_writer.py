@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from baselines.llm.api_client import ApiClient, Json, RefusedError, ServerFaultError
 from baselines.llm.protocol import Chat
+from encoders.control_tokens import neutral
 from tasks.errors import ModelError
 from tasks.task import JsonValue
 
@@ -29,7 +30,7 @@ class ServerWriter:
         return {"chat_format": "the server's template"}
 
     def render(self, chat: Chat) -> str:
-        return self._opening(chat.system, chat.user) + chat.reply_start
+        return self._opening(chat.system, chat.user) + neutral(chat.reply_start)
 
     def _render(self, system: str, user: str) -> str:
         messages = messages_of(Chat(user=user, system=system))
@@ -37,6 +38,9 @@ class ServerWriter:
         return self._client.post(
             f"{self._client.root_url}/detokenize", {"model": self._model, "tokens": ids}, _read_prompt
         )
+
+    def quote(self, text: str) -> str:
+        return neutral(text)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokens({"prompt": text, "add_special_tokens": False}) if text else []
@@ -65,9 +69,9 @@ def find_writer(client: ApiClient, model: str) -> ServerWriter | None:
 
 
 def messages_of(chat: Chat) -> list[dict[str, str]]:
-    """A chat as the API's messages."""
-    system = [{"role": "system", "content": chat.system}] if chat.system else []
-    return [*system, {"role": "user", "content": chat.user}]
+    """A chat as the API's messages; the server's tokenizer is not at hand to tell text from control tokens."""
+    system = [{"role": "system", "content": neutral(chat.system)}] if chat.system else []
+    return [*system, {"role": "user", "content": neutral(chat.user)}]
 
 
 def _read_tokens(body: Json) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import struct
 import tempfile
 from pathlib import Path
 
@@ -14,10 +13,13 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from encoders.causal_lm.weights import CACHE_VARIABLE, cache_folder
+from encoders.config import foreign_file
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
 DIGESTS = "longvid-digests.json"
+MOST = 1 << 30
+"""More than any size in a published model (ours)."""
 _log = logging.getLogger(__name__)
 
 
@@ -68,16 +70,16 @@ def is_untouched(folder: Path) -> bool:
 
 
 def _unpack(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    check_gguf(gguf)
+    with foreign_file(f"can't read GGUF file {gguf}"):
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent),
             gguf_file=gguf.name,
             quantization_config=GgufConfig(dequantize=True),
             dtype=dtype,
+            trust_remote_code=False,
         )
-    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
-        raise ModelError(f"can't read GGUF file {gguf}: {error}".splitlines()[0]) from error
     try:
         model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
@@ -85,6 +87,36 @@ def _unpack(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
         raise ModelError(
             f"can't write the model cache {folder.parent} ({error.strerror}): set {CACHE_VARIABLE}"
         ) from error
+
+
+def check_gguf(gguf: Path) -> None:
+    """Hold a GGUF file's description of its model against its tensors. Raises ModelError naming field or file."""
+    from gguf import GGUFReader
+
+    with foreign_file(f"can't read GGUF file {gguf}"):
+        reader = GGUFReader(gguf)
+        shapes = {tensor.name: tuple(int(side) for side in tensor.shape) for tensor in reader.tensors}
+        fields = {
+            name: field.contents() for name, field in reader.fields.items() if field.types and len(field.types) == 1
+        }
+        listed = reader.fields.get("tokenizer.ggml.tokens")
+        tokens = 0 if listed is None else len(listed.data)
+    kind = fields.get("general.architecture")
+    for name, value in fields.items():
+        counts = name.startswith(f"{kind}.") and name.endswith(("_count", "_length", "_size", "_count_kv"))
+        if counts and (not isinstance(value, int) or not 1 <= value <= MOST):
+            raise ModelError(f"can't read GGUF file {gguf}: {name} is {value!r:.40}, which is not from 1 to {MOST}")
+        if name.startswith("tokenizer.") and name.endswith("_token_id") and isinstance(value, int) and value >= tokens:
+            raise ModelError(f"can't read GGUF file {gguf}: {name} is {value}, and it has {tokens} tokens")
+    layers = {name.split(".")[1] for name in shapes if name.startswith("blk.")}
+    width, rows = shapes.get("token_embd.weight", (0, 0))
+    wanted = {"block_count": len(layers), "embedding_length": width}
+    for name, found in wanted.items():
+        if fields.get(f"{kind}.{name}") != found:
+            asked = fields.get(f"{kind}.{name}", "missing")
+            raise ModelError(f"can't read GGUF file {gguf}: {kind}.{name} is {asked}, and by its tensors {found}")
+    if tokens > rows:
+        raise ModelError(f"can't read GGUF file {gguf}: {tokens} tokens, and rows for {rows} (token_embd.weight)")
 
 
 def _publish(unfinished: Path, folder: Path) -> None:
