@@ -9,19 +9,22 @@ and YouCook2's annotation file: its own sentences, which no captioner can better
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, NotRequired, Protocol
+
+from annotated_types import Ge
+from typing_extensions import TypedDict
 
 from baselines.caption import Caption
 from baselines.clip_summaries import are_clip_summaries, read_clip_summaries
 from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
+from tasks.files import Seconds, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unicode_only
 from tasks.task import Clip, TokenUsage
-from tasks.video_files import VIDEO_SUFFIXES
+from tasks.video_files import video_names
 from tasks.youcook2_annotations import read_annotations
 
 ORACLE = "oracle: the annotations' own sentences"
@@ -56,7 +59,7 @@ class CaptionFile:
 
     def find(self, video_id: str) -> str | None:
         """What the file calls a video that it has captions of: its id, or, captioned in a folder, its file's name."""
-        names = (video_id, *(f"{video_id}{suffix}" for suffix in VIDEO_SUFFIXES))
+        names = (video_id, *video_names(video_id))
         return next((name for name in names if self.by_video.get(name)), None)
 
     def id_of(self, clip: Clip) -> str:
@@ -78,36 +81,54 @@ class CaptionFile:
         return tuple(sorted(timed, key=lambda caption: (caption.start, caption.end)))
 
 
+class Timed(TypedDict):
+    """What is read of a caption with its times; whatever else is told of it is left aside."""
+
+    start: Seconds
+    end: Seconds
+    text: str
+    seconds: NotRequired[Annotated[float, Ge(0)]]
+    tokens: NotRequired[Tokens]
+
+
+class Row(Timed):
+    """A line of a captions file."""
+
+    video: str | int
+    captioner: NotRequired[str]
+
+
+class Tokens(TypedDict, total=False):
+    """What writing a caption took."""
+
+    prompt: Annotated[int, Ge(0)]
+    cached: Annotated[int, Ge(0)]
+    completion: Annotated[int, Ge(0)]
+
+
 def load_captions(path: Path) -> CaptionFile:
-    """Read any of the formats. Raises DataError naming the file, and the line or id at fault."""
-    if not path.is_file():
-        msg = f"captions file {path} does not exist; check -M captions="
-        raise DataError(msg)
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
+    """Read any of the formats. Raises DataError naming the file, and the line, id or field at fault."""
+    where = f"captions file {path}"
     try:
-        text = data.decode("utf-8")
-        if path.suffix == ".jsonl":
-            by_video, captioner = read_caption_lines(path, text)
-            return CaptionFile(path, digest, captioner, by_video)
-        content = json.loads(text)
-    except ValueError as error:
-        msg = f"captions file {path} is damaged or truncated ({error}); get it again"
-        raise DataError(msg) from error
+        data = read_bytes(path, "captions file")
+    except DataError as error:
+        raise DataError(f"{error}; check -M captions=") from None
+    digest = hashlib.sha256(data).hexdigest()
+    name = unicode_only(path.stem)
+    if is_json_lines(path):
+        by_video, captioner = read_caption_lines(where, data, name)
+        return CaptionFile(path, digest, captioner, by_video)
+    content = parse_json(decoded(data, where), where)
     if not isinstance(content, dict) or not content:
-        msg = f"captions file {path} must hold an object of video ids to lists of captions"
+        msg = f"{where} must hold an object of video ids to lists of captions"
         raise DataError(msg)
     if set(content) == {"database"}:
         return CaptionFile(path, digest, ORACLE, annotated_steps(path))
     if "annotations" in content and set(content) <= TRANSCRIPT_KEYS:
-        return CaptionFile(path, digest, path.stem, read_transcripts(path, content))
+        return CaptionFile(path, digest, name, read_transcripts(path, content))
     if are_clip_summaries(content):
-        return CaptionFile(path, digest, path.stem, read_clip_summaries(path, content))
-    for video, entries in content.items():
-        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-            msg = f"captions file {path}: '{video}' is not a list of texts"
-            raise DataError(msg)
-    return CaptionFile(path, digest, path.stem, content)
+        return CaptionFile(path, digest, name, read_clip_summaries(path, content))
+    return CaptionFile(path, digest, name, typed(dict[str, list[str]], content, where))
 
 
 def annotated_steps(path: Path) -> dict[str, list[str | Caption]]:
@@ -118,31 +139,22 @@ def annotated_steps(path: Path) -> dict[str, list[str | Caption]]:
     }
 
 
-def read_caption_lines(path: Path, text: str) -> tuple[dict[str, list[str | Caption]], str]:
-    """Captions by video and the captioners' names, from JSON lines."""
+def read_caption_lines(where: str, data: bytes, captioner: str) -> tuple[dict[str, list[str | Caption]], str]:
+    """Captions by video and the captioners' names, from JSON lines; `captioner` where a line names none."""
     by_video: dict[str, list[str | Caption]] = {}
     captioners: set[str] = set()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            by_video.setdefault(str(row["video"]), []).append(caption_of(row))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            msg = f"captions file {path}, line {number} is damaged or truncated ({error!r})"
-            raise DataError(msg) from error
-        captioners.add(str(row.get("captioner", path.stem)))
-    if not by_video:
-        msg = f"captions file {path} is empty"
-        raise DataError(msg)
+    for number, row in json_rows(data, Row, where):
+        by_video.setdefault(str(row["video"]), []).append(caption_of(row, f"{where}, line {number}"))
+        captioners.add(row.get("captioner", captioner))
     return by_video, "+".join(sorted(captioners))
 
 
-def caption_of(row: Mapping[str, Any]) -> Caption:
-    """A caption from its JSON row. Raises KeyError, TypeError or ValueError where it is malformed."""
-    usage = TokenUsage(**{name: int(count) for name, count in row.get("tokens", {}).items()})
-    seconds = float(row.get("seconds", 0.0))
-    return Caption(float(row["start"]), float(row["end"]), str(row["text"]), seconds, usage)
+def caption_of(row: Timed, where: str) -> Caption:
+    """A caption from its row. Raises DataError that begins with `where`."""
+    start, end = row["start"], row["end"]
+    if end < start:
+        raise DataError(f"{where}: the caption ends at {end:g} s, before it starts at {start:g} s")
+    return Caption(start, end, row["text"], row.get("seconds", 0.0), TokenUsage(**row.get("tokens", {})))
 
 
 def clean_caption(text: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from tasks.digests import file_sha256
-from tasks.errors import DataError
+from tasks.files import read_rows
 from tasks.prompt import Prompt
 
 
@@ -41,24 +42,15 @@ class Examples:
         return "\n\n".join([frame.fill("opening"), *shown, frame.fill("closing"), ""])
 
 
+class Row(TypedDict):
+    """A line of the file."""
+
+    captions: str
+    prompt: str
+    reply: str
+
+
 def load_examples(path: Path) -> Examples:
-    """Read JSON lines `{"captions", "prompt", "reply"}`. Raises DataError naming file and line."""
-    rows = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"examples file {path} can't be read ({error}); check -M examples="
-        raise DataError(msg) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            rows.append(Example(str(row["captions"]), str(row["prompt"]), str(row["reply"])))
-        except (ValueError, KeyError, TypeError) as error:
-            msg = f"examples file {path}, line {number} must hold captions, prompt and reply ({error!r})"
-            raise DataError(msg) from error
-    if not rows:
-        msg = f"examples file {path} is empty"
-        raise DataError(msg)
-    return Examples(tuple(rows), file_sha256(path))
+    """Read JSON lines `{"captions", "prompt", "reply"}`. Raises DataError naming file, line and field."""
+    rows = read_rows(path, Row, "examples file")
+    return Examples(tuple(Example(row["captions"], row["prompt"], row["reply"]) for _, row in rows), file_sha256(path))

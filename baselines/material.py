@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Protocol
 
 from baselines.llm.protocol import Chat, LanguageModel, Reply
-from baselines.segments import Segment, render, thin
+from baselines.segments import Segment, clock, render, thin
 from tasks.errors import ModelError
 from tasks.prompt import Prompt
 from tasks.task import JsonValue, TokenUsage
@@ -73,11 +73,12 @@ class Thin:
                 return Material(text, {"captions_kept": held, "kept_every": keep_every})
             if keep_every >= total:
                 break
-        msg = (
-            f"'{fitting.video_id}': the question alone, without captions, overflows the context of "
-            f"{self.llm.context} tokens"
-        )
-        raise ModelError(msg)
+        context = f"the context of {self.llm.context} tokens"
+        if not fitting.fits(self.llm, ""):
+            msg = f"'{fitting.video_id}': the question alone, without captions, overflows {context}"
+            raise ModelError(msg)
+        first = next(segment for segment in fitting.segments if segment.texts)
+        raise ModelError(f"'{fitting.video_id}': {told_alone(first)} overflows {context}; shorten it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class MapReduce:
                 parts.append([])
             parts[-1].append(segment)
             if len(parts[-1]) == 1 and not self._holds(parts[-1]):
-                raise ModelError(f"'{video_id}': {self._complaint('one segment alone')}")
+                raise ModelError(f"'{video_id}': {self._complaint(told_alone(segment))}")
         return parts
 
     def _holds(self, part: Sequence[Segment]) -> bool:
@@ -131,6 +132,12 @@ class MapReduce:
             f"{what} overflow the context of {self.llm.context} tokens; take a longer context, fewer summary_words "
             f"or overflow=thin"
         )
+
+
+def told_alone(segment: Segment) -> str:
+    """A segment that does not fit even alone: when it is, and how long its longest text is."""
+    longest = max(map(len, segment.texts))
+    return f"the caption of {longest:,} characters at {clock(segment.start)}-{clock(segment.end)}, even alone,"
 
 
 def added(material: Material, reply: Reply, seconds: float) -> Material:

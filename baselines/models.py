@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from baselines.llm.options import UNRECORDED, LanguageModelOptions
+from baselines.llm.options import UNRECORDED, LanguageModelOptions, check_reach
 from encoders.models import FrameOptions
 from tasks.errors import ModelError
 from tasks.registry import ModelEntry, System
@@ -139,10 +139,7 @@ class VisionOptions(FrameOptions):
     )
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "timeout"):
-            if not getattr(self, name) > 0:
-                msg = f"{name} must be positive, not {getattr(self, name)}"
-                raise ModelError(msg)
+        check_reach(self.concurrency, self.timeout, self.retries, self.patience)
         if self.max_tokens is not None and self.max_tokens < 1:
             msg = f"max_tokens must be at least 1, not {self.max_tokens}"
             raise ModelError(msg)

@@ -13,20 +13,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
+
+from annotated_types import Len
+from typing_extensions import TypedDict
 
 from baselines.caption import Caption
-from baselines.captions import caption_of
+from baselines.captions import Timed, caption_of
 from baselines.cutting import Cutting, Span
+from baselines.llm.outside import SURROGATES, clean
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError
+from tasks.files import decoded, parse_json, typed
 from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, appetite_of, looking_ahead
 from tasks.prompt import Prompt
 from tasks.task import Clip, busy_seconds
 
 FORMAT = "segment-captions 1"
 SEGMENTS_AT_ONCE = 8
+
+
+class Head(TypedDict):
+    """What is read of a cache's first line."""
+
+    segments: list[Annotated[list[float], Len(2, 2)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,8 @@ class SegmentCaptions:
 
     def of(self, clip: Clip) -> tuple[Caption, ...]:
         """The clip's captions, written now where they are not in the cache. Raises the captioner's errors."""
-        return tuple(caption_of(row) for row in self.rows(clip))
+        where = f"caption cache {self._path(clip)}"
+        return tuple(caption_of(typed(Timed, row, where), where) for row in self.rows(clip))
 
     def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
         """Caption every distinct clip; one that can't be is told and passed over."""
@@ -124,6 +136,8 @@ class SegmentCaptions:
         return [row_of((part.start, part.end), reply) for part, reply in zip(segments, replies, strict=True)]
 
     def _path(self, clip: Clip) -> Path:
+        if SURROGATES.search(clip.video_id):
+            raise DataError(f"the name of {clip.path or clip.video_id} is no UTF-8 text: rename the file")
         # The id decides too: boundaries, and the captions that an aggregator reads, are given by id.
         key = text_sha256(self.sha256, self._seen(clip), clip.video_id, repr(clip.start), repr(clip.end))
         return self.folder / f"{key}.jsonl"
@@ -160,7 +174,7 @@ def row_of(span: Span, reply: TextReply) -> dict[str, Any]:
     row: dict[str, Any] = {
         "start": span[0],
         "end": span[1],
-        "text": " ".join(reply.text.split()),
+        "text": clean(" ".join(reply.text.split())),
         "finished": reply.finished,
         "seconds": round(busy_seconds(reply.trace), 4),
         "tokens": {"prompt": usage.prompt, "completion": usage.completion},
@@ -172,15 +186,16 @@ def read_cache(path: Path, file: BinaryIO) -> tuple[list[Span] | None, list[dict
     """The segments, None before they were decided, and the captions so far; a torn last line is dropped."""
     file.seek(0)
     lines = file.read().split(b"\n")[:-1]
+    where = "a line"
     try:
-        parsed = [json.loads(line) for line in lines]
+        parsed = [parse_json(decoded(line, where), where) for line in lines]
         if not parsed:
             return None, []
-        spans = [(float(start), float(end)) for start, end in parsed[0]["segments"]]
+        spans = [(start, end) for start, end in typed(Head, parsed[0], where)["segments"]]
         for row in parsed[1:]:
-            caption_of(row)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"caption cache {path} is damaged ({error!r}); delete it") from error
+            caption_of(typed(Timed, row, where), where)
+    except DataError as error:
+        raise DataError(f"caption cache {path} is damaged ({error}); delete it") from error
     return spans, parsed[1:]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Len
 
 from baselines.caption import Caption
 from baselines.captions import clean_caption
 from tasks.errors import DataError
+from tasks.files import Seconds, read_json, typed
 from tasks.task import Clip
 from tasks.youcook2_annotations import read_annotations
+
+Boundaries = dict[str, list[Annotated[list[Seconds], Len(2, 2)]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +41,18 @@ def load_boundaries(path: Path) -> Mapping[str, list[tuple[float, float]]]:
 
     Raises DataError naming file and id.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if set(content) == {"database"}:
-            return {video.id: [(step.start, step.end) for step in video.segments] for video in read_annotations(path)}
-        boundaries = {
-            str(video): [(float(start), float(end)) for start, end in pairs] for video, pairs in content.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        msg = f"boundaries file {path} must hold {{video id: [[start, end], …]}} in seconds ({error})"
-        raise DataError(msg) from error
-    for video, pairs in boundaries.items():
-        if not pairs or any(end <= start for start, end in pairs):
-            msg = f"boundaries file {path}: '{video}' has no segment, or one that ends before it starts"
+    where = f"boundaries file {path}"
+    content = read_json(path, "boundaries file")
+    if isinstance(content, dict) and set(content) == {"database"}:
+        return {video.id: [(step.start, step.end) for step in video.segments] for video in read_annotations(path)}
+    boundaries: dict[str, list[tuple[float, float]]] = {}
+    for video, pairs in typed(Boundaries, content, where).items():
+        boundaries[video] = [(start, end) for start, end in pairs]
+        if not pairs or any(not 0 <= start < end for start, end in pairs):
+            msg = f"{where}: '{video}' has no segment, or one that ends before it starts, or starts before 0 s"
             raise DataError(msg)
+    if not boundaries:
+        raise DataError(f"{where} must hold {{video id: [[start, end], …]}} in seconds, with at least one video")
     return boundaries
 
 

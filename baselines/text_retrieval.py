@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from baselines.captions import CaptionFile, load_captions
 from baselines.models import Bm25Options, TfidfOptions
-from tasks.errors import ModelError
+from tasks.errors import DataError, ModelError
 from tasks.model import Embeddings, ModelInfo
 from tasks.ptb_tokenizer import ptb_tokens
 from tasks.task import Clip, JsonValue, Trace
@@ -61,6 +61,14 @@ def spoken_texts(captions: CaptionFile) -> dict[str, str]:
     }
 
 
+def spoken_words(captions: CaptionFile) -> dict[str, list[str]]:
+    """The words of each video that has speech. Raises DataError where no video has a word."""
+    words = {video: list(ptb_tokens(text)) for video, text in spoken_texts(captions).items()}
+    if not any(words.values()):
+        raise DataError(f"captions file {captions.path} holds no word: there is nothing to find a video by")
+    return words
+
+
 def build_tfidf(options: TfidfOptions) -> WordRetriever:
     """Cosine of TF-IDF vectors (sub-linear term frequency). Raises DataError, or ModelError without scikit-learn."""
     try:
@@ -68,14 +76,14 @@ def build_tfidf(options: TfidfOptions) -> WordRetriever:
     except ImportError as error:
         raise ModelError("model 'tfidf' needs scikit-learn: pip install scikit-learn") from error
     captions = load_captions(options.captions)
-    texts = spoken_texts(captions)
-    vectorizer = TfidfVectorizer(analyzer=ptb_tokens, sublinear_tf=True, dtype=np.float32)
-    table = vectorizer.fit_transform(texts.values())
+    words = spoken_words(captions)
+    vectorizer = TfidfVectorizer(analyzer=list, sublinear_tf=True, dtype=np.float32)
+    table = vectorizer.fit_transform(words.values())
 
     def queries(wanted: Sequence[str]) -> Rows:
-        return np.asarray(vectorizer.transform(wanted).toarray(), dtype=np.float32)
+        return np.asarray(vectorizer.transform(map(ptb_tokens, wanted)).toarray(), dtype=np.float32)
 
-    documents = {video: np.asarray(table[i].toarray()[0], dtype=np.float32) for i, video in enumerate(texts)}
+    documents = {video: np.asarray(table[i].toarray()[0], dtype=np.float32) for i, video in enumerate(words)}
     return WordRetriever("tfidf", captions, documents, queries, {"vocabulary": table.shape[1]})
 
 
@@ -89,11 +97,11 @@ def build_bm25(options: Bm25Options) -> WordRetriever:
     except ImportError as error:
         raise ModelError("model 'bm25' needs bm25s: pip install bm25s") from error
     captions = load_captions(options.captions)
-    texts = spoken_texts(captions)
+    spoken = spoken_words(captions)
     index = bm25s.BM25(k1=options.k1, b=options.b, method="lucene")
-    index.index([list(ptb_tokens(text)) for text in texts.values()], show_progress=False)
+    index.index(list(spoken.values()), show_progress=False)
     words: dict[str, int] = index.vocab_dict
-    table = np.zeros((len(texts), max(words.values()) + 1), dtype=np.float32)
+    table = np.zeros((len(spoken), max(words.values()) + 1), dtype=np.float32)
     weights, rows, starts = (index.scores[key] for key in ("data", "indices", "indptr"))
     columns = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     table[rows, columns] = weights
@@ -108,6 +116,6 @@ def build_bm25(options: Bm25Options) -> WordRetriever:
         unit: Rows = np.divide(counts, lengths, out=counts, where=lengths > 0)
         return unit
 
-    documents = dict(zip(texts, table, strict=True))
+    documents = dict(zip(spoken, table, strict=True))
     details: dict[str, JsonValue] = {"vocabulary": len(words), "k1": options.k1, "b": options.b}
     return WordRetriever("bm25", captions, documents, queries, details)

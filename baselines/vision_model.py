@@ -11,10 +11,10 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.pool import ThreadPool
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from baselines.llm.api_replies import Written, read_chat
 from baselines.llm.load_served import BASE_URL, look_up, read_key
 from baselines.models import VisionOptions
 from baselines.segments import clock
+from encoders.control_tokens import neutral
 from encoders.frames import Frames, read_together
 from encoders.models import frame_policy
 from encoders.sampling import FramePolicy
@@ -79,7 +80,7 @@ class VisionModel:
     def _reply(self, request: TextRequest, frames: Frames, decode: float) -> TextReply:
         started = perf_counter()
         times = ", ".join(clock(second) for second in frames.seconds)
-        words = self._vision.prompt.fill("user", times=times, prompt=request.prompt)
+        words = neutral(self._vision.prompt.fill("user", times=times, prompt=request.prompt))
         body = {
             "model": self._vision.model,
             "messages": [{"role": "user", "content": [*pictures(frames), {"type": "text", "text": words}]}],
@@ -110,6 +111,8 @@ def jpeg(picture: NDArray[np.uint8]) -> str:
 
 def build_vision_model(options: VisionOptions) -> VisionModel:
     """Look at the server and check that it has the model. Raises ModelError naming the server."""
+    if find_spec("PIL") is None:
+        raise ModelError("model 'vlm' needs Pillow to send pictures: pip install 'longvid[video]'")
     address = options.base_url or os.environ.get(BASE_URL)
     if not address:
         raise ModelError(f"vlm '{options.model}' needs its server: -M base_url=http://HOST:PORT/v1 or ${BASE_URL}")
@@ -124,7 +127,7 @@ def build_vision_model(options: VisionOptions) -> VisionModel:
         prompts={prompt.name: prompt.sha256},
         details={
             "engine": f"vllm {served.vllm}" if served.vllm else "OpenAI-compatible server",
-            "server": urlsplit(client.base_url).hostname,
+            "server": client.host,
             "jpeg_quality": JPEG_QUALITY,
             "max_tokens": options.max_tokens,
             **policy_facts(policy),

@@ -96,7 +96,7 @@ def _add_lora(tower: VisionTower, rank: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ModelError("adaptation 'lora' needs peft: pip install peft") from error
+        raise ModelError("adaptation 'lora' needs peft: pip install 'longvid[video]'") from error
     config = LoraConfig(
         r=rank, lora_alpha=rank, target_modules=r"blocks\.\d+\.(attn|attn_time|mlp)\.(qkv|proj|fc1|fc2)"
     )

@@ -1,16 +1,73 @@
-"""What an encoder is made of, as data: frozen dataclasses that go to JSON and come back equal."""
+"""What an encoder is made of, as data: frozen dataclasses that go to JSON and come back equal.
+
+A configuration may come from anywhere, so its numbers have bounds (ours, far above any published model's): what
+passes them can be described without a tensor, and is then held against the shapes in the weights file.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tasks.errors import ModelError
 
+MOST_BYTES = 64 << 20
+"""Of a JSON file beside weights; the largest published tokenizers have some 35 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the greatest value of a number; one that is not finite lies outside."""
+
+    low: float
+    high: float
+
+
 Method = Literal["full", "adapters", "lora", "temporal", "last", "frozen"]
+Width = Annotated[int, Bounds(1, 32_768)]
+Hidden = Annotated[int, Bounds(1, 262_144)]
+Depth = Annotated[int, Bounds(1, 512)]
+Heads = Annotated[int, Bounds(1, 1024)]
+Places = Annotated[int, Bounds(1, 1 << 20)]
+Vocabulary = Annotated[int, Bounds(1, 1 << 22)]
+Epsilon = Annotated[float, Bounds(0.0, 1.0)]
+Share = Annotated[float, Bounds(0.0, 1.0)]
+Deviation = Annotated[float, Bounds(1e-6, 1e6)]
+Offset = Annotated[float, Bounds(-1e6, 1e6)]
+
+
+def check_bounds(config: object, what: str) -> None:
+    """Raise ModelError, naming `what` and the field, for a number of a dataclass outside its `Bounds`."""
+    for name, (bounds, hint) in _bounded(type(config)).items():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is None:
+                continue
+            wrong = isinstance(number, bool) or not isinstance(number, int if hint is int else (int, float))
+            if wrong or not bounds.low <= number <= bounds.high:
+                shown = f"{number:g}" if isinstance(number, float) else repr(number)
+                raise ModelError(f"{what}: {name} is {shown}, which is not from {bounds.low} to {bounds.high}")
+
+
+@lru_cache
+def _bounded(kind: type) -> dict[str, tuple[Bounds, type]]:
+    """A dataclass's fields with bounds, and whether they hold whole numbers."""
+    found = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        parts = (hint, *get_args(hint)) if get_origin(hint) is not Annotated else (hint,)
+        for part in parts:
+            if get_origin(part) is Annotated:
+                number, bounds = get_args(part)
+                found[name] = (bounds, number)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +80,32 @@ class VisionConfig:
     kernels side by side ("tubes"). `frames` sizes the table of time positions.
     """
 
-    width: int
-    depth: int
-    heads: int
-    mlp: int
-    size: int = 224
-    patch: int = 16
-    tubelet: int = 2
-    frames: int = 16
+    width: Width
+    depth: Depth
+    heads: Heads
+    mlp: Hidden
+    size: Annotated[int, Bounds(1, 8192)] = 224
+    patch: Annotated[int, Bounds(1, 1024)] = 16
+    tubelet: Annotated[int, Bounds(1, 1024)] = 2
+    frames: Places = 16
     attention: Literal["joint", "factorized", "frame"] = "joint"
     patches: Literal["image", "tubelet", "tubes"] = "tubelet"
     pool: Literal["mean", "class", "attention"] = "mean"
-    pool_width: int | None = None
-    pool_heads: int = 8
+    pool_width: Width | None = None
+    pool_heads: Heads = 8
     fusion: Literal["mean", "attention"] = "mean"
     class_token: bool = False
     pre_norm: bool = False
     norm_after_pool: bool = False
     activation: Literal["gelu", "quick_gelu", "gelu_tanh"] = "gelu"
-    eps: float = 1e-5
-    position_std: float = 0.5
-    pixel_mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    pixel_std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    eps: Epsilon = 1e-5
+    position_std: Annotated[float, Bounds(0.0, 1e6)] = 0.5
+    pixel_mean: tuple[Offset, Offset, Offset] = (0.48145466, 0.4578275, 0.40821073)
+    pixel_std: tuple[Deviation, Deviation, Deviation] = (0.26862954, 0.26130258, 0.27577711)
 
     def __post_init__(self) -> None:
-        """Refuse combinations that mean nothing. Raises ModelError."""
+        """Refuse values that can't be built and combinations that mean nothing. Raises ModelError."""
+        check_bounds(self, "encoder config")
         _require(self.width % self.heads == 0, f"width {self.width} is not a multiple of {self.heads} heads")
         _require(self.size % self.patch == 0, f"size {self.size} is not a multiple of patch {self.patch}")
         _require(
@@ -97,18 +155,19 @@ class TextConfig:
     into chunks and pooled, never cut (see encoders.tokens).
     """
 
-    width: int
-    depth: int
-    heads: int
-    mlp: int
+    width: Width
+    depth: Depth
+    heads: Heads
+    mlp: Hidden
     kind: Literal["bert", "clip"] = "bert"
-    vocabulary: int = 30522
-    context: int = 512
+    vocabulary: Vocabulary = 30522
+    context: Places = 512
     activation: Literal["gelu", "quick_gelu", "gelu_tanh"] = "gelu"
-    eps: float = 1e-5
+    eps: Epsilon = 1e-5
 
     def __post_init__(self) -> None:
         """Refuse shapes that can't be built. Raises ModelError."""
+        check_bounds(self, "encoder config")
         _require(self.width % self.heads == 0, f"text width {self.width} is not a multiple of {self.heads} heads")
         _require(self.context >= 3, f"text context {self.context} leaves no room for a word")
 
@@ -123,23 +182,33 @@ class AdaptConfig:
     """
 
     method: Method = "full"
-    bottleneck: int = 64
-    rank: int = 8
-    last: int = 4
+    bottleneck: Width = 64
+    rank: Annotated[int, Bounds(1, 4096)] = 8
+    last: Depth = 4
     tune_patches: bool = True
     tune_text: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that can't be built. Raises ModelError."""
+        check_bounds(self, "encoder config")
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageShape:
     """A language model of our own: at most `context` tokens of a text and `vocabulary` entries (ours throughout)."""
 
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    mlp: int = 512
-    context: int = 512
-    vocabulary: int = 2048
+    width: Width = 128
+    depth: Depth = 4
+    heads: Heads = 4
+    mlp: Hidden = 512
+    context: Places = 512
+    vocabulary: Vocabulary = 2048
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that can't be built. Raises ModelError."""
+        check_bounds(self, "language model")
+        if self.width % self.heads:
+            raise ModelError(f"language model: width {self.width} is not a multiple of {self.heads} heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +218,13 @@ class EncoderConfig:
     name: str
     vision: VisionConfig
     text: TextConfig
-    embed: int
-    temperature: float = 0.07
+    embed: Width
+    temperature: Annotated[float, Bounds(1e-6, 1e6)] = 0.07
     adapt: AdaptConfig = AdaptConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse values that can't be built. Raises ModelError."""
+        check_bounds(self, "encoder config")
 
     def to_json(self) -> str:
         """As indented JSON."""
@@ -160,11 +233,7 @@ class EncoderConfig:
     @classmethod
     def from_json(cls, text: str, source: str = "encoder config") -> EncoderConfig:
         """Read `to_json`'s text. Raises ModelError naming `source` and the key at fault."""
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise ModelError(f"{source} is not JSON: {error}") from error
-        return cls.from_dict(data, source)
+        return cls.from_dict(parse_json(text, source), source)
 
     @classmethod
     def from_dict(cls, data: object, source: str = "encoder config") -> EncoderConfig:
@@ -173,6 +242,64 @@ class EncoderConfig:
 
 
 T = TypeVar("T")
+
+
+@contextmanager
+def foreign_file(what: str) -> Iterator[None]:
+    """Raise ModelError, beginning with `what`, for whatever a library raises of a file that it trusted.
+
+    There is no narrower type: broken weights, configurations and tokenizers end in some twenty kinds of error, and in
+    panics of compiled code, which are no `Exception` and known by their name alone.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        words = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):
+            words = f"unknown or missing: {words}"
+        raise ModelError(f"{what}: {words if len(words) <= 300 else words[:299] + '…'}") from error
+
+
+def read_json(path: Path, *, ours: bool = True) -> object:
+    """What a JSON file beside weights holds; in `ours` no key may stand twice.
+
+    Raises ModelError naming it where it is missing, too large or no JSON.
+    """
+    try:
+        if not path.is_file():
+            raise ModelError(f"{path} is missing, or no regular file")
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ModelError(f"{path} is too large ({size / 1e6:.0f} MB) for the JSON beside weights")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror or error}") from error
+    return parse_json(text, str(path), ours=ours)
+
+
+def parse_json(text: str, source: str, *, ours: bool = True) -> object:
+    """The value that a text holds. Raises ModelError naming `source`."""
+    try:
+        return json.loads(text, object_pairs_hook=_table if ours else None)
+    except RecursionError as error:
+        raise ModelError(f"{source} is not JSON that can be read: too deeply nested") from error
+    except ValueError as error:
+        raise ModelError(f"{source} is not JSON: {error}") from error
+
+
+def _table(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table: dict[str, object] = {}
+    for name, value in pairs:
+        if name in table:
+            raise ValueError(f"the key '{name[:60]}' stands there twice")
+        table[name] = value
+    return table
 
 
 def _require(holds: bool, message: str) -> None:
@@ -187,7 +314,7 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
     hints = get_type_hints(kind)
     unknown = sorted(set(data) - set(hints))
     if unknown:
-        raise ModelError(f"{where}: unknown key '{unknown[0]}'; known are {', '.join(hints)}")
+        raise ModelError(f"{where}: unknown key '{unknown[0][:60]}'; known are {', '.join(hints)}")
     values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()}
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(kind)  # type: ignore[arg-type]  # ours all are dataclasses
     required = (f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING)
@@ -207,11 +334,21 @@ def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a 
         return read_dataclass(hint, value, where)
     if get_origin(hint) is not None:
         return _composed(hint, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ModelError(f"{where} is {value}, which is no number")
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ModelError(f"{where} must be of type {hint.__name__}, found {value!r}")
+        raise ModelError(f"{where} must be of type {hint.__name__}, found {_short(value)}")
     return value
+
+
+def _short(value: object) -> str:
+    """A value as messages show it: a line, however large it is."""
+    if isinstance(value, dict | list | tuple):
+        return "a table" if isinstance(value, dict) else "a list"
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
 
 
 def _composed(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - as above
@@ -220,17 +357,17 @@ def _composed(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 -
     if origin in (Union, types.UnionType):
         return None if value is None else _value(args[0], value, where)
     if origin is Literal:
-        if value not in args:
-            raise ModelError(f"{where} is {value!r}; it must be one of {', '.join(map(str, args))}")
+        if not any(type(value) is type(arg) and value == arg for arg in args):
+            raise ModelError(f"{where} is {_short(value)}; it must be one of {', '.join(map(str, args))}")
         return value
     if origin is tuple and args[1:] == (...,):
         if not isinstance(value, list | tuple):
-            raise ModelError(f"{where} must be a list, found {value!r}")
+            raise ModelError(f"{where} must be a list, found {_short(value)}")
         return tuple(_value(args[0], part, where) for part in value)
     if origin is tuple:
         if not isinstance(value, list | tuple) or len(value) != len(args):
             raise ModelError(f"{where} must be a list of {len(args)} numbers")
         return tuple(_value(arg, item, where) for arg, item in zip(args, value, strict=True))
     if not isinstance(value, dict):
-        raise ModelError(f"{where} must be a table, found {value!r}")
+        raise ModelError(f"{where} must be a table, found {_short(value)}")
     return {str(key): _value(args[1], item, f"{where}: {key}") for key, item in value.items()}

@@ -21,14 +21,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from encoders.packets import PacketIndex, Wanted, find_wanted, packets, refuse_after
+from encoders.packets import REORDER_DEPTH, PacketIndex, Wanted, find_wanted, packets, refuse_after
 from encoders.pixels import Canvas
 from encoders.sampling import FramePolicy
-from encoders.video_errors import DamagedVideoError
-from encoders.video_file import OpenVideo, open_video
+from encoders.video_errors import DamagedVideoError, ResourcesError
+from encoders.video_file import OpenVideo, blame_file, open_video
 
-# The most frames that a decoder holds back to bring them into order of display (H.264 and HEVC: 16).
-_REORDER_DEPTH = 16
+_BEFORE_THE_END = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,17 +43,41 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
 
     Second 0 is the file's beginning, whatever its clock says there. Raises a VideoError per cause.
     """
-    wanted = find_wanted(path, seconds)
-    if wanted.index.timed:
-        canvas = Canvas(len(seconds), policy)
-        with open_video(path, threads) as video:
-            chosen = _decode_chosen(video, wanted, canvas)
-            if chosen is not None:
-                return Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
-    canvas = Canvas(len(seconds), policy)
+    try:
+        wanted = find_wanted(path, seconds)
+        chosen = _draw(path, wanted, policy, threads) if wanted.index.timed else None
+        chosen = chosen or _draw(path, wanted, policy, None)
+        if chosen is None:
+            chosen = _draw(path, find_wanted(path, seconds, by_pts=False), policy, None)
+        if chosen is None:
+            raise DamagedVideoError(f"{path}: its time stamps contradict the order of its frames")
+    except MemoryError as error:
+        raise ResourcesError(f"{path}: no memory for {len(seconds)} frames of it; the file may be whole") from error
+    return chosen
+
+
+def frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float, VideoFrame]]:
+    """Each frame that appears from `start` on and before `end` (seconds), and when. Raises a VideoError per cause."""
+    wanted = find_wanted(path, (start, max(start, end - _BEFORE_THE_END)))
+    bad = set(wanted.index.corrupt)
     with open_video(path) as video:
-        chosen = _decode_everything(video, wanted, canvas)
-        return Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
+        for frame, tick in _with_ticks(video, wanted.index, _every_frame(video, wanted.index, bad)):
+            second = video.seconds(tick)
+            if bad:
+                raise DamagedVideoError(f"{path}: damaged at {second:.2f} s")
+            if second >= end:
+                return
+            if second >= start:
+                yield second, frame
+
+
+def _draw(path: Path, wanted: Wanted, policy: FramePolicy, threads: int | None) -> Decoded | None:
+    """Decode what is wanted by `threads`, or every frame by one (None); None where the outcome is in doubt."""
+    canvas = Canvas(len(wanted.ticks), policy)
+    with open_video(path, threads or 1) as video:
+        run = _decode_everything if threads is None else _decode_chosen
+        chosen = run(video, wanted, canvas)
+        return None if chosen is None else Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
 
 
 def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int] | None:
@@ -67,14 +90,17 @@ def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int
     if index.corrupt and min(index.corrupt) <= positions.max():
         return None
     missing = len(slots)
+    last: int | None = None
     try:
         for frame in _chosen_frames(video, index, {int(p) for p in positions}):
-            if frame.is_corrupt:
+            if frame.is_corrupt or (last is not None and frame.pts is not None and frame.pts <= last):
                 return None
+            last = frame.pts
             if frame.pts in slots:
                 canvas.draw(frame, slots[frame.pts])
                 missing -= 1
-    except av.error.FFmpegError:
+    except av.error.FFmpegError as error:
+        blame_file(video.path, error)
         return None
     return None if missing else [int(index.pts[position]) for position in positions]
 
@@ -116,46 +142,66 @@ def _needed(index: PacketIndex, wanted: set[int]) -> NDArray[np.bool_]:
     return needed
 
 
-def _decode_everything(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int]:
-    """Decode every frame on one thread and refuse any wanted one that damage may have reached."""
+def _decode_everything(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int] | None:
+    """Decode every frame on one thread and refuse any wanted one that damage may have reached.
+
+    None where the decoder puts out whole frames in another order than their time stamps say.
+    """
     index, ticks = wanted.index, wanted.ticks
     bad = set(index.corrupt)
     chosen: list[int] = []
-    shown: VideoFrame | None = None
+    shown: tuple[VideoFrame, int] | None = None
     later = 0
-    for frame in _every_frame(video, index, bad):
-        if frame.pts is None or (shown is not None and frame.pts <= (shown.pts or 0)):
+    for frame, tick in _with_ticks(video, index, _every_frame(video, index, bad)):
+        if shown is not None and tick <= shown[1]:
+            if index.timed and not bad:
+                return None
             continue
-        while shown is not None and len(chosen) < len(ticks) and ticks[len(chosen)] < frame.pts:
+        while shown is not None and len(chosen) < len(ticks) and ticks[len(chosen)] < tick:
             _take(shown, chosen, canvas)
-        shown = frame
+        shown = frame, tick
         # Damage to a frame may come to light only when it is shown, after the frames predicted from it.
         later += len(chosen) == len(ticks)
-        if later > _REORDER_DEPTH:
+        if later > REORDER_DEPTH:
             break
     if shown is None:
         raise DamagedVideoError(f"{video.path}: no frame of the wanted stretch can be decoded")
-    end = video.seconds((shown.pts or 0) + (shown.duration or 0))
     while len(chosen) < len(ticks):
         _take(shown, chosen, canvas)
+    if not index.timed and ticks[-1] >= shown[1]:
+        length = shown[0].duration or video.frame_ticks
+        refuse_after(video, index, shown[1] + length, video.seconds(int(ticks[-1])))
     _refuse_spoilt(video, wanted, bad, chosen)
-    if not index.timed:
-        refuse_after(video, end, video.seconds(int(ticks[-1])))
     return chosen
 
 
-def _take(frame: VideoFrame, chosen: list[int], canvas: Canvas) -> None:
-    canvas.draw(frame, [len(chosen)])
-    chosen.append(frame.pts or 0)
+def _take(shown: tuple[VideoFrame, int], chosen: list[int], canvas: Canvas) -> None:
+    canvas.draw(shown[0], [len(chosen)])
+    chosen.append(shown[1])
+
+
+def _with_ticks(video: OpenVideo, index: PacketIndex, frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
+    """Each frame in the decoder's order with the time at which it appears, by the index's clock."""
+    at: int | None = None
+    for frame in frames:
+        stamp = frame.pts if index.clock == "pts" else frame.dts if index.clock == "dts" else None
+        if stamp is None and at is not None and index.clock != "pts":
+            # The last frames come out after the last packet.
+            stamp = at + video.frame_ticks
+        elif stamp is None and index.clock == "count":
+            stamp = round(video.origin / video.time_base)
+        if stamp is None:
+            continue
+        at = stamp
+        yield frame, at
 
 
 def _every_frame(video: OpenVideo, index: PacketIndex, bad: set[int]) -> Iterator[VideoFrame]:
     """Frames in the decoder's order; positions of packets that failed are added to `bad`."""
-    at = {int(pts): position for position, pts in enumerate(index.pts)}
-    count = len(index.pts) if index.timed else None
+    at = {int(pts): position for position, pts in enumerate(index.pts)} if index.timed else {}
+    count = len(index.pts) if index.clock != "count" else None
     position = -1
-    fed: Iterator[Packet[VideoStream]] = packets(video, index.seek_to if index.timed else None)
-    for position, packet in enumerate(islice(fed, count)):
+    for position, packet in enumerate(islice(packets(video, index.seek_to), count)):
         if index.seek_to is not None and index.timed and int(index.pts[position]) < int(index.pts[0]):
             continue
         yield from _decode_noting(video, packet, position, at, bad)
@@ -167,7 +213,8 @@ def _decode_noting(
 ) -> list[VideoFrame]:
     try:
         frames = video.stream.codec_context.decode(packet)
-    except av.error.FFmpegError:
+    except av.error.FFmpegError as error:
+        blame_file(video.path, error)
         bad.add(position)
         return []
     bad.update(at.get(frame.pts or 0, position) for frame in frames if frame.is_corrupt)

@@ -48,7 +48,9 @@ def decode_torchcodec(path: Path, seconds: tuple[float, ...], policy: FramePolic
     canvas = Canvas(len(wanted), policy)
     starts = [float(pts * time_base) for pts in wanted]
     try:
-        decoder = decoder_class(path, stream_index=stream_index, num_ffmpeg_threads=threads, dimension_order="NHWC")
+        decoder = decoder_class(
+            path.absolute(), stream_index=stream_index, num_ffmpeg_threads=threads, dimension_order="NHWC"
+        )
         complete = bool(wanted) and _draw_all(decoder, starts, canvas, None if policy.size is None else stored_as)
     except (RuntimeError, ValueError, IndexError):
         complete = False

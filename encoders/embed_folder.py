@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,10 +24,11 @@ from encoders.task_model import EncoderModel
 from encoders.video_errors import VideoError
 from encoders.video_file import probe
 from tasks.errors import DataError
+from tasks.files import is_unicode, read_text, unicode_only
 from tasks.model import ModelInfo
 from tasks.task import Clip, JsonValue
+from tasks.video_files import VIDEO_SUFFIXES, files_below, is_video_name
 
-VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
 FORMATS = (".parquet", ".safetensors")
 PART_SIZE = 16
 Row = dict[str, Any]
@@ -89,16 +90,12 @@ def decoders_for(model: EncoderModel) -> Decoders:
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """Videos below a folder by id, their path within it. Raises DataError when there are none."""
+    """Videos below a folder, behind links too, by id: their path within it. Raises DataError when there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
-    found = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-    }
+    found = {path.relative_to(folder).as_posix(): path for path in files_below(folder) if is_video_name(path)}
     if not found:
-        raise DataError(f"{folder} holds no videos ({' '.join(sorted(VIDEO_SUFFIXES))})")
+        raise DataError(f"{folder} holds no videos ({' '.join(VIDEO_SUFFIXES)})")
     return found
 
 
@@ -114,10 +111,13 @@ def embed_folder(
     facts = {"model": asdict(embedder.info)}
     claim_parts(parts, facts)
     done = read_parts(parts)
-    failed: dict[str, str] = {}
+    failed = unusable_names(videos)
+    for key, reason in failed.items():
+        on_video(key, reason)
     rows: list[Row] = []
     try:
-        for outcome in embedder.embed({key: path for key, path in videos.items() if key not in done}):
+        todo = {key: path for key, path in videos.items() if key not in done and key not in failed}
+        for outcome in embedder.embed(todo):
             if outcome.row is not None:
                 rows.append(outcome.row)
             else:
@@ -132,10 +132,17 @@ def embed_folder(
     done = read_parts(parts)
     ordered = [done[key] for key in videos if key in done]
     if not ordered:
-        raise DataError(f"none of the {len(videos)} videos gave a vector; the first: {next(iter(failed.items()))}")
-    write_out(out, ordered, {**facts, "failed": failed})
+        key, reason = next(iter(failed.items()))
+        raise DataError(f"none of the {len(videos)} videos gave a vector; the first: {key}: {reason}")
+    write_out(out, ordered, {**facts, "failed": {unicode_only(key): reason for key, reason in failed.items()}})
     shutil.rmtree(parts)
     return EmbeddedFolder(out, len(ordered), failed)
+
+
+def unusable_names(videos: Iterable[str]) -> dict[str, str]:
+    """Why some videos can't be named in a file of results, by id: their names are no UTF-8."""
+    reason = "its file name is not UTF-8, so that no file of results can hold it: rename the file"
+    return {key: reason for key in videos if not is_unicode(key)}
 
 
 def already_embedded(out: Path) -> int:
@@ -163,7 +170,7 @@ def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
     text = json.dumps(facts, indent=2, sort_keys=True)
     if not path.exists():
         path.write_text(text, encoding="utf-8")
-    elif path.read_text(encoding="utf-8") != text:
+    elif read_text(path, "") != text:
         raise DataError(f"{parts} was made by another model or frame policy; delete it or choose another name")
 
 

@@ -16,16 +16,33 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from encoders.config import EncoderConfig, TextConfig, VisionConfig
+from encoders.config import EncoderConfig, TextConfig, VisionConfig, foreign_file, read_json
 from encoders.dual import DualEncoder, build_encoder
 from encoders.open_clip_tokens import convert_tokenizer
 from encoders.patchify import flatten_convolution, inflate
 from encoders.tokens import TextTokenizer
-from encoders.weights import load_strict
+from encoders.weights import check_finite, load_strict, read_shapes
 from tasks.errors import ModelError
 
 Attention = Literal["frame", "joint", "factorized"]
 LOCAL, HUB = "local-dir:", "hf-hub:"
+CONFIGURATION = "open_clip_config.json"
+FOREIGN_TOWERS = (("vision_cfg", "timm_model_name"), ("text_cfg", "hf_model_name"), ("text_cfg", "hf_tokenizer_name"))
+"""Keys by which open_clip builds towers and tokenizers of libraries that may run code of a model's own."""
+MOST = 1 << 30
+SIZES = {
+    "embed_dim": 32_768,
+    "width": 32_768,
+    "layers": 512,
+    "heads": 1024,
+    "head_width": 4096,
+    "patch_size": 1024,
+    "image_size": 8192,
+    "context_length": 1 << 20,
+    "vocab_size": 1 << 22,
+    "mlp_ratio": 64,
+}
+"""Greatest sizes in a configuration (ours), as in encoders.config."""
 TextActivation = Literal["gelu", "quick_gelu", "gelu_tanh"]
 
 
@@ -71,11 +88,11 @@ def load_open_clip(name: str, pretrained: str | None = None) -> OpenClipModel:
     """
     open_clip = _open_clip()
     gelu = _check_source(open_clip, name, pretrained)
-    try:
+    _check_towers(open_clip, name)
+    with foreign_file(f"open_clip cannot load '{name}'"):
         model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(name)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(f"open_clip cannot load '{name}': {error}") from error
+    check_finite(dict(model.named_parameters()), name)
     return OpenClipModel(model, tokenizer, gelu)
 
 
@@ -102,7 +119,9 @@ def _open_clip() -> Any:  # noqa: ANN401 - an untyped library
     try:
         import open_clip
     except (ImportError, RuntimeError) as error:
-        raise ModelError(f"open_clip models need the extra 'openclip' (and its torchvision): {error}") from error
+        raise ModelError(
+            f"open_clip models need open_clip and torchvision ({error}): pip install 'longvid[openclip]'"
+        ) from error
     return open_clip
 
 
@@ -112,6 +131,7 @@ def _check_source(open_clip: Any, name: str, pretrained: str | None) -> bool | N
         folder = Path(name.removeprefix(LOCAL))
         if not any(folder.glob("*.safetensors")):
             raise ModelError(f"{folder} holds no .safetensors weights; pickled ones are not read")
+        _check_weights(_chosen(open_clip, folder))
         return None
     if name.startswith(HUB):
         _check_weights(open_clip.download_pretrained_from_hf(name.removeprefix(HUB)))
@@ -130,6 +150,68 @@ def _check_source(open_clip: Any, name: str, pretrained: str | None) -> bool | N
     except OSError as error:
         raise ModelError(f"cannot download '{pretrained}' of {name}: {error}") from error
     return bool(tag.get("quick_gelu", False))
+
+
+def _check_towers(open_clip: Any, name: str) -> None:  # noqa: ANN401
+    """Raise ModelError for what open_clip would hand to libraries that run a model's own code, or could not hold.
+
+    The configuration of a folder or a hub name is anybody's; the model that it describes is held against its weights
+    before anything is allocated.
+    """
+    foreign = name.startswith((LOCAL, HUB))
+    content, weights = _configuration(open_clip, name) if foreign else (open_clip.get_model_config(name), None)
+    content = content or {}
+    for tower, key in FOREIGN_TOWERS:
+        if isinstance(content.get(tower), dict) and content[tower].get(key):
+            raise ModelError(f"{name}: cannot convert a tower or tokenizer of another library's ({tower}: {key})")
+    if weights is None:
+        return
+    _check_numbers(content, name)
+    shapes = read_shapes(weights)
+    layers = sum(part.get("layers", 0) for part in content.values() if isinstance(part, dict))
+    if isinstance(layers, int) and layers > len(shapes):
+        raise ModelError(f"{name}: its configuration has {layers} layers, and {weights} {len(shapes)} tensors")
+    with foreign_file(f"open_clip cannot build '{name}' by its configuration"):
+        described = open_clip.create_model(name, load_weights=False, device="meta")
+    asked, held = (
+        sum(p.numel() for p in described.parameters()),
+        sum(math.prod(shape) for shape in shapes.values()),
+    )
+    if asked > 2 * held:  # tables of positions may be stretched
+        raise ModelError(f"{name}: its configuration asks for {asked} numbers, and {weights} holds {held}")
+
+
+def _configuration(open_clip: Any, name: str) -> tuple[dict[str, Any], Path]:  # noqa: ANN401
+    """The model's part of `open_clip_config.json`, and the weights that open_clip takes with it."""
+    if name.startswith(LOCAL):
+        folder = Path(name.removeprefix(LOCAL))
+        path, weights = folder / CONFIGURATION, Path(_chosen(open_clip, folder))
+    else:
+        with foreign_file(f"open_clip cannot load '{name}'"):
+            path = Path(open_clip.factory.download_pretrained_from_hf(name.removeprefix(HUB), filename=CONFIGURATION))
+            weights = Path(open_clip.download_pretrained_from_hf(name.removeprefix(HUB)))
+    content = read_json(path, ours=False)
+    model = content.get("model_cfg") if isinstance(content, dict) else None
+    if not isinstance(model, dict):
+        raise ModelError(f"{path}: model_cfg is missing, or no table")
+    return model, weights
+
+
+def _chosen(open_clip: Any, folder: Path) -> str:  # noqa: ANN401
+    """The file that open_clip takes where several lie in a folder: by their names, so that it may be a pickle."""
+    return str(open_clip.factory._find_checkpoint_in_dir(folder))  # noqa: SLF001 - no public name
+
+
+def _check_numbers(content: object, where: str) -> None:
+    """Raise ModelError, naming the key, for a number that no configuration of a tower has."""
+    parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in parts:
+        _check_numbers(value, f"{where}: {key}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and not -MOST <= value <= MOST:
+            raise ModelError(f"{where}: {key} is {str(value)[:40]}, which is too large or no number")
+        if number and key in SIZES and not 1 <= value <= SIZES[key]:
+            raise ModelError(f"{where}: {key} is {str(value)[:40]}, which is not from 1 to {SIZES[key]}")
 
 
 def _check_weights(path: str) -> None:

@@ -10,6 +10,10 @@ from encoders.video_errors import FramePolicyError
 
 # A clip of 10.0000001 s at 1 FPS is one of 10 s whose length went through float arithmetic.
 _ROUNDING = 1e-6
+MOST_FRAMES = 16_384
+"""Of one clip: 4.5 hours at 1 FPS. More is a slip of the keyboard that would fill the memory or run for hours."""
+# Beyond some thousands, more frames a second than any camera takes are the same frame over and over.
+_MANY_FRAMES, _MOST_PER_SECOND = 4096, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class FramePolicy:
         for name, value in (("count", self.count), ("cap", self.cap), ("size", self.size)):
             if value is not None and value < 1:
                 raise FramePolicyError(f"{name} must be at least 1, not {value}")
+        if self.count is not None and self.count > MOST_FRAMES:
+            raise FramePolicyError(f"frames must be at most {MOST_FRAMES}, not {self.count}")
         if self.beyond_cap not in {"spread", "cut"}:
             raise FramePolicyError(f"beyond_cap must be 'spread' or 'cut', not '{self.beyond_cap}'")
         if self.fit not in {"crop", "squash"}:
@@ -64,14 +70,22 @@ def sample(policy: FramePolicy, start: float, end: float) -> Stamps:
 
     Every stamp lies inside the clip; the first and the last are within half a stride of the ends of the part
     that is seen, which is the whole clip unless `beyond_cap="cut"` shortens it. Raises FramePolicyError where
-    the clip has no length.
+    the clip has no length, or the frames are more than can be meant.
     """
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         raise FramePolicyError(f"a clip runs from a start >= 0 to a later end (seconds), not {start} to {end}")
     if policy.fps is None:
-        return Stamps(_mid_points(start, end, policy.count or 1), 1.0)
+        count = policy.count or 1
+        if count > max(_MANY_FRAMES, (end - start) * _MOST_PER_SECOND):
+            raise FramePolicyError(f"{count} frames of a clip of {end - start:g} s: no video holds as many; take fewer")
+        return Stamps(_mid_points(start, end, count), 1.0)
     wanted = max(1, math.ceil((end - start) * policy.fps - _ROUNDING))
     cap = policy.cap or wanted
+    if min(wanted, cap) > MOST_FRAMES:
+        raise FramePolicyError(
+            f"fps={policy.fps:g} gives {min(wanted, cap)} frames of {end - start:g} s; at most {MOST_FRAMES} are read: "
+            "lower fps or cap"
+        )
     if wanted <= cap:
         return Stamps(_centred_grid(start, end, wanted, 1 / policy.fps), 1.0)
     if policy.beyond_cap == "spread":

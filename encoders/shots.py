@@ -9,8 +9,10 @@ from typing import Any
 import av
 import av.error
 
+from encoders.decode import frames_between
+from encoders.packets import find_wanted
 from encoders.video_errors import DamagedVideoError
-from encoders.video_file import probe
+from encoders.video_file import blame_file, open_video, probe
 from tasks.errors import ModelError
 
 DETECTOR = "ContentDetector"
@@ -26,15 +28,41 @@ def detect_shots(path: Path, start: float, end: float) -> list[tuple[float, floa
     scenedetect = _scenedetect()
     probe(path)
     detector = getattr(scenedetect, DETECTOR)()
+    if find_wanted(path, (start,)).index.timed:
+        cuts = _cuts(scenedetect, detector, path, start, end)
+    else:
+        cuts = _cuts_in_order(scenedetect, detector, path, start, end)
+    times = [start, *(cut for cut in sorted(cuts) if start < cut < end), end]
+    return list(pairwise(times))
+
+
+def _cuts(scenedetect: Any, detector: Any, path: Path, start: float, end: float) -> set[float]:  # noqa: ANN401
     try:
         found = scenedetect.detect(
-            str(path), detector, start_time=start, end_time=end, start_in_scene=True, backend="pyav"
+            str(path.absolute()), detector, start_time=start, end_time=end, start_in_scene=True, backend="pyav"
         )
     except (av.error.FFmpegError, scenedetect.VideoOpenFailure) as error:
+        if isinstance(error, av.error.FFmpegError):
+            blame_file(path, error)
         raise DamagedVideoError(f"{path}: shot detection can't decode it ({error})") from error
-    cuts = sorted({float(first.seconds) for first, _ in found})
-    times = [start, *(cut for cut in cuts if start < cut < end), end]
-    return list(pairwise(times))
+    return {float(first.seconds) for first, _ in found}
+
+
+def _cuts_in_order(scenedetect: Any, detector: Any, path: Path, start: float, end: float) -> set[float]:  # noqa: ANN401
+    """For files whose packets lack times of display, for which PySceneDetect would see invented ones."""
+    import cv2  # PySceneDetect brings it
+
+    with open_video(path) as video:
+        rate = float(video.rate)
+    cuts: set[float] = set()
+    for second, frame in frames_between(path, start, end):
+        # As PySceneDetect itself scales them.
+        factor = scenedetect.scene_manager.compute_downscale_factor(max(frame.width, frame.height))
+        size = round(frame.width / factor), round(frame.height / factor)
+        small = cv2.resize(frame.to_ndarray(format="bgr24"), size, interpolation=cv2.INTER_LINEAR)
+        found = detector.process_frame(scenedetect.FrameTimecode(second, fps=rate), small)
+        cuts.update(float(cut.seconds) for cut in found)
+    return cuts
 
 
 def shot_rule() -> str:

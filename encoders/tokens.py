@@ -8,19 +8,24 @@ split into chunks whose outputs are pooled, and `TextBatch.chunks` says so: noth
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from encoders.config import foreign_file, read_json
+from encoders.control_tokens import text_only
 from tasks.errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+PROBE = "A person stirs the soup; 12 ½ cups, c'est prêt: 鍋 🍲."
 OWN = ("[PAD]", "[CLS]", "[SEP]")
 SPECIALS = (("[CLS]", "[SEP]", "[PAD]"), ("<start_of_text>", "<end_of_text>", "<end_of_text>"))
 """Start, end and padding tokens a vocabulary may have: BERT's, or open_clip's."""
@@ -59,6 +64,11 @@ class TextTokenizer:
         """Vocabulary entries."""
         return self.tokenizer.get_vocab_size()
 
+    @cached_property
+    def reader(self) -> Tokenizer:
+        """The same tokenizer for texts from outside, in which "[SEP]" is five characters like any others."""
+        return text_only(self.tokenizer)
+
     def to_json(self) -> str:
         """The tokenizer file's text."""
         return self.tokenizer.to_str(pretty=True)
@@ -73,7 +83,7 @@ class TextTokenizer:
         room = context - 2
         chunks: list[list[int]] = []
         owner: list[int] = []
-        for number, encoding in enumerate(self.tokenizer.encode_batch(list(texts), add_special_tokens=False)):
+        for number, encoding in enumerate(self.reader.encode_batch(list(texts), add_special_tokens=False)):
             for first in range(0, max(len(encoding.ids), 1), room):
                 chunks.append([self.start, *encoding.ids[first : first + room], self.end])
                 owner.append(number)
@@ -97,21 +107,20 @@ def as_text_tokenizer(tokenizer: Tokenizer, source: str) -> TextTokenizer:
 
 
 def read_tokenizer(text: str, source: str) -> TextTokenizer:
-    """A tokenizer from its JSON. Raises ModelError naming `source` when it isn't one."""
+    """A tokenizer from its JSON. Raises ModelError naming `source` when it isn't one, or can't read a text."""
     from tokenizers import Tokenizer
 
-    try:
-        tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # tokenizers raises nothing narrower for a foreign file
-        raise ModelError(f"{source} is not a tokenizer file: {error}") from error
-    return as_text_tokenizer(tokenizer, source)
+    with foreign_file(f"{source} is not a tokenizer file"):
+        found = as_text_tokenizer(Tokenizer.from_str(text), source)
+        found.reader.encode(PROBE, add_special_tokens=False)
+    return found
 
 
 def load_tokenizer(path: Path) -> TextTokenizer:
     """Read a `tokenizer.json`. Raises ModelError when it is missing or isn't one."""
     if not path.is_file():
         raise ModelError(f"no tokenizer at {path}")
-    return read_tokenizer(path.read_text(encoding="utf-8"), str(path))
+    return read_tokenizer(json.dumps(read_json(path, ours=False)), str(path))
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> TextTokenizer:

@@ -51,6 +51,10 @@ class OutsideVideoError(VideoError):
     """A wanted time lies after the video's last frame."""
 
 
+class ResourcesError(VideoError):
+    """Memory or open files ran out, or FFmpeg found a fault of its own: nothing is said about the file."""
+
+
 class DecodeTimeoutError(VideoError):
     """Decoding took longer than allowed and was stopped."""
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
 import numpy as np
-from av.container import InputContainer
+from av.container import Flags, InputContainer
+from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from encoders.cut_off import is_cut_off, tells_length
 from encoders.video_errors import (
     CoverArtOnlyError,
     DamagedVideoError,
@@ -25,14 +29,19 @@ from encoders.video_errors import (
     MissingVideoError,
     NoStreamsError,
     NoVideoStreamError,
+    ResourcesError,
+    TruncatedVideoError,
     UnreadableVideoError,
     UnsupportedCodecError,
 )
+from tasks.video_files import local_address
 
 _MICROSECONDS = Fraction(1, 1_000_000)
 # Matroska rounds to milliseconds, so equal gaps come out one tick apart; some writers are off by one more.
 _ROUNDED_TICKS = 2
 _SAME_RATE = 0.001
+_USUAL_RATE = Fraction(25)
+_NOT_OF_THE_FILE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,38 @@ class OpenVideo:
         """Seconds per tick of the stream's time stamps."""
         return self.stream.time_base or _MICROSECONDS
 
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second by the header, or a guess."""
+        return self.stream.guessed_rate or self.stream.average_rate or _USUAL_RATE
+
+    @property
+    def frame_ticks(self) -> int:
+        """How long a frame lasts by the header's rate, where no time stamp tells."""
+        return max(1, round(1 / (self.rate * self.time_base)))
+
+    @property
+    def declared_end(self) -> float | None:
+        """Where the video ends by the header, in seconds since the beginning."""
+        ticks = self.stream.duration
+        if "avi" in self.container.format.name and self.is_cut_off:
+            # FFmpeg puts what it finds in place of the header's length, but not of its count of frames.
+            ticks = self.stream.frames or ticks
+        if ticks is not None:
+            return self.seconds(ticks + (self.stream.start_time or 0))
+        length: int | None = self.container.duration
+        return None if length is None else float(length * _MICROSECONDS)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the file ends before its own structure does."""
+        return is_cut_off(self.path, self.container.format.name)
+
+    @property
+    def tells_length(self) -> bool:
+        """Whether `declared_end` is that of the whole file, even where it is cut off."""
+        return self.declared_end is not None and tells_length(self.path, self.container.format.name)
+
     def seconds(self, ticks: int) -> float:
         """Seconds since the file's beginning of a time stamp in ticks."""
         return round(float(ticks * self.time_base - self.origin), 6) + 0.0
@@ -60,8 +101,9 @@ class VideoInfo:
 
     `rotation` (degrees, counter-clockwise) is what brings the stored picture upright.
 
-    `duration` (seconds) ends with the last frame and counts from the file's beginning, `start` is where the
-    first frame appears; `fps` is None where the rate varies, `frame_count` where the header has none.
+    `duration` (seconds) ends with the last frame and counts from the file's beginning, with the last frame that there
+    was in a file that is cut off; `start` is where the first frame appears; `fps` is None where the rate varies,
+    `frame_count` where the header has none.
     """
 
     path: Path
@@ -82,11 +124,7 @@ def open_video(path: Path, threads: int = 1) -> Iterator[OpenVideo]:
         raise MissingVideoError(f"{path}: no such video file")
     if path.stat().st_size == 0:
         raise EmptyVideoError(f"{path}: the file is empty (0 bytes); download it again")
-    try:
-        container = av.open(path)
-    except (av.error.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UnreadableVideoError(f"{path}: not a readable media file ({reason})") from error
+    container = _open_container(path)
     with container:
         stream = _choose_stream(path, container)
         for other in container.streams:
@@ -94,6 +132,27 @@ def open_video(path: Path, threads: int = 1) -> Iterator[OpenVideo]:
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "FRAME" if threads > 1 else "NONE"
         yield OpenVideo(path, container, stream, _origin(container, stream))
+
+
+def _open_container(path: Path) -> InputContainer:
+    try:
+        # What a playlist names is never fetched; a tag in another encoding is no reason to refuse a video.
+        container = av.open(
+            local_address(path), "r", container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        )
+    except av.error.FFmpegError as error:
+        blame_file(path, error)
+        raise UnreadableVideoError(f"{path}: not a readable media file ({error.strerror})") from error
+    # PyAV has FFmpeg invent time stamps of display where there are none: wrong ones, where frames are reordered.
+    container.flags &= ~cast("int", Flags.gen_pts.value)
+    return container
+
+
+def blame_file(path: Path, error: av.error.FFmpegError) -> None:
+    """Raise ResourcesError where an error of FFmpeg's isn't about the file."""
+    # A RuntimeError among them is a bug that FFmpeg or PyAV found in itself.
+    if isinstance(error, RuntimeError) or error.errno in _NOT_OF_THE_FILE:
+        raise ResourcesError(f"{path}: can't be read now ({error.strerror}); the file may be whole") from error
 
 
 def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
@@ -124,40 +183,70 @@ def _origin(container: InputContainer, stream: VideoStream) -> Fraction:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Describe the video at `path`: its packets are read and one frame is decoded."""
+    """Describe the video at `path`: its packets are read and one frame is decoded.
+
+    Raises a VideoError, among them TruncatedVideoError for a file that is cut off and doesn't say how long it was.
+    """
     with open_video(path) as video:
         stream = video.stream
         count = stream.frames or None
         codec = stream.codec_context.codec.canonical_name
-        declared = stream.duration
-        start_time = stream.start_time or 0
         ticks, last_length = _packet_times(video)
-        if declared is not None:
-            end = video.seconds(start_time + declared)
-        else:
-            end = video.seconds(int(ticks[-1]) + last_length) if ticks.size else 0.0
+        end = _end(video, ticks, last_length)
         fps = _constant_rate(ticks, video)
     with open_video(path) as video:
         first = _first_frame(video)
-        start = video.seconds(first.pts or 0)
+        start = video.seconds(first.dts or 0 if first.pts is None else first.pts)
     rotation = quarter_turns(first) * 90
     width, height = (first.height, first.width) if rotation in {90, 270} else (first.width, first.height)
     return VideoInfo(path, end, start, width, height, rotation, codec, fps, count)
 
 
+def _end(video: OpenVideo, ticks: NDArray[np.int64], last_length: int) -> float:
+    found = video.seconds(int(ticks[-1]) + last_length) if ticks.size else 0.0
+    declared = video.declared_end
+    if not video.is_cut_off:
+        return found if declared is None or video.stream.duration is None else declared
+    if declared is None or not video.tells_length:
+        raise TruncatedVideoError(
+            f"{video.path}: breaks off at {found:.2f} s and doesn't say how long it was; download it again, or copy "
+            "what is there into a new file (ffmpeg -i OLD -c copy NEW)"
+        )
+    return max(found, declared)
+
+
 def _packet_times(video: OpenVideo) -> tuple[NDArray[np.int64], int]:
     """Time stamps in order of display, and how long the last of them lasts (ticks)."""
-    times, last_length = array("q"), 0
+    pts, dts, lengths = array("q"), array("q"), array("q")
+    for packet in read_packets(video):
+        if packet.is_discard:
+            continue
+        lengths.append(packet.duration or 0)
+        if packet.pts is not None:
+            pts.append(packet.pts)
+        if packet.dts is not None:
+            dts.append(packet.dts)
+    found = next((times for times in (pts, dts) if len(times) == len(lengths)), None)
+    if found is None:
+        # Without any clock, frames follow each other at the header's rate.
+        return np.arange(len(lengths), dtype=np.int64) * video.frame_ticks, video.frame_ticks
+    times = np.array(found, dtype=np.int64)
+    return np.sort(times), lengths[int(times.argmax())] if len(times) else 0
+
+
+def read_packets(video: OpenVideo) -> Iterator[Packet[VideoStream]]:
+    """Packets of the chosen stream from where the file stands, ending quietly where it can't be read on."""
     demuxed = video.container.demux(video.stream)
-    # A file that breaks off is described as far as it goes.
-    with suppress(av.error.FFmpegError):
-        for packet in demuxed:
-            if packet.pts is None or packet.is_discard:
-                continue
-            if not times or packet.pts >= max(times[-1], times[0]):
-                last_length = packet.duration or 0
-            times.append(packet.pts)
-    return np.sort(np.array(times, dtype=np.int64)), last_length
+    while True:
+        try:
+            packet = next(demuxed, None)
+        except av.error.FFmpegError as error:
+            blame_file(video.path, error)
+            return
+        if packet is None:
+            return
+        if packet.size:
+            yield packet
 
 
 def _constant_rate(ticks: NDArray[np.int64], video: OpenVideo) -> float | None:
@@ -176,6 +265,7 @@ def _first_frame(video: OpenVideo) -> VideoFrame:
         for frame in video.container.decode(video.stream):
             return frame
     except av.error.FFmpegError as error:
+        blame_file(video.path, error)
         raise DamagedVideoError(f"{video.path}: cannot decode its first frame ({error.strerror})") from error
     raise DamagedVideoError(f"{video.path}: the video stream holds no frame that can be decoded")
 

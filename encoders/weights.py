@@ -1,26 +1,31 @@
 """Weights on disk: `NAME.safetensors`, with `NAME.json` (the config) and `NAME.tokenizer.json` beside it.
 
-Loading is strict: whatever differs is named and refused. Nothing is ever unpickled.
+Loading is strict: whatever differs is named and refused. Nothing is ever unpickled, and nothing is allocated before
+the model that the config describes has been held against the shapes in the weights file.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from encoders.config import EncoderConfig
+from encoders.adapt import add_modules, trainable_patterns
+from encoders.config import EncoderConfig, foreign_file, read_json
 from encoders.dual import DualEncoder, build_encoder
 from encoders.tokens import TextTokenizer, load_tokenizer
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,35 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. Raises ModelError when it is missing, cut or foreign."""
+    """All tensors of a safetensors file.
+
+    Raises ModelError when it is missing, cut or foreign, or holds values that are not finite.
+    """
+    tensors = _read(path, lambda file: {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    check_finite(tensors, str(path))
+    return tensors
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of a safetensors file, by its header. Raises ModelError where there is no such file."""
+    return _read(path, lambda file: {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+
+
+def _read(path: Path, take: Callable[[Any], dict[str, T]]) -> dict[str, T]:
     if not path.is_file():
         raise ModelError(f"no weights at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except SafetensorError as error:
-        raise ModelError(f"{path} is cut short or not a safetensors file: {error}") from error
+    with foreign_file(f"{path} is cut short or not a safetensors file"), safe_open(path, framework="pt") as file:
+        return take(file)
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise ModelError, naming `source` and the tensor, where a weight is not a finite number."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
+            continue
+        # A sum of finite numbers may overflow: only then is each looked at.
+        if not bool(torch.isfinite(tensor.float()).all()):
+            raise ModelError(f"{source}: {name} holds values that are not finite numbers")
 
 
 def load_strict(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
@@ -60,22 +86,42 @@ def load_strict(module: nn.Module, tensors: dict[str, Tensor], source: str) -> N
 
 
 def check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
-    """Raise ModelError, naming `source` and every kind of difference, unless names and shapes are the same."""
+    """Raise ModelError, naming `source` and every kind of difference, unless names, shapes and kinds are the same.
+
+    Any floating-point type will do for another.
+    """
+    check_shapes(own, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
+    other = [
+        f"{name} {_dtype(tensors[name])} instead of {_dtype(parameter)}"
+        for name, parameter in own.items()
+        if tensors[name].dtype != parameter.dtype
+        and not (tensors[name].is_floating_point() and parameter.is_floating_point())
+    ]
+    if other:
+        raise ModelError(f"{source} does not fit the model: {_listed('of another type', other)}")
+
+
+def check_shapes(own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """As `check_fit`, of names and shapes alone."""
     differences = [
-        _listed("missing", sorted(set(own) - set(tensors))),
-        _listed("not of this model", sorted(set(tensors) - set(own))),
+        _listed("missing", sorted(set(own) - set(shapes))),
+        _listed("not of this model", sorted(set(shapes) - set(own))),
         _listed(
             "of another shape",
             [
-                f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+                f"{name} {shapes[name]} instead of {tuple(own[name].shape)}"
                 for name in own
-                if name in tensors and tensors[name].shape != own[name].shape
+                if name in shapes and shapes[name] != tuple(own[name].shape)
             ],
         ),
     ]
     found = "; ".join(part for part in differences if part)
     if found:
         raise ModelError(f"{source} does not fit the model: {found}")
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _listed(what: str, names: list[str], most: int = 3) -> str:
@@ -111,15 +157,32 @@ def load_encoder(path: Path | str | os.PathLike[str], dtype: torch.dtype = torch
     path = Path(path)
     _check_suffix(path)
     beside = config_path(path)
-    tensors = read_tensors(path)
+    shapes = read_shapes(path)
     if not beside.is_file():
         raise ModelError(f"{path} has no config beside it: expected {beside.name}")
-    config = EncoderConfig.from_json(beside.read_text(encoding="utf-8"), str(beside))
+    config = EncoderConfig.from_dict(read_json(beside), str(beside))
     tokenizer = load_tokenizer(tokenizer_path(path))
     _check_vocabulary(config, tokenizer, str(tokenizer_path(path)))
+    _check_described(config, shapes, path)
     encoder = build_encoder(config)
-    load_strict(encoder, tensors, str(path))
+    load_strict(encoder, read_tensors(path), str(path))
     return LoadedEncoder(encoder.to(dtype).eval(), tokenizer, file_sha256(path))
+
+
+def _check_described(config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Raise ModelError, naming the config, unless it describes just what the weights file holds."""
+    source = f"{path}, by its {config_path(path).name},"
+    layers = config.vision.depth + config.text.depth
+    if layers > len(shapes):
+        raise ModelError(f"{source} does not fit the model: {layers} layers, but {len(shapes)} tensors")
+    try:
+        trainable_patterns(config.adapt, config.vision)
+    except ModelError as error:
+        raise ModelError(f"{config_path(path)}: adapt: {error}") from error
+    with torch.device("meta"):
+        described = DualEncoder(config)
+        add_modules(described.vision, config.adapt)
+    check_shapes(described.state_dict(), shapes, source)
 
 
 def _check_suffix(path: Path) -> None:
@@ -130,3 +193,8 @@ def _check_suffix(path: Path) -> None:
 def _check_vocabulary(config: EncoderConfig, tokenizer: TextTokenizer, source: str) -> None:
     if tokenizer.size > config.text.vocabulary:
         raise ModelError(f"{source}: {tokenizer.size} tokens are too many for a text tower of {config.text.vocabulary}")
+    text, number = max(tokenizer.tokenizer.get_vocab().items(), key=lambda token: token[1])
+    if number >= config.text.vocabulary:
+        raise ModelError(
+            f"{source}: the token {text[:40]!r} has the id {number}, past the text tower's {config.text.vocabulary}"
+        )

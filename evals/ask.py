@@ -26,10 +26,13 @@ def ask(
     """Ask a model your own questions about your own videos. The same command resumes."""
     from encoders.video_file import probe
     from tasks.own_questions import load_own_questions
-    from tasks.registry import parse_options
+    from tasks.registry import parse_options, route_wanted
 
-    task = load_own_questions(questions, videos or questions.parent, lambda path: probe(path).duration)
+    options = parse_options(model_option or [])
+    task = load_own_questions(
+        questions, videos or questions.parent, lambda path: probe(path).duration, route_wanted(model, options)
+    )
     choices = RunChoices(out, name, limit, max_failures=max_failures)
-    folder, results = carry_out(task, model, parse_options(model_option or []), choices)
+    folder, results = carry_out(task, model, options, choices)
     show_results([folder], [results])
     fail_without_answers(folder, results)

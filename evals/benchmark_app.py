@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +96,7 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
             console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
         tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
         ids = list(dict.fromkeys(item.clip.video_id for task in tasks for item in task.items()))
-        missing = get_videos(ids, folder, sources)
+        missing, is_failed = get_videos(ids, folder, sources)
         for task in tasks:
             there = sum(item.clip.video_id not in missing for item in task.items())
             console.say(f"{task.info.name}: {len(task.items())} items, {there} with their video")
@@ -102,22 +104,29 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
         if missing and (benchmark.video_url or sources):
             where = f" ({benchmark.video_url})" if benchmark.video_url else ""
             console.say(f"{len(missing)} of {len(ids)} videos are missing{where}: {' '.join(missing)}")
+        if is_failed:
+            console.fail("videos are missing because their sources failed or have none of them; see the lines above")
+            raise typer.Exit(1)
 
 
-def get_videos(ids: list[str], folder: Path, sources: list[str]) -> list[str]:
-    """Fetch the videos that the folder lacks, saying what went wrong; those still missing, in order."""
+def get_videos(ids: list[str], folder: Path, sources: list[str]) -> tuple[list[str], bool]:
+    """Fetch the videos that the folder lacks, saying what went wrong.
+
+    Returns:
+        The videos still missing, in order, and whether a fault is why: a source failed, or none had any of them.
+    """
     from evals.fetch_videos import fetch_videos
     from tasks.video_files import video_path
 
     missing = [key for key in ids if video_path(folder, key) is None]
     if not missing or not sources:
-        return missing
+        return missing, False
     with console.progress("videos", len(missing), 0) as tick:
         report = fetch_videos(missing, folder, sources, tick)
     for what, fault in report.faults.items():
         console.warn(f"{what}: {fault}")
     console.say(f"{len(report.fetched)} videos fetched into {folder / 'videos'}")
-    return list(report.missing)
+    return list(report.missing), bool(report.missing) and (bool(report.faults) or not report.fetched)
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -207,8 +216,17 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         pool: POOL = benchmark.pools[0],
         data: DATA = None,
         route: Annotated[str, typer.Option(help="How the answers were got, if known.")] = "unknown",
+        field: Annotated[
+            str | None, typer.Option(help="The rows' field with the model's choice, where several could be it.")
+        ] = None,
+        count_invalid_as_wrong: Annotated[
+            bool,
+            typer.Option(
+                "--count-invalid-as-wrong", help="Missing, null and impossible choices are wrong, not a reason to stop."
+            ),
+        ] = False,
     ) -> None:
-        """Turn predictions made elsewhere into a record. A file for a larger pool is cut to this one's items."""
+        """Turn predictions made elsewhere into a record. Those of ids outside the pool are said and left out."""
         from evals.new_run import describe_import
         from tasks.digests import file_sha256
         from tasks.errors import DataError
@@ -217,21 +235,44 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         task = load_task(benchmark, pool, data)
         if not file.is_file():
             raise DataError(f"predictions file {file} can't be read (there is no such file)")
-        record = describe_import(task, name, {"route": route}, file_sha256(file), sys.argv)
+        protocol = {"route": route, **({"field": field} if field else {})}
+        if count_invalid_as_wrong:
+            protocol["invalid"] = "counted as wrong"
+        record = describe_import(task, name, protocol, file_sha256(file), sys.argv)
         if isinstance(task, MultipleChoiceTask):
-            results = import_choices(task, load_task(benchmark, benchmark.widest_pool, data), record, file, out)
+            everything = load_task(benchmark, benchmark.widest_pool, data)
+            choices = ChoicesFile(file, field, invalid_as_wrong=count_invalid_as_wrong)
+            results = import_choices(task, everything, record, choices, out)
+        elif field or count_invalid_as_wrong:
+            raise DataError("--field and --count-invalid-as-wrong are for choices between options")
         else:
             results = import_texts_or_vectors(task, record, file, out)
         show_results([out], [results])
 
 
-def import_choices(task: MultipleChoiceTask, everything: Task[Any], record: Run, file: Path, out: Path) -> Results:
+@dataclass(frozen=True, slots=True)
+class ChoicesFile:
+    """A file of choices made elsewhere, and how to read it."""
+
+    path: Path
+    field: str | None
+    invalid_as_wrong: bool
+
+
+def import_choices(
+    task: MultipleChoiceTask, everything: Task[Any], record: Run, file: ChoicesFile, out: Path
+) -> Results:
     """Import a file of choices; those outside the pool are said and left out."""
     from evals.import_predictions import checked_answers, import_run, read_predictions
 
-    answers = checked_answers(file, read_predictions(file), task.items(), everything.items())
-    if len(answers) > len(task.items()):
-        console.say(f"{len(answers) - len(task.items())} predictions are outside {task.info.name}: not imported")
+    predictions = read_predictions(file.path, file.field)
+    answers = checked_answers(
+        file.path, predictions, task.items(), everything.items(), invalid_as_wrong=file.invalid_as_wrong
+    )
+    say_outside(task, [prediction.id for prediction in predictions])
+    invalid = sum(index is None for index, _ in answers.values())
+    if invalid:
+        console.warn(f"{invalid} of {len(answers)} choices are missing or none of the options: counted as wrong")
     return import_run(task, record, out, answers)
 
 
@@ -243,10 +284,21 @@ def import_texts_or_vectors(task: Task[Any], record: Run, file: Path, out: Path)
     from tasks.retrieval import RetrievalTask
 
     if isinstance(task, CaptioningTask):
-        return import_free(task, record, out, read_texts(task, file))
-    if isinstance(task, RetrievalTask):
-        return import_free(task, record, out, read_vector_pairs(task, file))
-    raise DataError(f"{task.info.name} takes no imported predictions")
+        predictions = read_texts(task, file)
+    elif isinstance(task, RetrievalTask):
+        predictions = read_vector_pairs(task, file)
+    else:
+        raise DataError(f"{task.info.name} takes no imported predictions")
+    say_outside(task, list(predictions))
+    return import_free(task, record, out, predictions)
+
+
+def say_outside(task: Task[Any], ids: Sequence[str]) -> None:
+    """Say how many predictions are of ids that the task does not have."""
+    known = {item.id for item in task.items()}
+    outside = [key for key in dict.fromkeys(ids) if key not in known]
+    if outside:
+        console.say(f"{len(outside)} predictions are outside {task.info.name}: not imported (the first: {outside[0]})")
 
 
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from evals.item_figures import ItemFigures
 from evals.record import Sample
-from tasks.intervals import fraction_metric
+from tasks.intervals import FEW_CLUSTERS, fraction_metric
 from tasks.labels import LENGTHS, LONGEST, SPANS, THIRDS, WIDEST
 
-RESAMPLES = 2_000
-# Ours: below either, a group's interval says little, because the bootstrap is too narrow on so few videos.
-SMALL_ITEMS, SMALL_CLUSTERS = 20, 10
+# Ours: with fewer items, or on clusters too few for any method, a group's interval says little.
+SMALL_ITEMS, SMALL_CLUSTERS = 20, FEW_CLUSTERS
 SHARE_SEEN = "share of the video seen"
 SHARES: tuple[tuple[float, str], ...] = ((0.25, "up to 25 %"), (0.5, "25–50 %"), (0.75, "50–75 %"), (0.999, "75–99 %"))
 WHOLE = "all of it"
@@ -69,7 +66,6 @@ def breakdowns(
     figures: ItemFigures,
     samples: Mapping[str, Sample],
     labels: Mapping[str, Mapping[str, str]],
-    seed: int = 0,
 ) -> list[Breakdown]:
     """A breakdown per kind of label that splits the items; `labels` by item id."""
     kinds = dict.fromkeys(kind for key in figures.values for kind in labels.get(key, {}))
@@ -80,16 +76,15 @@ def breakdowns(
             if kind in labels.get(key, {}):
                 members.setdefault(labels[key][kind], []).append(key)
         if len(members) > 1:
-            groups = [group(name, ids, figures, samples, seed) for name, ids in members.items()]
+            groups = [group(name, ids, figures, samples) for name, ids in members.items()]
             groups.sort(key=lambda g: (ORDER.get(g.label, len(ORDER)), -g.n, g.label))
             made.append(Breakdown(kind, figures.name, tuple(groups)))
     return made
 
 
-def group(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample], seed: int) -> Group:
+def group(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample]) -> Group:
     """One label's figure, by the same interval as the run's own."""
     values = [figures.values[key] for key in ids]
     clusters = [samples[key].cluster for key in ids]
-    rng = np.random.default_rng(seed)
-    metric = fraction_metric(figures.name, values, clusters, rng, resamples=RESAMPLES)
-    return Group(name, metric.n, metric.clusters, float(np.mean(values)), metric.interval)
+    metric = fraction_metric(figures.name, values, clusters)
+    return Group(name, metric.n, metric.clusters, sum(values) / len(values), metric.interval)

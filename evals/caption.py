@@ -50,7 +50,7 @@ def caption(
     from tasks.prompt import load_prompt
     from tasks.registry import parse_options
 
-    if out.suffix != ".jsonl":
+    if out.suffix.lower() != ".jsonl":
         raise DataError(f"{out}: write to a name that ends in .jsonl")
     if out.exists():
         raise DataError(f"{out} exists already; delete it or choose another name")
@@ -61,9 +61,12 @@ def caption(
     build = partial(build_captioner, model, parse_options(model_option or []))
     with captions_by(build, settings, spread) as (captions, preparer):
         failed = prepare_clips(preparer, clips, "captions")
+        bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
+        if bad and len(failed) == len(clips):
+            key, error = bad[0] if not failed else bad[len(unreadable)]
+            raise DataError(f"no captions: nothing is written to {out}; the first reason, of {key}: {error}")
         written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
     console.say(f"{written} captions of {len(clips) - len(failed)} clips in {out}")
-    bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
     for key, error in bad[:FAILURES_SHOWN]:
         console.warn(f"no captions for {key}: {error}")
     if len(bad) > FAILURES_SHOWN:
@@ -77,7 +80,7 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
 
     Raises DataError for a source that is neither.
     """
-    from encoders.embed_folder import find_videos
+    from encoders.embed_folder import find_videos, unusable_names
     from encoders.video_errors import VideoError
     from encoders.video_file import probe
     from tasks.registry import benchmarks
@@ -87,8 +90,11 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
         benchmark = benchmarks().entries[source]
         task = load_task(benchmark, pool or benchmark.pools[0], data)
         return list(dict.fromkeys(item.clip for item in task.items())), {}
-    clips, unreadable = [], {}
-    for key, path in find_videos(Path(source)).items():
+    videos = find_videos(Path(source))
+    clips, unreadable = [], unusable_names(videos)
+    for key, path in videos.items():
+        if key in unreadable:
+            continue
         try:
             clips.append(Clip(key, 0.0, probe(path).duration, path))
         except VideoError as error:

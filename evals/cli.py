@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from evals.signals import end_quietly_while_loading
+
+    end_quietly_while_loading()
+
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version as package_version
 from typing import Annotated, Any
@@ -13,11 +19,35 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from evals import console
+from evals.signals import INTERRUPTED, as_interrupts, is_unhandled_interrupt
 from tasks.errors import LongvidError
 from tasks.registry import BENCHMARK_GROUP, CommandEntry, add_plugins, benchmarks, commands, entry_names, resolve
 
 USER_ERROR = 2
 LISTING = "longvid.listing"
+EXTRAS = {
+    "accelerate": "llm",
+    "av": "video",
+    "gguf": "llm",
+    "httpx2": "server",
+    "huggingface_hub": "llm",
+    "matplotlib": "video",
+    "open_clip": "openclip",
+    "peft": "video",
+    "PIL": "video",
+    "pyarrow": "video",
+    "pycocoevalcap": "peers",
+    "ray": "ray",
+    "safetensors": "video",
+    "scenedetect": "shots",
+    "tenacity": "server",
+    "tokenizers": "video",
+    "torch": "video",
+    "torchcodec": "peers",
+    "torchvision": "openclip",
+    "transformers": "video",
+}
+"""By the name a package is imported by, the extra that installs it."""
 
 
 class LazyCommands(dict[str, Any]):
@@ -141,15 +171,30 @@ def run_app(application: typer.Typer) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
     # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        application()
-    except LongvidError as error:
-        console.fail(str(error))
-        sys.exit(USER_ERROR)
-    except OSError as error:
-        place = error.filename or "the output"
-        console.fail(f"{place}: {error.strerror or error}; what was already recorded is kept")
-        sys.exit(USER_ERROR)
+    console.show_what_can_be_shown()
+    with as_interrupts():
+        try:
+            application()
+        except LongvidError as error:
+            console.fail(str(error))
+            sys.exit(USER_ERROR)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            console.fail(f"this needs {package}: pip install 'longvid[{EXTRAS[package]}]'")
+            sys.exit(USER_ERROR)
+        except OSError as error:
+            place = error.filename or "the output"
+            console.fail(f"{place}: {error.strerror or error}")
+            sys.exit(USER_ERROR)
+        except (KeyboardInterrupt, SystemExit) as end:
+            if not isinstance(end, KeyboardInterrupt) and not is_unhandled_interrupt(end):
+                raise
+            # A terminal that hung up takes no line any more.
+            with suppress(OSError):
+                console.fail("interrupted")
+            sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,13 @@ LONGEST_TEXT = 20_000
 LONGEST_CELL = 500
 # Control codes but line ends and tabs, lone surrogates, and marks that reverse the reading direction.
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def show_what_can_be_shown() -> None:
+    """Let a terminal or pipe that knows fewer characters (ASCII, Latin-1) get a `?` for each of the others."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def safe(text: object) -> str:
@@ -67,9 +75,14 @@ def fail(text: str) -> None:
     err.print(f"[red]error:[/] {safe(' '.join(text.split()))}")
 
 
+def without_codes(text: str) -> str:
+    """The text with a mark in place of every code that would act on a terminal, now or when a file is shown there."""
+    return UNSAFE.sub("�", text)
+
+
 def emit(text: str) -> None:
     """Machine-readable output: whole, but for codes that would act on a terminal."""
-    plain = UNSAFE.sub("�", text)
+    plain = without_codes(text)
     sys.stdout.write(plain if plain.endswith("\n") else f"{plain}\n")
 
 

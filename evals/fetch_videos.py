@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from evals.video_sources import Offer, videos_of
+from evals.video_sources import Offer, unpacks_too_far, videos_of
 from tasks.digests import file_sha256
 from tasks.video_files import VIDEOS, video_path
 
@@ -61,6 +61,8 @@ def take(offer: Offer, folder: Path) -> str:
     The part that came is kept under a hidden name that holds its digest, and the next try goes on behind it: only the
     same file, and only one that can be checked, is ever taken up again. Raises OSError when the disk takes no more.
     """
+    if offer.size is not None and offer.packed is not None and unpacks_too_far(offer.size, offer.packed):
+        return f"{offer.packed} bytes of the archive would unpack to {offer.size}: no video does"
     folder.mkdir(parents=True, exist_ok=True)
     digest = offer.sha256 or (None if offer.crc32 is None else f"{offer.crc32:08x}")
     part = folder / f".{offer.stem}{offer.suffix}.{digest or 'unchecked'}.part"
@@ -69,7 +71,7 @@ def take(offer: Offer, folder: Path) -> str:
     try:
         with offer.open() as source, part.open("ab") as target:
             source.seek(target.tell())
-            shutil.copyfileobj(source, target, CHUNK)
+            copy(source, target, offer.size)
             target.flush()
             os.fsync(target.fileno())
     except OSError as error:
@@ -86,6 +88,12 @@ def take(offer: Offer, folder: Path) -> str:
         return fault
     part.replace(folder / f"{offer.stem}{offer.suffix}")
     return ""
+
+
+def copy(source: IO[bytes], target: IO[bytes], size: int | None) -> None:
+    """Copy the rest of a file, and at most one byte more than its size, which tells that there are too many."""
+    while chunk := source.read(CHUNK if size is None else min(CHUNK, size + 1 - target.tell())):
+        target.write(chunk)
 
 
 def difference(path: Path, offer: Offer) -> str:

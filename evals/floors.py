@@ -14,10 +14,13 @@ from baselines.random_vectors import RandomVectors
 from baselines.text_floor_models import text_floors
 from evals.record import FloorRow, MetricRow
 from tasks.captioning import CaptioningTask
-from tasks.intervals import LEVEL, RESAMPLES, percentile_interval
+from tasks.intervals import LEVEL, percentile_interval
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.retrieval import RetrievalTask
 from tasks.task import Summary, Task
+
+AT_ONCE = 1024
+GUESSERS = 5_000
 
 
 def floor_rows(task: Task[Any], items: Sequence[Any], seed: int) -> Iterator[FloorRow]:
@@ -61,15 +64,15 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
 def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int) -> MetricRow:
     """What uniform guessing is expected to score, and the range that 95 % of guessers fall into."""
     rng = np.random.default_rng(seed)
-    right = np.zeros(RESAMPLES)
+    right = np.zeros(GUESSERS)
     for options, count in sorted(Counter(len(item.options) for item in items).items()):
-        right += rng.binomial(count, 1 / options, size=RESAMPLES)
+        right += rng.binomial(count, 1 / options, size=GUESSERS)
     return MetricRow(
         name=name,
         value=float(np.mean([1 / len(item.options) for item in items])),
         interval=percentile_interval(right / len(items)),
         level=LEVEL,
-        method=f"expected value; interval: central range of {RESAMPLES} random guessers",
+        method=f"expected value; interval: central range of {GUESSERS} random guessers",
         n=len(items),
         clusters=len({item.cluster for item in items}),
         primary=True,
@@ -79,8 +82,10 @@ def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int) -> MetricRo
 
 def floor_summary(task: Task[Any], model: object, items: Sequence[Any], seed: int) -> Summary:
     """Predict, score and summarise without a record."""
-    predictions = task.predict(model, items)
-    scores = [task.score(item, prediction) for item, prediction in zip(items, predictions, strict=True)]
+    scores = []
+    for start in range(0, len(items), AT_ONCE):
+        batch = items[start : start + AT_ONCE]
+        scores += [task.score(item, made) for item, made in zip(batch, task.predict(model, batch), strict=True)]
     return task.summarise(scores, np.random.default_rng(seed))
 
 

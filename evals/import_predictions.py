@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from evals.record import FramesRow, Results, Run, Sample
-from evals.runner import claim, write_results
+from evals.runner import claim, taken_up, write_results
 from evals.store import SampleLog, locked, read_samples
 from tasks.errors import DataError
+from tasks.files import csv_rows, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unique_keys
 from tasks.labels import labels_of
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.task import Prediction
@@ -23,100 +22,178 @@ IDS_SHOWN = 5
 DIGITS_READ = 9
 ID_FIELDS = ("q_uid", "id", "item_id")
 ANSWER_FIELDS = ("answer", "prediction", "pred")
+FRAMES_FIELD = "count_frame"
+# Names under which files keep a model's answer, and some of them the right one.
+ANSWER_NAME = re.compile(r"answer|pred|response|reply|output|choice|chosen|guess", re.IGNORECASE)
+LONGEST_CHOICE = 4
+DIFFER = "ids whose answer fields differ (name the model's by --field)"
+NO_FIELD = "ids without an answer field"
+BAD_FRAMES = f"ids whose {FRAMES_FIELD} is no whole number"
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """One line of a predictions file, unchecked: the answer as written and, where given, a count of frames."""
+    """One line of a predictions file: the answer as written and, where given, a count of frames.
+
+    `fault` names what spoils the line whatever the answer is worth; it counts only where the id is asked for.
+    """
 
     id: str
     answer: object
     frames: int | None = None
+    fault: str = ""
 
 
-def read_predictions(path: Path) -> list[Imported]:
-    """Read JSON (`{id: answer}`, `{id: {"answer": …}}` or a list of rows) or CSV with a header.
+def read_predictions(path: Path, field: str | None = None) -> list[Imported]:
+    """Read JSON (`{id: answer}`, `{id: {"answer": …}}` or a list of rows), JSON lines, or CSV with a header.
 
-    Repeated ids are kept, so that the check can name them. Raises DataError naming the file.
+    `field` names the answers' field. Repeated ids are kept, so that the check can name them. Raises DataError naming
+    the file.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"predictions file {path} can't be read ({error})"
-        raise DataError(msg) from error
+    where = f"predictions file {path}"
+    data = read_bytes(path, "predictions file")
     if path.suffix.lower() == ".csv":
-        return [from_row(path, row) for row in csv_rows(path, text)]
-    try:
-        content = json.loads(text, object_pairs_hook=Pairs)
-    except ValueError as error:
-        msg = f"predictions file {path} is not valid JSON ({error})"
-        raise DataError(msg) from error
-    if isinstance(content, Pairs):
-        return [
-            from_row(path, {**dict(value), "id": key}) if isinstance(value, Pairs) else Imported(key, value)
-            for key, value in content
-        ]
-    if isinstance(content, list):
-        return [from_row(path, dict(row) if isinstance(row, Pairs) else {}) for row in content]
-    msg = f"predictions file {path} must hold an object of ids to answers or a list of rows"
-    raise DataError(msg)
-
-
-def csv_rows(path: Path, text: str) -> list[Mapping[str, Any]]:
-    """The rows of a CSV file with a header. Raises DataError naming the file."""
-    try:
-        return list(csv.DictReader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        msg = f"predictions file {path} is not valid CSV ({error})"
-        raise DataError(msg) from error
+        rows = csv_rows(decoded(data, where), where)
+        found = [from_row(f"{where}, line {number}", row, field) for number, row in rows]
+    elif is_json_lines(path):
+        lines = json_rows(data, dict[str, object], where)
+        found = [from_row(f"{where}, line {number}", row, field) for number, row in lines]
+    else:
+        found = from_json(parse_json(decoded(data, where), where, Pairs), where, field)
+    if found and all(imported.fault == NO_FIELD for imported in found):
+        wanted = f"the field '{field}'" if field else f"an answer ({', '.join(ANSWER_FIELDS)}, or name it by --field)"
+        raise DataError(f"{where}: no row has {wanted}")
+    return found
 
 
 class Pairs(list[tuple[str, Any]]):
     """A JSON object with its repeated keys still there."""
 
 
-def from_row(path: Path, row: Mapping[str, Any]) -> Imported:
-    """A row with an id field and an answer field; `count_frame` is kept where there."""
-    key = next((str(row[name]) for name in ID_FIELDS if row.get(name) is not None), None)
-    answer = next((row[name] for name in ANSWER_FIELDS if name in row), None)
-    if key is None or answer is None:
-        msg = f"predictions file {path}: a row lacks an id ({', '.join(ID_FIELDS)}) or an answer: {dict(row)}"
-        raise DataError(msg)
-    frames = row.get("count_frame")
-    return Imported(key, answer, frames if isinstance(frames, int) else None)
+def from_json(content: object, where: str, field: str | None) -> list[Imported]:
+    """The lines of a JSON content. Raises DataError that begins with `where`."""
+    if isinstance(content, Pairs):
+        plain = next((key for key, value in content if not isinstance(value, Pairs)), None)
+        if field and plain is not None:
+            raise DataError(f"{where}: --field {field} needs rows, and '{plain}' has an answer alone")
+        return [
+            from_row(f"{where}, '{key}'", as_object(value, f"{where}, '{key}'"), field, key)
+            if isinstance(value, Pairs)
+            else Imported(key, value)
+            for key, value in content
+        ]
+    if isinstance(content, list):
+        places = [f"{where}, entry {number}" for number in range(1, len(content) + 1)]
+        return [from_row(place, as_object(row, place), field) for place, row in zip(places, content, strict=True)]
+    msg = f"{where} must hold an object of ids to answers or a list of rows"
+    raise DataError(msg)
+
+
+def as_object(row: object, place: str) -> dict[str, object]:
+    """A row whose keys stand there once. Raises DataError that begins with `place`."""
+    if not isinstance(row, Pairs):
+        return typed(dict[str, object], row, place)
+    try:
+        return unique_keys(row)
+    except ValueError as error:
+        raise DataError(f"{place} {error}") from error
+
+
+def from_row(place: str, row: Mapping[str, object], field: str | None, key: str | None = None) -> Imported:
+    """A row's answer, by `field` where one is named; `key` is its id where it stands outside the row.
+
+    Raises DataError that begins with `place` for a row without an id.
+    """
+    if key is None:
+        value = next((row[name] for name in ID_FIELDS if row.get(name) is not None), None)
+        if value is None or isinstance(value, bool) or not isinstance(value, str | int):
+            raise DataError(f"{place}: a row lacks an id ({', '.join(ID_FIELDS)}), a text or a whole number")
+        key = str(value)
+    names = [field] if field else [name for name in ANSWER_FIELDS if name in row]
+    if not names or names[0] not in row:
+        return Imported(key, None, fault=NO_FIELD)
+    frames, fault = frame_count(row.get(FRAMES_FIELD)), ""
+    if row.get(FRAMES_FIELD) not in (None, "") and frames is None:
+        fault = BAD_FRAMES
+    if field is None and any(differ(row[names[0]], value) for name, value in row.items() if ANSWER_NAME.search(name)):
+        fault = DIFFER
+    return Imported(key, row[names[0]], frames, fault)
+
+
+def differ(answer: object, other: object) -> bool:
+    """Whether another field's value may be an answer, and is another one."""
+    short = isinstance(other, str) and len(other.strip()) <= LONGEST_CHOICE
+    number = isinstance(other, int | float) and index_of(other) is not None
+    if not (other is None or short or number):
+        return False
+    first, second = (index_of(value) for value in (answer, other))
+    return str(answer).strip() != str(other).strip() if first is None or second is None else first != second
+
+
+def frame_count(value: object) -> int | None:
+    """A count of frames; None where it is not given or none."""
+    count = None if isinstance(value, float) else index_of(value)
+    return count if count is not None and count >= 0 else None
 
 
 def checked_answers(
-    path: Path, predictions: Sequence[Imported], pool: Sequence[ChoiceItem], everything: Sequence[ChoiceItem]
-) -> dict[str, tuple[int, int | None]]:
-    """Answer index and frame count by id: exactly the pool's ids, or all the benchmark's.
+    path: Path,
+    predictions: Sequence[Imported],
+    pool: Sequence[ChoiceItem],
+    everything: Sequence[ChoiceItem],
+    *,
+    invalid_as_wrong: bool = False,
+) -> dict[str, tuple[int | None, int | None]]:
+    """Answer index and frame count of every id of the pool; predictions of other ids are left aside.
 
-    Raises DataError that names ids with answers out of range, repeated, unknown or missing.
+    With `invalid_as_wrong` an id without a readable answer has None, which counts as wrong. Raises DataError that names
+    ids with answers out of range, null, repeated or missing, and those that the benchmark does not have.
     """
-    options = {item.id: len(item.options) for item in everything}
-    answers = {p.id: (index_of(p.answer), p.frames) for p in predictions}
-    wanted = (
-        set(options)
-        if any(p.id in options.keys() - {i.id for i in pool} for p in predictions)
-        else {item.id for item in pool}
-    )
-    faults = {
-        "answers outside the options": [
-            key for key, (index, _) in answers.items() if key in options and not in_range(index, options[key])
-        ],
-        "repeated ids": [key for key, times in Counter(p.id for p in predictions).items() if times > 1],
-        "unknown ids": [key for key in answers if key not in options],
-        "missing ids": sorted(wanted - answers.keys()),
+    options = {item.id: len(item.options) for item in pool}
+    asked = [p for p in predictions if p.id in options]
+    answers = {p.id: (valid(p.answer, options[p.id]), p.frames) for p in asked}
+    excusable = {
+        "answers outside the options": [p.id for p in asked if not p.fault and is_outside(p.answer, options[p.id])],
+        "null answers": [p.id for p in asked if not p.fault and p.answer is None],
+        "empty answers": [p.id for p in asked if not p.fault and p.answer == ""],
+        NO_FIELD: [p.id for p in asked if p.fault == NO_FIELD],
+        "missing ids": sorted(options.keys() - answers.keys()),
     }
-    found = [
-        f"{len(ids)} {what}: {', '.join(ids[:IDS_SHOWN])}{' …' * (len(ids) > IDS_SHOWN)}"
-        for what, ids in faults.items()
-        if ids
-    ]
-    if found:
-        msg = f"predictions file {path} is refused: {'; '.join(found)}"
+    grave = {
+        DIFFER: [p.id for p in asked if p.fault == DIFFER],
+        BAD_FRAMES: [p.id for p in asked if p.fault == BAD_FRAMES],
+        "repeated ids": [key for key, times in Counter(p.id for p in asked).items() if times > 1],
+    }
+    known = {item.id for item in everything}
+    strange = {"unknown ids": list(dict.fromkeys(p.id for p in predictions if p.id not in known))}
+    faults = named(grave) if invalid_as_wrong else named(excusable | grave)
+    if not faults and all(index is None for index, _ in answers.values()):
+        faults = named({"answers that can be read": []}, least=0) + named(excusable)
+    if faults:
+        hint = "" if invalid_as_wrong or named(grave) else "; --count-invalid-as-wrong counts them as wrong"
+        msg = f"predictions file {path} is refused: {'; '.join(faults + named(strange))}{hint}"
         raise DataError(msg)
-    return {key: (index, frames) for key, (index, frames) in answers.items() if index is not None}
+    return {key: answers.get(key, (None, None)) for key in options}
+
+
+def named(faults: Mapping[str, Sequence[str]], least: int = 1) -> list[str]:
+    """Each fault with how many ids have it, and the first of them."""
+    return [
+        f"{len(ids)} {what}{': ' * bool(ids)}{', '.join(ids[:IDS_SHOWN])}{' …' * (len(ids) > IDS_SHOWN)}"
+        for what, ids in faults.items()
+        if len(ids) >= least
+    ]
+
+
+def valid(answer: object, options: int) -> int | None:
+    """The index of an option, None for any other answer."""
+    index = index_of(answer)
+    return index if index is not None and 0 <= index < options else None
+
+
+def is_outside(answer: object, options: int) -> bool:
+    """Whether an answer was given and is none of the options."""
+    return answer is not None and answer != "" and valid(answer, options) is None
 
 
 def index_of(answer: object) -> int | None:
@@ -131,33 +208,32 @@ def index_of(answer: object) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_READ else None
 
 
-def in_range(index: int | None, options: int) -> bool:
-    """Whether an index is one of the options."""
-    return index is not None and 0 <= index < options
-
-
 def import_run(
-    task: MultipleChoiceTask, run: Run, folder: Path, answers: Mapping[str, tuple[int, int | None]]
+    task: MultipleChoiceTask, run: Run, folder: Path, answers: Mapping[str, tuple[int | None, int | None]]
 ) -> Results:
     """Write the record of imported answers."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        run = claim(folder, run)
+        now, run = run.provenance, claim(folder, run)
         done = read_samples(folder)
         missing = [item for item in task.items() if item.id not in done]
-        with SampleLog(folder) as log:
-            log.append(*(imported_sample(task, item, *answers[item.id]) for item in missing))
+        if missing:
+            run, stretch = taken_up(folder, run, now)
+            rows = (imported_sample(task, item, *answers[item.id]) for item in missing)
+            with SampleLog(folder) as log:
+                log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
         return write_results(task, run, folder)
 
 
-def imported_sample(task: MultipleChoiceTask, item: ChoiceItem, index: int, frames: int | None) -> Sample:
-    """The row of an imported answer."""
-    score = task.score(item, Prediction(item.id, index, str(index), "given"))
+def imported_sample(task: MultipleChoiceTask, item: ChoiceItem, index: int | None, frames: int | None) -> Sample:
+    """The row of an imported answer; one that is none counts as wrong, as a reply does that can't be read."""
+    raw = "" if index is None else str(index)
+    score = task.score(item, Prediction(item.id, index, raw, "given"))
     return Sample(
         id=item.id,
         cluster=item.cluster,
         answer=index,
-        raw=str(index),
+        raw=raw,
         rule="given",
         scores=dict(score.values),
         frames=FramesRow(count=frames) if frames is not None else None,

@@ -61,7 +61,7 @@ def breakdown_frame(folders: Iterable[Path]) -> pd.DataFrame:
         samples, results = read_samples(folder), read_results(folder)
         figures = item_figures(samples, read_vectors(folder, samples))
         labels = {key: sample_labels(sample) for key, sample in samples.items()}
-        for made in breakdowns(figures, samples, labels, results.seed) if figures else ():
+        for made in breakdowns(figures, samples, labels) if figures else ():
             for group in made.groups:
                 low, high = group.interval or (None, None)
                 rows.append(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from evals.console import without_codes
+
 SIGNS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 
 
 def in_markdown(text: str) -> str:
     """Text on one line, with everything escaped that Markdown or HTML would act on."""
-    return SIGNS.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    plain = without_codes(" ".join(text.split()))
+    return SIGNS.sub(r"\\\1", plain).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import logging
 import tarfile
 import tempfile
@@ -10,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evals.store import write_atomic
 from evals.video_sources import check_source
@@ -17,7 +20,13 @@ from tasks.digests import file_sha256
 from tasks.errors import DataError
 from tasks.registry import Benchmark, RemoteFile
 
+if TYPE_CHECKING:
+    from pooch.typing import Downloader
+
 ARCHIVE = ".tar.gz"
+# Ours: the largest file of annotations known here has 7 MB.
+MOST_BYTES = 256 << 20
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,9 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
 
     pooch.get_logger().setLevel(logging.ERROR)
     try:
-        pooch.retrieve(url, known_hash=f"sha256:{remote.sha256}", fname=remote.name, path=folder)
+        pooch.retrieve(
+            url, known_hash=f"sha256:{remote.sha256}", fname=remote.name, path=folder, downloader=bounded_downloader()
+        )
     except (requests.RequestException, OSError) as error:
         msg = f"could not download {url} ({type(error).__name__}: {error}); put the file at {path} by hand"
         raise DataError(msg) from error
@@ -75,6 +86,68 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
         msg = f"{url} gave a file whose SHA-256 is not the pinned one; nothing was kept ({error})".split("\n")[0]
         raise DataError(msg) from error
     return Fetched(path, downloaded=True)
+
+
+class Bound:
+    """Counts a download's bytes, as pooch lets a progress bar do, and ends it where they are too many."""
+
+    def __init__(self) -> None:
+        self.total = self.come = 0
+
+    def update(self, count: int) -> None:
+        """Take note of more bytes. Raises OSError."""
+        self.come += count
+        if max(self.total, self.come) > MOST_BYTES + count:
+            msg = f"more than {MOST_BYTES >> 20} MiB come where a benchmark's annotations are due"
+            raise OSError(msg)
+
+    def reset(self) -> None:
+        """Called before the last update, which counts everything once more."""
+        self.total = self.come = 0
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def bounded_downloader() -> Downloader:
+    """A download by HTTP that a server can't go on with for ever."""
+    import pooch
+
+    return pooch.HTTPDownloader(progressbar=Bound())
+
+
+class Unpacked(io.RawIOBase):
+    """What a .gz file unpacks to. Raises OSError where that is too much: a small file can claim any size."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = gzip.open(path)  # noqa: SIM115 - closed by `close`
+        self._left = MOST_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(CHUNK if size < 0 else min(size, CHUNK))
+        self._left -= len(data)
+        if self._left < 0:
+            msg = f"it unpacks to more than {MOST_BYTES >> 20} MiB"
+            raise OSError(msg)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def member_of(archive: Path, name: str) -> bytes:
+    """The first file of that name in a .tar.gz, whatever its folder; nothing where there is none.
+
+    Raises OSError, EOFError, tarfile.TarError or zlib.error for an archive that is damaged or too large.
+    """
+    with Unpacked(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+        for member in tar:
+            if member.isfile() and Path(member.name).name == name:
+                file = tar.extractfile(member)
+                return file.read() if file else b""
+    return b""
 
 
 def fetch_member(path: Path, url: str, sha256: str) -> Fetched:
@@ -88,11 +161,10 @@ def fetch_member(path: Path, url: str, sha256: str) -> Fetched:
     pooch.get_logger().setLevel(logging.ERROR)
     try:
         with tempfile.TemporaryDirectory(prefix="longvid-") as folder:
-            archive = pooch.retrieve(url, known_hash=None, fname="archive", path=folder)
-            with tarfile.open(archive) as tar:
-                member = next((m for m in tar if m.isfile() and Path(m.name).name == path.name), None)
-                file = tar.extractfile(member) if member else None
-                data = file.read() if file else b""
+            archive = pooch.retrieve(
+                url, known_hash=None, fname="archive", path=folder, downloader=bounded_downloader()
+            )
+            data = member_of(Path(archive), path.name)
     except (requests.RequestException, OSError, EOFError, tarfile.TarError, zlib.error) as error:
         msg = f"could not get {path.name} out of {url} ({type(error).__name__}: {error}); put it at {path} by hand"
         raise DataError(msg) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from encoders.bench.machine import installed, processor
 from evals.record import Provenance
+from tasks.files import unicode_only
 
 PACKAGES = ("longvid", "numpy", "pydantic", "torch", "transformers", "open_clip_torch", "av", "vllm")
 SECRET_NAME = re.compile(r"(key|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE)
@@ -19,6 +20,7 @@ SECRET_ASSIGNMENT = re.compile(rf"((?:--[^=]+=)?[^=]*{SECRET_NAME.pattern[:-1]})
 URL_PASSWORD = re.compile(r"(?<=://)[^/?#\s]+@")
 URL_SECRET = re.compile(r"(?<=[?&])([\w-]*(?:key|token|secret|password|passwd))=[^&#\s]+", re.IGNORECASE)
 REMOVED = "***"
+COMMAND = "command"
 
 
 def collect(argv: Sequence[str]) -> Provenance:
@@ -37,6 +39,30 @@ def collect(argv: Sequence[str]) -> Provenance:
     )
 
 
+def changes(before: Provenance, now: Provenance) -> list[str]:
+    """What is different for the later part of a run, in a few words each; empty where all is the same but the time."""
+    found = [f"code {commit_text(before)} → {commit_text(now)}"] * (
+        (before.commit, before.uncommitted_changes) != (now.commit, now.uncommitted_changes)
+    )
+    found += [
+        f"{name} {before.versions.get(name, 'none')} → {now.versions.get(name, 'none')}"
+        for name in sorted(before.versions.keys() | now.versions.keys())
+        if before.versions.get(name) != now.versions.get(name)
+    ]
+    if (before.platform, before.threads) != (now.platform, now.threads):
+        found.append(f"machine {before.platform} ({before.threads} threads) → {now.platform} ({now.threads} threads)")
+    if before.argv != now.argv:
+        found.append(f"{COMMAND} {' '.join(before.argv)} → {' '.join(now.argv)}")
+    return found
+
+
+def commit_text(provenance: Provenance) -> str:
+    """The code's commit, and whether it was changed since; `unknown` outside a checkout."""
+    if provenance.commit is None:
+        return "unknown"
+    return f"{provenance.commit[:12]}{' with uncommitted changes' if provenance.uncommitted_changes else ''}"
+
+
 def redact(argv: Sequence[str]) -> list[str]:
     """Blank the values of options whose names speak of secrets, and user names and passwords in URLs."""
     cleaned = []
@@ -51,7 +77,7 @@ def redact(argv: Sequence[str]) -> list[str]:
             continue
         blank_next = argument.startswith("--") and "=" not in argument and bool(SECRET_NAME.search(argument))
         cleaned.append(redact_url(argument))
-    return cleaned
+    return [unicode_only(argument) for argument in cleaned]
 
 
 def redact_url(text: str) -> str:
@@ -61,7 +87,8 @@ def redact_url(text: str) -> str:
 
 def redact_options(options: dict[str, str]) -> dict[str, str]:
     """The same for a model's options."""
-    return {name: REMOVED if SECRET_NAME.search(name) else redact_url(value) for name, value in options.items()}
+    shown = {name: REMOVED if SECRET_NAME.search(name) else redact_url(value) for name, value in options.items()}
+    return {name: unicode_only(value) for name, value in shown.items()}
 
 
 def git(root: Path, *arguments: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,8 @@ from pydantic import ValidationError
 
 from evals.migrations import migrated
 from evals.record import Row
-from tasks.errors import RecordError
+from tasks.errors import DataError, RecordError
+from tasks.files import decoded, parse_json
 
 MOST_BYTES = 64 << 20
 RowT = TypeVar("RowT", bound=Row)
@@ -26,14 +26,14 @@ def read_content(path: Path) -> object:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise RecordError(f"{path} is too large for a record ({size / 1e6:.0f} MB)")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(decoded(path.read_bytes(), ""), "")
     except FileNotFoundError:
         msg = f"{path} does not exist: {path.parent} is not a finished run directory"
         raise RecordError(msg) from None
     except OSError as error:
         raise RecordError(f"{path} can't be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is damaged ({error})") from error
+    except DataError as error:
+        raise RecordError(f"{path} is damaged ({str(error).strip(' ,')})") from error
 
 
 def validated(path: Path, content: object, kind: type[RowT]) -> RowT:

@@ -70,7 +70,11 @@ class Provenance(Row):
 
 
 class Run(Row):
-    """`run.json`: everything known before the first item; written first."""
+    """`run.json`: everything known before the first item; written first.
+
+    `provenance` is that of whoever began. Each time the run was resumed by other code, on another machine or by
+    another command, that one's stands in `resumed`; a sample's `stretch` counts through both.
+    """
 
     schema_version: Literal[1] = 1
     name: str
@@ -81,6 +85,7 @@ class Run(Row):
     limit: int | None = None
     imported: bool = False
     provenance: Provenance
+    resumed: tuple[Provenance, ...] = ()
 
     def fingerprint(self) -> str:
         """Digest of what decides the answers: a run resumes only where it is the same."""
@@ -89,6 +94,22 @@ class Run(Row):
             include={"task": True, "model": model, "protocol": True, "seed": True, "imported": True}
         )
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ClipRow(Row):
+    """What an item was about when it was answered: the stretch of a video in seconds, and the video's file.
+
+    `content` is a digest after the name of its method: `sha256` of the whole file where frames of it were looked at,
+    else `sha256-of-samples`. `stamp` (the file's times and number) shows without reading it that it is untouched.
+    All three are null where there was no file.
+    """
+
+    video: str
+    start: float
+    end: float
+    bytes: int | None = None
+    content: str | None = None
+    stamp: str | None = None
 
 
 class FramesRow(Row):
@@ -118,8 +139,10 @@ class ErrorRow(Row):
 class Sample(Row):
     """One line of `samples.jsonl`: a finished item, or one that failed and why. The last line of an id counts.
 
-    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors. `labels` (kind of label to
-    the item's) are what breakdowns group by; records from before there were labels have none.
+    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors, and `vectors_crc32` the
+    CRC-32 of its bytes. `labels` (kind of label to the item's) are what breakdowns group by. `clip` is what was asked
+    about, `stretch` which part of an interrupted run answered: 0 before it was first resumed by others (see `Run`).
+    Records from before there were labels, clips or checksums have none.
     """
 
     id: str
@@ -129,6 +152,9 @@ class Sample(Row):
     rule: str = ""
     option_scores: tuple[float, ...] = ()
     vector_row: int | None = None
+    vectors_crc32: int | None = None
+    clip: ClipRow | None = None
+    stretch: Annotated[int, Field(ge=0)] = 0
     scores: dict[str, float | None] = Field(default_factory=dict)
     prompt_sha256: str | None = None
     frames: FramesRow | None = None
@@ -201,6 +227,13 @@ class OfficialScore(Row):
     source: str
 
 
+class Stretch(Row):
+    """The part of a run that was made after it was resumed by others, with the items that it answered."""
+
+    provenance: Provenance
+    answered: int
+
+
 class Results(Row):
     """`results.json`: a pure function of `run.json`, `samples.jsonl` and the task.
 
@@ -225,6 +258,7 @@ class Results(Row):
     cost: Cost
     official: OfficialScore | None
     provenance: Provenance
+    resumed: tuple[Stretch, ...] = ()
     warnings: tuple[str, ...]
     sha256: Annotated[str | None, Field(json_schema_extra=WALL_CLOCK)] = None
 

@@ -10,7 +10,9 @@ from types import MappingProxyType
 from evals.markdown import in_markdown, table_lines
 from evals.record import MetricRow, Results
 from evals.store import RESULTS, read_results
+from tasks.caption_metrics.figures import METRICS_VERSION
 from tasks.errors import RecordError
+from tasks.intervals import few_clusters, superseded
 
 NOT_MEASURED = "–"
 UNIT_FREE = ("_rank", "_rank_duplicate_aware", "cider_d")
@@ -113,7 +115,7 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
         )
         for floor in fullest.floors
     ]
-    notes = [f"{run.name}: {warning}" for run in runs for warning in run.warnings]
+    notes = [f"{run.name}: {note}" for run in runs for note in (*run.warnings, *scoring_notes(run))]
     if fullest.task.family == BLIND_FAMILY and not blind and all(run.model.name != "blind" for run in runs):
         notes.append(
             "no blind run on these items was found beside the run: without it nobody knows what the words alone give "
@@ -121,6 +123,28 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
         )
     beside = BESIDE.get(fullest.task.primary_metric, ())
     return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes), beside)
+
+
+def scoring_notes(run: Results) -> list[str]:
+    """What has to be said of a record beside its own warnings: that today's code would score it otherwise."""
+    notes = []
+    if few := few_clusters(run.primary.clusters, run.task.cluster):
+        notes += [few] if few not in run.warnings else []
+    if any(superseded(metric.method) for metric in run.metrics):
+        notes.append(
+            "its intervals are by an earlier method (percentile bootstrap, too narrow with few clusters) and don't "
+            "compare with those of other runs; score the run again"
+        )
+    if (
+        run.task.family == "captioning"
+        and run.counts.answered
+        and run.details.get("caption_metrics") != METRICS_VERSION
+    ):
+        notes.append(
+            "its figures are by an earlier version of the caption metrics (METEOR too low where a caption equals its "
+            "reference); score the run again"
+        )
+    return notes
 
 
 def run_row(run: Results, kind: str) -> ReportRow:

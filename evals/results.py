@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from evals.consistency import status_of
 from evals.floors import floor_rows
+from evals.provenance import COMMAND, changes
 from evals.record import (
     Cost,
     Counts,
@@ -22,7 +23,9 @@ from evals.record import (
     Results,
     Run,
     Sample,
+    Stretch,
 )
+from tasks.intervals import few_clusters
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
 WAIT = "wait"
@@ -61,8 +64,9 @@ def build_results(
     asked = list(task.items())[: run.limit]
     answered = [item for item in asked if item.id in samples and samples[item.id].error is None]
     failed = [item.id for item in asked if item.id in samples and samples[item.id].error is not None]
-    predictions = [task.reread(item, prediction_of(samples[item.id], vectors.get(item.id))) for item in answered]
-    scores = [task.score(item, prediction) for item, prediction in zip(answered, predictions, strict=True)]
+    scores = [
+        task.score(item, task.reread(item, prediction_of(samples[item.id], vectors.get(item.id)))) for item in answered
+    ]
     summary = task.summarise(scores, np.random.default_rng(run.seed))
     counts = Counts(
         task_items=len(task.items()),
@@ -72,6 +76,7 @@ def build_results(
         not_reached=len(asked) - len(answered) - len(failed),
     )
     status = status_of(counts)
+    resumed = stretches(run, [samples[item.id] for item in answered])
     metrics = [metric_row(metric) for metric in summary.metrics]
     if official is not None:
         metrics = [official_metric(metric, official) for metric in metrics]
@@ -93,8 +98,21 @@ def build_results(
         cost=cost_of([samples[item.id] for item in answered]),
         official=official,
         provenance=run.provenance,
-        warnings=(*status_warnings(counts, failed, samples), *summary.warnings),
+        resumed=resumed,
+        warnings=(
+            *status_warnings(counts, failed, samples),
+            *stretch_warnings(run, resumed, counts.answered),
+            *interval_warnings(metrics, run),
+            *summary.warnings,
+        ),
     )
+
+
+def interval_warnings(metrics: Sequence[MetricRow], run: Run) -> list[str]:
+    """What has to be said of the primary figure's interval: that it rests on few clusters."""
+    primary = next(metric for metric in metrics if metric.primary)
+    few = few_clusters(primary.clusters, run.task.cluster)
+    return [few] if few else []
 
 
 def metric_row(metric: Metric) -> MetricRow:
@@ -122,6 +140,26 @@ def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str,
         named = ", ".join(failed[:IDS_SHOWN]) + " …" * (len(failed) > IDS_SHOWN)
         why = f"most often ({times}×): {message}" if times > 1 else f"the first: {message}"
         warnings.append(f"{len(failed)} items failed and are not scored ({named}); {why}")
+    return warnings
+
+
+def stretches(run: Run, answered: Sequence[Sample]) -> tuple[Stretch, ...]:
+    """The parts of a run after it was resumed by others, with what each answered."""
+    counts = Counter(sample.stretch for sample in answered)
+    return tuple(
+        Stretch(provenance=provenance, answered=counts[number])
+        for number, provenance in enumerate(run.resumed, start=1)
+    )
+
+
+def stretch_warnings(run: Run, resumed: Sequence[Stretch], answered: int) -> list[str]:
+    """Which answers other code or another machine gave than those before; a change of the command alone is no news."""
+    warnings, before = [], run.provenance
+    for part in resumed:
+        told = [change for change in changes(before, part.provenance) if not change.startswith(COMMAND)]
+        if told and part.answered:
+            warnings.append(f"{part.answered} of {answered} answers were given after a change: {'; '.join(told)}")
+        before = part.provenance
     return warnings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from evals import console
+from tasks.errors import RecordError
 
 if TYPE_CHECKING:
     from evals.record import Results, Run, Sample
-    from evals.runner import RunSettings
+    from evals.runner import Beginning, RunSettings
     from tasks.task import Task
 
 
@@ -63,34 +65,75 @@ def ask_model(
 
 
 def fail_without_answers(folder: Path, results: Results) -> None:
-    """Exit code 1 where no item has an answer."""
+    """Exit code 1 where an item failed: a script that goes on must not take a partial run for a whole one."""
     if results.status == "failed":
         console.fail(f"no item has an answer; the reasons are in {folder}/samples.jsonl")
         raise typer.Exit(1)
+    if results.counts.failed:
+        console.fail(
+            f"{results.counts.failed} of {results.counts.asked} items failed; the reasons are in "
+            f"{folder}/samples.jsonl, and the same command tries them again"
+        )
+        raise typer.Exit(1)
+
+
+class Progress:
+    """What the progress bar of a run shows: it appears once the folder was read, and keeps the mean so far."""
+
+    def __init__(self, task: Task[Any], folder: Path, bar: ExitStack) -> None:
+        self._label, self._metric = task.info.name, task.info.primary_metric
+        self._folder = folder
+        self._bar = bar
+        self._sum, self._count = 0.0, 0
+        self._tick: console.Ticker | None = None
+
+    def begin(self, found: Beginning) -> None:
+        """Say what is there already, and what of it does not count any more."""
+        finished = sum(sample.error is None for sample in found.kept.values())
+        for sample in found.kept.values():
+            self._add(sample)
+        if found.kept or found.stale:
+            console.say(f"resuming {self._folder}: {finished} of {found.asked} items are done")
+        if found.stale:
+            key, why = next(iter(found.stale.items()))
+            console.warn(f"{len(found.stale)} items are asked again; the first, {key}: {why}")
+        self._tick = self._bar.enter_context(console.progress(self._label, found.asked, finished))
+
+    def show(self, sample: Sample) -> None:
+        """One more row."""
+        self._add(sample)
+        mean = f"{self._metric} {self._sum / self._count:.3f}" if self._count else ""
+        if self._tick is not None:
+            self._tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
+
+    def _add(self, sample: Sample) -> None:
+        value = sample.scores.get(self._metric)
+        if value is not None:
+            self._sum += value
+            self._count += 1
 
 
 def run_with_progress(task: Task[Any], model: object, record: Run, settings: RunSettings) -> Results:
     """Run behind a progress bar; an interrupt leaves a partial record and exit code 130."""
     from evals.runner import run_task
-    from evals.store import read_samples
 
-    done = read_samples(settings.out) if settings.out.is_dir() else {}
-    total = min(len(task.items()), record.limit or len(task.items()))
-    finished = sum(sample.error is None for sample in done.values())
-    if finished:
-        console.say(f"resuming {settings.out}: {finished} of {total} items are done")
-    values = [v for sample in done.values() if (v := sample.scores.get(task.info.primary_metric)) is not None]
     try:
-        with console.progress(task.info.name, total, finished) as tick:
-
-            def on_sample(sample: Sample) -> None:
-                value = sample.scores.get(task.info.primary_metric)
-                if value is not None:
-                    values.append(value)
-                mean = f"{task.info.primary_metric} {sum(values) / len(values):.3f}" if values else ""
-                tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
-
-            return run_task(task, model, record, settings, on_sample)
+        with ExitStack() as bar:
+            progress = Progress(task, settings.out, bar)
+            return run_task(task, model, record, settings, progress.show, progress.begin)
     except KeyboardInterrupt:
         console.fail(f"interrupted; the finished items are in {settings.out}, and the same command resumes there")
         raise typer.Exit(130) from None
+    except OSError as error:
+        raise RecordError(
+            f"{error.filename or settings.out}: {error.strerror or error}; {kept_in(settings.out)}"
+        ) from error
+
+
+def kept_in(folder: Path) -> str:
+    """What is left of a run that could not be written any further."""
+    from evals.store import SAMPLES
+
+    if (folder / SAMPLES).is_file():
+        return f"what was already recorded is kept in {folder}"
+    return f"{folder / SAMPLES} is not there any more, and no answer is kept"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +12,11 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
+from evals.clips import difference, looked_at, with_content
 from evals.lanes import in_lanes
-from evals.memory import peak_memory_bytes
-from evals.record import ErrorRow, FramesRow, Results, Run, Sample, TokensRow
+from evals.memory import recent_peak_bytes
+from evals.provenance import changes
+from evals.record import ClipRow, ErrorRow, FramesRow, Provenance, Results, Run, Sample, TokensRow
 from evals.results import build_results
 from evals.store import (
     RUN,
@@ -25,13 +28,20 @@ from evals.store import (
     write_row,
     write_sealed,
 )
-from evals.vector_store import VectorLog, Vectors, read_vectors
+from evals.vector_store import VectorLog, Vectors, as_bytes, lost_vectors, read_vectors
+from tasks.durable import sync_folder
 from tasks.errors import RecordError, ReplyTypeError
 from tasks.labels import labels_of
 from tasks.model import appetite_of, looking_ahead
 from tasks.task import Item, Prediction, Task
 
 TOTAL = "total"
+ITEMS = "task.items_sha256"
+OTHER_ITEMS = (
+    "Its items are others: a question, an option, an answer, a video, a start or an end; records from before December "
+    "2026 do not tell which clips their questions of your own were about, and can't be continued"
+)
+CLIP_CHANGED, VECTORS_LOST = "ClipChanged", "VectorsLost"
 OnSample = Callable[[Sample], None]
 
 
@@ -49,20 +59,54 @@ class RunSettings:
     retry_failed: bool = True
 
 
-def run_task(task: Task[Any], model: object, run: Run, settings: RunSettings, on_sample: OnSample) -> Results:
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a run finds in its folder: rows that count, and by id why earlier answers do not count any more."""
+
+    kept: Mapping[str, Sample]
+    stale: Mapping[str, str]
+    asked: int
+
+
+def nothing_to_tell(beginning: Beginning) -> None:
+    """For callers who need not know what was there."""
+
+
+def run_task(
+    task: Task[Any],
+    model: object,
+    run: Run,
+    settings: RunSettings,
+    on_sample: OnSample,
+    on_begin: Callable[[Beginning], None] = nothing_to_tell,
+) -> Results:
     """Run what is not yet done and write `results.json`, also when stopped by failures or an interrupt.
 
-    Raises ModelError before any work when the model can't do the task, RecordError when the folder holds
-    another run, TooManyFailuresError, and OSError when the disk can't be written.
+    Args:
+        task: What is asked.
+        model: Who is asked.
+        run: The run's description, with the provenance of this part of it.
+        settings: Where to, and when to give up.
+        on_sample: Called with every new row.
+        on_begin: Called once, before the first item is asked.
+
+    Returns:
+        The results, as written.
+
+    Raises:
+        ModelError: Before any work, when the model can't do the task.
+        RecordError: The folder holds another run, or was taken away.
+        TooManyFailuresError: More items failed than allowed.
+        OSError: The disk can't be written.
     """
     task.check(model)
     settings.out.mkdir(parents=True, exist_ok=True)
     with locked(settings.out):
-        run = claim(settings.out, run)
+        now, run = run.provenance, claim(settings.out, run)
         try:
-            run_items(task, model, run, settings, on_sample)
+            run = run_items(task, model, run, now, settings, on_sample, on_begin)
         except (KeyboardInterrupt, TooManyFailuresError):
-            write_results(task, run, settings.out)
+            write_results(task, read_run(settings.out), settings.out)
             raise
         return write_results(task, run, settings.out)
 
@@ -78,13 +122,26 @@ def claim(folder: Path, run: Run) -> Run:
         return run
     earlier = read_run(folder)
     if earlier.fingerprint() != run.fingerprint():
-        changed = ", ".join(differences(earlier, run))
-        msg = f"{folder} holds another run (different: {changed}); choose another --out or delete it"
+        changed = differences(earlier, run)
+        why = f". {OTHER_ITEMS}" if ITEMS in changed else ""
+        msg = f"{folder} holds another run (different: {', '.join(changed)}); choose another --out or delete it{why}"
         raise RecordError(msg)
     if earlier.limit != run.limit:
         earlier = earlier.model_copy(update={"limit": run.limit})
         write_row(folder / RUN, earlier)
     return earlier
+
+
+def taken_up(folder: Path, run: Run, now: Provenance) -> tuple[Run, int]:
+    """The run with whoever goes on with it, written down where that is somebody else than before; and which part it is.
+
+    To be called only when there is something to do: looking at a finished run leaves no trace.
+    """
+    last = (run.provenance, *run.resumed)[-1]
+    if changes(last, now):
+        run = run.model_copy(update={"resumed": (*run.resumed, now)})
+        write_row(folder / RUN, run)
+    return run, len(run.resumed)
 
 
 def differences(earlier: Run, now: Run) -> list[str]:
@@ -106,48 +163,125 @@ def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def run_items(task: Task[Any], model: object, run: Run, settings: RunSettings, on_sample: OnSample) -> None:
-    """Answer the items that have no row yet, in the task's order."""
-    done = read_samples(settings.out)
-    kept = {key for key, sample in done.items() if sample.error is None or not settings.retry_failed}
-    todo = [item for item in list(task.items())[: run.limit] if item.id not in kept]
+def run_items(
+    task: Task[Any],
+    model: object,
+    run: Run,
+    now: Provenance,
+    settings: RunSettings,
+    on_sample: OnSample,
+    on_begin: Callable[[Beginning], None],
+) -> Run:
+    """Answer the items that have no row yet, in the task's order; the run as it is described from now on."""
+    asked = list(task.items())[: run.limit]
+    found = beginning(settings.out, asked)
+    on_begin(found)
+    done = {key for key, sample in found.kept.items() if is_done(sample, settings)}
+    todo = [item for item in asked if item.id not in done]
+    stretch = len(run.resumed)
+    if todo:
+        run, stretch = taken_up(settings.out, run, now)
     appetite = appetite_of(model)
     batch = settings.batch_size or appetite.batch
-    failures, last_error = 0, ""
+    failures = Failures(settings)
     with (
-        VectorLog(settings.out, done) as vector_log,
+        VectorLog(settings.out, found.kept) as vector_log,
         SampleLog(settings.out, vector_log.sync) as log,
         looking_ahead(model, [item.clip for item in todo]),
     ):
-        answers = in_lanes(partial(answer, task, model), todo, batch=batch, lanes=appetite.lanes)
-        for outcomes, seconds in answers:
-            for answered, vectors in outcomes:
-                sample = with_vectors(timed(answered, seconds / len(outcomes)), vectors, vector_log)
-                log.append(sample)
-                on_sample(sample)
-                if sample.error is not None:
-                    failures += 1
-                    last_error = sample.error.message
-            if failures > settings.max_failures:
-                raise TooManyFailuresError(
-                    f"{failures} items failed (--max-failures {settings.max_failures}); the answered ones are kept "
-                    f"in {settings.out}. The last error: {last_error}"
-                )
+        sync_folder(settings.out)
+        for outcomes, seconds in in_lanes(partial(answer, task, model), todo, batch=batch, lanes=appetite.lanes):
+            rows = [
+                with_vectors(timed(answered, seconds / len(outcomes)), vectors, vector_log)
+                for answered, vectors in outcomes
+            ]
+            if stretch:
+                rows = [row.model_copy(update={"stretch": stretch}) for row in rows]
+            log.append(*rows)
+            for row in rows:
+                on_sample(row)
+            failures.count(rows)
+    return run
+
+
+def is_done(sample: Sample, settings: RunSettings) -> bool:
+    """Whether an item need not be asked again; one whose earlier answer stopped counting never failed by itself."""
+    if sample.error is None:
+        return True
+    return not settings.retry_failed and sample.error.kind not in (CLIP_CHANGED, VECTORS_LOST)
+
+
+class Failures:
+    """Counts failed items, and ends the run when there are more than allowed."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        self._failed = 0
+
+    def count(self, rows: Sequence[Sample]) -> None:
+        """Look at new rows. Raises TooManyFailuresError."""
+        errors = [row.error for row in rows if row.error is not None]
+        self._failed += len(errors)
+        if errors and self._failed > self._settings.max_failures:
+            msg = (
+                f"{self._failed} items failed (--max-failures {self._settings.max_failures}); the answered ones are "
+                f"kept in {self._settings.out}. The last error: {errors[-1].message}"
+            )
+            raise TooManyFailuresError(msg)
+
+
+def beginning(folder: Path, asked: Sequence[Item]) -> Beginning:
+    """The rows that an earlier part of the run left and that still count.
+
+    Answers about another clip or file, and rows whose vectors are not on the disk, are asked again. Each gets a row
+    that says so before anything new is written: whatever ends the run meanwhile, none of them is scored.
+    """
+    samples = read_samples(folder)
+    lost = lost_vectors(folder, samples)
+    stale: dict[str, Sample] = {}
+    for item in asked:
+        sample = samples.get(item.id)
+        if sample is None or sample.error is not None:
+            continue
+        if fault := lost.get(item.id):
+            stale[item.id] = stale_sample(item, VECTORS_LOST, fault)
+        elif fault := difference(sample.clip, item.clip):
+            stale[item.id] = stale_sample(item, CLIP_CHANGED, fault)
+    for key in lost.keys() - stale.keys():
+        # No item of this run, or past its limit: it stays lost until it is asked for.
+        error = ErrorRow(kind=VECTORS_LOST, message=lost[key])
+        stale[key] = Sample(id=key, cluster=samples[key].cluster, labels=samples[key].labels, error=error)
+    if stale:
+        with SampleLog(folder) as log:
+            log.append(*stale.values())
+    kept = {key: sample for key, sample in samples.items() if key not in stale}
+    return Beginning(kept, {key: row.error.message for key, row in stale.items() if row.error}, len(asked))
+
+
+def stale_sample(item: Item, kind: str, why: str) -> Sample:
+    """The row of an item that has to be asked again."""
+    return Sample(
+        id=item.id, cluster=item.cluster, labels=labels_of(item), error=ErrorRow(kind=kind, message=f"{why}; ask again")
+    )
 
 
 def with_vectors(sample: Sample, vectors: Vectors | None, log: VectorLog) -> Sample:
-    """The sample with the row that its vectors, now written, got."""
-    return sample if vectors is None else sample.model_copy(update={"vector_row": log.append(vectors)})
+    """The sample with the row that its vectors, now written, got, and with their checksum."""
+    if vectors is None:
+        return sample
+    checksum = zlib.crc32(as_bytes(vectors))
+    return sample.model_copy(update={"vector_row": log.append(vectors), "vectors_crc32": checksum})
 
 
 def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[Sample, Vectors | None]]:
     """Answers to a batch; where it fails, to its halves, so that one bad item costs only itself."""
     try:
+        clips = [looked_at(item.clip) for item in batch]
         predictions = task.predict(model, batch)
-        return [
-            (answered_sample(task, item, prediction), prediction.vectors)
-            for item, prediction in zip(batch, predictions, strict=True)
-        ]
+        rows = []
+        for item, prediction, clip in zip(batch, predictions, clips, strict=True):
+            seen = with_content(clip, item.clip, frames_seen=prediction.trace.frames is not None)
+            rows.append((answered_sample(task, item, prediction, seen), prediction.vectors))
     except ReplyTypeError:
         raise
     except Exception as error:  # noqa: BLE001 - the one per-item boundary: the error becomes data
@@ -155,6 +289,7 @@ def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[
             middle = len(batch) // 2
             return answer(task, model, batch[:middle]) + answer(task, model, batch[middle:])
         return [(failed_sample(batch[0], error), None)]
+    return rows
 
 
 def timed(sample: Sample, seconds: float) -> Sample:
@@ -162,8 +297,8 @@ def timed(sample: Sample, seconds: float) -> Sample:
     return sample if sample.error else sample.model_copy(update={"seconds": {**sample.seconds, TOTAL: seconds}})
 
 
-def answered_sample(task: Task[Any], item: Item, prediction: Prediction) -> Sample:
-    """The row of an answered item."""
+def answered_sample(task: Task[Any], item: Item, prediction: Prediction, clip: ClipRow | None = None) -> Sample:
+    """The row of an answered item; `clip` is what the model was asked about, where it was asked here."""
     trace = prediction.trace
     return Sample(
         id=item.id,
@@ -177,9 +312,10 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction) -> Samp
         frames=FramesRow.model_validate(trace.frames, from_attributes=True) if trace.frames else None,
         tokens=TokensRow.model_validate(trace.usage, from_attributes=True),
         seconds=dict(trace.seconds),
-        peak_memory_bytes=peak_memory_bytes(),
+        peak_memory_bytes=recent_peak_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),
         labels=labels_of(item),
+        clip=clip,
     )
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -21,25 +18,13 @@ from evals.consistency import contradictions
 from evals.read_json import RowT, first_problem, read_content, validated
 from evals.record import OfficialScore, Results, Row, Run, Sample
 from evals.seal import changed_by_hand, seal_of
+from tasks import durable
 from tasks.errors import RecordError
 
-RUN, SAMPLES, RESULTS, OFFICIAL, LOCK = "run.json", "samples.jsonl", "results.json", "official.json", ".lock"
+RUN, SAMPLES, RESULTS, OFFICIAL = "run.json", "samples.jsonl", "results.json", "official.json"
 SYNC_SECONDS = 1.0
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a neighbour first, flushed to disk, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+TAIL = 1 << 16
+write_atomic, locked = durable.write_atomic, durable.locked
 
 
 def write_row(path: Path, row: Row) -> None:
@@ -105,16 +90,17 @@ class SampleLog:
     """Appends rows. The system has each when `append` returns, so that killing this process loses none.
 
     The disk itself is waited for once in SYNC_SECONDS at most, and at the end: waiting for it at every row took a
-    tenth of a small encoder's run. `before_sync` puts there what the rows refer to.
+    tenth of a small encoder's run. `before_rows` puts there what rows refer to: always before a row that names its
+    vectors, so that in a power cut no such row outlives them.
     """
 
-    def __init__(self, folder: Path, before_sync: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, folder: Path, before_rows: Callable[[], None] = lambda: None) -> None:
         self._path = folder / SAMPLES
-        self._before_sync = before_sync
+        self._before_rows = before_rows
         self._synced = -math.inf
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("ab+")
+        self._file = durable.open_in_place(self._path, os.O_APPEND)
         self._drop_torn_tail()
         return self
 
@@ -127,35 +113,41 @@ class SampleLog:
             self._file.close()
 
     def append(self, *samples: Sample) -> None:
-        """Write rows. Raises OSError when the disk is full."""
+        """Write rows. Raises OSError when the disk is full, RecordError when the file was taken away meanwhile."""
+        if any(sample.vector_row is not None for sample in samples):
+            self._before_rows()
         self._file.writelines(sample.model_dump_json().encode() + b"\n" for sample in samples)
         self._file.flush()
         if monotonic() - self._synced >= SYNC_SECONDS:
             self._sync()
 
     def _sync(self) -> None:
-        self._before_sync()
+        self._before_rows()
         if self._file.seekable():
             os.fsync(self._file.fileno())
         self._synced = monotonic()
+        self._refuse_a_lost_file()
+
+    def _refuse_a_lost_file(self) -> None:
+        """Rows written to a file that was deleted reach nobody: a long run is told at once, not at its end."""
+        ours = os.fstat(self._file.fileno())
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            msg = f"{self._path} was deleted or replaced during the run: the answers recorded there are lost"
+            raise RecordError(msg)
 
     def _drop_torn_tail(self) -> None:
         if not self._file.seekable():
             return
-        size = self._file.seek(0, os.SEEK_END)
-        self._file.seek(0)
-        kept = self._file.read(size).rfind(b"\n") + 1
+        size = end = self._file.seek(0, os.SEEK_END)
+        kept = 0
+        while end and not kept:
+            start = max(0, end - TAIL)
+            self._file.seek(start)
+            newline = self._file.read(end - start).rfind(b"\n")
+            kept, end = (start + newline + 1, end) if newline >= 0 else (0, start)
         if kept < size:
             self._file.truncate(kept)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process out of a run directory; the lock goes with the process, however it ends."""
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            msg = f"{folder} is in use by another longvid process"
-            raise RecordError(msg) from None
-        yield

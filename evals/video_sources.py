@@ -17,21 +17,27 @@ from urllib.parse import unquote, urlsplit
 
 from evals.web_file import open_web
 from tasks.errors import DataError
-from tasks.video_files import VIDEO_SUFFIXES
+from tasks.video_files import files_below, is_video_name
 
 HUB = "hf:"
 ARCHIVE = ".zip"
+# Ours: a video is compressed already, and an archive makes nothing of it that grows like this again.
+MOST_TIMES, ALWAYS_BYTES = 100, 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file as a source offers it. `sha256` or `crc32` are known where the source publishes them."""
+    """A file as a source offers it. `sha256` or `crc32` are known where the source publishes them.
+
+    `packed` is the size of a member within its archive.
+    """
 
     name: str
     size: int | None
     open: Callable[[], IO[bytes]]
     sha256: str | None = None
     crc32: int | None = None
+    packed: int | None = None
 
     @property
     def stem(self) -> str:
@@ -64,7 +70,7 @@ def files_of(source: str) -> list[Offer]:
         return hub_files(source.removeprefix(HUB))
     if source.startswith(("https://", "http://")):
         return [Offer(PurePosixPath(urlsplit(source).path).name, None, partial(open_web, source))]
-    paths = (path for path in sorted(local_path(source).rglob("*")) if path.is_file())
+    paths = files_below(local_path(source))
     return [Offer(path.name, path.stat().st_size, partial(open_local, path)) for path in paths]
 
 
@@ -112,17 +118,23 @@ def videos_of(source: str, wanted: Collection[str]) -> Iterator[Offer]:
     Raises OSError or zipfile.BadZipFile when the source or an archive can't be read.
     """
     files = files_of(source)
-    yield from (file for file in files if is_video(file) and file.stem in wanted)
+    yield from (file for file in files if is_video_name(PurePosixPath(file.name)) and file.stem in wanted)
     for file in files:
         if file.suffix != ARCHIVE or not wanted:
             continue
         with closing(file.open()) as stream, zipfile.ZipFile(stream) as archive:
             for info in archive.infolist():
-                member = Offer(info.filename, info.file_size, partial(archive.open, info), crc32=info.CRC)
-                if is_video(member) and member.stem in wanted:
+                member = Offer(
+                    info.filename,
+                    info.file_size,
+                    partial(archive.open, info),
+                    crc32=info.CRC,
+                    packed=info.compress_size,
+                )
+                if is_video_name(PurePosixPath(member.name)) and member.stem in wanted:
                     yield member
 
 
-def is_video(file: Offer) -> bool:
-    """Whether the name has one of the endings that tasks look for; macOS's side files have it too."""
-    return file.suffix in VIDEO_SUFFIXES and not PurePosixPath(file.name).name.startswith("._")
+def unpacks_too_far(size: int, packed: int) -> bool:
+    """Whether a member of an archive claims a size that only serves to fill a disk or the memory."""
+    return size > max(ALWAYS_BYTES, MOST_TIMES * packed)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 PIECE = 8 << 20
+CHUNK = 1 << 16
 TIMEOUT = (30, 120)
 ATTEMPTS = 3
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -42,13 +43,20 @@ class WebFile(io.RawIOBase):
 
     def _range(self, start: int, end: int) -> tuple[bytes, str]:
         """Bytes [start, end) and what the server says about them."""
-        response = self._session.get(self._url, headers={"Range": f"bytes={start}-{end - 1}"}, timeout=TIMEOUT)
+        wanted = {"Range": f"bytes={start}-{end - 1}"}
+        response = self._session.get(self._url, headers=wanted, timeout=TIMEOUT, stream=True)
         with response:
             response.raise_for_status()
             if response.status_code != 206:
                 msg = f"{self._url} is on a server that sends whole files only (HTTP {response.status_code})"
                 raise OSError(msg)
-            return response.content, response.headers.get("Content-Range", "")
+            data = bytearray()
+            for chunk in response.iter_content(CHUNK):
+                data += chunk
+                if len(data) > end - start:
+                    msg = f"{self._url} is on a server that sends more than it is asked for"
+                    raise OSError(msg)
+            return bytes(data), response.headers.get("Content-Range", "")
 
     def readable(self) -> bool:
         return True

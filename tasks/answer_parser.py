@@ -1,27 +1,37 @@
-"""Reads the chosen option out of a model's free-text reply, or says that it can't.
+r"""Reads the chosen option out of a model's free-text reply, or says that it can't.
 
-EgoSchema calls the camera wearer "C" and its options may hold full stops, quotes and lettered text,
-so a letter counts only where it marks an answer. A reply is read in three steps:
+A reply is read only where it *commits* to one option, after its reasoning; nothing is ever guessed. Four stages:
 
-1. reasoning between tags is dropped, then mark-up;
-2. every option quoted in full becomes one private character, its sign, so that nothing inside an
-   option's text can pass for a letter or a statement;
-3. `RULES` are tried in order. The first that finds anything decides: one option is the answer;
-   several, or a letter beyond the last option, leave the reply unparsed. Nothing is ever guessed.
+1. `answer_part`: reasoning goes, by the marks of all common models; so do other turns, mark-up and JSON around the
+   answer. A place that can hold nothing but the answer (`<answer>`, `\boxed{}`, a JSON key) gets a mark.
+2. `_sentences`: words become tokens, each of a kind that is one character ("N" an answer noun, "X" a negation, …), by
+   a vocabulary of the big languages; an option quoted in full becomes one token, so that nothing inside an option's
+   text can pass for a letter or a statement.
+3. `_commitments`: short patterns over the kinds find statements. They are lists of what is allowed: a word that is
+   not known to be harmless ("the *least likely* answer", "*one might say* A") makes a statement none.
+4. `_decide`: a retraction takes back what came before; of what is left the strongest kind of statement decides, if it
+   names a single option. A letter beyond the options offered leaves the reply unread.
 
-Digits are never an option's number: whether 4 is the fourth or the fifth can't be known.
-Repetitions over more than one kind of character are bounded, so that reading takes linear time.
+EgoSchema calls the camera wearer "C", "A" is an article and "I" a pronoun: a letter alone never answers within prose.
+Digits are never an option's number: whether 4 is the fourth or the fifth can't be known. All patterns have bounded
+repetitions over few kinds, so that reading takes linear time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-PARSER_VERSION = "choice-parser.v1"
+from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
+from tasks.answer_words import VOCABULARY
+
+PARSER_VERSION = "choice-parser.v2"
 UNPARSED = "unparsed"
 MAX_OPTIONS = 26
+RULES = ("marked", "statement", "label", "alone", "quoted")  # how strongly each commits, the strongest first
+MARKED, STATEMENT, LABEL, ALONE, QUOTED = RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,218 +42,563 @@ class ParsedAnswer:
     rule: str
 
 
-def parse_choice(reply: str, options: Sequence[str]) -> ParsedAnswer:
-    """The one option `reply` names; ours. Any text can be read.
+def parse_choice(reply: str, options: Sequence[str], *, finished: bool = True) -> ParsedAnswer:
+    """The one option `reply` commits to. Any text can be read.
 
-    Raises ValueError unless there are 2 to 26 options, lettered from A.
+    Args:
+        reply: The model's words, reasoning and all.
+        options: The texts of the options, lettered from A.
+        finished: False where the token limit cut the reply; then only what stands whole before the cut counts.
+
+    Raises:
+        ValueError: There are not 2 to 26 options.
     """
     if not 2 <= len(options) <= MAX_OPTIONS:
         raise ValueError(f"{len(options)} options: letters name 2 to {MAX_OPTIONS}")
-    text = _with_signs(_fold(_without_reasoning(reply)), options)
-    for name, rule in RULES:
-        found = rule(text)
-        if len(found) == 1 and max(found) < len(options):
-            return ParsedAnswer(found.pop(), name)
-        if found:
-            break
+    quotes = _Quotes(options)
+    for part in answer_part(reply):
+        sentences = _sentences(part, quotes)
+        found = _decide(sentences, finished=finished)
+        if found is not None:
+            offered = 0 <= found[0] < len(options)
+            return ParsedAnswer(*found) if offered else ParsedAnswer(None, UNPARSED)
     return ParsedAnswer(None, UNPARSED)
 
 
-# --- Step 1: what the model says, without its thoughts and its typography -------------------------
+# --- Stage 2: tokens and sentences ----------------------------------------------------------------
 
-_REASONING_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
-
-
-def _without_reasoning(reply: str) -> str:
-    """What stands outside reasoning tags; a tag closed but never opened was opened by the prompt."""
-    kept: list[str] = []
-    inside = False
-    for position, piece in enumerate(_REASONING_TAG.split(reply)):
-        if position % 2 == 1:  # a tag: "" opens, "/" closes
-            if piece and not inside:
-                kept.clear()
-            inside = not piece
-        elif not inside:
-            kept.append(piece)
-    return "\n".join(kept)
-
-
-_FIRST_SIGN = 0xE000  # Unicode's private use area: never a word character, never in a real reply
-_SIGN = f"[{chr(_FIRST_SIGN)}-{chr(_FIRST_SIGN + MAX_OPTIONS - 1)}]"
-_NO_ONES_SIGN = chr(_FIRST_SIGN + MAX_OPTIONS)
-_NO_WORD = f"[^\\w{_SIGN[1:-1]}]"  # punctuation and white space, but no sign
-
-_FINAL_MARK = re.compile(r"\\boxed\s?\{|<answer>", re.IGNORECASE)
-_MARK_UP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\b|</answer>|[*_`#$\\{}]", re.IGNORECASE)
-_PLAIN = (
-    {0xFF01 + i: 0x21 + i for i in range(94)}  # full-width forms
-    | dict.fromkeys(map(ord, "“”„«»"), '"')
-    | dict.fromkeys(map(ord, "‘’"), "'")
-    | dict.fromkeys(range(_FIRST_SIGN, ord(_NO_ONES_SIGN) + 1), " ")
+_CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"  # scripts without spaces, and Korean's particles
+_WORD = rf"[^\W_{_CJK}]"
+_TOKEN = re.compile(
+    rf"""(?<![\w.])[a-z](?:\.[a-z])+\b\.? | \b(?i:Mr|Mrs|Ms|Dr|St|vs|etc|approx|cf|Fig)\.(?=\s)
+    | \d+(?:[-.,:/]\d+)*(?!\w) | [{_CJK}] | {_WORD}+(?:[-'/\u2011]{_WORD}+)* | \.{{2,}} | \n | [-=]>
+    | [^\s"“”„«»「」『』【】*\#`$_{{}}\\']""",
+    re.VERBOSE,
 )
+_PUNCTUATION = {
+    **dict.fromkeys((".", "。", "।", "...", "…", "!", CLOSE), "."),
+    **dict.fromkeys((",", "、", "|"), ","),
+    **dict.fromkeys((":", "="), ":"),
+    **dict.fromkeys(("->", "=>", "→"), ">"),
+    **dict.fromkeys(("(", "["), "("),
+    **dict.fromkeys((")", "]"), ")"),
+    **dict.fromkeys(("-", "–", "—", "•", "·"), "-"),
+    **dict.fromkeys(("&", "+"), "&"),
+    "?": "?",
+    ";": ";",
+    "/": "|",
+    "≠": "X",
+    OPEN: "#",
+}
+_ENDS = frozenset({".", "?", "\n"})
+_CLAUSE_ENDS = frozenset(".,;:!?)\n-(") | {"。", "、", "…", "...", CLOSE, "—", "–"}
 
 
-def _fold(text: str) -> str:
-    """Plain quotes and widths, no mark-up, single spaces, no blank lines; a boxed answer says so."""
-    text = _MARK_UP.sub("", _FINAL_MARK.sub("\nAnswer: ", text.translate(_PLAIN)))
-    return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A word, a phrase of the vocabulary or a quoted option."""
+
+    kind: str
+    word: str
+    option: int | None = None
+    mentions: frozenset[int] = frozenset()  # options whose one or two words stand here, quoted or not
 
 
-# --- Step 2: quoted options become signs ----------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """The tokens between two ends; `kinds` has a character for each of them."""
 
-_CORE = re.compile(r"\w(?:.*\w)?", re.DOTALL)
-# An option of one or two words ("no", "cooking") is quoted only where a clause ends with it.
-_SHORT_END = r"""(?=["')\]]{0,3}(?:$|[.,;!?\n]))"""
+    tokens: tuple[_Token, ...]
+    kinds: str
+    end: str  # ".", "?", "\n", or "" where the text is over
+    starts_line: bool
+    at_end: bool  # nothing follows, white space apart
+
+    def names(self) -> set[int]:
+        """Every option that is named or mentioned, in whichever way."""
+        letters = {t.option for t in self.tokens if t.option is not None and t.kind in "LS"}
+        return letters.union(*(t.mentions for t in self.tokens))
 
 
-def _with_signs(text: str, options: Sequence[str]) -> str:
-    """`text` with every option quoted in full replaced by its sign, the longest option first.
+def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
+    """The vocabulary by first word, the longest phrase first; of two kinds of a phrase the first counts."""
+    kinds: dict[tuple[str, ...], str] = {}
+    for kind, words in VOCABULARY.items():
+        for phrase in re.split(r"\s/\s", words):
+            kinds.setdefault(tuple(_TOKEN.findall(plain_text(phrase).casefold().strip())), kind)
+    first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for phrase_words, kind in sorted(kinds.items(), key=lambda pair: -len(pair[0])):
+        if phrase_words:
+            first.setdefault(phrase_words[0], []).append((phrase_words, kind))
+    return first
 
-    Case, white space and punctuation at the ends don't matter. A text that two options share names
-    neither: its sign belongs to no option. A lone letter stays the letter it is.
-    """
-    cores = [core.group() if (core := _CORE.search(_fold(option))) else "" for option in options]
-    keys = [" ".join(core.casefold().split()) for core in cores]
-    for index in sorted(range(len(cores)), key=lambda i: -len(cores[i])):
-        words = cores[index].split()
-        if not words or re.fullmatch("[A-Za-z]", cores[index]):
+
+_PHRASES = _phrases()
+_PASSED_OVER = frozenset("\n()[]")  # within a quoted option
+_NO_ONE = -1  # the "option" of a text that two options share, and of a statement that contradicts itself
+
+
+class _Quotes:
+    """The options' texts as tokens. Case, white space, brackets, mark-up and punctuation at the ends don't matter."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        texts = [option_text(option) for option in options]
+        own = [re.match(rf"\s*\(?{chr(65 + i)}[.):]\)?\s+(?=\S)", text) for i, text in enumerate(texts)]
+        if all(own):  # "A. first", "B. second": the letters are not the options' text
+            texts = [text[match.end() :] for text, match in zip(texts, own, strict=True) if match]
+        keys = [self._key(text) for text in texts]
+        self.count = len(options)
+        self.first: dict[str, list[tuple[tuple[str, ...], int]]] = {}
+        for index in sorted(range(len(keys)), key=lambda i: -len(keys[i])):
+            key = keys[index]
+            if key and not (len(key) == 1 and re.fullmatch("[a-z]", key[0])):  # a lone letter stays the letter it is
+                self.first.setdefault(key[0], []).append((key, index if keys.count(key) == 1 else _NO_ONE))
+
+    @staticmethod
+    def _key(text: str) -> tuple[str, ...]:
+        words = [word.casefold() for word in _TOKEN.findall(text) if word not in _PASSED_OVER]
+        real = [i for i, word in enumerate(words) if word[0].isalnum()]
+        return tuple(words[real[0] : real[-1] + 1]) if real else ()
+
+    def at(self, words: Sequence[str], position: int) -> tuple[int, int] | None:
+        """The longest option quoted at `position`, and how many tokens it takes."""
+        for key, index in self.first.get(words[position], ()):
+            found, at = 0, position
+            while found < len(key) and at < len(words) and at < position + 2 * len(key):
+                if words[at] == key[found]:
+                    found += 1
+                elif words[at] not in _PASSED_OVER:
+                    break
+                at += 1
+            if found == len(key):
+                return index, at - position
+        return None
+
+
+_SHORT = 2  # an option of one or two words ("no", "cooking") is quoted only where a clause ends with it
+
+
+def _tokens(text: str, quotes: _Quotes) -> Iterator[_Token]:
+    """Every token of `text`, phrases and quoted options put together."""
+    raw = _TOKEN.findall(text)
+    words = [word.casefold() for word in raw]
+    position, before = 0, ""
+    while position < len(words):
+        quoted = quotes.at(words, position)
+        kind, taken = _kind_at(raw, words, position, quotes.count)
+        mentions: frozenset[int] = frozenset()
+        if quoted is not None:
+            option, length = quoted
+            follower = _kind_at(raw, words, position + length, quotes.count)[0]
+            whole = follower in "\n.,;:?)(-#" or follower in "TBI|&c=ONGX" or not follower
+            glued = before == "w" and re.match(f"[{_CJK}]", words[position]) is not None
+            if (length > _SHORT or whole) and not (length <= _SHORT + 1 and glued):
+                yield _Token("S", " ".join(words[position : position + length]), option)
+                position, before = position + length, "S"
+                continue
+            mentions = frozenset({option})
+        letter = ord(words[position]) - 97 if kind in "Ll" else None
+        yield _Token(kind, " ".join(words[position : position + taken]), letter, mentions)
+        position, before = position + taken, kind
+
+
+def _kind_at(raw: Sequence[str], words: Sequence[str], position: int, count: int) -> tuple[str, int]:
+    """The kind of the longest known phrase at `position`, and how many tokens it takes."""
+    if position >= len(words):
+        return "", 0
+    word = words[position]
+    for phrase, kind in _PHRASES.get(word, ()):
+        if len(phrase) == 1 and re.fullmatch("[a-z]", word) and not (word == "i" and raw[position] == "I"):
             continue
-        end = r"(?!\w)" if len(words) >= 3 else _SHORT_END
-        pattern = r"(?<!\w)" + r"\s".join(map(re.escape, words)) + end
-        sign = chr(_FIRST_SIGN + index) if keys.count(keys[index]) == 1 else _NO_ONES_SIGN
-        text = re.sub(pattern, sign, text, flags=re.IGNORECASE)
-    return text
+        if tuple(words[position : position + len(phrase)]) == phrase:
+            follows = words[position + 1] if position + 1 < len(words) else ""
+            lone = raw[position] == "I" and count > 8 and (not follows or follows in _CLAUSE_ENDS)
+            return ("L", 1) if lone else (kind, len(phrase))
+    if re.fullmatch("[a-z]", word):
+        return ("L" if raw[position].isupper() else "l"), 1
+    if word[0].isdigit():
+        return "D", 1
+    return _PUNCTUATION.get(word, "\n" if word == "\n" else "w" if word[0].isalnum() else "%"), 1
 
 
-# --- Step 3: the rules; each returns the options it finds -----------------------------------------
-
-_NAME = re.compile(rf"{_SIGN}|\b[A-Za-z]\b(?!')")
-
-
-def _named(text: str) -> set[int]:
-    """Every option that `text` names, by its sign or by a letter standing alone."""
-    names: set[str] = set(_NAME.findall(text))
-    return {ord(name) - _FIRST_SIGN if ord(name) >= _FIRST_SIGN else ord(name.upper()) - ord("A") for name in names}
-
-
-_LETTER_ALONE = re.compile(rf"{_NO_WORD}*(?:(?:option|choice|answer)\b{_NO_WORD}*)?[a-z]{_NO_WORD}*", re.IGNORECASE)
-
-
-def _letter_alone(text: str) -> set[int]:
-    """The whole reply is a letter: it can mean nothing else, so lower case counts too."""
-    return _named(text) if _LETTER_ALONE.fullmatch(text) else set()
-
-
-_OPTION_ALONE = re.compile(rf"{_NO_WORD}*{_SIGN}{_NO_WORD}*")
-
-
-def _option_alone(text: str) -> set[int]:
-    """The whole reply is one option's text."""
-    return _named(text) if _OPTION_ALONE.fullmatch(text) else set()
-
-
-# Just before a statement, these take it back: "I don't think that", "if", "not" ("choose B").
-_DOUBT = re.compile(
-    r"""(?: (?:\b(?:not|cannot|never)|n't)
-            (?:\s(?:think|believe|say|sure|certain|that|if|whether|be|to|i|the)){0,5}
-          | \b(?:if|whether|unless)(?:\sthe)? ) \s$""",
-    re.IGNORECASE | re.VERBOSE,
+_LABEL_START = re.compile(r"[-(D,]{0,3}[ON]?[Ll]\)?")
+_OPEN_HEAD = re.compile(
+    r"[-FGgD.]{0,6}(?:N|GO)[FGgN]{0,4}|.*(?:N|GO|CO|FO|^O)[FGgmO]{0,4}(?:=|:|=:|>)|#[FGg:]*", re.DOTALL
 )
 
 
-def _doubted(text: str, position: int) -> bool:
-    """Whether what begins at `position` is denied or only supposed."""
-    return _DOUBT.search(text[max(0, position - 60) : position]) is not None
+def _sentences(text: str, quotes: _Quotes) -> list[_Sentence]:
+    """`text` in sentences; a heading or "The answer is:" goes on over the line's end."""
+    made: list[_Sentence] = []
+    current: list[_Token] = []
+    starts_line, label = True, False
+
+    def close(end: str, *, line: bool) -> None:
+        nonlocal starts_line, label
+        if current:
+            made.append(_Sentence(tuple(current), "".join(t.kind for t in current), end, starts_line, at_end=False))
+        current.clear()
+        starts_line, label = line, False
+
+    def is_label(tokens: Sequence[_Token]) -> bool:
+        return len(tokens) < 8 and _LABEL_START.fullmatch("".join(t.kind for t in tokens)) is not None
+
+    for token in _tokens(_split_verdicts(text), quotes):
+        if token.kind == "\n":
+            if current and _OPEN_HEAD.fullmatch("".join(t.kind for t in current[-30:])):
+                if current[-1].kind not in ":=>#":
+                    current.append(_Token(":", ":"))
+            else:
+                close("\n", line=True)
+        elif token.kind == "." and token.word == "." and not label and starts_line and is_label(current):
+            current.append(_Token("d", "."))
+            label = True
+        elif token.kind in _ENDS:
+            close(token.kind, line=token.word == CLOSE)
+        else:
+            current.append(token)
+    close("", line=True)
+    return made
 
 
-# A second letter before the last one makes it a list, which chooses nothing.
-_CLOSING = re.compile(
-    rf"""(?: ^ | [.!?]["')]?\s | \n
-           | (?P<lead>\b(?:so|thus|hence|therefore|wait,|actually,|think|believe|say|guess
-                           |not\s[A-Z],?\sbut)),?(?:\s(?:that|it\sis|it's|it\smust\sbe)){{0,2}}\s )
-    (?:option\s)?["'(\[]{{0,2}}
-    (?P<letters>(?-i:(?:[A-Z]{_NO_WORD}{{1,4}})?\b[A-Z]\b)){_NO_WORD}{{0,6}}$""",
-    re.IGNORECASE | re.VERBOSE,
+def _split_verdicts(text: str) -> str:
+    """Puts the verdicts of "A ❌ B ✅" on lines of their own; a ticked box says "✅"."""
+    text = re.sub(
+        r"^([ \t]{0,8}[-*+]?[ \t]{0,8})\[([xX✓✔ ])\]",
+        lambda m: m[1] + ("❌" if m[2] == " " else "✅"),
+        text,
+        flags=re.M,
+    )
+    if not re.search("[✅✓✔☑❌✗✘✖]", text):
+        return text
+    lines = []
+    for line in text.splitlines():
+        first = re.match(r"[\s\W]*[✅✓✔☑❌✗✘✖]", line)
+        several = len(re.findall("[✅✓✔☑❌✗✘✖]", line)) > 1
+        lines.append(re.sub("([✅✓✔☑❌✗✘✖])", r"\n\1" if first else r"\1\n", line) if several else line)
+    return "\n".join(lines)
+
+
+# --- Stage 3: statements that commit --------------------------------------------------------------
+
+_COPULA = r"(?:m*=|[:>-]|V|T)(?:[FGgmONPCTtK:=,]|l(?=[LO]))*"
+_REST_OF_HEAD = r"(?:[rtB][^XRHhJAN|?cVI;:.#]{0,14}?)?"  # "the answer *that best describes what C does* is"
+_HEAD = rf"""(?:N[FGgNO]*{_REST_OF_HEAD}[FGg]*{_COPULA}
+    | [Fg]*G[FGg]*(?:O[FGgN]*{_REST_OF_HEAD})?{_COPULA}
+    | (?:(?<=[FP])|^[FgP]*)O{_REST_OF_HEAD}[FGg]*{_COPULA}
+    | (?:^[Fg]+(?=:)):[FO]*
+    | V[FOGgN:,]*
+    | \#(?:[FGgONPm=:KtCT,]|l(?=[LO]))*)"""
+_TEXT = r"\)?(?:[:,(>d-]{0,2}(?P<text>S)\)?)?"
+_TAIL = r"O?T*(?:P=)?(?=$|[.;,:()BITc-]|[-]|XF*O?[LlS])"
+_STATEMENT = re.compile(rf"(?P<head>{_HEAD})\(?O?(?P<value>[LlS]){_TEXT}{_TAIL}", re.VERBOSE)
+_VERB_LAST = re.compile(rf"(?P<head>N[FGg]*)(?P<value>L){_TEXT}T")
+_IS_RIGHT = re.compile(
+    rf"""(?P<value>[LS])\)?O?{_TEXT}[,]?
+         (?: (?:[m=]*=[mFgPC,]*|[:-]F*|(?=G)[FgC]*) (?:F*G[FGgN]*O?|[Fg]*[NO]G|[Fg]*N)
+             T*(?=$|[.;,:()BIcT&t-])
+           | F*(?:G|g)F*U | =F{1, 3}[NO]t?[FGg]{0, 4}U )""",
+    re.VERBOSE,
+)
+_MATCHES = re.compile(r"[FC,]*(?P<value>(?<=O)L|S)\)?F*U$|[FC,]*O(?P<letter>L)\)?F*U$")
+_NOT_BUT = re.compile(
+    rf"X[Fm=ONGgP:t]*[LlS]\)?(?:[|,&]{{1,2}}O?[LlS]\)?){{0,3}}(?:,?c[FONPCWm=gG,]*|[,;-][P=]+[FO]*)(?P<value>[LlS]){_TEXT}{_TAIL}"
+)
+_LEAD = re.compile(
+    rf"""(?P<lead>(?:^|[,;.(d-])(?:X,?)?W(?:,?X,)?[cWCF,P=mKgOGN:;]*|(?:^|[,;.d-])X[,-][cWCF,P=mKgOGN]*|C(?!=)[cWCF,P=mKgOGN:;]*|,c[cWCF,P=mKgOGN]*|c[WP=F][cWCF,P=mKgOGN]*)
+         (?P<value>[LS]){_TEXT}O?T*(?=$|[.,;BI)])""",
+    re.VERBOSE,
+)
+_BELIEF = re.compile(
+    rf"[FCWc,-]*(?:P[mF=]*K[Ft]*|P?m?K+t?)(?:P[m=]*)?[FgGONt:=]*(?P<value>[LS]){_TEXT}{_TAIL}|[FCWc,]*P(?P<late>[LS])\)?T"
+)
+_VERDICT = re.compile(r"[-(]*G+[F:]*O?(?P<value>[LS])\)?$")  # "✅ B"
+_ALONE = re.compile(
+    rf"""[-(D]*(?:[FONGgCWc,:(dTm=PK>#-]|l(?=[LO]))*?(?P<value>[LlS])(?P<closed>[)d]?){_TEXT}
+         (?:[)O,:d(-]*T*(?:P=)?[FT)]*$|[,:(-]*B|[,(]?(?:I|XF*O?[LlS]))""",
+    re.VERBOSE,
+)
+_BEGINS = re.compile(r"F?(?P<value>S)(?=[,-])")  # "Yes, he does."
+_LABEL = re.compile(r"[-(]*(?P<bullet>)[FN]?(?P<noun>O?)(?P<value>[Ll])(?:(?P<mark>[)d])|[:,-](?=S|.*))")
+_CHAIN = re.compile(r"(?:^|(?P<before>[^,;:>(&cCWB-]*)(?P<mark>[,;:>(&cCWB-]))(?:[FPKEmtWC=gGO#]|r[FP]{0,3}E)*$")
+_TAKES_BACK = re.compile(
+    r"^[cFC]*(?:X,)?[cFC,W]*(?:[PtE][m=h]*|[Pt]?=)[Fgl]*(?:R|X[FmgP=]*(?:G|N|g))|^[cFC,]*(?:P?[Fm=N]*)X?(?:R|XG)[.,]?$|^[cC,]*(?:X,?)?W(?!E)|^[cCF,]*X[,F]*$"
+)
+_CORRECTS = re.compile(r"(?:[cC,X]{0,9},)?(?:X,)?W")
+_SELF_DOUBT = re.compile(
+    r"[,;(-]?c?[PF]*(?:[tP][m=]*|=)[Fg]*(?:R|X[FmgP=]*(?:G|N|K))|c[^LS]{0,6}(?:X[Fm]*[KG]|H|W)|X[,.]?$|R[.,]?$"
 )
 
 
-def _closing_letter(text: str) -> set[int]:
-    """The reply ends in a capital that is a sentence or conclusion of its own, as in "…, so E"."""
-    match = _CLOSING.search(text)
-    if match is None or (match["lead"] and _doubted(text, match.start())):
-        return set()
-    return _named(match["letters"])
+@dataclass(frozen=True, slots=True)
+class _Commitment:
+    """That a sentence chooses `option`; `concludes` where it says so in the face of others ("so", "actually")."""
+
+    option: int
+    rule: str
+    concludes: bool = False
 
 
-# A letter stands for an option only if the sentence ends or pauses after it: "the answer is C
-# reading", "is a man" and "B?" name none. A second value after a comma, "or", "and" is a list.
-_LETTER = rf"""\b[A-Za-z]\b(?: ["']?[)\]] | (?=["']?(?:
-    $ | \n | [.,;:!](?!\w) | \s[-–—]\s | \s?["'(]?{_SIGN} | \s(?:because|since|as)\b
-    | ,?\s(?:or|and)\s[A-Z]\b | /[A-Z]\b )))"""
-_VALUE = rf"""(?:{_LETTER}(?:(?:(?!\n){_NO_WORD}){{0,4}}{_SIGN})?|{_SIGN})"""
-_THE_ANSWER_IS = r"""(?:
-      (?<!to\s)\banswer\b(?!\s(?:choice\s|option\s)?(?-i:[A-Z])\b)
-    | \b(?:correct|right|best|final|likely)\s(?:option|choice|response|one)\b
-    | "(?:option|choice)" )
-    (?:(?!\b(?:not|cannot|never|answer)\b|n't)[^.;!?\n]){0,50}?
-    (?:\bis|\bbe|:|=|\s-)"""
-_I_CHOOSE = r"\b(?:choose|select|pick|go\swith|going\swith)"
-_FILLER = r"""(?:[\s"'(\[:]|(?:most|[a-z]{1,10}ly|therefore|thus|option|choice|letter|answer|that)\b){0,6}"""
-_IS_CORRECT = r"""["')\]]?\s(?:is|seems|would\sbe)\s(?:the\s)?(?:most\s|likely\s)?
-    (?:correct(?=[.,!\n]|$)|(?:correct|right|best)\s(?:answer|option|choice|one)\b)"""
-_STATEMENT = re.compile(
-    rf"""(?:{_THE_ANSWER_IS}|{_I_CHOOSE}){_FILLER}
-         (?P<object>{_VALUE}(?:["']?(?:,?\s(?:or|and)\s|,\s|/)["'(\[]?{_VALUE})?)
-       | (?P<subject>\b(?-i:[A-Z])\b|{_SIGN}){_IS_CORRECT}""",
-    re.IGNORECASE | re.VERBOSE,
+def _option_of(tokens: Sequence[_Token], match: re.Match[str]) -> int:
+    """What the value names; no one's, where a letter and the text behind it differ."""
+    groups = match.groupdict()
+    name = next(g for g in ("value", "letter", "late") if groups.get(g) is not None)
+    option = tokens[match.start(name)].option
+    text = tokens[match.start("text")].option if groups.get("text") is not None else option
+    if option is None or (text not in (option, _NO_ONE)):
+        return _NO_ONE
+    return option
+
+
+def _clean_before(sentence: _Sentence, start: int) -> bool:
+    """Whether what leads up to a statement leaves it one: no condition, no doubt, nobody else's opinion."""
+    before = sentence.kinds[:start]
+    supposed = sentence.tokens[0].word in {"had", "were", "should"} and start > 1  # "had he left, …"
+    chain = _CHAIN.search(before[-60:])
+    if supposed or chain is None or "J" in before or re.search(r"A[^cC]*$", before):
+        return False
+    segment, mark = chain["before"] or "", chain["mark"]
+    conceded = before[-60:][: chain.start("mark")].endswith("c" + segment)  # "although A is plausible, …"
+    return not (
+        (mark in (":", ">") and re.search("[RXHA]", segment) and not re.search("[LS]", segment))
+        or (mark == "," and re.search("[Hh]", segment) and len(segment) <= 4 and not conceded)
+        or segment == "w"  # "Allegedly, …" in whichever language
+        or (mark in (",", "&") and re.fullmatch(r".*(?:^|[FONGg|&,])[LlS]\)?", segment))  # a list
+    )
+
+
+def _clean_after(sentence: _Sentence, end: int, option: int) -> bool:
+    """Whether the rest of the sentence lets a statement stand: no second choice, no condition, no retraction."""
+    rest, tokens = sentence.kinds[end : end + 60], sentence.tokens[end:]
+    because = re.search("B", rest)
+    if because:
+        rest = rest[: because.start()]
+    if "J" in rest or "%" in rest[:1] or re.match(r"\)?[,(]?(?:[|&]|W)|\)?[,|&]+[FOPH(]*l(?![=w])", rest):
+        return False
+    if _SELF_DOUBT.match(rest.lstrip(")")) or re.search(r"[,;(-]c?(?:P|t)[m=]*[Fg]*(?:R|XF*G)", rest):
+        return False
+    for match in re.finditer("[LS]", rest):
+        at = match.start()
+        if tokens[at].option == option:
+            continue
+        before, after = rest[max(0, at - 4) : at], rest[at + 1 : at + 7]
+        denied = re.search("[XIR]", before) or re.match(r"[^LS]{0,5}[RX]", after)
+        prose = tokens[at].kind == "L" and re.search(r"[,:(-]$", before) and re.match("[=wEPKmU]", after)
+        if not denied and not prose:
+            return False
+    return True
+
+
+def _statements(sentence: _Sentence) -> Iterator[_Commitment]:
+    """Every statement of a sentence that says which option is the answer."""
+    kinds, tokens = sentence.kinds, sentence.tokens
+    for pattern in (_STATEMENT, _VERB_LAST, _IS_RIGHT, _NOT_BUT, _LEAD):
+        position = 0
+        while position < len(kinds) and (match := pattern.search(kinds, position)):
+            position = match.start() + 1
+            option, value = _option_of(tokens, match), match.start("value")
+            if not _stands(sentence, pattern, match) or not _clean_after(sentence, match.end(), option):
+                continue
+            head = "".join(t.word for t in tokens[match.start() : value])
+            marked = "#" in kinds[match.start() : value] or re.search("final|最终|最終|최종|окончательн", head)
+            concludes = pattern in (_NOT_BUT, _LEAD) or re.search("[CW]", kinds[:value]) is not None
+            yield _Commitment(option, MARKED if marked else STATEMENT, concludes)
+            position = match.end()
+
+
+def _stands(sentence: _Sentence, pattern: re.Pattern[str], match: re.Match[str]) -> bool:
+    """Whether what leads up to a match lets it be a statement, and its value can be one."""
+    kinds, begin, value = sentence.kinds, match.start(), match.start("value")
+    if pattern is _IS_RIGHT:
+        begin = len(kinds[:begin].rstrip("ONFGg"))
+        if re.search(r"U[^B]*[cXRHhJ?]", kinds[match.end() - 1 :]):
+            return False  # "describes the beginning, but not …"
+    word = sentence.tokens[value].word
+    if (kinds[value] == "l" and re.match(r"\)?w", kinds[value + 1 :])) or (
+        word.isdigit() and re.search("O:?$", kinds[:value])
+    ):
+        return False  # "a man", and "option 3", which may be the third
+    # A statement about the rest ("not A but B", "wait, B") needs no clean beginning: it makes one.
+    fresh = pattern is _NOT_BUT or (pattern is _LEAD and not kinds[:begin].endswith("X"))
+    return "J" not in kinds[:begin] if fresh else _clean_before(sentence, begin)
+
+
+_VALUES = re.compile("[LlS]")
+_LONGEST = 300  # tokens: no sentence is longer, only what lacks punctuation
+
+
+def _commitments(
+    sentences: Sequence[_Sentence], index: int, labels: AbstractSet[int | None], *, finished: bool
+) -> list[_Commitment]:
+    """What one sentence commits to."""
+    sentence = sentences[index]
+    kinds, tokens = sentence.kinds, sentence.tokens
+    last = index == len(sentences) - 1
+    if sentence.end == "?" or len(kinds) > _LONGEST or not _VALUES.search(kinds):
+        return []
+    if not finished and last and (not sentence.end or "l" in kinds):
+        return []
+    found = list(_statements(sentence))
+    if found:
+        return found
+    belief = _BELIEF.match(kinds)
+    if belief and "J" not in kinds and "A" not in kinds:
+        option = _option_of(tokens, belief)
+        if _clean_after(sentence, belief.end(), option):
+            return [_Commitment(option, STATEMENT)]
+    matches = _MATCHES.match(kinds)
+    if matches:
+        return [_Commitment(_option_of(tokens, matches), STATEMENT)]
+    return _short_forms(sentences, index, labels, finished=finished)
+
+
+def _short_forms(
+    sentences: Sequence[_Sentence], index: int, labels: AbstractSet[int | None], *, finished: bool
+) -> list[_Commitment]:
+    """A letter or text that is a sentence of its own, and a label ("B. …"), where an answer can stand."""
+    sentence = sentences[index]
+    kinds, tokens = sentence.kinds, sentence.tokens
+    last = index == len(sentences) - 1
+    own_line = sentence.starts_line and (last or sentences[index + 1].starts_line)
+    verdict = _VERDICT.fullmatch(kinds)
+    if verdict:
+        return [_Commitment(_option_of(tokens, verdict), STATEMENT)]
+    asked = sentences[index - 1] if index else None
+    if asked is not None and asked.end == "?" and re.search("[RXH]", asked.kinds):
+        return []  # "Which is the least likely? B"
+    alone = _ALONE.match(kinds)
+    listed = alone is not None and (alone["text"] is not None or (alone["closed"] != "" and not last))
+    if alone and not listed and (index == 0 or last or (own_line and tokens[alone.start("value")].kind == "L")):
+        option = _option_of(tokens, alone)
+        lower = tokens[alone.start("value")].kind == "l"
+        bullet = kinds.startswith("-") and len(sentences) > 1
+        digits = tokens[alone.start("value")].word.isdigit() and "O" in kinds
+        early = not finished and option == 0 and index == 0  # a list of the options may begin so
+        full = alone.end() == len(kinds) or kinds[alone.end() - 1] in "BIlLS"
+        trailing = kinds.endswith(":") and len(sentences) > 1  # "Option C:" begins what was cut
+        if full and not trailing and not bullet and not digits and not early and (not lower or len(sentences) == 1):
+            return [_Commitment(option, ALONE, bool(re.search("[CW]", kinds)))]
+    begins = _BEGINS.match(kinds)
+    if begins and index == 0 and finished and len(sentence.names()) == 1 and not re.search("[WcJHA]", kinds):
+        return [_Commitment(_option_of(tokens, begins), ALONE)]
+    label = _LABEL.match(kinds)
+    if label and sentence.starts_line:
+        return _label(sentences, index, label, labels, finished=finished)
+    return []
+
+
+_WEIGHING = frozenset(
+    re.split(
+        " ",
+        "let's options choices each evaluate evaluating examine examining analyze analyse analyzing consider "
+        "considering compare comparing go through break look looking step review assess assessing check",
+    )
 )
 
 
-def _statement(text: str) -> set[int]:
-    """The last explicit statement, "the answer is …" or its like: models correct themselves."""
-    for match in reversed(list(_STATEMENT.finditer(text))):
-        if not _doubted(text, match.start()):
-            return _named(match["object"] or match["subject"])
-    return set()
+def _label(
+    sentences: Sequence[_Sentence], index: int, label: re.Match[str], labels: AbstractSet[int | None], *, finished: bool
+) -> list[_Commitment]:
+    """A line that begins as options are listed; it commits at the reply's beginning or end, if it is the only one."""
+    sentence = sentences[index]
+    kinds, tokens = sentence.kinds, sentence.tokens
+    at = label.start("value")
+    option = tokens[at].option
+    rest = re.sub(r"^[)d:,\-(]*", "", kinds[at + 1 :])
+    behind = tokens[len(kinds) - len(rest) :]
+    text = behind[0].option if rest.startswith("S") else None
+    if option is None or (text is not None and text not in (option, _NO_ONE)):
+        return [_Commitment(_NO_ONE, LABEL)]
+    last = index == len(sentences) - 1
+    marked = label["mark"] is not None or label["noun"] or text is not None
+    weighing = (
+        labels - {option}  # the options are listed
+        or not marked
+        or (tokens[at].kind == "l" and text is None)
+        or re.search("[XRHJ]" if text is not None else "[XRHJ?|]", rest)
+        or (text is None and rest[:1] in ("D", "%"))
+        or (option == 0 and (not finished or (not last and not sentences[-1].end)))  # where such a list begins
+        or (index and (not last or kinds.startswith("-")))
+        or _WEIGHING.intersection(t.word for s in sentences[:index] for t in s.tokens)
+    )
+    return [] if weighing else [_Commitment(option, LABEL)]
 
 
-# After a colon only the option's own text will do: "A:" can open an answer, "C:" explain who C is.
-_LINE_LABEL = re.compile(
-    rf"""^(?P<label>{_NO_WORD}{{0,4}}[A-Z]
-            (?: $ | ["']?[.)\]](?!\w)(?:{_NO_WORD}?{_SIGN})? | {_NO_WORD}{{1,4}}{_SIGN} ))(?P<rest>.*)""",
-    re.MULTILINE | re.VERBOSE,
-)
-_REJECTED = re.compile(r"\b(?:incorrect|wrong|false|unlikely|no|not\s(?:correct|right|true|likely))\b", re.I)
+# --- Stage 4: the decision ------------------------------------------------------------------------
 
 
-def _line_label(text: str) -> set[int]:
-    """A line begins with a letter the way options are listed; several such lines choose nothing."""
-    labels = list(_LINE_LABEL.finditer(text))
-    if len(labels) == 1 and _REJECTED.search(labels[0]["rest"]):
-        return set()
-    return _named(" ".join(label["label"] for label in labels))
+def _decide(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str] | None:
+    """The option that the whole commits to and the rule that read it; an option out of range is none that counts."""
+    held: list[_Commitment] = []
+    named: set[int] = set()  # options that were spoken of since the last commitment
+    adjacent = False  # whether the sentence before committed
+    labels = {s.tokens[m.start("value")].option for s in sentences if (m := _LABEL.match(s.kinds))}
+    for index, sentence in enumerate(sentences):
+        found = _commitments(sentences, index, labels, finished=finished)
+        here = sentence.names()
+        back = _TAKES_BACK.match(sentence.kinds[:40]) and named <= {c.option for c in held} and (found or not here)
+        if back or _CORRECTS.match(sentence.kinds):
+            held.clear()
+        if held and _contradicts(sentence, found, held[-1].option, adjacent=adjacent):
+            found = [_Commitment(_NO_ONE, held[-1].rule)]
+        adjacent = bool(found)
+        named = here if found else named | here
+        held += found
+    return _strongest(sentences, held) if held else _quoted(sentences, finished=finished)
 
 
-_MENTION = re.compile(rf"(?:\b[A-Z][:)]\s?)?{_SIGN}|\b(?i:option|choice|answer)\s[\"'(\[]?[A-Z]\b(?!')")
-_CLAUSE_END = re.compile(r"(?<=[.,;!?\n])|\bbut\b")
-_DENIED = re.compile(
-    r"""\b(?:not|no|never|neither|nor|cannot|whether|if|than|instead|unlike|unlikely
-             |wrong|incorrect|eliminate|exclude|ruled?\sout)\b | n't | \?""",
-    re.IGNORECASE | re.VERBOSE,
-)
+def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int, *, adjacent: bool) -> bool:
+    """Whether a sentence adds a choice to the one before: "Answer: A." and the text of B, or "… or B"."""
+    if not found:
+        return re.match(r"[|&].*[LS]", sentence.kinds) is not None
+    text = sentence.kinds == "S" and adjacent and not sentence.starts_line
+    return text and found[0].option not in (option, _NO_ONE)
 
 
-def _single_mention(text: str) -> set[int]:
-    """One option alone is quoted or called "option X", clauses that deny or doubt left out."""
-    clauses = (clause for clause in _CLAUSE_END.split(text) if not _DENIED.search(clause))
-    return _named(" ".join(name for clause in clauses for name in _MENTION.findall(clause)))
+def _strongest(sentences: Sequence[_Sentence], held: Sequence[_Commitment]) -> tuple[int, str]:
+    """The choice of the strongest kind of commitment, no one's where that is not a single one."""
+    strongest = min(RULES.index(c.rule) for c in held)
+    best = [c for c in held if RULES.index(c.rule) == strongest]
+    last = best[-1]
+    if len({c.option for c in best}) > 1 and not last.concludes:
+        return _NO_ONE, UNPARSED
+    contradicted = {c.option for c in held if c.rule in (ALONE, LABEL)} - {last.option}
+    if last.rule == STATEMENT and contradicted and not last.concludes and not _only_texts(sentences, contradicted):
+        return _NO_ONE, UNPARSED
+    return last.option, last.rule
 
 
-RULES: tuple[tuple[str, Callable[[str], set[int]]], ...] = (
-    ("letter-alone", _letter_alone),
-    ("option-alone", _option_alone),
-    ("closing-letter", _closing_letter),
-    ("statement", _statement),
-    ("line-label", _line_label),
-    ("single-mention", _single_mention),
-)
+def _only_texts(sentences: Sequence[_Sentence], options: set[int]) -> bool:
+    """Whether these options were only quoted, never named by their letters alone on a sentence."""
+    return not any(t.kind in "Ll" and t.option in options and len(s.tokens) <= 3 for s in sentences for t in s.tokens)
+
+
+def _quoted(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str] | None:
+    """The one option whose text the reply asserts, where nothing else is named in it."""
+    names = (
+        set().union(*(s.names() for s in sentences if "S" in s.kinds or re.search("O[L]", s.kinds)))
+        if sentences
+        else set()
+    )
+    weak = set().union(*(t.mentions for s in sentences for t in s.tokens)) if sentences else set()
+    signs = [(s, i) for s in sentences for i, t in enumerate(s.tokens) if t.kind == "S"]
+    if len(signs) != 1 or len(names | weak) > 1:
+        return None
+    sentence, at = signs[0]
+    if sentence.end == "?" or (not finished and not sentence.end) or re.search("[XRHhJAI|WcV&%]", sentence.kinds):
+        return None
+    token = sentence.tokens[at]
+    short = len(token.word.split()) <= 2 * _SHORT
+    before, after = sentence.kinds[:at], sentence.kinds[at + 1 :]
+    if any(
+        re.search("^[cFC,]*(?:[PtE][m=]*|[Pt]?=)[Fg]*(?:R|X)", s.kinds) or s.end == "?" or "W" in s.kinds[:2]
+        for s in sentences
+    ):
+        return None
+    if token.option is None or (token.word.isdigit() and "O" in before):
+        return None
+    if short:
+        whole = len(sentences) == 1 and len(sentence.tokens) <= 14 and re.fullmatch(r"[T)F]*", after)
+        return (token.option, QUOTED) if whole and not re.search("[Ll]", before.replace("l", "", 1)) else None
+    harmless = re.fullmatch(r"[-FPKEtmCrBgG=,Nl:()]*", before) and re.fullmatch(r"(?:[T)F]*|[,Fr(][^S]{0,20})", after)
+    return (token.option, QUOTED) if harmless else None

@@ -5,16 +5,16 @@ A dense-captioning file (tasks.dense_captions) stands for its videos' paragraphs
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
 from tasks.caption_metrics.meteor import MeteorJar, NotRun
 from tasks.dense_captions import dense_captions, is_dense, paragraph
 from tasks.errors import DataError
+from tasks.files import read_json, typed
 from tasks.task import JsonValue
 from tasks.tokenizers import Tokenize
-from tasks.unique_keys import unique_keys
 
 
 def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
@@ -26,35 +26,24 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
     content = read_object(path)
     if is_dense(content):
         return {video: (paragraph(sentences),) for video, sentences in dense_captions(content, path).items()}
-    return {name: _texts(value, name, path) for name, value in content.items()}
+    return texts_of(content, path)
+
+
+def texts_of(content: Mapping[str, object], path: Path) -> dict[str, tuple[str, ...]]:
+    """The texts of a JSON object of ids. Raises DataError naming the file and the id."""
+    texts = typed(dict[str, str | list[str]], content, str(path))
+    if empty := [name for name, value in texts.items() if value == []]:
+        raise DataError(f"{path}: id '{empty[0]}' needs a text or a list of texts")
+    return {name: (value,) if isinstance(value, str) else tuple(value) for name, value in texts.items()}
 
 
 def read_object(path: Path) -> dict[str, object]:
     """Read a JSON object whose keys stand there once. Raises DataError naming the file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_keys)
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise DataError(msg) from None
-    except ValueError as error:
-        msg = f"{path} is no JSON object of id to text: {error}"
-        raise DataError(msg) from None
+    content = read_json(path, "")
     if not isinstance(content, dict) or not content:
         msg = f"{path} must hold a JSON object of id to text or list of texts, with at least one id"
         raise DataError(msg)
     return content
-
-
-def _texts(value: object, name: str, path: Path) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts:
-        msg = f"{path}: id '{name}' needs a text or a list of texts"
-        raise DataError(msg)
-    for text in texts:
-        if not isinstance(text, str):
-            msg = f"{path}: id '{name}' has {json.dumps(text)[:40]} where a text is due"
-            raise DataError(msg)
-    return tuple(texts)
 
 
 def paired(hypotheses: Path, references: Path) -> list[CaptionedItem]:
@@ -85,9 +74,13 @@ def score_caption_files(
 ) -> dict[str, JsonValue]:
     """Figures `bleu_1` … `bleu_4`, `rouge_l`, `cider_d`, `meteor`, and `items`.
 
-    `meteor` is None when it was not run; `meteor_not_run` then says why.
+    `meteor` is None when it was not run; `meteor_not_run` then says why. `warnings` are there where some texts count 0,
+    or CIDEr-D can't be anything else. Raises DataError as `paired` does, and for references without a token.
     """
-    return report(score_captions(paired(hypotheses, references), "micro", tokenize, meteor))
+    items = paired(hypotheses, references)
+    bare = [item.id for item in items if not all(tokenize(text) for text in item.references)]
+    _refuse(references, "has a reference of which the tokenizer leaves nothing for ids", bare)
+    return report(score_captions(items, "micro", tokenize, meteor))
 
 
 def report(scores: CaptionScores) -> dict[str, JsonValue]:
@@ -95,4 +88,6 @@ def report(scores: CaptionScores) -> dict[str, JsonValue]:
     content: dict[str, JsonValue] = {**scores.values, "items": scores.corpus_items}
     if scores.meteor_not_run is not None:
         content["meteor_not_run"] = scores.meteor_not_run
+    if scores.warnings:
+        content["warnings"] = list(scores.warnings)
     return content

@@ -15,16 +15,16 @@ import numpy as np
 
 from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_conventions
 from tasks.caption_metrics.corpus import Corpus
+from tasks.caption_metrics.figures import METRICS_VERSION, figure_bounds
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
 from tasks.caption_metrics.rouge import rouge_l
 from tasks.errors import ModelError
-from tasks.intervals import LEVEL, bootstrap_weights, percentile_interval
+from tasks.intervals import LEVEL, bounded_interval, jackknife_errors
 from tasks.model import Captioner, TextRequest, require
 from tasks.prompt import load_prompt
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
-from tasks.tokenizers import tokenizer
+from tasks.tokenizers import PTB_VERSION, tokenizer
 
-RESAMPLES = 1_000
 TOKENIZER = "ptb"
 ROUTE = "caption"
 
@@ -128,7 +128,7 @@ class CaptioningTask:
         }
         return Score(item.id, item.cluster, text, values)
 
-    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
         if not scores:
             return Summary((null_metric(self.info.primary_metric, "none (no items)", 0, 0, primary=True),))
         captions = [self._captioned(score) for score in scores]
@@ -136,9 +136,8 @@ class CaptioningTask:
         metrics = []
         scored = score_conventions(captions, list(self.ask.conventions.values()), self._tokenize, meteor)
         for prefix, convention in self.ask.conventions.items():
-            metrics += caption_figures(prefix, scored[convention], self.info.primary_metric, rng)
-        empty = sum(score.values["empty"] or 0.0 for score in scores)
-        warnings = [f"{empty:.0f} of {len(scores)} texts are empty; they score 0"] if empty else []
+            metrics += caption_figures(prefix, scored[convention], self.info.primary_metric)
+        warnings = list(dict.fromkeys(told for one in scored.values() for told in one.warnings))
         if len(scores) < len(self._items):
             warnings.append(
                 f"CIDEr-D's idf comes from the {len(scores)} answered items: its figure is not that of {self.info.name}"
@@ -159,6 +158,8 @@ class CaptioningTask:
         lengths = [len(self._tokenize(caption.hypothesis)) for caption in captions]
         references = [len(self._tokenize(text)) for caption in captions for text in caption.references]
         return {
+            "tokenizer": PTB_VERSION,  # the one of these figures, whenever the captions were recorded
+            "caption_metrics": METRICS_VERSION,
             "mean_words": float(np.mean(lengths)),
             "mean_reference_words": float(np.mean(references)),
             "mean_clip_seconds": float(np.mean(clips)),
@@ -172,10 +173,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def caption_figures(prefix: str, scored: CaptionScores, primary: str, rng: np.random.Generator) -> list[Metric]:
+def caption_figures(prefix: str, scored: CaptionScores, primary: str) -> list[Metric]:
     """Every figure of one convention with its interval over source videos."""
     clusters = len(scored.clusters)
-    spread = scored.resampled(bootstrap_weights(clusters, RESAMPLES, rng)) if clusters > 1 else {}
+    errors, freedom = jackknife_errors(scored.sums.figures, scored.sums.counted) if clusters > 1 else ({}, 1.0)
     metrics = []
     for name, value in scored.values.items():
         full = f"{prefix}_{name}"
@@ -183,12 +184,15 @@ def caption_figures(prefix: str, scored: CaptionScores, primary: str, rng: np.ra
             why = f"not run: {scored.meteor_not_run}"
             metrics.append(null_metric(full, why, scored.corpus_items, clusters, primary=full == primary))
             continue
-        method = f"cluster bootstrap (idf held), percentile, {RESAMPLES} resamples" if spread else "none (one cluster)"
+        interval, method = None, "none (one cluster)"
+        if errors:
+            interval, method = bounded_interval(value, errors[name], freedom, clusters, figure_bounds(name))
+            method += ", idf held" if name.endswith("cider_d") else ""
         metrics.append(
             Metric(
                 name=full,
                 value=value,
-                interval=percentile_interval(spread[name]) if spread else None,
+                interval=interval,
                 level=LEVEL,
                 method=method,
                 n=scored.corpus_items,

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
+from typing import Annotated, NotRequired
+
+from annotated_types import Len
+from typing_extensions import TypedDict
 
 from tasks.errors import DataError
+from tasks.files import Seconds, typed
 from tasks.task import Clip
 
 TOLERANCE = 0.5
@@ -37,6 +41,13 @@ class Placed:
     fault: str = ""
 
 
+class Row(TypedDict):
+    """A sentence in the file."""
+
+    sentence: str
+    timestamp: NotRequired[Annotated[list[Seconds], Len(2, 2)] | None]
+
+
 def is_dense(content: object) -> bool:
     """Whether a JSON content is a dense-captioning file: no text of an id is ever an object."""
     return isinstance(content, dict) and isinstance(content.get("results"), dict)
@@ -44,30 +55,25 @@ def is_dense(content: object) -> bool:
 
 def dense_captions(content: Mapping[str, object], path: Path) -> dict[str, tuple[Sentence, ...]]:
     """The sentences of every video. Raises DataError naming the file and the video at fault."""
-    results = content["results"]
-    if not isinstance(results, dict) or not results:
+    results = typed(dict[str, list[Row]], content["results"], f"{path}: 'results'")
+    if not results:
         msg = f"{path}: 'results' must be an object of videos to sentences, with at least one video"
         raise DataError(msg)
-    return {str(video): sentences_of(rows, str(video), path) for video, rows in results.items()}
+    return {video: sentences_of(rows, f"{path}: video '{video}'") for video, rows in results.items()}
 
 
-def sentences_of(rows: object, video: str, path: Path) -> tuple[Sentence, ...]:
-    """One video's sentences in the file's order. Raises DataError naming the video."""
-    if not isinstance(rows, list) or not rows:
-        msg = f"{path}: video '{video}' needs a list of sentences"
+def sentences_of(rows: Sequence[Row], where: str) -> tuple[Sentence, ...]:
+    """One video's sentences in the file's order. Raises DataError that begins with `where`."""
+    if not rows:
+        msg = f"{where} needs a list of sentences"
         raise DataError(msg)
     sentences = []
     for row in rows:
-        try:
-            times = None if row.get("timestamp") is None else tuple(map(float, row["timestamp"]))
-            text = row["sentence"]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            msg = f"{path}: video '{video}' has a malformed sentence ({error!r})"
-            raise DataError(msg) from error
-        if not isinstance(text, str) or (times is not None and (len(times) != 2 or not all(map(isfinite, times)))):
-            msg = f"{path}: video '{video}' has a sentence that is no text, or a time stamp of other than two numbers"
-            raise DataError(msg)
-        sentences.append(Sentence(text, None if times is None else (times[0], times[1])))
+        stamp = row.get("timestamp")
+        times = (stamp[0], stamp[1]) if stamp else None
+        if times and times[1] < times[0]:
+            raise DataError(f"{where} has a sentence that ends at {times[1]:g} s, before it starts at {times[0]:g} s")
+        sentences.append(Sentence(row["sentence"], times))
     return tuple(sentences)
 
 

@@ -6,20 +6,35 @@ Intervals cluster on the Ego4D source video (protocols: 347 sources under the 50
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from typing_extensions import TypedDict
+
 from tasks.egoschema_types import question_type
 from tasks.errors import DataError
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.files import read_json, typed
+from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, question_set_digest
 from tasks.registry import Benchmark, RemoteFile
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import video_path
 
 POOLS = ("500", "5031")
 OPTIONS = 5
+OPTION_FIELDS = tuple(f"option {number}" for number in range(OPTIONS))
+Question = TypedDict(
+    "Question",
+    {
+        "q_uid": str,
+        "question": str,
+        "option 0": str,
+        "option 1": str,
+        "option 2": str,
+        "option 3": str,
+        "option 4": str,
+    },
+)
 FILES = ("questions.json", "subset_answers.json", "uid_to_ego4d.json")
 ITEM_SETS: Mapping[str, tuple[int, str]] = {
     "500": (500, "c24d061ce2400bb360124e17c36c52b783dfb4a5b381bfd070376a49638e5ff6"),
@@ -31,6 +46,14 @@ PROMPTS = ChoicePrompts(
     letter="egoschema-letter.v1",
     generate="egoschema-generate.v1",
 )
+
+
+class Source(TypedDict):
+    """Where a question's clip comes from: an entry of `uid_to_ego4d.json`."""
+
+    video_uid: str
+    starting_sec: float
+    ending_sec: float
 
 
 def task_info(pool: str) -> TaskInfo:
@@ -56,15 +79,18 @@ def load_egoschema(folder: Path, pool: str = "500") -> MultipleChoiceTask:
 
     Raises DataError when a file is missing or damaged, or the items are not the official ones.
     """
-    questions, answers, sources = (read_json(folder / name) for name in FILES)
+    questions, answers, sources = (official_json(folder / name) for name in FILES)
     if not isinstance(questions, list) or not isinstance(answers, dict) or not isinstance(sources, dict):
         msg = f"{folder}: not the official EgoSchema files (a list of questions and two id maps)"
         raise DataError(msg)
-    items = [choice_item(folder, row, answers, sources) for row in questions]
+    known = typed(dict[str, int], answers, str(folder / FILES[1]))
+    where = folder / FILES[0]
+    rows = [typed(Question, row, f"{where}, entry {number}") for number, row in enumerate(questions, start=1)]
+    items = [choice_item(folder, row, known, sources) for row in rows]
     if pool == "500":
         items = [item for item in items if item.answer is not None]
     info = task_info(pool)
-    if len(items) != info.item_count or item_set_digest(items) != info.items_sha256:
+    if len(items) != info.item_count or question_set_digest(items) != info.items_sha256:
         msg = (
             f"{folder}: these are not the items of {info.name} (found {len(items)}, expected {info.item_count}, "
             f"or a text or answer differs); fetch the official files with 'longvid egoschema prepare'"
@@ -73,42 +99,34 @@ def load_egoschema(folder: Path, pool: str = "500") -> MultipleChoiceTask:
     return MultipleChoiceTask(info, items, PROMPTS)
 
 
-def read_json(path: Path) -> object:
-    """Parse a JSON file; DataError names it and says how to get it."""
+def official_json(path: Path) -> object:
+    """The content of an official file. Raises DataError that names it and says how to get it."""
     if not path.is_file():
         msg = f"{path} is missing: run 'longvid egoschema prepare', or point --data at a folder that has it"
         raise DataError(msg)
     try:
-        return cast("object", json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is not valid JSON ({error}); delete it and run 'longvid egoschema prepare'"
-        raise DataError(msg) from error
+        return cast("object", read_json(path, ""))
+    except DataError as error:
+        raise DataError(f"{error}; delete it and run 'longvid egoschema prepare'") from error
 
 
-def choice_item(
-    folder: Path,
-    row: Mapping[str, str],
-    answers: Mapping[str, int],
-    sources: Mapping[str, Mapping[str, object]],
-) -> ChoiceItem:
+def choice_item(folder: Path, row: Question, answers: Mapping[str, int], sources: Mapping[str, object]) -> ChoiceItem:
     """One row of questions.json with its source video and, where public, its answer."""
-    try:
-        uid = row["q_uid"]
-        source = sources[uid]
-        start, end = float(str(source["starting_sec"])), float(str(source["ending_sec"]))
-        return ChoiceItem(
-            id=uid,
-            cluster=str(source["video_uid"]),
-            # The published clip starts at the source's starting_sec: its own clock begins at 0.
-            clip=Clip(uid, 0.0, end - start, video_path(folder, uid)),
-            question=row["question"],
-            options=tuple(row[f"option {i}"] for i in range(OPTIONS)),
-            answer=answers.get(uid),
-            labels={"question type": question_type(row["question"])},
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"{folder}: question {row.get('q_uid', '?') if isinstance(row, dict) else row!r} is malformed ({error!r})"
-        raise DataError(msg) from error
+    uid = row["q_uid"]
+    where = f"{folder / FILES[2]}: question '{uid}'"
+    source = typed(Source, sources.get(uid), where)
+    if not 0 <= source["starting_sec"] < source["ending_sec"]:
+        raise DataError(f"{where} ends before it starts")
+    return ChoiceItem(
+        id=uid,
+        cluster=source["video_uid"],
+        # The published clip starts at the source's starting_sec: its own clock begins at 0.
+        clip=Clip(uid, 0.0, float(source["ending_sec"]) - float(source["starting_sec"]), video_path(folder, uid)),
+        question=row["question"],
+        options=tuple(cast("Mapping[str, str]", row)[name] for name in OPTION_FIELDS),
+        answer=answers.get(uid),
+        labels={"question type": question_type(row["question"])},
+    )
 
 
 SOURCE = "https://raw.githubusercontent.com/egoschema/EgoSchema/main"

@@ -11,7 +11,7 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from tasks.answer_parser import PARSER_VERSION, parse_choice
+from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.intervals import fraction_metric
@@ -30,6 +30,8 @@ from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
 
 REPLY_TOKENS = 64
+LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
+TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; take -M route=options-loglik"
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
 
@@ -77,7 +79,16 @@ class ChoicePrompts:
 
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
-    """Digest of everything that defines the questions and their answers, in order."""
+    """Digest of everything that defines the items, in order: questions, answers, and the clips they are about."""
+    rows = [
+        [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
+        for i in items
+    ]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def question_set_digest(items: Sequence[ChoiceItem]) -> str:
+    """The same without the clips: for published benchmarks, where a question's id decides its clip."""
     rows = [[i.id, i.cluster, i.question, list(i.options), i.answer] for i in items]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
@@ -97,9 +108,22 @@ def route_of(model: object) -> Route:
     return Route.GENERATE
 
 
+def letters_for(count: int) -> str:
+    """The letters that name so many options, A first. Raises DataError past Z."""
+    if count > MAX_OPTIONS:
+        msg = f"{count} options: {TOO_MANY_FOR_LETTERS}"
+        raise DataError(msg)
+    return ascii_uppercase[:count]
+
+
+def option_names(count: int) -> tuple[str, ...]:
+    """What reports call so many options: letters, or numbers from 1 where letters run out."""
+    return tuple(ascii_uppercase[:count]) if count <= MAX_OPTIONS else tuple(map(str, range(1, count + 1)))
+
+
 def lettered(options: Sequence[str]) -> str:
-    """The options as a list, one line each: `A. first`."""
-    return "\n".join(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, options, strict=False))
+    """The options as a list, one line each: `A. first`. Raises DataError where letters run out."""
+    return "\n".join(f"{letter}. {text}" for letter, text in zip(letters_for(len(options)), options, strict=True))
 
 
 class MultipleChoiceTask:
@@ -113,8 +137,23 @@ class MultipleChoiceTask:
     def items(self) -> Sequence[ChoiceItem]:
         return self._items
 
+    def check_route(self, route: str | None) -> None:
+        """Raise DataError where `route` names the options by letters and an item has more than letters can name.
+
+        It needs no model, so that a run which can't succeed is refused before weights are loaded.
+        """
+        if route not in LETTER_ROUTES:
+            return
+        for item in self._items:
+            if len(item.options) > MAX_OPTIONS:
+                msg = (
+                    f"{self.info.source}, question '{item.id}': {len(item.options)} options, but {TOO_MANY_FOR_LETTERS}"
+                )
+                raise DataError(msg)
+
     def check(self, model: object) -> None:
         route = route_of(model)
+        self.check_route(route)
         by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
         capability = QueryVideoEncoder if by_query else CAPABILITY_OF_ROUTE[route]
         require(model, capability, self.info.name, f"for the route {route}")
@@ -132,15 +171,16 @@ class MultipleChoiceTask:
     def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
         route = route_of(model)
         prompt = self.prompts.of(route)
-        if isinstance(model, VideoTextEncoder | QueryVideoEncoder) and route is Route.SIMILARITY and prompt:
+        # The route first: asking whether a model has a protocol's methods takes longer than a cheap model's answer.
+        if route is Route.SIMILARITY and prompt and isinstance(model, VideoTextEncoder | QueryVideoEncoder):
             return by_similarity(model, batch, prompt)
-        if isinstance(model, ChoiceScorer) and route is Route.OPTIONS_LOGLIK and prompt:
+        if route is Route.OPTIONS_LOGLIK and prompt and isinstance(model, ChoiceScorer):
             return by_likelihood(model, [loglik_request(item, prompt) for item in batch])
-        if isinstance(model, ChoiceScorer) and route is Route.LETTER_LOGPROB and prompt:
+        if route is Route.LETTER_LOGPROB and prompt and isinstance(model, ChoiceScorer):
             return by_likelihood(model, [letter_request(item, prompt) for item in batch])
-        if isinstance(model, TextGenerator) and route is Route.GENERATE and prompt:
+        if route is Route.GENERATE and prompt and isinstance(model, TextGenerator):
             return by_generation(model, batch, prompt)
-        if isinstance(model, Chooser) and route is Route.GIVEN:
+        if route is Route.GIVEN and isinstance(model, Chooser):
             chosen = model.choose([bare_request(item) for item in batch])
             return [
                 Prediction(item.id, index, raw=str(index), rule="given")
@@ -156,7 +196,9 @@ class MultipleChoiceTask:
         if prediction.option_scores:
             answer, rule = best_option(item.id, prediction.option_scores)
             return replace(prediction, answer=answer, rule=rule)
-        parsed = parse_choice(prediction.raw, item.options)
+        # Records from before `finished` was kept, and imported ones, hold whole replies as far as anybody knows.
+        finished = prediction.trace.notes.get("finished") is not False
+        parsed = parse_choice(prediction.raw, item.options, finished=finished)
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
@@ -167,8 +209,8 @@ class MultipleChoiceTask:
         }
         return Score(item.id, item.cluster, prediction.answer, values)
 
-    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
-        return summarise_choices(scores, self._items, self.info, rng)
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
+        return summarise_choices(scores, self._items, self.info)
 
 
 def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
@@ -190,7 +232,7 @@ def letter_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
         clip=item.clip,
         prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
         reply_start=prompt.fill("reply"),
-        options=tuple(f" {letter}" for letter in ascii_uppercase[: len(item.options)]),
+        options=tuple(f" {letter}" for letter in letters_for(len(item.options))),
         question=item.question,
     )
 
@@ -256,29 +298,26 @@ def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Pro
             prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
             max_tokens=REPLY_TOKENS,
             question=item.question,
-            choices=tuple(ascii_uppercase[: len(item.options)]),
+            choices=tuple(letters_for(len(item.options))),
         )
         for item in batch
     ]
     predictions = []
     for item, reply in zip(batch, model.generate(requests), strict=True):
-        parsed = parse_choice(reply.text, item.options)
+        parsed = parse_choice(reply.text, item.options, finished=reply.finished)
         trace: Trace = replace(reply.trace, notes={**reply.trace.notes, "finished": reply.finished})
         predictions.append(Prediction(item.id, parsed.answer, reply.text, parsed.rule, trace=trace))
     return predictions
 
 
-def summarise_choices(
-    scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo, rng: np.random.Generator
-) -> Summary:
+def summarise_choices(scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo) -> Summary:
     """Accuracy, unparsed rate, how often each option was chosen, and a warning where one swallows the rest."""
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
-    public = fraction_metric("accuracy", [v for _, v in known], [s.cluster for s, _ in known], rng, primary=True)
+    public = fraction_metric("accuracy", [v for _, v in known], [s.cluster for s, _ in known], primary=True)
     unparsed = fraction_metric(
         "unparsed_rate",
         [float(s.values["unparsed"] or 0.0) for s in scores],
         [s.cluster for s in scores],
-        rng,
         higher_is_better=False,
     )
     metrics = [public, unparsed]

@@ -1,20 +1,33 @@
 """Multiple-choice questions of one's own, as JSON lines beside the videos.
 
 `{"video": PATH, "question": …, "options": [two or more, as many in every line], "answer": INDEX from 0}` with, where
-wanted, `"id"`, `"start"` and `"end"` in seconds and `"cluster"` (by default the video). The path is relative to the
+wanted, `"id"`, `"start"` and `"end"` in seconds and `"cluster"` (by default the video). Nothing is coerced: an answer
+is a whole number, an option a text, an id a text or a whole number. The path is relative to the
 videos' folder, and the video's id; a model that reads captions needs no video there, only the question's `end`. The
 digest of the questions is part of the task's name, so that different files never share a table.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, NotRequired
 
+from annotated_types import MinLen
+from typing_extensions import TypedDict
+
+from tasks.answer_parser import MAX_OPTIONS
 from tasks.errors import DataError
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.files import Seconds, is_file, read_rows, unicode_only
+from tasks.multiple_choice import (
+    LETTER_ROUTES,
+    TOO_MANY_FOR_LETTERS,
+    ChoiceItem,
+    ChoicePrompts,
+    MultipleChoiceTask,
+    item_set_digest,
+)
 from tasks.task import Clip, TaskInfo
 
 PREFIX = "own-"
@@ -23,34 +36,44 @@ PROMPTS = ChoicePrompts(
 )
 
 
-def load_own_questions(path: Path, videos: Path, seconds_of: Callable[[Path], float]) -> MultipleChoiceTask:
+class Row(TypedDict):
+    """A line of the file."""
+
+    video: Annotated[str, MinLen(1)]
+    question: str
+    options: Annotated[list[str], MinLen(2)]
+    answer: NotRequired[int | None]
+    id: NotRequired[str | int]
+    cluster: NotRequired[str | int]
+    start: NotRequired[Seconds]
+    end: NotRequired[Seconds]
+
+
+def load_own_questions(
+    path: Path, videos: Path, seconds_of: Callable[[Path], float], route: str | None = None
+) -> MultipleChoiceTask:
     """The task of a file about videos of a folder; `seconds_of` gives a video's length, or raises its own error.
 
-    Raises DataError naming the line at fault.
+    With a `route` that names options by letters, more options than there are letters are refused. Raises DataError
+    naming the line and the field at fault.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"questions file {path} can't be read ({error})"
-        raise DataError(msg) from error
-    items = [
-        question(f"questions file {path}, line {number}", line, number, videos, seconds_of)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    if not items:
-        msg = f"questions file {path} is empty"
-        raise DataError(msg)
+    items: list[ChoiceItem] = []
+    lines: dict[str, int] = {}
+    # Many questions are about few videos, and each is looked for and opened once.
+    find, seconds = cache(is_file), cache(seconds_of)
+    for number, row in read_rows(path, Row, "questions file"):
+        try:
+            item = question(row, number, clip_of(row, videos / row["video"], find, seconds), route)
+        except DataError as error:
+            raise DataError(f"questions file {path}, line {number}: {error}") from error
+        if (first := lines.setdefault(item.id, number)) != number:
+            msg = f"questions file {path}, line {number}: the id '{item.id}' is used twice, first in line {first}"
+            raise DataError(msg)
+        items.append(item)
     sizes = {len(item.options) for item in items}
     if len(sizes) > 1:
         msg = f"questions file {path}: every question needs as many options as the others, not {sorted(sizes)}"
         raise DataError(msg)
-    seen: set[str] = set()
-    for item in items:
-        if item.id in seen:
-            msg = f"questions file {path}: id '{item.id}' stands there twice"
-            raise DataError(msg)
-        seen.add(item.id)
     return MultipleChoiceTask(task_info(path, items), items, PROMPTS)
 
 
@@ -66,47 +89,36 @@ def task_info(path: Path, items: list[ChoiceItem]) -> TaskInfo:
         primary_metric="accuracy",
         chance=1 / len(items[0].options),
         cluster="video",
-        source=path.name,
+        source=unicode_only(path.name),
         licence="the file's owner's",
         citation="none",
     )
 
 
-def question(where: str, line: str, number: int, videos: Path, seconds_of: Callable[[Path], float]) -> ChoiceItem:
-    """One line of the file. Raises DataError."""
-    try:
-        row: dict[str, Any] = json.loads(line)
-        video, options = str(row["video"]), tuple(map(str, row["options"]))
-        answer = None if row.get("answer") is None else int(row["answer"])
-        item = ChoiceItem(
-            id=str(row.get("id", f"q{number}")),
-            cluster=str(row.get("cluster", video)),
-            clip=clip_of(videos / video, row, where, seconds_of),
-            question=str(row["question"]),
-            options=options,
-            answer=answer,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{where} must hold video, question, options and answer ({error!r})"
-        raise DataError(msg) from error
-    if isinstance(row["options"], str) or len(options) < 2:
-        msg = f"{where}: options must be a list of at least two texts"
-        raise DataError(msg)
+def question(row: Row, number: int, clip: Clip, route: str | None = None) -> ChoiceItem:
+    """The question in a line of the file. Raises DataError."""
+    answer, options = row.get("answer"), tuple(row["options"])
+    if route in LETTER_ROUTES and len(options) > MAX_OPTIONS:
+        raise DataError(f"field 'options': {len(options)} options, but {TOO_MANY_FOR_LETTERS}")
     if answer is not None and not 0 <= answer < len(options):
-        msg = f"{where}: answer {answer} is not the index of an option, 0 to {len(options) - 1}"
-        raise DataError(msg)
-    return item
+        raise DataError(f"answer {answer} is not the index of an option, 0 to {len(options) - 1}")
+    return ChoiceItem(
+        id=str(row.get("id", f"q{number}")),
+        cluster=str(row.get("cluster", row["video"])),
+        clip=clip,
+        question=row["question"],
+        options=options,
+        answer=answer,
+    )
 
 
-def clip_of(path: Path, row: Mapping[str, Any], where: str, seconds_of: Callable[[Path], float]) -> Clip:
-    """The stretch of the video that is asked about: all of it, unless the row says otherwise."""
-    there = path.is_file()
+def clip_of(row: Row, path: Path, find: Callable[[Path], bool], seconds_of: Callable[[Path], float]) -> Clip:
+    """The stretch of the video that is asked about: all of it, unless the row says otherwise. Raises DataError."""
+    there = find(path)
     if "end" not in row and not there:
-        msg = f"{where}: there is no video {path}; put it there, or give the question's end in seconds"
-        raise DataError(msg)
+        raise DataError(f"there is no video {path}; put it there, or give the question's end in seconds")
     start = float(row.get("start", 0.0))
     end = float(row["end"]) if "end" in row else seconds_of(path)
     if not 0 <= start < end:
-        msg = f"{where}: the clip must begin before it ends, not {start:g} to {end:g} s"
-        raise DataError(msg)
-    return Clip(str(row["video"]), start, end, path if there else None)
+        raise DataError(f"the clip must begin before it ends, not {start:g} to {end:g} s")
+    return Clip(row["video"], start, end, path if there else None)

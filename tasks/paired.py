@@ -1,48 +1,46 @@
 """Two systems on the same items: the difference with its interval, tests of it, and what could have been seen.
 
-Items of one source video stand or fall together, so everything here resamples or swaps whole clusters. A figure is a
-function of weights [R, 2K]: how often each of the K clusters counts with the first system's answers (first half) and
-with the second's (second half). That covers means and corpus figures (BLEU, median rank) alike.
+Items of one source video stand or fall together, so everything here leaves out, draws or swaps whole clusters. A
+figure is a function of weights [R, 2K]: how often each of the K clusters counts with the first system's answers (first
+half) and with the second's (second half). That covers means and corpus figures (BLEU, median rank) alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, lgamma, log
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.intervals import LEVEL, bootstrap_weights
+from tasks.intervals import LEVEL, blocks, bootstrap_weights, jackknife_errors, t_quantile
 
 Floats = NDArray[np.float64]
 Figures = Callable[[Floats], Mapping[str, Floats]]
 
 POWER = 0.8
-# Weights held at once: 64 MiB.
-_BLOCK_ELEMENTS = 1 << 23
 
 
-def blocks(resamples: int, clusters: int) -> Iterator[int]:
-    """Numbers of resamples that fit into memory at once, adding up to `resamples`."""
-    most = max(1, _BLOCK_ELEMENTS // max(2 * clusters, 1))
-    for start in range(0, resamples, most):
-        yield min(most, resamples - start)
+def differences(figures: Figures, weights: Floats) -> dict[str, Floats]:
+    """Second minus first [R] for every figure, both systems on the same clusters with `weights` [R, K]."""
+    none = np.zeros_like(weights)
+    first, second = figures(np.hstack([weights, none])), figures(np.hstack([none, weights]))
+    return {name: second[name] - values for name, values in first.items()}
 
 
-def bootstrap_differences(
-    figures: Figures, clusters: int, rng: np.random.Generator, resamples: int
-) -> dict[str, Floats]:
-    """Second minus first [R] for every figure: both systems on the same resampled clusters."""
+def difference_errors(figures: Figures, sizes: Floats) -> tuple[dict[str, float], float]:
+    """The jackknife standard error of every difference, and its degrees of freedom (see `jackknife_errors`)."""
+    return jackknife_errors(lambda weights: differences(figures, weights), sizes)
+
+
+def bootstrap_errors(figures: Figures, clusters: int, rng: np.random.Generator, resamples: int) -> dict[str, float]:
+    """The bootstrap standard error of every difference: for medians, which the jackknife does not serve."""
     found: dict[str, list[Floats]] = {}
-    for count in blocks(resamples, clusters):
-        weights = bootstrap_weights(clusters, count, rng)
-        none = np.zeros_like(weights)
-        first, second = figures(np.hstack([weights, none])), figures(np.hstack([none, weights]))
-        for name, values in first.items():
-            found.setdefault(name, []).append(second[name] - values)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    for count in blocks(resamples, 2 * clusters):
+        for name, values in differences(figures, bootstrap_weights(clusters, count, rng)).items():
+            found.setdefault(name, []).append(values)
+    return {name: float(np.concatenate(parts).std(ddof=1)) for name, parts in found.items()}
 
 
 def randomisation_p(figures: Figures, name: str, clusters: int, rng: np.random.Generator, resamples: int) -> float:
@@ -54,7 +52,7 @@ def randomisation_p(figures: Figures, name: str, clusters: int, rng: np.random.G
     none = np.zeros((1, clusters))
     observed = abs(difference(figures, name, np.hstack([whole, none]))[0])
     beyond = 0
-    for count in blocks(resamples, clusters):
+    for count in blocks(resamples, 2 * clusters):
         kept = rng.integers(0, 2, size=(count, clusters)).astype(np.float64)
         drawn = np.abs(difference(figures, name, np.hstack([kept, 1 - kept])))
         beyond += int((drawn >= observed - 1e-12).sum())
@@ -104,18 +102,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def reach(comparisons: int = 1, level: float = LEVEL, power: float = POWER) -> float:
+def reach(comparisons: int = 1, level: float = LEVEL, power: float = POWER, freedom: float | None = None) -> float:
     """How many standard errors a difference must have to be found with the given power at the given level.
 
-    With several comparisons the level of each is the strictest of Holm's.
+    With several comparisons the level of each is the strictest of Holm's. `freedom` are the degrees of freedom of a
+    standard error that was estimated from few clusters; None stands for as many as one likes.
     """
-    normal = NormalDist()
-    return normal.inv_cdf(1 - (1 - level) / (2 * comparisons)) + normal.inv_cdf(power)
+    shares = 1 - (1 - level) / (2 * comparisons), power
+    if freedom is not None:
+        return sum(t_quantile(freedom, share) for share in shares)
+    return sum(map(NormalDist().inv_cdf, shares))
 
 
-def minimum_detectable_effect(standard_error: float, comparisons: int = 1) -> float:
-    """The true difference that such a comparison finds in `POWER` of the cases."""
-    return reach(comparisons) * standard_error
+def minimum_detectable_effect(standard_error: float, comparisons: int = 1, freedom: float | None = None) -> float:
+    """The true difference that such a comparison finds in `POWER` of the cases; `freedom` as in `reach`."""
+    return reach(comparisons, freedom=freedom) * standard_error
 
 
 def items_needed(effect: float, standard_error: float, items: int) -> int:

@@ -24,6 +24,7 @@ Truth = Sequence[Sequence[int]]
 _BLOCK_ELEMENTS = 1 << 25
 
 DUPLICATE_AWARE = "_duplicate_aware"
+MEDIANS = ("median_rank", "median_rank_percentile")
 
 
 def ranks_from_vectors(queries: Matrix, gallery: Matrix, truth: Truth) -> Ints:

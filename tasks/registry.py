@@ -553,6 +553,12 @@ def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in options.items() if fields[key].metadata.get("decides", True)}
 
 
+def route_wanted(name: str, options: Mapping[str, str]) -> str | None:
+    """The route of a multiple-choice answer that the model's options name, known without building it."""
+    route = getattr(typed_options(name, options), "route", None)
+    return None if route is None else str(route)
+
+
 def effective(name: str, options: Mapping[str, str]) -> dict[str, str]:
     """All options that can change an answer as texts, defaults included: two runs with the same are one run."""
     typed = typed_options(name, options)

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
-from tasks.intervals import LEVEL, bootstrap_weights, cluster_codes, percentile_interval, wilson_interval
+from tasks.intervals import LEVEL, METHOD, bounded_interval, cluster_codes, jackknife_errors, median_interval
 from tasks.model import VideoTextEncoder, require
-from tasks.ranks import DUPLICATE_AWARE, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
+from tasks.ranks import DUPLICATE_AWARE, MEDIANS, Ints, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
 from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo, seconds_together
 
-RESAMPLES = 1_000
 ROUTE = "embedding-similarity"
 TIE_RULE = "pessimistic: a right answer ranks behind all that are as similar"
 VIDEO, TEXT = 0, 1
@@ -92,13 +91,13 @@ class RetrievalTask:
         values = {"own_similarity": None if prediction.vectors is None else own_similarity(prediction.vectors)}
         return Score(item.id, item.cluster, None, values, prediction.vectors)
 
-    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
         if not scores:
             return Summary((empty_metric(),))
         stacked = stacked_vectors(scores)
         captions = [self._texts[score.item_id] for score in scores]
         clusters = [score.cluster for score in scores]
-        metrics = retrieval_metrics(stacked, captions, clusters, rng)
+        metrics = retrieval_metrics(stacked, captions, clusters)
         warnings = []
         if len(scores) < len(self._items):
             warnings.append(
@@ -120,7 +119,8 @@ def checked_vectors(item_id: str, video: NDArray[np.float32], text: NDArray[np.f
     if video.ndim != 1 or video.shape != text.shape:
         msg = f"item {item_id}: the video's vector {video.shape} and the text's {text.shape} must be of one length"
         raise ModelError(msg)
-    vectors = np.stack([video, text]).astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused
+        vectors = np.stack([video, text]).astype(np.float32)
     if not np.isfinite(vectors).all():
         msg = f"item {item_id}: a vector holds NaN or infinity"
         raise DataError(msg)
@@ -143,23 +143,19 @@ def stacked_vectors(scores: Sequence[Score]) -> NDArray[np.float32]:
     return np.stack(rows)
 
 
-def retrieval_metrics(
-    vectors: NDArray[np.float32], captions: Sequence[str], clusters: Sequence[str], rng: np.random.Generator
-) -> list[Metric]:
+def retrieval_metrics(vectors: NDArray[np.float32], captions: Sequence[str], clusters: Sequence[str]) -> list[Metric]:
     """Figures of both directions, strict and duplicate-aware, from vectors [N, 2, D]."""
     codes, count = cluster_codes(clusters)
-    weights = bootstrap_weights(count, RESAMPLES, rng)[:, codes] if count > 1 else None
     strict = one_to_one(len(captions))
     truths = {"": strict, DUPLICATE_AWARE: duplicate_aware(strict, captions)}
     metrics = []
     for suffix, truth in truths.items():
         for direction, (query, gallery) in DIRECTIONS.items():
             ranks = ranks_from_vectors(vectors[:, query], vectors[:, gallery], truth)
-            values = rank_figures(ranks, len(captions))
-            spread = None if weights is None else rank_figures(ranks, len(captions), weights)
-            for name, value in values.items():
+            intervals = rank_intervals(ranks, codes, count)
+            for name, value in rank_figures(ranks, len(captions)).items():
                 full = f"{direction}_{name}{suffix}"
-                interval, method = interval_of(name, float(value[0]), None if spread is None else spread[name], count)
+                interval, method = intervals.get(name, (None, "none (one cluster)"))
                 metrics.append(
                     Metric(
                         name=full,
@@ -176,21 +172,32 @@ def retrieval_metrics(
     return metrics
 
 
-def interval_of(
-    name: str, value: float, spread: NDArray[np.float64] | None, clusters: int
-) -> tuple[tuple[float, float] | None, str]:
-    """A figure's interval and how it was got, from its bootstrap values (None: one cluster).
+def rank_intervals(ranks: Ints, codes: NDArray[np.intp], clusters: int) -> dict[str, tuple[tuple[float, float], str]]:
+    """Interval and method of every figure of `ranks` [N] by its name, over queries: the gallery is held.
 
-    A recall of 0 or 1 has no bootstrap width, so Wilson's interval on the number of clusters stands in.
+    None at all where the queries are of one cluster.
     """
-    if spread is None:
-        return None, "none (one cluster)"
-    if name.startswith("recall") and value in (0.0, 1.0):
-        return wilson_interval(value * clusters, clusters), "wilson on clusters (all queries equal)"
-    return (
-        percentile_interval(spread),
-        f"cluster bootstrap over queries, gallery held, percentile, {RESAMPLES} resamples",
-    )
+    if clusters < 2:
+        return {}
+    pool = len(ranks)
+    sizes = np.bincount(codes).astype(np.float64)
+    whole = rank_figures(ranks, pool)
+    errors, freedom = jackknife_errors(lambda weights: rank_figures(ranks, pool, weights[:, codes]), sizes)
+    found = {}
+    for name, (value, *_) in whole.items():
+        if name not in MEDIANS:
+            interval, method = bounded_interval(value, errors[name], freedom, clusters, rank_bounds(name, pool))
+            found[name] = (interval, f"{method}, gallery held")
+    low, high = median_interval(ranks, codes)
+    for name, unit in zip(MEDIANS, (1, pool), strict=True):
+        found[name] = ((low / unit, high / unit), f"{METHOD}, of the share up to the median (Woodruff), gallery held")
+    return found
+
+
+def rank_bounds(name: str, pool: int) -> tuple[float, float]:
+    """The range that a figure of ranks lies in, by its name with or without direction and way of counting."""
+    plain = name.removesuffix(DUPLICATE_AWARE)
+    return (1.0, float(pool)) if plain.endswith(("median_rank", "mean_rank")) else (0.0, 1.0)
 
 
 def empty_metric() -> Metric:

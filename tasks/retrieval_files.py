@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.errors import DataError
+from tasks.files import read_array
 from tasks.ranks import dual_softmax, one_to_one, rank_figures, ranks_from_similarities
 from tasks.retrieval import TIE_RULE
 from tasks.task import JsonValue
@@ -20,12 +21,8 @@ def score_similarity_file(path: Path, temperature: float | None = None) -> dict[
     With a `temperature` similarities go through the dual softmax, every name says so and a warning stands beside
     them. Raises DataError, naming the file, on what is no such matrix, or holds NaN or infinity.
     """
-    try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        msg = f"{path} is no .npy matrix of numbers ({error})"
-        raise DataError(msg) from error
-    square = isinstance(matrix, np.ndarray) and matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+    matrix = read_array(path, "")
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
     if not square or not len(matrix) or not np.issubdtype(matrix.dtype, np.floating):
         msg = f"{path} must be a square matrix of floats [texts, videos], row i belonging to column i"
         raise DataError(msg)

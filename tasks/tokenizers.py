@@ -9,6 +9,9 @@ from typing import Literal, get_args
 from tasks.errors import DataError
 from tasks.ptb_tokenizer import ptb_tokens
 
+# The version of `ptb`'s rules, as results carry it. 2: as the original where a space or no space stands beside
+# punctuation, in telephone numbers, times, addresses and escaped brackets.
+PTB_VERSION = "ptb, version 2"
 TokenizerName = Literal["ptb", "letters", "none"]
 Tokenize = Callable[[str], tuple[str, ...]]
 

@@ -1,14 +1,64 @@
-"""Where a benchmark's videos lie: `videos/<id>` with one of the known endings, in the benchmark's folder."""
+"""Where videos lie and what their files are called: one list of endings, and one way to name a file to FFmpeg."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 
 VIDEOS = "videos"
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")
+VIDEO_SUFFIXES = (
+    ".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ogv", ".flv", ".wmv", ".mpg", ".mpeg", ".ts",
+    ".m2ts", ".mts", ".vob", ".asf", ".3gp", ".3g2", ".mxf",
+)  # fmt: skip
+"""In lower case; a file's own ending may be written in any."""
+MAC_SIDE_FILE = "._"
 
 
 def video_path(folder: Path, video_id: str) -> Path | None:
-    """The video's file, where it is there."""
-    paths = (folder / VIDEOS / f"{video_id}{suffix}" for suffix in VIDEO_SUFFIXES)
+    """The video's file `videos/<id>` with one of the known endings, in the benchmark's folder, where it is there."""
+    paths = (folder / VIDEOS / name for name in video_names(video_id))
     return next((path for path in paths if path.is_file()), None)
+
+
+def video_names(video_id: str) -> Iterator[str]:
+    """What the file of a video may be called: `a` may be `a.mp4`, `a.MP4` or `a.Mp4`, and so on."""
+    for suffix in VIDEO_SUFFIXES:
+        yield f"{video_id}{suffix}"
+    for suffix in VIDEO_SUFFIXES:
+        yield f"{video_id}{suffix.upper()}"
+        yield f"{video_id}.{suffix[1:].capitalize()}"
+
+
+def is_video_name(name: PurePath) -> bool:
+    """Whether a file is a video by its name; macOS's side files have the ending too."""
+    return name.suffix.lower() in VIDEO_SUFFIXES and not name.name.startswith(MAC_SIDE_FILE)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below a folder in order of its path, behind links to folders too.
+
+    Each folder is entered once, by its own path rather than a link's, so that links in a circle end.
+    """
+    found: list[Path] = []
+    links = [folder]
+    entered: set[tuple[int, int]] = set()
+    while links:
+        behind: list[Path] = []
+        for link in sorted(links):
+            for name, folders, files in os.walk(link):
+                at = Path(name)
+                status = at.stat()
+                if (status.st_dev, status.st_ino) in entered:
+                    folders.clear()
+                    continue
+                entered.add((status.st_dev, status.st_ino))
+                behind += (at / below for below in folders if (at / below).is_symlink())
+                found += (at / file for file in files if (at / file).is_file())
+        links = behind
+    return sorted(found)
+
+
+def local_address(path: Path) -> str:
+    """The only form in which a file's path may reach FFmpeg, which takes `a:b.mp4` or `http:…` for an address."""
+    return f"file:{path}"

@@ -5,7 +5,6 @@ Pools are part of a task's name. `clip-retrieval@3350` is the standard pool: cli
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import MappingProxyType
 
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
 from tasks.errors import DataError
+from tasks.files import csv_rows, read_text
 from tasks.labels import length_label, position_label
 from tasks.registry import Benchmark, RemoteFile
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
@@ -213,14 +213,13 @@ def standard_pool(folder: Path, videos: Sequence[Video]) -> list[RetrievalItem]:
 def pool_rows(path: Path) -> list[tuple[str, float, float, str]]:
     """Video, start, end and text of every row. Raises DataError naming the line."""
     rows = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                video_id, start, end, text = (row[column] for column in TEXT_COLUMNS)
-                rows.append((video_id, float(start), float(end), text.strip()))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                msg = f"{path}, line {number} is malformed ({error!r})"
-                raise DataError(msg) from error
+    for number, row in csv_rows(read_text(path, ""), str(path)):
+        try:
+            video_id, start, end, text = (row[column] for column in TEXT_COLUMNS)
+            rows.append((video_id, float(start), float(end), text.strip()))
+        except (KeyError, ValueError) as error:
+            msg = f"{path}, line {number} is malformed ({error!r})"
+            raise DataError(msg) from error
     return rows
 
 
@@ -259,7 +258,7 @@ def benchmark(
         videos=(
             "Videos (needed by encoders and captioners, not by models that read transcripts) are on YouTube. "
             f"--videos fetches those of {VIDEO_ARCHIVE}, --mirror those of a folder, another .zip or a hub data set; "
-            "or put them into {folder}/videos/<id>.mp4 (or .mkv, .webm). Videos that are gone make a run partial, and "
+            "or put them into {folder}/videos/<id>.mp4 (or .mkv, .mov …). Videos that are gone make a run partial, and "
             "it names them."
         ),
         folder="youcook2",

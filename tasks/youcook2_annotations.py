@@ -6,7 +6,6 @@ video, and an empty sentence each refuse the file, with the ids at fault.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import DataError
-from tasks.unique_keys import unique_keys
+from tasks.files import read_json
 
 IDS_SHOWN = 5
+LONGEST = 10_000_000  # seconds, as in tasks.files
 SUBSETS = ("training", "validation", "testing")
 
 
@@ -48,14 +48,10 @@ class Video:
 
 def read_annotations(path: Path) -> list[Video]:
     """All videos in the file's order. Raises DataError naming the file and the ids at fault."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
-    except OSError as error:
-        msg = f"{path} cannot be read ({error.strerror}): run 'longvid youcook2-summary prepare'"
-        raise DataError(msg) from error
-    except ValueError as error:
-        msg = f"{path} is not valid JSON ({error})"
-        raise DataError(msg) from error
+    if not path.is_file():
+        msg = f"{path} is missing or no file: run 'longvid youcook2-summary prepare'"
+        raise DataError(msg)
+    content = read_json(path, "")
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict) or not database:
         msg = f"{path} must hold an object 'database' of video ids to annotations"
@@ -110,7 +106,7 @@ def text(value: object) -> str:
 def video_faults(video: Video, ids: Sequence[object]) -> list[str]:
     """What is wrong with a video's segments, in words."""
     faults = [f"'{video.id}' repeats segment ids {list(ids)}"] if len(set(ids)) < len(ids) else []
-    if not isfinite(video.duration) or video.duration <= 0:
+    if not 0 < video.duration <= LONGEST:
         faults.append(f"'{video.id}' has no valid duration ({video.duration:g} s)")
     if not video.segments:
         faults.append(f"'{video.id}' has no segments")

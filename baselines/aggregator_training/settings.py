@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from encoders.config import read_dataclass
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.settings import merged
 from tasks.errors import ModelError
+from tasks.files import is_file, parse_toml, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,11 @@ class AggregatorSettings:
 
 def read_aggregator_settings(path: Path, *, seed: int | None = None, changes: Sequence[str] = ()) -> AggregatorSettings:
     """The settings of a file, with `changes` as KEY=VALUE of TOML. Raises ModelError naming file and key."""
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"no training config at {path}")
-    table: dict[str, object] = {}
-    for where, text in (
-        (str(path), path.read_text(encoding="utf-8")),
-        *((f"'{change}'", change) for change in changes),
-    ):
-        try:
-            table = merged(table, tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise ModelError(f"{where} is not TOML, where a text stands in quotes: {error}") from error
+    table: dict[str, object] = read_toml(path, "training config")
+    for change in changes:
+        table = merged(table, parse_toml(change, f"--set '{change}'"))
     if seed is not None:
         table["seed"] = seed
     return read_dataclass(AggregatorSettings, table, str(path))

@@ -1,4 +1,7 @@
-"""From a Chat to token ids: the model's own chat template, or a stated plain format without one."""
+"""From a Chat to token ids: the model's own chat template, or a stated plain format without one.
+
+Only the template writes control tokens: what a chat says is quoted (see encoders.control_tokens).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,22 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from jinja2 import TemplateError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from baselines.llm.protocol import Chat
 from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.continuations import split_tokens as continuations_of
+from encoders.causal_lm.load import read_tokenizer
+from encoders.control_tokens import encode_quoted, quote
 from tasks.errors import ModelError
 from tasks.task import JsonValue
 
 PLAIN_FORMAT = "{system}\\n\\n{user}\\n\\n"
+TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What a template, which is a program of the model's, may raise."""
 
 
 def describe_format(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, JsonValue]:
@@ -31,23 +39,23 @@ def describe_format(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, JsonValu
 
 
 def render(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> str:
-    """The prompt as text, up to and including `reply_start`. Raises ModelError if the template refuses."""
+    """The prompt as text for `encode`, up to and including `reply_start`. Raises ModelError if the template refuses."""
+    system, user, begun = (quote(tokenizer, text) for text in (chat.system, chat.user, chat.reply_start))
     if tokenizer.chat_template is None:
-        opening = f"{chat.system}\n\n" if chat.system else ""
-        return f"{opening}{chat.user}\n\n{chat.reply_start}"
-    messages = [{"role": "system", "content": chat.system}] if chat.system else []
-    messages.append({"role": "user", "content": chat.user})
+        opening = f"{system}\n\n" if system else ""
+        return f"{opening}{user}\n\n{begun}"
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": user})
     try:
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    except TemplateError as error:
+    except TEMPLATE_ERRORS as error:
         raise ModelError(f"the model's chat template refuses this chat: {error}") from error
-    return f"{text}{chat.reply_start}"
+    return f"{text}{begun}"
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a rendered prompt. A template writes the special tokens itself; plain text has none."""
-    ids: list[int] = tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"]
-    return ids
+    return encode_quoted(tokenizer, text, add_special_tokens=tokenizer.chat_template is None)
 
 
 class TokenizerWriter:
@@ -68,13 +76,13 @@ class TokenizerWriter:
         with self._turn:
             return encode(self._tokenizer, text)
 
+    def quote(self, text: str) -> str:
+        return quote(self._tokenizer, text)
+
 
 def load_writer(source: str) -> TokenizerWriter:
     """The tokenizer of a folder or hub name as a writer; no code of its own is run. Raises ModelError."""
-    try:
-        return TokenizerWriter(AutoTokenizer.from_pretrained(source))
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"can't load tokenizer '{source}': {error}".splitlines()[0]) from error
+    return TokenizerWriter(read_tokenizer(source))
 
 
 def split_tokens(
@@ -84,7 +92,9 @@ def split_tokens(
 
     Raises ModelError as encoders.causal_lm.continuations does.
     """
-    tokens = continuations_of(lambda text: encode(tokenizer, text), render(tokenizer, chat), continuations, item)
+    tokens = continuations_of(
+        partial(encode, tokenizer), render(tokenizer, chat), continuations, item, partial(quote, tokenizer)
+    )
     return replace(tokens, shared=shared_tokens(tokenizer, chat, tokens.prompt)) if chat.shared else tokens
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
 
 from baselines.llm.api_client import ApiClient, Patience, RefusedError, ServerFaultError
 from baselines.llm.limits import context_limit
@@ -35,7 +34,7 @@ def load_served(model: str, serving: Serving, *, context: int | None, scoring: b
     limit = context_limit(model, served.context, context)
     details: dict[str, JsonValue] = {
         "engine": f"vllm {served.vllm}" if served.vllm else "OpenAI-compatible server",
-        "server": urlsplit(client.base_url).hostname,
+        "server": client.host,
         "context": limit,
         **(writer.details if writer else {"chat_format": "the server's own", "token_counts": "estimated"}),
     }
@@ -49,6 +48,8 @@ def load_served(model: str, serving: Serving, *, context: int | None, scoring: b
 def read_key(variable: str) -> str | None:
     """The key, from the environment alone. Raises ModelError, not showing it, where no header could hold it."""
     key = os.environ.get(variable, "").strip()
+    if not variable.isidentifier():
+        raise ModelError("key_from names the environment variable that holds the key, never the key itself")
     if not key.isascii() or not key.isprintable():
         raise ModelError(f"the key in ${variable} holds characters that no key has")
     return key or None
@@ -64,24 +65,29 @@ def look_up(client: ApiClient, model: str) -> ServedModel:
         hint = HINTS.get(error.status)
         raise ModelError(f"llm 'openai:{model}': {error}{f'; {hint}' if hint else ''}") from error
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-    names = [str(row.get("id")) for row in rows]
-    if model not in names:
-        shown = ", ".join(names[:5]) or "none"
+    by_name = {row["id"]: row for row in rows if isinstance(row.get("id"), str)}
+    if model not in by_name:
+        shown = ", ".join(map(client.shown, list(by_name)[:5])) or "none"
         raise ModelError(f"{client.where} serves no model '{model}'; it serves: {shown}")
-    row = rows[names.index(model)]
+    row = by_name[model]
+    root = row.get("root")
+    # A server may know one model by several names.
+    same = {name for name, other in by_name.items() if root and other.get("root") == root}
+    client.strangers = frozenset(by_name) - same - {model}
     longest = row.get("max_model_len")
     return ServedModel(
         name=model,
-        context=longest if isinstance(longest, int) else None,
+        context=longest if type(longest) is int and longest > 0 else None,
         vllm=_vllm_version(client) if row.get("owned_by") == "vllm" else None,
     )
 
 
 def _vllm_version(client: ApiClient) -> str:
     try:
-        return str(client.get(f"{client.root_url}/version").get("version", "?"))
+        version = client.get(f"{client.root_url}/version").get("version")
     except (RefusedError, ServerFaultError):
         return "?"
+    return client.shown(version) if isinstance(version, str) and version else "?"
 
 
 def _writer(client: ApiClient, model: str, tokenizer: str | None) -> PromptWriter | None:

@@ -24,6 +24,7 @@ from encoders.causal_lm.load import dtype_of
 from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
 from encoders.causal_lm.smollm2 import find_smollm2
 from encoders.causal_lm.weights import weight_files, weights_sha256
+from encoders.config import foreign_file
 from encoders.device import device_name, find_device
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
@@ -53,10 +54,8 @@ def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str)
     from baselines.llm.vllm_llm import VllmLanguageModel
 
     check_names(arguments, [field.name for field in fields(EngineArgs)])
-    try:
-        engine = LLM(model=str(folder), dtype=dtype, max_model_len=context, **arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"vLLM refuses '{source}': {' '.join(str(error).split())[:300]}") from error
+    with foreign_file(f"vLLM refuses '{source}'"):
+        engine = LLM(model=str(folder), dtype=dtype, max_model_len=context, **{**arguments, "trust_remote_code": False})
     writer = load_writer(str(folder))
     limit = context_limit(name, int(engine.llm_engine.model_config.max_model_len), context)
     info = ModelInfo(
@@ -90,6 +89,8 @@ def engine_arguments(serving: Serving, source: str) -> dict[str, Any]:
         raise ModelError(f'-M engine= must be an object such as {{"tensor_parallel_size": 2}}, not {text}')
     if taken := (OURS | set(named)) & set(given):
         raise ModelError(f"-M engine= can't set {', '.join(sorted(taken))}: the model's other options do")
+    if given.get("trust_remote_code"):
+        raise ModelError("-M engine=: trust_remote_code runs a model's own code, which is never done")
     arguments = {**DEFAULTS, **given, **named}
     copies = arguments.get("data_parallel_size", 1)
     if copies != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -54,13 +55,20 @@ class Serving:
     )
 
     def __post_init__(self) -> None:
-        positive = ("concurrency", "timeout", "batch")
-        for name in (*positive, *(name for name in VLLM_ARGUMENTS if getattr(self, name) is not None)):
+        check_reach(self.concurrency, self.timeout, self.retries, self.patience)
+        for name in ("batch", *(name for name in VLLM_ARGUMENTS if getattr(self, name) is not None)):
             if not getattr(self, name) > 0:
                 raise ModelError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("retries", "patience"):
-            if getattr(self, name) < 0:
-                raise ModelError(f"{name} can't be negative: {getattr(self, name)}")
+
+
+def check_reach(concurrency: int, timeout: float, retries: int, patience: float) -> None:
+    """Raise ModelError, naming the option, where no server could be reached so, or one be waited for without end."""
+    for name, value in (("concurrency", concurrency), ("timeout", timeout)):
+        if not 0 < value < math.inf:
+            raise ModelError(f"{name} must be positive and finite, not {value}")
+    for name, value in (("retries", retries), ("patience", patience)):
+        if not 0 <= value < math.inf:
+            raise ModelError(f"{name} must be finite and can't be negative: {value}")
 
 
 def vllm_arguments(serving: Serving) -> dict[str, int | float]:

@@ -27,6 +27,10 @@ class PromptWriter(Protocol):
         """Token ids of a rendered prompt."""
         ...
 
+    def quote(self, text: str) -> str:
+        """Text from outside as it may stand behind a rendered prompt: nothing in it is a control token."""
+        ...
+
 
 def write_prompts(
     writer: PromptWriter, chats: Sequence[Chat], max_tokens: int, *, context: int, model: str
@@ -55,7 +59,7 @@ def write_scoring(
     written = []
     for index, (chat, texts) in enumerate(zip(chats, continuations, strict=True)):
         item = describe_chat(index, chat)
-        tokens = split_tokens(writer.encode, writer.render(chat), texts, item)
+        tokens = split_tokens(writer.encode, writer.render(chat), texts, item, writer.quote)
         longest = max(len(ids) for ids in tokens.continuations) + 1
         check_room(item, len(tokens.prompt), longest, "its longest continuation", context=context, model=model)
         written.append(tokens)

@@ -8,7 +8,7 @@ from math import ceil
 from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
-from baselines.llm.api_client import ApiClient, RefusedError
+from baselines.llm.api_client import MOST_BYTES, ApiClient, RefusedError
 from baselines.llm.api_replies import Written, read_chat, read_completion, read_echoed, read_letters, read_usage
 from baselines.llm.limits import check_max_tokens, check_room, describe_chat
 from baselines.llm.prompt_writer import PromptWriter, letters_of, write_prompts, write_scoring
@@ -21,6 +21,7 @@ from tasks.task import TokenUsage
 
 BYTES_PER_TOKEN = 3  # ours: English text has 4 to 5, so a prompt is rather thinned than refused
 TOKENS_PER_MESSAGE = 8
+ECHO_BYTES_PER_TOKEN = 512  # ours: vLLM's replies take some 150 for a token with its log-likelihood
 GREEDY = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0}
 A = TypeVar("A")
 B = TypeVar("B")
@@ -75,7 +76,9 @@ class ServedLanguageModel:
         if self._writer is not None:
             return len(self._writer.encode(self._writer.render(chat)))
         texts = [chat.user, chat.system, chat.reply_start]
-        return sum(ceil(len(text.encode()) / BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE for text in texts if text)
+        return sum(
+            ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE for text in texts if text
+        )
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
         check_max_tokens(max_tokens)
@@ -164,10 +167,14 @@ class ServedLanguageModel:
             "max_tokens": 1,
             "echo": True,
             "logprobs": 0 if self._served.vllm else 1,
+            **({"return_tokens_as_token_ids": True} if self._served.vllm else {}),
             **GREEDY,
         }
         rows, usage = self._client.post(
-            f"{self._client.base_url}/completions", body, lambda reply: (read_echoed(reply, prompts), read_usage(reply))
+            f"{self._client.base_url}/completions",
+            body,
+            lambda reply: (read_echoed(reply, prompts), read_usage(reply)),
+            most_bytes=MOST_BYTES + ECHO_BYTES_PER_TOKEN * sum(map(len, prompts)),
         )
         lengths = tuple(len(ids) for ids in tokens.continuations)
         totals = tuple(sum(row[start - 1 : start - 1 + n]) for row, n in zip(rows, lengths, strict=True))

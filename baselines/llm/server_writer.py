@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
 from baselines.llm.api_client import ApiClient, Json, RefusedError, ServerFaultError
 from baselines.llm.protocol import Chat
+from encoders.control_tokens import neutral
 from tasks.errors import ModelError
 from tasks.task import JsonValue
 
@@ -29,7 +30,7 @@ class ServerWriter:
         return {"chat_format": "the server's template"}
 
     def render(self, chat: Chat) -> str:
-        return self._opening(chat.system, chat.user) + chat.reply_start
+        return self._opening(chat.system, chat.user) + neutral(chat.reply_start)
 
     def _render(self, system: str, user: str) -> str:
         messages = messages_of(Chat(user=user, system=system))
@@ -38,8 +39,11 @@ class ServerWriter:
             f"{self._client.root_url}/detokenize", {"model": self._model, "tokens": ids}, _read_prompt
         )
 
+    def quote(self, text: str) -> str:
+        return neutral(text)
+
     def _encode(self, text: str) -> list[int]:
-        return self._tokens({"prompt": text, "add_special_tokens": False})
+        return self._tokens({"prompt": text, "add_special_tokens": False}) if text else []
 
     def _tokens(self, asked: Json) -> list[int]:
         return self._client.post(f"{self._client.root_url}/tokenize", {"model": self._model, **asked}, _read_tokens)
@@ -65,20 +69,22 @@ def find_writer(client: ApiClient, model: str) -> ServerWriter | None:
 
 
 def messages_of(chat: Chat) -> list[dict[str, str]]:
-    """A chat as the API's messages."""
-    system = [{"role": "system", "content": chat.system}] if chat.system else []
-    return [*system, {"role": "user", "content": chat.user}]
+    """A chat as the API's messages; the server's tokenizer is not at hand to tell text from control tokens."""
+    system = [{"role": "system", "content": neutral(chat.system)}] if chat.system else []
+    return [*system, {"role": "user", "content": neutral(chat.user)}]
 
 
 def _read_tokens(body: Json) -> list[int]:
-    tokens = body.get("tokens")
-    if not isinstance(tokens, Sequence) or not all(isinstance(token, int) for token in tokens):
+    tokens, count = body.get("tokens"), body.get("count")
+    if not isinstance(tokens, list) or not tokens or not all(type(token) is int and token >= 0 for token in tokens):
         raise ServerFaultError("the server's /tokenize sent no tokens")
-    return list(tokens)
+    if type(count) is int and count != len(tokens):
+        raise ServerFaultError(f"the server's /tokenize sent {len(tokens)} tokens and counted {count}")
+    return tokens
 
 
 def _read_prompt(body: Json) -> str:
     prompt = body.get("prompt")
-    if not isinstance(prompt, str):
+    if not isinstance(prompt, str) or not prompt:
         raise ServerFaultError("the server's /detokenize sent no text")
     return prompt

@@ -22,6 +22,7 @@ from encoders.bench.machine import machine_facts
 from encoders.bench.result import Facts, Measured, NotMeasuredError, Result, in_turn
 from encoders.video_errors import BackendError, VideoError
 from encoders.video_file import probe
+from tasks.video_files import local_address
 
 _MODULES = {"decord": "decord", "torchcodec": "torchcodec", "opencv": "cv2"}
 
@@ -128,13 +129,13 @@ def _least_psnr(pixels: Pixels, truth: Pixels) -> float | None:
 
 def make_bench_video(sources: Sequence[Path], path: Path, seconds: float = 300) -> None:
     """Write 720p30 H.264 (a key frame every 250, B-frames), looping over real clips; needs ffmpeg."""
-    inputs = [argument for source in sources for argument in ("-i", str(source))]
+    inputs = [argument for source in sources for argument in ("-i", local_address(source))]
     scaled = ";".join(f"[{i}:v:0]scale=1280:720,setsar=1,fps=30[v{i}]" for i in range(len(sources)))
     joined = "".join(f"[v{i}]" for i in range(len(sources))) + f"concat=n={len(sources)}:v=1"
     graph = f"{scaled};{joined},loop=loop=-1:size=32767,trim=duration={seconds}"
     coding = "keyint=250:min-keyint=250:scenecut=0:bframes=3"
     subprocess.run(
         ["ffmpeg", "-v", "error", "-y", *inputs, "-filter_complex", graph, "-an", "-c:v", "libx264",
-         "-pix_fmt", "yuv420p", "-x264-params", coding, str(path)],
+         "-pix_fmt", "yuv420p", "-x264-params", coding, local_address(path)],
         check=True,
     )  # fmt: skip

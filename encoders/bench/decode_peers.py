@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from tasks.task import Clip
+from tasks.video_files import local_address
 
 Pixels = NDArray[np.uint8]
 Reader = Callable[[Path, Sequence[int], float, int, int], Pixels]
@@ -34,7 +35,7 @@ def ours(path: Path, indices: Sequence[int], rate: float, size: int, threads: in
 def pyav_sequential(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
     """Decode every frame in turn with PyAV."""
     wanted, pictures = set(indices), []
-    with av.open(path) as container:
+    with av.open(local_address(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count, stream.codec_context.thread_type = threads, "AUTO"
         for number, frame in enumerate(container.decode(stream)):
@@ -46,7 +47,7 @@ def pyav_sequential(path: Path, indices: Sequence[int], rate: float, size: int, 
 
 def decord(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
     """The `get_batch` of decord, resizing as it decodes."""
-    reader = import_module("decord").VideoReader(str(path), width=size, height=size, num_threads=threads)
+    reader = import_module("decord").VideoReader(str(path.absolute()), width=size, height=size, num_threads=threads)
     return np.asarray(reader.get_batch(list(indices)).asnumpy(), dtype=np.uint8)
 
 
@@ -54,7 +55,7 @@ def torchcodec(path: Path, indices: Sequence[int], rate: float, size: int, threa
     """TorchCodec with its resize transform."""
     resize = import_module("torchcodec.transforms").Resize((size, size))
     decoder = import_module("torchcodec.decoders").VideoDecoder(
-        str(path), num_ffmpeg_threads=threads, transforms=[resize], dimension_order="NHWC"
+        str(path.absolute()), num_ffmpeg_threads=threads, transforms=[resize], dimension_order="NHWC"
     )
     return np.asarray(decoder.get_frames_at(list(indices)).data.numpy(), dtype=np.uint8)
 
@@ -63,7 +64,7 @@ def opencv(path: Path, indices: Sequence[int], rate: float, size: int, threads: 
     """OpenCV: grab every frame, retrieve the wanted ones."""
     cv2 = import_module("cv2")
     cv2.setNumThreads(threads)
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(str(path.absolute()))
     wanted, pictures, number = set(indices), [], 0
     while capture.grab():
         if number in wanted:
@@ -77,7 +78,7 @@ def ffmpeg(path: Path, indices: Sequence[int], rate: float, size: int, threads: 
     """The ffmpeg program, writing raw pictures to a pipe."""
     stride = indices[1] - indices[0]
     chosen = f"select=not(mod(n-{indices[0]}\\,{stride})),scale={size}:{size}"
-    command = ["ffmpeg", "-v", "error", "-threads", str(threads), "-i", str(path), "-an", "-vf", chosen]
+    command = ["ffmpeg", "-v", "error", "-threads", str(threads), "-i", local_address(path), "-an", "-vf", chosen]
     written = subprocess.run(
         [*command, "-vsync", "0", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"], capture_output=True, check=True
     ).stdout

@@ -21,9 +21,15 @@ class ScoringTokens:
 
 
 def split_tokens(
-    encode: Callable[[str], list[int]], text: str, continuations: Sequence[str], item: str
+    encode: Callable[[str], list[int]],
+    text: str,
+    continuations: Sequence[str],
+    item: str,
+    quote: Callable[[str], str] = str,
 ) -> ScoringTokens:
     """Token ids of the prompt `text` and of each continuation as it is tokenised behind that prompt.
+
+    `quote` makes of a continuation what `encode` reads as text, where it would read control tokens otherwise.
 
     Raises ModelError, naming `item`, when a continuation is empty or its first characters would
     merge into the prompt's last token: its likelihood given the prompt would then be undefined.
@@ -33,7 +39,7 @@ def split_tokens(
     prompt = encode(text)
     tails = []
     for number, continuation in enumerate(continuations):
-        ids = encode(text + continuation)
+        ids = encode(text + quote(continuation))
         if not continuation:
             raise ModelError(f"{item}: continuation {number} is empty")
         if ids[: len(prompt)] != prompt or len(ids) == len(prompt):

@@ -1,8 +1,14 @@
-"""Reading a causal language model: a local folder, a GGUF file, a hub name, or the embedded SmolLM2."""
+"""Reading a causal language model: a local folder, a GGUF file, a hub name, or the embedded SmolLM2.
+
+No code of a model's own is run, whatever a folder asks for. A configuration is held against the shapes in the weight
+files before anything is allocated, and the model must give finite numbers before it is used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +17,41 @@ from typing import Any
 import huggingface_hub
 import torch
 import transformers
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from encoders.causal_lm.dense import dense_folder
 from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
 from encoders.causal_lm.smollm2 import find_smollm2
 from encoders.causal_lm.weights import weight_files, weights_sha256
+from encoders.config import foreign_file, read_json
 from encoders.device import find_device
+from encoders.tokens import PROBE
+from encoders.weights import check_finite, read_shapes
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
 SMOLLM2 = "smollm2"
 TRANSFORMERS = "transformers"
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+    "head_dim",
+    "max_position_embeddings",
+)
+"""What a configuration must give as a number of at least 1, where it gives it at all."""
+MOST = 1 << 40
+"""More than any size of a published model (ours)."""
+PACKED = 32
+"""Weights that one number of a packed tensor may hold: of one bit, in 32."""
+UNUSED = re.compile(
+    r"inv_freq$|masked_bias$|\.attn\.bias$|^lm_head\.|(^|[._])(vision|visual|audio|image|mm|multi_modal|mtp)[._]"
+)
+"""Tensors of published models that text alone leaves unused: tables, a tied output layer, other towers."""
 _HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 
 
@@ -86,20 +113,132 @@ def read_folder(
 ) -> CausalLM:
     """Read a dense transformers folder; `digest` defaults to that of its weight files."""
     target = find_device(device)
+    chosen = dtype_of(dtype)
     files = weight_files(folder)
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(folder))
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=dtype_of(dtype), use_safetensors=True, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"can't load model folder {folder}: {error}".splitlines()[0]) from error
+    check_folder(folder, files)
+    tokenizer = read_tokenizer(str(folder))
+    with quiet(), foreign_file(f"can't load model folder {folder}"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=chosen, use_safetensors=True, output_loading_info=True, trust_remote_code=False
+        )
     model, report = loaded
-    if report["missing_keys"]:
-        raise ModelError(f"weights in {folder} lack {', '.join(sorted(report['missing_keys'])[:3])}")
+    left = sorted(name for name in report["unexpected_keys"] if not UNUSED.search(name))
+    for what, names in (("lack", sorted(report["missing_keys"])), ("hold, by its config.json for nothing,", left)):
+        if names:
+            raise ModelError(f"weights in {folder} {what} {', '.join(names[:3])}")
+    _check_vocabulary(folder, model, tokenizer)
+    check_finite(dict(model.named_parameters()), str(folder))
     model.eval().to(target)
+    _check_runs(folder, model)
     return CausalLM(model, tokenizer, name, digest or weights_sha256(files))
+
+
+def read_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or hub name; no code of its own is run. Raises ModelError when it can't be read."""
+    folder = Path(source).expanduser()
+    _check_json(folder)
+    with quiet(), _without_code(folder, "tokenizer"), foreign_file(f"can't load tokenizer '{source}'"):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(folder) if folder.is_dir() else source, trust_remote_code=False
+        )
+        tokenizer(PROBE)
+    return tokenizer
+
+
+def check_folder(folder: Path, files: Sequence[Path]) -> None:
+    """Hold a folder's configuration against its weight files, allocating nothing.
+
+    Raises ModelError naming the field or tensor that does not fit.
+    """
+    _check_json(folder)
+    source = folder / "config.json"
+    with quiet(), _without_code(folder, "model"), foreign_file(f"{source} describes no model that can be built"):
+        shapes = {name: shape for file in files for name, shape in read_shapes(file).items()}
+        _check_sizes(source, _written(source), len(shapes))
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        own = config.get_text_config()
+        _check_sizes(source, {name: getattr(own, name, None) for name in SIZES}, len(shapes))
+        with torch.device("meta"):
+            described = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    _check_shapes(source, described, shapes, packed=getattr(config, "quantization_config", None) is not None)
+
+
+def _written(source: Path) -> dict[str, object]:
+    """The sizes as config.json itself gives them, of the language model where it is of more."""
+    content = read_json(source, ours=False)
+    if not isinstance(content, dict):
+        raise ModelError(f"{source} is no table of settings")
+    inner = content.get("text_config")
+    return {**content, **(inner if isinstance(inner, dict) else {})}
+
+
+def _check_sizes(source: Path, values: Mapping[str, object], tensors: int) -> None:
+    for name in SIZES:
+        value = values.get(name)
+        for number in value if isinstance(value, list) else [value]:
+            if number is not None and (type(number) is not int or not 1 <= number <= MOST):
+                raise ModelError(f"{source}: {name} is {str(number)[:40]}, which is no number from 1 to {MOST}")
+    layers = values.get("num_hidden_layers")
+    if isinstance(layers, int) and layers > tensors:
+        raise ModelError(f"{source}: num_hidden_layers is {layers}, and the weights are {tensors} tensors")
+
+
+def _check_shapes(
+    source: Path, described: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]], *, packed: bool
+) -> None:
+    """Raise ModelError unless the weights hold what is described; packed ones have shapes of their own."""
+    own = {name: tuple(tensor.shape) for name, tensor in described.state_dict().items()}
+    for name in () if packed else sorted(set(own) & set(shapes)):
+        if own[name] != shapes[name]:
+            raise ModelError(f"{source} does not fit its weights: {name} is {own[name]} by it and {shapes[name]} there")
+    asked = sum(parameter.numel() for parameter in described.parameters())
+    held = sum(math.prod(shape) for shape in shapes.values()) * (PACKED if packed else 1)
+    if asked > held:
+        raise ModelError(f"{source} does not fit its weights: it asks for {asked} numbers, and they hold {held}")
+
+
+def _check_json(folder: Path) -> None:
+    """Raise ModelError naming a JSON file of the folder that can't be read, before a library reads it."""
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        read_json(path, ours=False)
+
+
+@contextmanager
+def _without_code(folder: Path, what: str) -> Iterator[None]:
+    """Say why, where a folder asks for code of its own and transformers has none in its place."""
+    try:
+        yield
+    except ModelError as error:
+        path = folder / ("tokenizer_config.json" if what == "tokenizer" else "config.json")
+        content = read_json(path, ours=False) if path.is_file() else None
+        if isinstance(content, dict) and "auto_map" in content:
+            raise ModelError(f"{path}: the {what} needs code of its own (auto_map), which is never run") from error
+        raise
+
+
+def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise ModelError where a text may become a token that the model has no row for.
+
+    Added tokens may lie past its rows, as some published ones do: only a template could write them.
+    """
+    rows = len(model.get_input_embeddings().weight)
+    added = set(tokenizer.added_tokens_decoder)
+    named = {tokenizer.eos_token_id, tokenizer.bos_token_id}
+    for text, number in tokenizer.get_vocab().items():
+        if number >= rows and (number not in added or number in named):
+            raise ModelError(
+                f"{folder}: its tokenizer has the token {text[:40]!r} with the id {number}, and the model "
+                f"has {rows} rows"
+            )
+
+
+@torch.inference_mode()
+def _check_runs(folder: Path, model: PreTrainedModel) -> None:
+    """Raise ModelError unless the model gives finite numbers, which a configuration that fits may still prevent."""
+    with foreign_file(f"{folder}: the model can't be run by its config.json"):
+        logits = model(torch.tensor([[0, 1, 0]], device=model.device), use_cache=False).logits
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError(f"{folder}: by its config.json the model gives numbers that are not finite")
 
 
 def dtype_of(name: str) -> torch.dtype:
@@ -115,6 +254,9 @@ def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
     ids = set(configured) if isinstance(configured, list) else {configured}
     ids.add(tokenizer.eos_token_id)
     known = frozenset(token for token in ids if isinstance(token, int))
+    rows = len(model.get_input_embeddings().weight)
+    if strange := [token for token in known if not 0 <= token < rows]:
+        raise ModelError(f"the model ends replies with token {strange[0]} (eos_token_id), and has {rows}")
     if not known:
         raise ModelError("the model names no end-of-reply token (eos_token_id), so no reply could end")
     return known

@@ -10,13 +10,14 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from encoders.causal_lm.load import CausalLM
-from encoders.config import read_dataclass
-from encoders.weights import check_fit, config_path, read_tensors, save_tensors
+from encoders.config import Bounds, check_bounds, read_dataclass, read_json
+from encoders.weights import check_fit, config_path, read_shapes, read_tensors, save_tensors
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
@@ -28,9 +29,15 @@ MARK = ".lora_"
 class LoraShape:
     """Rank, scale (`alpha / rank`) and the linear layers adapted, by the last part of their names (ours)."""
 
-    rank: int = 8
-    alpha: int = 16
+    rank: Annotated[int, Bounds(1, 4096)] = 8
+    alpha: Annotated[int, Bounds(1, 1 << 20)] = 16
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that can't be built. Raises ModelError."""
+        check_bounds(self, "LoRA")
+        if not self.targets or not all(target.strip() for target in self.targets):
+            raise ModelError("LoRA: targets names no layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ def add_lora(model: nn.Module, shape: LoraShape, *, seed: int = 0) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ModelError("LoRA needs peft: pip install 'longvid[llm]'") from error
+        raise ModelError("LoRA needs peft: pip install 'longvid[video]'") from error
     model.requires_grad_(requires_grad=False)
     config = LoraConfig(r=shape.rank, lora_alpha=shape.alpha, target_modules=list(shape.targets))
     with torch.random.fork_rng(devices=[]):
@@ -93,6 +100,11 @@ def load_lora(lm: CausalLM, path: Path) -> str:
             f"{path} was trained on the language model {description.lm} with SHA-256 {description.lm_sha256[:16]}…; "
             f"{lm.name} is another ({lm.digest[:16]}…)"
         )
+    rank = description.lora.rank
+    adapters = {name: shape for name, shape in read_shapes(path).items() if MARK in name}
+    other = [name for name, shape in adapters.items() if not shape or rank not in (shape[0], shape[-1])]
+    if other:
+        raise ModelError(f"{path} does not fit the rank of {rank} in {config_path(path).name}: {other[0]}")
     tensors = read_tensors(path)
     add_lora(lm.model, description.lora)
     own = lora_parameters(lm.model)
@@ -111,11 +123,7 @@ def read_description(path: Path) -> LoraDescription:
     for file in (path, beside):
         if not file.is_file():
             raise ModelError(f"LoRA adapter {path}: there is no {file}")
-    try:
-        data = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{beside} is not JSON: {error}") from error
-    return read_dataclass(LoraDescription, data, str(beside))
+    return read_dataclass(LoraDescription, read_json(beside), str(beside))
 
 
 def check_suffix(path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
 import platformdirs
 
+from encoders.config import read_json
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
@@ -25,10 +25,15 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     """The safetensors files of a transformers folder, sorted by name. Raises ModelError if incomplete."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ModelError(f"{index} is not an index of safetensors files") from error
+        content = read_json(index, ours=False)
+        places = content.get("weight_map") if isinstance(content, dict) else None
+        if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+            raise ModelError(
+                f"{index} is not an index of safetensors files: it has no table 'weight_map' of file names"
+            )
+        names = sorted(set(places.values()))
+        if strange := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+            raise ModelError(f"{index} names '{strange[0][:60]}', which is no safetensors file of its folder")
     else:
         names = ["model.safetensors"]
     missing = [name for name in names if not (folder / name).is_file()]

@@ -11,10 +11,12 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import nn
 
+from encoders.config import Bounds, check_bounds, read_dataclass, read_json
 from encoders.pretrain.optimiser import load_optimiser, optimiser_tensors
 from encoders.pretrain.shards import share_like, whole_tensors
 from encoders.pretrain.step import trainable
@@ -28,9 +30,13 @@ FOLDER = "checkpoints"
 class Progress:
     """How far training is: steps done (which is the data's cursor too), samples seen and bad ones met."""
 
-    step: int = 0
-    samples: int = 0
-    bad: int = 0
+    step: Annotated[int, Bounds(0, 1 << 53)] = 0
+    samples: Annotated[int, Bounds(0, 1 << 53)] = 0
+    bad: Annotated[int, Bounds(0, 1 << 53)] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts that can't be. Raises ModelError."""
+        check_bounds(self, "progress")
 
 
 def save_checkpoint(
@@ -73,13 +79,16 @@ def load_checkpoint(run: Path, module: nn.Module, optimiser: torch.optim.Optimiz
     if not found:
         return Progress()
     last = found[-1]
+    progress = read_dataclass(Progress, read_json(last / "state.json"), str(last / "state.json"))
     tensors = read_tensors(last / "model.safetensors")
     own = trainable(module)
-    differing = sorted(set(tensors) ^ set(own)) or [n for n in own if own[n].shape != tensors[n].shape]
+    differing = sorted(set(tensors) ^ set(own)) or [
+        n for n in own if own[n].shape != tensors[n].shape or not tensors[n].is_floating_point()
+    ]
     if differing:
         raise ModelError(f"{last} is of another model or another choice of what trains: {differing[0]} differs")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(share_like(tensors[name], parameter))
     load_optimiser(module, optimiser, read_tensors(last / "optimiser.safetensors"))
-    return Progress(**json.loads((last / "state.json").read_text(encoding="utf-8")))
+    return progress

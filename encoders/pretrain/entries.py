@@ -11,16 +11,20 @@ line of a manifest without `video`.
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, NotRequired, cast
 
-from encoders.embed_folder import VIDEO_SUFFIXES, find_videos
+from annotated_types import MinLen
+from typing_extensions import TypedDict
+
+from encoders.embed_folder import find_videos
 from encoders.pretrain.samples import TextView, View
 from tasks.errors import DataError
+from tasks.files import Seconds, decoded, parse_json, read_rows, read_text, text_lines, typed, unicode_only
+from tasks.video_files import MAC_SIDE_FILE, VIDEO_SUFFIXES
 
 TEXT_SUFFIXES: tuple[str, ...] = (".json", ".txt")
 
@@ -56,18 +60,47 @@ class Entry:
     statements: tuple[TextView, ...] = ()
 
 
+class SegmentRow(TypedDict):
+    """A segment of a row."""
+
+    start: Seconds
+    end: Seconds
+    caption: str | list[str]
+    false_captions: NotRequired[list[str]]
+
+
+class StatementRow(TypedDict):
+    """A statement of a row."""
+
+    text: str
+    false: list[str]
+    kind: NotRequired[str]
+
+
+class Row(TypedDict):
+    """What is said of a video."""
+
+    caption: NotRequired[str | list[str]]
+    false_captions: NotRequired[list[str]]
+    start: NotRequired[Seconds]
+    end: NotRequired[Seconds | None]
+    segments: NotRequired[list[SegmentRow]]
+    statements: NotRequired[list[StatementRow]]
+
+
+class ManifestRow(Row):
+    """A line of a manifest."""
+
+    video: Annotated[str, MinLen(1)]
+
+
 def read_manifest(path: Path, view: View) -> list[Entry]:
     """The entries of a manifest. Raises DataError naming file, line and key."""
-    if not path.is_file():
-        raise DataError(f"no manifest at {path}")
     entries: list[Entry] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            row = _json(line, where)
-            name = _get(row, "video", str, where)
-            entries += entries_of(row, name, path.parent / name, view, where)
-    return _some(entries, path)
+    for number, row in read_rows(path, ManifestRow, "manifest"):
+        name = row["video"]
+        entries += entries_of(row, name, path.parent / name, view, f"manifest {path}, line {number}")
+    return entries
 
 
 def read_folder(path: Path, view: View) -> list[Entry]:
@@ -75,8 +108,8 @@ def read_folder(path: Path, view: View) -> list[Entry]:
     entries: list[Entry] = []
     for key, video in find_videos(path).items():
         beside = {suffix: video.with_suffix(suffix) for suffix in TEXT_SUFFIXES}
-        texts = {suffix: file.read_text(encoding="utf-8") for suffix, file in beside.items() if file.is_file()}
-        entries += entries_of(_row_beside(texts, str(video)), key, video, view, str(video))
+        texts = {suffix: read_text(file, "") for suffix, file in beside.items() if file.is_file()}
+        entries += entries_of(_row_beside(texts, str(video)), unicode_only(key), video, view, str(video))
     return entries
 
 
@@ -92,81 +125,80 @@ def read_shards(path: Path, view: View) -> list[Entry]:
             videos = [member for member in members.values() if member.suffix in VIDEO_SUFFIXES]
             if len(videos) != 1:
                 raise DataError(f"{where}: {len(videos)} videos; a sample has exactly one")
-            texts = {s: members[s].read().decode() for s in TEXT_SUFFIXES if s in members}
+            texts = {s: decoded(members[s].read(), f"{where}{s}") for s in TEXT_SUFFIXES if s in members}
             entries += entries_of(_row_beside(texts, where), f"{tar.name}/{key}", videos[0], view, where)
-    return _some(entries, path)
+    if not entries:
+        raise DataError(f"{path} holds no videos")
+    return entries
 
 
-def entries_of(row: Mapping[str, Any], key: str, video: Path | Member, view: View, where: str) -> Iterator[Entry]:
+def entries_of(row: Row, key: str, video: Path | Member, view: View, where: str) -> Iterator[Entry]:
     """The entries of one video: itself, or its segments where clips and images are looked at and there are some."""
-    segments = _get(row, "segments", list, where, [])
+    segments = row.get("segments", [])
+    for number, segment in enumerate(segments, start=1):
+        _check_times(segment["start"], segment["end"], f"{where}: segment {number}")
     if segments and view != "video":
         for number, segment in enumerate(segments):
-            here = f"{where}: segment {number}"
-            begin, stop = (float(_get(segment, name, int | float, here)) for name in ("start", "end"))
-            yield Entry(f"{key}#{number}", video, begin, stop, _captions(segment, here))
+            captions = _captions(segment, f"{where}: segment {number + 1}")
+            yield Entry(f"{key}#{number}", video, segment["start"], segment["end"], captions)
         return
-    start = float(_get(row, "start", int | float, where, 0.0))
-    end = row.get("end")
-    told = " ".join(str(_get(s, "caption", str, where)) for s in segments)
-    captions = _captions({"caption": told, **row} if told else row, where)
+    start, end = float(row.get("start", 0.0)), row.get("end")
+    if end is not None:
+        _check_times(start, end, where)
+    told = {"caption": " ".join(_one_text(segment, where) for segment in segments)} if segments else {}
     statements = tuple(
-        TextView(_get(s, "text", str, where), tuple(_get(s, "false", list, where)), str(s.get("kind", "")))
-        for s in _get(row, "statements", list, where, [])
+        TextView(statement["text"], tuple(statement["false"]), statement.get("kind", ""))
+        for statement in row.get("statements", [])
     )
+    captions = _captions(cast("Row", {**told, **row}), where)
     yield Entry(key, video, start, None if end is None else float(end), captions, statements)
 
 
-def _captions(row: Mapping[str, Any], where: str) -> tuple[TextView, ...]:
-    found = _get(row, "caption", str | list, where)
-    false = tuple(_get(row, "false_captions", list, where, []))
+def _check_times(start: float, end: float, where: str) -> None:
+    if end <= start:
+        raise DataError(f"{where}: the end, {end:g} s, must be after the start, {start:g} s")
+
+
+def _one_text(segment: SegmentRow, where: str) -> str:
+    if not isinstance(segment["caption"], str):
+        raise DataError(f"{where}: the segments of a video seen as a whole need one caption each, not a list")
+    return segment["caption"]
+
+
+def _captions(row: Row | SegmentRow, where: str) -> tuple[TextView, ...]:
+    found, false = row.get("caption"), tuple(row.get("false_captions", []))
     texts = [found] if isinstance(found, str) else found
-    if not texts or not all(isinstance(text, str) and text.strip() for text in (*texts, *false)):
-        raise DataError(f"{where}: 'caption' must hold texts that aren't empty")
+    if not texts or not all(text.strip() for text in (*texts, *false)):
+        raise DataError(f"{where}: field 'caption' must hold texts that aren't empty")
     return tuple(TextView(text, false) for text in texts)
 
 
-def _row_beside(texts: Mapping[str, str], where: str) -> Mapping[str, Any]:
+def _row_beside(texts: Mapping[str, str], where: str) -> Row:
     if ".json" in texts:
-        return _json(texts[".json"], f"{where}: its .json")
+        place = f"{where}: its .json"
+        return typed(Row, parse_json(texts[".json"], place), place)
     if ".txt" in texts:
-        return {"caption": [line for line in texts[".txt"].splitlines() if line.strip()]}
+        return {"caption": [line for line in text_lines(texts[".txt"]) if line.strip()]}
     raise DataError(f"{where} has no captions: put a .txt or .json of the same name beside it")
 
 
 def _samples_of(tar: Path) -> Iterator[tuple[str, dict[str, Member]]]:
-    """Files of one name but different suffixes are one sample, as WebDataset has it."""
+    """Files of one name but different suffixes are one sample, as WebDataset has it.
+
+    What macOS keeps beside a file is none; a name that UTF-8 can't hold is read with U+FFFD.
+    """
     samples: dict[str, dict[str, Member]] = {}
     try:
         with tarfile.open(tar, "r:") as file:
             for info in file:
-                if info.isfile():
-                    path = Path(info.name)
-                    member = Member(tar, info.offset_data, info.size, path.suffix.lower())
-                    samples.setdefault(path.with_suffix("").as_posix(), {})[member.suffix] = member
-    except tarfile.TarError as error:
+                path = Path(unicode_only(info.name))
+                if not info.isfile() or path.name.startswith(MAC_SIDE_FILE):
+                    continue
+                member = Member(tar, info.offset_data, info.size, path.suffix.lower())
+                members = samples.setdefault(path.with_suffix("").as_posix(), {})
+                if member.suffix in members:
+                    raise DataError(f"{tar} has two files of the name '{path.as_posix()}'")
+                members[member.suffix] = member
+    except (tarfile.TarError, OSError, ValueError) as error:
         raise DataError(f"{tar} is not an uncompressed tar file: {error}") from error
     yield from samples.items()
-
-
-def _json(text: str, where: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{where} is not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where} is not a JSON object")
-    return row
-
-
-def _get(row: Any, name: str, kind: Any, where: str, default: Any = None) -> Any:  # noqa: ANN401 - JSON has no type
-    value = row.get(name, default) if isinstance(row, dict) else None
-    if value is None or not isinstance(value, kind):
-        raise DataError(f"{where}: key '{name}' is missing or of the wrong type")
-    return value
-
-
-def _some(entries: list[Entry], path: Path) -> list[Entry]:
-    if not entries:
-        raise DataError(f"{path} holds no videos")
-    return entries

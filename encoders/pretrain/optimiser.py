@@ -80,6 +80,9 @@ def load_optimiser(module: nn.Module, optimiser: torch.optim.Optimizer, tensors:
     left = dict(tensors)
     for name, parameter in trainable(module).items():
         found = {kind: left.pop(f"{kind}.{name}") for kind in KINDS if f"{kind}.{name}" in left}
+        other = [kind for kind, value in found.items() if value.ndim and value.shape != parameter.shape]
+        if other or (found and "step" not in found):
+            raise ModelError(f"the optimiser's state is of another model: {other[0] if other else 'no step'} of {name}")
         if found:
             optimiser.state[parameter] = {
                 kind: share_like(value, parameter) if value.ndim else value.to(parameter.device)

@@ -7,7 +7,6 @@ doesn't. `[short-masked]` with `stage = "short"` and `model.mask = 0.75` is the 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from encoders.pretrain.contrastive import StatementLoss
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.samples import View
 from tasks.errors import ModelError
+from tasks.files import is_file, parse_toml, read_toml
 
 Stage = Literal["image", "short", "long", "lm", "captions"]
 COMMON = "common"
@@ -181,10 +181,7 @@ def read_settings(path: Path, stage: str, *, seed: int | None = None, changes: S
     """The settings of one stage of a file, with `changes` as KEY=VALUE. Raises ModelError naming file and key."""
     table = _stage_table(path, stage)
     for change in changes:
-        try:
-            table = merged(table, tomllib.loads(change))
-        except tomllib.TOMLDecodeError as error:
-            raise ModelError(f"'{change}' is no KEY=VALUE of TOML, where a text stands in quotes: {error}") from error
+        table = merged(table, parse_toml(change, f"--set '{change}'"))
     if seed is not None:
         table["seed"] = seed
     return read_dataclass(StageSettings, {"stage": stage, **_spread(table)}, f"{path}: {stage}")
@@ -208,12 +205,9 @@ def _stage_table(path: Path, stage: str) -> dict[str, Any]:
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a file, `common` among them. Raises ModelError when it is missing or no TOML."""
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"no training config at {path}")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError(f"{path} is not TOML: {error}") from error
+    tables = read_toml(path, "training config")
     loose = [name for name, value in tables.items() if not isinstance(value, dict)]
     if loose:
         raise ModelError(f"{path}: key '{loose[0]}' stands outside of any stage; put it into [{COMMON}]")
@@ -234,5 +228,7 @@ def _spread(table: dict[str, Any]) -> dict[str, Any]:
     out = dict(table)
     for part in ("images", "evaluation"):
         if isinstance(out.get(part), dict):
-            out[part] = {**out[part], "data": merged(table.get("data", {}), out[part].get("data", {}))}
+            below, above = table.get("data", {}), out[part].get("data", {})
+            if isinstance(below, dict) and isinstance(above, dict):  # anything else is refused by its key
+                out[part] = {**out[part], "data": merged(below, above)}
     return out

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
 from transformers import PretrainedConfig
 
-from encoders.config import VisionConfig, read_dataclass
+from encoders.config import Bounds, Depth, Heads, Places, Share, VisionConfig, Width, check_bounds, read_dataclass
 from tasks.errors import ModelError
 
 
@@ -24,27 +25,26 @@ class VideoToTextConfig:
     at training and, unless told otherwise, at inference.
     """
 
-    vision_width: int
-    lm_width: int
-    lm_layers: int
-    width: int
-    heads: int
-    cross_heads: int
-    depth: int = 6
-    latents: int = 64
-    mlp_ratio: int = 4
+    vision_width: Width
+    lm_width: Width
+    lm_layers: Depth
+    width: Width
+    heads: Heads
+    cross_heads: Heads
+    depth: Depth = 6
+    latents: Places = 64
+    mlp_ratio: Annotated[int, Bounds(1, 64)] = 4
     gated: bool = True
-    mask: float = 0.0
+    mask: Share = 0.0
     prompt: str = ""
 
     def __post_init__(self) -> None:
         """Refuse shapes that can't be built. Raises ModelError."""
+        check_bounds(self, "video-to-text config")
         for what, width, heads in (("width", self.width, self.heads), ("lm_width", self.lm_width, self.cross_heads)):
-            if heads < 1 or width % heads:
+            if width % heads:
                 raise ModelError(f"video-to-text config: {what} {width} is not a multiple of {heads} heads")
-        if min(self.depth, self.latents, self.mlp_ratio, self.lm_layers) < 1:
-            raise ModelError("video-to-text config: depth, latents, mlp_ratio and lm_layers must be at least 1")
-        if not 0 <= self.mask < 1:
+        if self.mask == 1:
             raise ModelError(f"video-to-text config: mask {self.mask} is not a share below 1")
 
     @classmethod

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from encoders.causal_lm.continuations import split_tokens
+from encoders.control_tokens import encode_text
 from tasks.errors import ModelError
 
 
@@ -36,8 +37,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if not isinstance(start, int):
         raise ModelError("the tokenizer has neither a start nor an end token: a caption could not begin")
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [start, *ids]
+    return [start, *encode_text(tokenizer, text)]
 
 
 def caption_rows(

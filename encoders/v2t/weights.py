@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from encoders.config import read_dataclass
+from encoders.config import read_dataclass, read_json
 from encoders.v2t.config import VideoToTextConfig
 from encoders.v2t.connector import Connector
-from encoders.weights import config_path, load_strict, read_tensors, save_tensors
+from encoders.weights import check_shapes, config_path, load_strict, read_shapes, read_tensors, save_tensors
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 
@@ -68,17 +68,15 @@ def read_description(path: Path) -> Description:
         raise ModelError(f"no weights at {path}")
     if not beside.is_file():
         raise ModelError(f"{path} has no description beside it: expected {beside.name}")
-    try:
-        data = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{beside} is not JSON: {error}") from error
-    return read_dataclass(Description, data, str(beside))
+    return read_dataclass(Description, read_json(beside), str(beside))
 
 
 def load_connector(path: Path, description: Description) -> Connector:
     """The trained weights, strictly, in float32. Raises ModelError naming what differs from the description."""
+    shapes = read_shapes(path)
     with torch.device("meta"):
         connector = Connector(description.config)
+    check_shapes(connector.state_dict(), shapes, f"{path}, by its {config_path(path).name},")
     connector = connector.to_empty(device="cpu")
     load_strict(connector, read_tensors(path), str(path))
     return connector.eval()

@@ -6,17 +6,15 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import numpy as np
-
 from encoders.bench.machine import machine_facts
 from encoders.bench.result import Facts, Measured, NotMeasuredError, Result, Way, clocked, in_turn
 from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
+from tasks.caption_metrics.figures import figure_bounds
 from tasks.caption_metrics.meteor import NotRun
 from tasks.captioning import CaptioningTask
-from tasks.intervals import bootstrap_weights, percentile_interval
+from tasks.intervals import bounded_interval, jackknife_errors
 from tasks.tokenizers import tokenizer
 
-RESAMPLES = 1_000
 OURS, PEER = "ours", "pycocoevalcap"
 NO_METEOR = NotRun("left out of the comparison: both would start the same jar")
 Figures = Mapping[str, float]
@@ -63,10 +61,13 @@ def score_ours(items: Sequence[CaptionedItem]) -> CaptionScores:
     return score_captions(items, "micro", tokenizer("ptb"), NO_METEOR)
 
 
-def intervals(scores: CaptionScores, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
-    """Cluster-bootstrap intervals of every figure, from statistics by video."""
-    spread = scores.resampled(bootstrap_weights(len(scores.clusters), RESAMPLES, rng))
-    return {name: percentile_interval(values) for name, values in spread.items()}
+def intervals(scores: CaptionScores) -> dict[str, tuple[float, float]]:
+    """Intervals of every figure over videos, as results have them."""
+    errors, freedom = jackknife_errors(scores.sums.figures, scores.sums.counted)
+    return {
+        name: bounded_interval(scores.values[name] or 0.0, error, freedom, len(scores.clusters), figure_bounds(name))[0]
+        for name, error in errors.items()
+    }
 
 
 def bench_metrics(items: Sequence[CaptionedItem], rounds: int, done: Callable[[str], None]) -> Result:
@@ -82,8 +83,8 @@ def bench_metrics(items: Sequence[CaptionedItem], rounds: int, done: Callable[[s
     apart = max((abs(own[name] - value) for name, value in theirs.items()), default=None)
     facts: Facts = {"captions": len(items), "videos": len(scores.clusters), "largest_difference": apart}
     scored = in_turn(work, ways, rounds, done, facts=facts, warm_up=False)
-    drawn = {OURS: clocked(lambda: intervals(scores, np.random.default_rng(0)))}
-    spread = in_turn(f"{RESAMPLES:,}-resample intervals of all of them", drawn, rounds, done, warm_up=False)
+    drawn = {OURS: clocked(lambda: intervals(scores))}
+    spread = in_turn("intervals of all of them", drawn, rounds, done, warm_up=False)
     return Result("metrics", machine_facts(), {"repeats": rounds}, (scored, spread), {"figures": own})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.compare.contrast import Contrast, contrast
 from evals.compare.figures import Common
-from evals.compare.measure import measure
+from evals.compare.measure import is_one_item, measure
 from evals.compare.protocol import mismatches, refuse, require_same_figure
 from evals.compare.record import Record
 from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, SignificanceTest
@@ -17,12 +17,12 @@ from evals.compare.words import Power, caveat, conclusion, supported
 from evals.leaderboard.costs import cost_columns
 from evals.report import shown
 from evals.results import cost_of
+from tasks.intervals import few_clusters
 from tasks.paired import Floats, holm, items_needed, minimum_detectable_effect
 from tasks.task import Task
 
-# Ours: on fewer source videos the bootstrap's interval is visibly too narrow.
-FEW_VIDEOS = 20
 SAME = 1e-6
+APART_SHOWN = 5
 UNKNOWN = "unknown"
 
 
@@ -72,7 +72,7 @@ def pair_row(
     """A pair's fields but for the items' names."""
     error, seen = numbers.standard_error, abs(numbers.primary.difference)
     power = Power(
-        detectable=None if error is None else minimum_detectable_effect(error, comparisons),
+        detectable=None if error is None else minimum_detectable_effect(error, comparisons, numbers.freedom),
         items_needed=None if error is None or not seen else items_needed(seen, error, len(common.ids)),
     )
     test = SignificanceTest(method=numbers.method, p=numbers.p, p_adjusted=p_adjusted)
@@ -120,8 +120,15 @@ def notes(records: Sequence[Record], values: Sequence[float], common: Common, ta
             f"compared on the {len(common.ids)} items that all runs answered and that can be scored, of the "
             f"{info.item_count} of {info.name} (answered: {counts}): no benchmark result"
         )
-    if common.count < FEW_VIDEOS:
-        yield f"only {common.count} source videos: the intervals are narrower than they should be"
+    answered = set.intersection(*(set(record.samples) for record in records))
+    if apart := sorted(key for key in answered if not is_one_item(records, key)):
+        named = ", ".join(apart[:APART_SHOWN]) + " …" * (len(apart) > APART_SHOWN)
+        yield f"{len(apart)} items are left out: the runs looked at other stretches or files ({named})"
+    untold = [r.name for r in records if task is None and any(sample.clip is None for sample in r.samples.values())]
+    if untold and not all(record.run.imported for record in records):
+        yield f"{', '.join(untold)}: the record does not tell which clips were looked at; items are matched by id"
+    if few := few_clusters(common.count, info.cluster):
+        yield few
     if task is None and info.family != "retrieval":
         yield "the benchmark's files were not found: scores are those that were recorded"
     if info.family == "captioning":

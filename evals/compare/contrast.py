@@ -8,21 +8,27 @@ import numpy as np
 
 from evals.compare.figures import Common, Measured, lower_is_better
 from evals.compare.rows import Difference
-from tasks.intervals import LEVEL, percentile_interval
-from tasks.paired import Figures, Floats, bootstrap_differences, mcnemar_p, randomisation_p
+from tasks.intervals import LEVEL, METHOD, difference_interval
+from tasks.paired import Figures, bootstrap_errors, difference_errors, mcnemar_p, randomisation_p
+from tasks.ranks import DUPLICATE_AWARE, MEDIANS
 
 MCNEMAR = "McNemar over source videos, exact, two-sided mid-p"
+MEDIAN_METHOD = "t over clusters, bootstrap standard error ({} resamples), version 2"
 RANDOMISATION = "approximate randomisation over source videos, two-sided, {} draws"
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Differences of all figures; the primary one's p-value with its method, and its standard error if any."""
+    """Differences of all figures; the primary one's p-value with its method, and its standard error if any.
+
+    `freedom` are the degrees of freedom of the standard errors.
+    """
 
     differences: tuple[Difference, ...]
     p: float
     method: str
     standard_error: float | None
+    freedom: float
 
     @property
     def primary(self) -> Difference:
@@ -34,21 +40,29 @@ def contrast(first: Measured, other: Measured, common: Common, primary: str, see
     """Compare two runs on the common items; the same seed draws the same resamples for every pair."""
     rng = np.random.default_rng(seed)
     figures = first.paired(other)
-    spread: dict[str, Floats] = {}
+    errors: dict[str, float] = {}
+    freedom = 1.0
     if common.count > 1:
-        spread = bootstrap_differences(figures, common.count, rng, first.resamples)
-    values = both_values(figures, common.count)
+        errors, freedom = difference_errors(figures, common.sums(np.ones(len(common.ids))))
+        if any(is_median(name) for name in errors):
+            drawn = bootstrap_errors(figures, common.count, rng, first.resamples)
+            errors |= {name: error for name, error in drawn.items() if is_median(name)}
     rows = [
-        difference_row(name, *pair, spread.get(name), first.resamples, primary=name == primary)
-        for name, pair in values.items()
+        difference_row(name, *pair, errors.get(name), freedom, first, primary=name == primary)
+        for name, pair in both_values(figures, common.count).items()
     ]
     if first.binary and other.binary:
         p, method = mcnemar_p(np.rint(common.sums(other.values - first.values)).astype(int).tolist()), MCNEMAR
     else:
         p = randomisation_p(figures, primary, common.count, rng, first.resamples)
         method = RANDOMISATION.format(first.resamples)
-    error = float(np.std(spread[primary], ddof=1)) if primary in spread else 0.0
-    return Contrast(tuple(sorted(rows, key=lambda row: not row.primary)), p, method, error or None)
+    ordered = tuple(sorted(rows, key=lambda row: not row.primary))
+    return Contrast(ordered, p, method, errors.get(primary) or None, freedom)
+
+
+def is_median(name: str) -> bool:
+    """Whether a figure is a median, for which the jackknife does not serve."""
+    return name.removesuffix(DUPLICATE_AWARE).endswith(MEDIANS)
 
 
 def both_values(figures: Figures, clusters: int) -> dict[str, tuple[float, float]]:
@@ -59,18 +73,19 @@ def both_values(figures: Figures, clusters: int) -> dict[str, tuple[float, float
 
 
 def difference_row(
-    name: str, first: float, other: float, spread: Floats | None, resamples: int, *, primary: bool
+    name: str, first: float, other: float, error: float | None, freedom: float, measured: Measured, *, primary: bool
 ) -> Difference:
-    """One figure's difference; without an interval where resampling changes nothing."""
-    varies = spread is not None and float(np.ptp(spread)) > 0
+    """One figure's difference; without an interval where no source video differs from another."""
+    interval = None if error is None else difference_interval(other - first, error, freedom, measured.bounds(name))
+    method = MEDIAN_METHOD.format(measured.resamples) if is_median(name) else f"{METHOD}, paired"
     return Difference(
         name=name,
         first=first,
         other=other,
         difference=other - first,
-        interval=percentile_interval(spread) if spread is not None and varies else None,
+        interval=interval,
         level=LEVEL,
-        method=f"paired cluster bootstrap, percentile, {resamples} resamples" if varies else "none (no variation)",
+        method="none (no variation)" if interval is None else method,
         primary=primary,
         higher_is_better=not lower_is_better(name),
     )

@@ -9,10 +9,10 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.caption_metrics.figures import ClusterSums
+from tasks.caption_metrics.figures import ClusterSums, figure_bounds
 from tasks.paired import Figures, Floats
 from tasks.ranks import DUPLICATE_AWARE, rank_figures
-from tasks.retrieval import LOWER_IS_BETTER
+from tasks.retrieval import LOWER_IS_BETTER, rank_bounds
 
 UNPARSED = "unparsed_rate"
 
@@ -39,6 +39,9 @@ class Measured(Protocol):
     def binary(self) -> bool: ...
     @property
     def resamples(self) -> int: ...
+    def bounds(self, name: str) -> tuple[float, float]:
+        """The range that a figure of this family lies in."""
+        ...
 
     def paired(self, other: Self) -> Figures:
         """Figures of weights [R, 2K] over this run's source videos, then the other's."""
@@ -54,6 +57,9 @@ class Means:
     sizes: Floats
     binary: bool
     resamples: int = 5_000
+
+    def bounds(self, name: str) -> tuple[float, float]:  # noqa: ARG002 - all are shares
+        return (0.0, 1.0)
 
     def paired(self, other: Means) -> Figures:
         def figures(weights: Floats) -> Mapping[str, Floats]:
@@ -74,6 +80,9 @@ class Ranked:
     common: Common
     binary: bool = True
     resamples: int = 1_000
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        return rank_bounds(name, len(self.common.ids))
 
     def paired(self, other: Ranked) -> Figures:
         codes = np.concatenate([self.common.codes, self.common.codes + self.common.count])
@@ -97,6 +106,9 @@ class Captioned:
     sums: Mapping[str, ClusterSums]
     binary: bool = False
     resamples: int = 5_000
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        return figure_bounds(name)
 
     def paired(self, other: Captioned) -> Figures:
         both = {prefix: joined(sums, other.sums[prefix]) for prefix, sums in self.sums.items()}

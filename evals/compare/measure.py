@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from evals.clips import same_clip
 from evals.compare.figures import UNPARSED, Captioned, Common, Means, Measured, Ranked
 from evals.compare.record import Record
 from evals.results import prediction_of
@@ -45,14 +46,20 @@ def measure(records: Sequence[Record], task: Task[Any] | None) -> tuple[Common, 
 
 
 def common_items(records: Sequence[Record], answered: Sequence[set[str]], task: Task[Any] | None) -> Common:
-    """The items of all runs, in the task's order, else the first record's."""
-    shared = set.intersection(*answered)
+    """The items of all runs, in the task's order, else the first record's; about other clips they are other items."""
+    shared = {key for key in set.intersection(*answered) if is_one_item(records, key)}
     order: Iterator[str] = (item.id for item in task.items()) if task else iter(records[0].samples)
     ids = tuple(key for key in order if key in shared)
     if not ids:
         raise RecordError(f"{' and '.join(record.name for record in records)} have no scored item in common")
     codes, count = cluster_codes([records[0].samples[key].cluster for key in ids])
     return Common(ids, codes, count)
+
+
+def is_one_item(records: Sequence[Record], key: str) -> bool:
+    """Whether all runs answered an id about the same stretch of the same file, as far as they tell."""
+    first, *others = (record.samples[key].clip for record in records)
+    return all(same_clip(first, other) for other in others)
 
 
 def item_scores(record: Record, task: Task[Any] | None) -> dict[str, ItemScores]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.errors import DataError
+from tasks.files import read_toml
 from tasks.registry import benchmarks
 
 
@@ -46,13 +44,9 @@ class DemoPlan(Row):
 
 def read_plan(path: Path) -> DemoPlan:
     """The plan of a file. Raises DataError naming the file and the key or task at fault."""
+    content = read_toml(path, "demo plan")
     try:
-        content: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         plan = DemoPlan.model_validate(content)
-    except OSError as error:
-        raise DataError(f"no demo plan at {path} ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))

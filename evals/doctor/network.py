@@ -13,12 +13,22 @@ from threading import Thread
 from types import MappingProxyType
 from typing import TypeVar
 
+from baselines.llm.outside import (
+    basic,
+    check_certificates,
+    is_this_machine,
+    one_line,
+    secrets_of,
+    shown_address,
+    split_login,
+)
 from evals.doctor.check import Check
+from tasks.errors import ModelError
 
 HUB, HUB_VARIABLE, OFFLINE = "https://huggingface.co", "HF_ENDPOINT", "HF_HUB_OFFLINE"
 SERVER_VARIABLE, KEY_VARIABLE = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 SECONDS = 5.0
-MOST_BYTES = 1 << 20
+MOST_BYTES = 8 << 20
 MODELS_SHOWN = 3
 T = TypeVar("T")
 
@@ -32,11 +42,12 @@ def hub_check() -> Check:
     if os.environ.get(OFFLINE, "").upper() in {"1", "ON", "YES", "TRUE"}:
         return Check("hub", ok=False, found=f"not asked: {OFFLINE} is set", optional=True)
     url = os.environ.get(HUB_VARIABLE) or HUB
+    where = shown_address(url)
     try:
         in_time(lambda: get(url))
     except UnreachableError as error:
-        return Check("hub", ok=False, found=f"{url}: {error}", optional=True)
-    return Check("hub", ok=True, found=url, optional=True)
+        return Check("hub", ok=False, found=f"{where}: {one_line(str(error), secrets_of(None, url))}", optional=True)
+    return Check("hub", ok=True, found=where, optional=True)
 
 
 def server_check(url: str | None) -> Check:
@@ -48,28 +59,57 @@ def server_check(url: str | None) -> Check:
         )
     key = os.environ.get(KEY_VARIABLE, "").strip()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
+    secrets = secrets_of(key or None, address)
+    where, reply = shown_address(address), ""
     try:
-        rows = json.loads(in_time(lambda: get(f"{address.rstrip('/')}/models", headers)))["data"]
-        names = [str(row["id"]) for row in rows]
+        reply = in_time(lambda: get(f"{address.rstrip('/')}/models", headers))
+        names = [one_line(row["id"], secrets) for row in json.loads(reply)["data"]]
     except UnreachableError as error:
-        return Check("LLM server", ok=False, found=f"{address}: {error}", optional=True)
-    except (ValueError, TypeError, KeyError):
-        return Check("LLM server", ok=False, found=f"{address} answers, but lists no models", optional=True)
+        return Check("LLM server", ok=False, found=f"{where}: {one_line(str(error), secrets)}", optional=True)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        said = f" ({one_line(reply, secrets)})" if reply.strip() else ""
+        return Check("LLM server", ok=False, found=f"{where} answers, but lists no models{said}", optional=True)
     shown = ", ".join(names[:MODELS_SHOWN]) or "no model"
-    return Check("LLM server", ok=bool(names), found=f"{address} serves {shown}", optional=True)
+    return Check("LLM server", ok=bool(names), found=f"{where} serves {shown}", optional=True)
+
+
+class AnyStatus(urllib.request.HTTPErrorProcessor):
+    """Every status is an answer. No redirection is followed: the key goes nowhere but where it was sent."""
+
+    def http_response(self, _: urllib.request.Request, response: http.client.HTTPResponse) -> http.client.HTTPResponse:
+        return response
+
+    https_response = http_response  # type: ignore[assignment]  # typeshed's is less precise
+
+
+def opener(address: str) -> urllib.request.OpenerDirector:
+    """Opens an address, through the environment's proxy unless it is this machine's own."""
+    own = is_this_machine(address)
+    handlers = [urllib.request.HTTPHandler(), urllib.request.UnknownHandler(), AnyStatus()]
+    if not own:
+        handlers.append(urllib.request.ProxyHandler())
+    if not own or address.startswith("https:"):
+        handlers.append(urllib.request.HTTPSHandler())
+    found = urllib.request.OpenerDirector()
+    for handler in handlers:
+        found.add_handler(handler)
+    return found
 
 
 def get(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> str:
     """What an address answers, whatever its status. Raises UnreachableError."""
     if not url.startswith(("https://", "http://")):
         raise UnreachableError("no web address")
+    address, login = split_login(url)
+    if login:
+        headers = {**headers, "Authorization": f"Basic {basic(login)}"}
     try:
-        request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 - the scheme is checked above
-        with urllib.request.urlopen(request, timeout=SECONDS) as reply:  # noqa: S310
-            return str(reply.read(MOST_BYTES).decode("utf-8", "replace"))
-    except urllib.error.HTTPError as error:
-        return f"status {error.code}"
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        check_certificates()
+        request = urllib.request.Request(address, headers=dict(headers))  # noqa: S310 - the scheme is checked above
+        with opener(address).open(request, timeout=SECONDS) as reply:
+            said = str(reply.read(MOST_BYTES).decode("utf-8", "replace"))
+            return said if 200 <= reply.status < 300 else f"status {reply.status}: {said}"
+    except (OSError, http.client.HTTPException, ValueError, ModelError) as error:
         reason = getattr(error, "reason", None) or error
         raise UnreachableError(" ".join(str(reason).split()) or type(error).__name__) from error
 

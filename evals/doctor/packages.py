@@ -12,7 +12,7 @@ from evals.doctor.check import Check
 from tasks.caption_metrics.meteor import NotRun, find_meteor
 from tasks.errors import DataError
 
-REQUIRED = ("numpy", "pandas", "pydantic", "pooch", "rich", "scikit-learn", "bm25s", "typer")
+REQUIRED = ("numpy", "jsonlines", "pandas", "pydantic", "pooch", "rich", "scikit-learn", "bm25s", "typer")
 OPTIONAL = {
     "torch": "encoders and language models: pip install 'longvid[llm]'",
     "transformers": "language models: pip install 'longvid[llm]'",

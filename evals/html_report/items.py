@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from string import ascii_uppercase
 
 from evals.html_report.text import clipped, page_bytes
 from evals.html_report.units import seconds
@@ -13,7 +12,7 @@ from evals.item_figures import ItemFigures, Ranking
 from evals.record import Sample
 from evals.report import plain
 from tasks.captioning import CaptionItem
-from tasks.multiple_choice import ChoiceItem
+from tasks.multiple_choice import ChoiceItem, option_names
 from tasks.retrieval import RetrievalItem
 from tasks.task import Item
 
@@ -141,7 +140,7 @@ def option_views(sample: Sample, item: Item | None, chosen: int | None) -> tuple
             right=place == item.answer,
             score="" if scores is None else f"{scores[place]:.2f}".replace("-", "−"),
         )
-        for place, (letter, text) in enumerate(zip(ascii_uppercase, item.options, strict=False))
+        for place, (letter, text) in enumerate(zip(option_names(len(item.options)), item.options, strict=True))
     )
 
 

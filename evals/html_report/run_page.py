@@ -71,7 +71,7 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
     table = run_table(files)
     lowest = list(make_cards(worst, items, samples, captions, budget))
     highest = list(make_cards(best, items, samples, captions, budget))
-    made = breakdowns(figures, samples, labels, results.seed) if figures else []
+    made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",
         results=results,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
 
 from evals.breakdowns import Breakdown, Group
 from evals.html_report.table import BAR_WIDTH as BAR_END
@@ -13,9 +12,11 @@ from evals.html_report.text import clipped
 from evals.html_report.units import memory, seconds
 from evals.item_figures import ItemFigures
 from evals.leaderboard.rows import Figure
+from evals.provenance import changes, commit_text
 from evals.record import MetricRow, Results
 from evals.report import figure, plain
 from evals.results import WAIT
+from tasks.multiple_choice import option_names
 
 LABEL_LETTERS = 80
 GROUPS_SHOWN = 12
@@ -151,14 +152,14 @@ def option_counts(results: Results) -> list[Count]:
     chosen, right = results.details.get("chosen_counts"), results.details.get("answer_counts")
     if not isinstance(chosen, list) or not isinstance(right, list) or len(chosen) != len(right):
         return []
-    pairs = list(zip(chosen, right, strict=True))[: len(ascii_uppercase)]
+    pairs = list(zip(chosen, right, strict=True))
     if not pairs or not all(isinstance(n, int) and n >= 0 for pair in pairs for n in pair):
         return []
     counts = [(int(str(c)), int(str(r))) for c, r in pairs]
     most = max(max(pair) for pair in counts) or 1
     return [
         Count(letter, c, r, 100 * c / most, 100 * r / most)
-        for letter, (c, r) in zip(ascii_uppercase, counts, strict=False)
+        for letter, (c, r) in zip(option_names(len(counts)), counts, strict=True)
     ]
 
 
@@ -194,10 +195,11 @@ def facts(results: Results) -> list[tuple[str, str]]:
         ("seed", str(results.seed)),
         ("peak memory", "" if results.cost.peak_memory_bytes is None else memory(results.cost.peak_memory_bytes)),
         ("command", " ".join(provenance.argv)),
-        ("code", commit_text(results)),
+        ("code", commit_text(provenance) if provenance.commit else ""),
         ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
         ("platform", provenance.platform),
         ("started", provenance.created),
+        *resumed_facts(results),
         ("source", task.source),
         ("licence", task.licence),
         ("citation", task.citation),
@@ -205,12 +207,17 @@ def facts(results: Results) -> list[tuple[str, str]]:
     return [(clipped(name, 60), clipped(value, 600)) for name, value in rows if value]
 
 
-def commit_text(results: Results) -> str:
-    """The code's commit, and whether it was changed since."""
-    commit = results.provenance.commit
-    if commit is None:
-        return ""
-    return f"{commit[:12]}{' with uncommitted changes' if results.provenance.uncommitted_changes else ''}"
+def resumed_facts(results: Results) -> list[tuple[str, str]]:
+    """When the run was resumed by other code, on another machine or by another command, and what changed."""
+    rows, before = [], results.provenance
+    if results.resumed:
+        begun = results.counts.answered - sum(part.answered for part in results.resumed)
+        rows.append(("answers by that code", f"{begun:,} of {results.counts.answered:,}"))
+    for number, part in enumerate(results.resumed, start=1):
+        told = "; ".join(changes(before, part.provenance))
+        rows.append((f"resumed {number}", f"{part.provenance.created}, {part.answered:,} answers; changed: {told}"))
+        before = part.provenance
+    return rows
 
 
 def other_figures(results: Results) -> list[tuple[str, str, str]]:

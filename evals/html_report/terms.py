@@ -53,8 +53,8 @@ EVERYWHERE: Terms = (
     (
         "95 % interval",
         (
-            "where the figure may well lie on other videos of the same kind. Whole source videos are resampled, for "
-            "what is asked about one of them goes together."
+            "where the figure may well lie on other videos of the same kind. It is taken over whole source videos, for "
+            "what is asked about one of them goes together; over fewer than ten no method holds its level."
         ),
     ),
     (

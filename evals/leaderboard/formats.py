@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from evals import console
 from evals.html_report.board_page import leaderboard_page
 from evals.leaderboard.costs import NAMES as COSTS
 from evals.leaderboard.costs import cost_cells
@@ -29,8 +31,9 @@ CSV_COLUMNS = (
     *("clusters", "frames_per_item", "prompt_tokens_per_item", "completion_tokens_per_item", "seconds_per_item"),
     *("peak_memory_bytes", "parameters", "protocol", "source", "record_sha256"),
 )
-# A spreadsheet runs a text that begins so; a quote before it makes it text again.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet runs a text that begins so, after whatever spaces, line ends and marks that show nothing; so do those
+# in whose language lines are split elsewhere: at a semicolon, tab, bar or line end. A quote makes it text again.
+FORMULA = re.compile(r"(^|[;|\t\r\n])(?=[\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060\ufeff'\"]*[=+\-@＝＋－＠])")
 
 
 def columns(table: BoardTable) -> tuple[str, ...]:
@@ -127,8 +130,8 @@ def csv_line(table: BoardTable, row: BoardRow, figure: Figure) -> list[object]:
 
 
 def harmless(value: object) -> object:
-    """A text that no spreadsheet takes for a formula; other values as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """A text that no spreadsheet takes for a formula and no terminal for a command; other values as they are."""
+    return console.without_codes(FORMULA.sub(r"\1'", value)) if isinstance(value, str) else value
 
 
 def as_markdown(board: Leaderboard) -> str:

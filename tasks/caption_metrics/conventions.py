@@ -14,9 +14,8 @@ from itertools import chain
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tasks.caption_metrics.corpus import Corpus, Floats, Ints
+from tasks.caption_metrics.corpus import Corpus, Floats, Ints, Tokens
 from tasks.caption_metrics.figures import METRIC_NAMES, ClusterSums, averaged, item_statistics, summed
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, meteor_statistics
 from tasks.errors import DataError
@@ -42,7 +41,8 @@ class CaptionScores:
     """Figures of one convention.
 
     `values` has every metric's name (None: not run, see `meteor_not_run`); `clusters` names the
-    columns of resample weights; `corpus_items` counts captions or paragraphs.
+    columns of weights of `sums.figures`; `corpus_items` counts captions or paragraphs; `warnings` say which
+    texts count 0, and where CIDEr-D can't be anything else.
     """
 
     convention: ConventionName
@@ -51,13 +51,7 @@ class CaptionScores:
     corpus_items: int
     meteor_not_run: str | None
     sums: ClusterSums
-
-    def resampled(self, weights: NDArray[np.floating]) -> dict[str, Floats]:
-        """Figures float64 [R] of each metric that was run, for cluster weights [R, K]."""
-        if weights.ndim != 2 or weights.shape[1] != len(self.clusters):
-            msg = f"resample weights {weights.shape} need one column for each of {len(self.clusters)} clusters"
-            raise DataError(msg)
-        return self.sums.figures(weights)
+    warnings: tuple[str, ...] = ()
 
 
 def score_captions(
@@ -92,8 +86,43 @@ def score_conventions(
             sums = summed(item_statistics(corpora[unit], statistics.get(unit)), clusters)
         figures = sums.figures()
         values = {metric: float(figures[metric][0]) if metric in figures else None for metric in METRIC_NAMES}
-        scores[str(name)] = CaptionScores(name, values, videos, len(texts[unit]), reason, sums)
+        told = (*tokenless(texts[unit], corpora[unit]), *without_idf(name, corpora[unit], clusters))
+        scores[str(name)] = CaptionScores(name, values, videos, len(texts[unit]), reason, sums, told)
     return scores
+
+
+def tokenless(texts: Sequence[CaptionedItem], corpus: Corpus) -> list[str]:
+    """What has to be said of texts that have no token left: they count 0 in every figure."""
+    pairs = list(zip(texts, corpus.references, strict=True))
+    captions = [text.id for text, tokens in zip(texts, corpus.hypotheses, strict=True) if not tokens]
+    references = [text.id for text, found in pairs if not all(found)]
+    return [
+        f"{len(ids)} of {len(texts)} items have a {what} without a token ({some(ids)}): it matches nothing and counts 0"
+        for what, ids in (("caption", captions), ("reference", references))
+        if ids
+    ]
+
+
+def without_idf(convention: ConventionName, corpus: Corpus, clusters: Ints) -> list[str]:
+    """Where all of a corpus's references are alike (one item, say) every idf is 0, and CIDEr-D with it."""
+    groups = clusters if convention == "macro" else np.zeros_like(clusters)
+    distinct: dict[int, set[frozenset[Tokens]]] = {}
+    for group, references in zip(groups.tolist(), corpus.references, strict=True):
+        distinct.setdefault(group, set()).add(frozenset(references))
+    alike = sum(len(found) == 1 for found in distinct.values())
+    if not alike:
+        return []
+    if convention == "macro":
+        whose = f"{alike} of {len(distinct)} videos have one segment, or segments with the same references: their"
+    else:
+        whose = "one item" if len(corpus) == 1 else f"{len(corpus)} items with the same references"
+        whose = f"{convention}: {whose} can't have an idf: the"
+    return [f"{whose} CIDEr-D is 0 whatever the captions"]
+
+
+def some(ids: Sequence[str], most: int = 5) -> str:
+    """The first of some ids."""
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
 
 
 def _unit(convention: ConventionName) -> Unit:

@@ -1,9 +1,9 @@
-"""Corpus figures, and figures of any resample of clusters, from summed per-item statistics.
+"""Corpus figures, and figures of any weighting of clusters, from summed per-item statistics.
 
-A resample is a row of weights: how often each cluster (source video) is drawn. BLEU and METEOR are
-computed anew from the weighted sums of their counts; ROUGE-L and CIDEr-D are weighted means of
-per-item values. CIDEr-D's idf is held at that of the full set: an interval speaks of other
-captions under the same idf, not of another metric (a resampled idf would be one).
+A row of weights says how often each cluster (source video) counts, 0 where it is left out. BLEU and
+METEOR are computed anew from the weighted sums of their counts; ROUGE-L and CIDEr-D are weighted
+means of per-item values. CIDEr-D's idf is held at that of the full set: an interval speaks of other
+captions under the same idf, not of another metric (another idf would be one).
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from tasks.caption_metrics.rouge import rouge_l
 
 BLEU_NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 METRIC_NAMES = (*BLEU_NAMES, "rouge_l", "cider_d", "meteor")
+HIGHEST_CIDER_D = 10.0
+# As results carry it. 2: METEOR adds no chunk for captions that are matched whole.
+METRICS_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,11 @@ class ClusterSums:
         if self.meteor is not None:
             values["meteor"] = meteor_score(shares @ self.meteor)
         return {name: values[name] for name in METRIC_NAMES if name in values}
+
+
+def figure_bounds(name: str) -> tuple[float, float]:
+    """The range that a caption figure lies in, by its name with or without its convention."""
+    return (0.0, HIGHEST_CIDER_D) if name.endswith("cider_d") else (0.0, 1.0)
 
 
 def item_statistics(corpus: Corpus, meteor: Floats | None = None, groups: Ints | None = None) -> ItemStatistics:

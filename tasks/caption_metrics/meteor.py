@@ -1,8 +1,9 @@
 """METEOR 1.5 by its authors' jar: matches come from the jar, never from an approximation.
 
-The jar's per-segment statistics add up over segments; the closing formula (Denkowski & Lavie 2014,
-English parameters) is applied here, so that resampling needs no second run; every run asks the
-jar for the score of known statistics and refuses a jar that computes another.
+The jar's per-segment statistics add up over segments (`summable` says how); the closing formula
+(Denkowski & Lavie 2014, English parameters) is applied here, so that intervals need no second run.
+Every run asks the jar for the scores of known segments and of their sum, and refuses a jar that
+computes others.
 """
 
 from __future__ import annotations
@@ -26,10 +27,19 @@ JAR_VARIABLE = "LONGVID_METEOR_JAR"
 STATISTICS = 23
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
-_STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
+_STAGE_WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # exact, stem, synonym, paraphrase
 _AGREEMENT = 1e-6
-# statistics of our own making in which every parameter of the formula counts
-_KNOWN = " ".join(f"{n}.0" for n in (20, 24, 8, 10, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 5, 13, 12))
+_CHUNKS = 20  # the column that counts them
+# segments of our own making: one in which every parameter of the formula counts, one matched whole in a single
+# chunk, one matched whole in two, one of a single token, one without any match, one without a token
+_KNOWN = (
+    (20, 24, 8, 10, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 5, 13, 12),
+    (5, 5, 2, 2, 3, 3, 2, 2, *(0,) * 12, 1, 5, 5),
+    (5, 5, 2, 2, 3, 3, 2, 2, *(0,) * 12, 2, 5, 5),
+    (1, 1, 0, 0, 1, 1, *(0,) * 14, 1, 1, 1),
+    (4, 6, 1, 2, *(0,) * 19),
+    (0,) * 23,
+)
 # a `|||` inside a caption would end its field; other separators and control characters would end the line
 _NOT_TEXT = re.compile(r"\|{3,}|[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -84,7 +94,7 @@ def _installed_jar() -> Path | None:
 
 
 def meteor_statistics(corpus: Corpus, meteor: MeteorJar) -> Floats:
-    """The jar's statistics of each item against its best reference, float64 [N, 23].
+    """The jar's statistics of each item against its best reference, float64 [N, 23], ready to be summed.
 
     Raises MeteorError when the jar fails, stalls, answers out of step or disagrees with `meteor_score`.
     """
@@ -94,29 +104,51 @@ def meteor_statistics(corpus: Corpus, meteor: MeteorJar) -> Floats:
         " ||| ".join(["SCORE", *(_field(text) for text in references), _field(hypothesis)])
         for hypothesis, references in zip(corpus.hypotheses, corpus.references, strict=True)
     ]
-    *answers, alone, together = _ask(meteor, [*lines, f"EVAL ||| {_KNOWN}"], replies=len(lines) + 2)
-    figure = meteor_score(np.array(_numbers(_KNOWN, STATISTICS)))
-    if max(abs(_numbers(line, 1)[0] - figure) for line in (alone, together)) > _AGREEMENT:
-        msg = f"{meteor.jar} gives {together} where METEOR 1.5 gives {figure:.6f}: use meteor-1.5.jar"
-        raise MeteorError(msg)
-    return np.array([_numbers(line, STATISTICS) for line in answers])
+    known = np.array(_KNOWN, dtype=np.float64)
+    question = " ||| ".join(["EVAL", *(" ".join(map(str, row)) for row in known.tolist())])
+    # the jar answers an EVAL line with every segment's score, then with that of their sum
+    answers = _ask(meteor, [*lines, question], replies=len(lines) + len(known) + 1)
+    _refuse_other_formula(meteor, known, [_numbers(line, 1)[0] for line in answers[len(lines) :]])
+    return summable(np.array([_numbers(line, STATISTICS) for line in answers[: len(lines)]]))
+
+
+def _refuse_other_formula(meteor: MeteorJar, known: Floats, told: Sequence[float]) -> None:
+    rows = summable(known)
+    expected = meteor_score(np.vstack([rows, rows.sum(axis=0)]))
+    for ours, theirs in zip(expected, told, strict=True):
+        if abs(theirs - ours) > _AGREEMENT:
+            msg = f"{meteor.jar} gives {theirs} where METEOR 1.5 gives {ours:.6f}: use meteor-1.5.jar"
+            raise MeteorError(msg)
+
+
+def summable(statistics: Floats) -> Floats:
+    """Statistics [N, 23] of single segments as the jar adds them up.
+
+    A segment that is matched whole in a single chunk has no fragmentation, and adds no chunk to a sum.
+    """
+    matched = statistics[:, 4:_CHUNKS].reshape(-1, 4, 4).sum(axis=1)
+    whole = np.all(matched[:, :2] + matched[:, 2:] == statistics[:, 0:2], axis=1) & (statistics[:, _CHUNKS] == 1)
+    rows = statistics.copy()
+    rows[whole, _CHUNKS] = 0.0
+    return rows
 
 
 def meteor_score(sums: Floats) -> Floats:
-    """METEOR, float64 [...], of one segment's or summed statistics [..., 23]; 0 where nothing matches."""
-    stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
-    weight = np.array([_DELTA, _DELTA, 1 - _DELTA, 1 - _DELTA])
-    # columns: content words of hypothesis and reference, then function words of both
-    parts = np.einsum("...sc,s,c->...c", stages, _STAGE_WEIGHTS, weight)
-    matched = parts[..., :2] + parts[..., 2:]
+    """METEOR, float64 [...], of `summable` statistics [..., 23], of one segment or summed; 0 where nothing matches.
+
+    Every step in the jar's own order, so that the figures agree to the last digit.
+    """
+    stages = sums[..., 4:_CHUNKS].reshape(*sums.shape[:-1], 4, 4)
+    matched = np.zeros((*sums.shape[:-1], 2))  # weighted matches of hypothesis and reference
+    for columns, share in ((slice(0, 2), _DELTA), (slice(2, 4), 1 - _DELTA)):  # content words, then function words
+        for stage, weight in enumerate(_STAGE_WEIGHTS):
+            matched = matched + stages[..., stage, columns] * weight * share
     words = _DELTA * (sums[..., 0:2] - sums[..., 2:4]) + (1 - _DELTA) * sums[..., 2:4]
     with np.errstate(divide="ignore", invalid="ignore"):
         precision, recall = np.moveaxis(matched / words, -1, 0)
         mean = 1.0 / ((1 - _ALPHA) / precision + _ALPHA / recall)
-        fragmentation = sums[..., 20] / ((sums[..., 21] + sums[..., 22]) / 2)
-        total = stages.sum(axis=-2)
-        whole = np.all(total[..., :2] + total[..., 2:] == sums[..., 0:2], axis=-1) & (sums[..., 20] == 1)
-        score = mean * (1 - _GAMMA * np.where(whole, 0.0, fragmentation) ** _BETA)
+        fragmentation = sums[..., _CHUNKS] / ((sums[..., 21] + sums[..., 22]) / 2)
+        score = mean * (1 - _GAMMA * fragmentation**_BETA)
     return np.asarray(np.maximum(np.nan_to_num(score, nan=0.0), 0.0))
 
 

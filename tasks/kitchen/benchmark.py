@@ -20,7 +20,7 @@ from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.questions import OPTIONS, questions
 from tasks.kitchen.texts import paragraph, steps
 from tasks.kitchen.world import SIBLINGS, VERSION
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, question_set_digest
 from tasks.registry import Benchmark, Generated
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
@@ -87,7 +87,7 @@ def load_qa(folder: Path, pool: str = "500") -> MultipleChoiceTask:
     name = f"kitchen-qa@{pool}"
     items = [item for plan in plans_of(name) for item in choice_items(plan, folder)]
     info = task_info(name, "multiple-choice", "accuracy", 1 / OPTIONS)
-    require_pinned(info, len(items), item_set_digest(items))
+    require_pinned(info, len(items), question_set_digest(items))
     return MultipleChoiceTask(info, items, PROMPTS)
 
 

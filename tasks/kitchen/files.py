@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tasks.digests import file_sha256
 from tasks.errors import DataError
+from tasks.files import read_text, text_lines
 from tasks.kitchen.benchmark import ALL, SPLIT, training_plans
 from tasks.kitchen.claims import texts
 from tasks.kitchen.labels import dish
@@ -139,7 +140,7 @@ def database_row(plan: Plan) -> dict[str, JsonValue]:
 def write_once(path: Path, content: str) -> None:
     """Write a text file whole, or find it there as it should be. Raises DataError where it differs."""
     if path.is_file():
-        if path.read_text(encoding="utf-8") != content:
+        if read_text(path, "") != content:
             msg = f"{path} belongs to another version of kitchen; move {path.parent} away and prepare again"
             raise DataError(msg)
         return
@@ -151,7 +152,10 @@ def write_once(path: Path, content: str) -> None:
 def read_sums(path: Path) -> dict[str, str]:
     """Digests by file name; none where there is no file. Raises DataError naming a line that is none."""
     known = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), start=1):
+    lines = text_lines(read_text(path, "")) if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
         digest, gap, name = line.partition("  ")
         if not gap or len(digest) != 64:
             msg = f"{path}, line {number} is no digest with a file name; delete the file and prepare again"

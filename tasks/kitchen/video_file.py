@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.kitchen.plan import Plan
 from tasks.kitchen.render import render
+from tasks.video_files import local_address
 
 if TYPE_CHECKING:
     import av
@@ -26,7 +27,7 @@ def write_video(plan: Plan, path: Path, side: int = SIDE) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    with av.open(unfinished, "w", format="mp4") as container:
+    with av.open(local_address(unfinished), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=plan.config.fps, options=OPTIONS)
         stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"

@@ -70,7 +70,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "c.json", {"v": ["a"] * 100})
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"c\.json is damaged or truncated"):
+    with pytest.raises(DataError, match=r"c\.json is not valid JSON .*cut off"):
         load_captions(path)
 
 
@@ -85,6 +85,68 @@ def test_a_truncated_line_is_named_by_number(tmp_path: Path) -> None:
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: object) -> None:
     with pytest.raises(DataError, match=r"c\.json"):
         load_captions(write(tmp_path / "c.json", content))
+
+
+LINE: dict[str, object] = {"video": "v", "start": 0, "end": 5, "text": "a"}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"text": None}, "field 'text' must be a text, not null"),
+        ({"text": ["a", "b"]}, "field 'text' must be a text"),
+        ({"start": "0"}, "field 'start' must be a number"),
+        ({"start": True}, "field 'start' must be a number"),
+        ({"start": -5}, "field 'start' should be greater than or equal to 0"),
+        ({"start": 6}, "the caption ends at 5 s, before it starts at 6 s"),
+        ({"start": float("nan")}, "not finite"),
+        ({"end": float("inf")}, "not finite"),
+        ({"video": None}, "field 'video' must be a text or a whole number"),
+        ({"captioner": None}, "field 'captioner' must be a text"),
+        ({"tokens": {"prompt": 1.5}}, "field 'tokens, prompt' must be a whole number"),
+        ({"text": "x" * 2_000_000}, "a text of 2,000,000 characters"),
+    ],
+)
+def test_no_caption_is_coerced_regrouped_or_dropped(tmp_path: Path, change: dict[str, object], fault: str) -> None:
+    path = tmp_path / "c.JSONL"
+    path.write_text(f"{json.dumps(LINE)}\n{json.dumps(LINE | change)}\n")
+    with pytest.raises(DataError, match=rf"captions file .*c\.JSONL, line 2.*{fault}"):
+        load_captions(path)
+
+
+def test_a_video_named_twice_in_an_object_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"v": ["a man"], "v": ["a dog"]}')
+    with pytest.raises(DataError, match=r"c\.json has the key 'v' twice"):
+        load_captions(tmp_path / "c.json")
+
+
+def test_marks_separators_and_half_characters_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    line = json.dumps(LINE | {"text": "a\u2028b\x85c"}, ensure_ascii=False)
+    path.write_text(f"\ufeff{line}\r\n{json.dumps(LINE | {'text': 'd ' + chr(0xD83D)})}\r\n")
+    assert [caption.text for caption in load_captions(path).of(CLIP)] == ["a\u2028b\x85c", "d \ufffd"]
+
+
+def test_a_folder_and_a_zip_are_called_so(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_bytes(b"PK\x03\x04....")
+    for path, fault in ((tmp_path, "is a folder"), (tmp_path / "c.json", "is a zip archive: unpack it")):
+        with pytest.raises(DataError, match=rf"captions file .* {fault}"):
+            load_captions(path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"image_id": "v", "duration": True, "asr_text": ""},
+        {"image_id": 3, "duration": 9.0, "asr_text": ""},
+        {"image_id": "v", "duration": 9.0, "asr_text": None},
+        {"image_id": "v", "duration": -1, "asr_text": ""},
+        "v",
+    ],
+)
+def test_a_transcript_of_another_type_is_refused_by_its_entry(tmp_path: Path, row: object) -> None:
+    with pytest.raises(DataError, match=r"c\.json, entry 1 of 'annotations'"):
+        load_captions(write(tmp_path / "c.json", {"annotations": [row]}))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +188,7 @@ def test_clip_summaries_carry_their_own_times(shared_data: Path) -> None:
 )
 def test_a_broken_clip_summary_names_file_and_video(tmp_path: Path, broken: object) -> None:
     path = write(tmp_path / "s.json", {"v": broken})
-    with pytest.raises(DataError, match=r"s\.json: 'v' must hold"):
+    with pytest.raises(DataError, match=r"s\.json, 'v'"):
         load_captions(path)
 
 

@@ -39,6 +39,14 @@ def fitting(count: int, words: int = 10, room: int = 20) -> Fitting:
     return Fitting("v", segments, lambda text: Chat(f"Read: {text} Why?"), room)
 
 
+def test_one_caption_too_long_is_named_and_not_the_question() -> None:
+    long = fitting(1, words=1_000)
+    with pytest.raises(ModelError, match=r"'v': the caption of 5,003 characters at 0:00-0:16, even alone, overflows"):
+        Thin(Summariser(context=200))([long])
+    with pytest.raises(ModelError, match="'v': the question alone, without captions, overflows"):
+        Thin(Summariser(context=20))([long])
+
+
 def test_captions_that_fit_are_left_alone_by_either_rule() -> None:
     llm = Summariser(context=10_000)
     (thinned,) = Thin(llm)([fitting(12)])
@@ -77,7 +85,7 @@ def test_parts_of_several_videos_go_to_the_model_together_and_do_not_mix() -> No
 
 
 def test_a_segment_that_is_too_long_by_itself_is_an_error_that_names_the_video() -> None:
-    with pytest.raises(ModelError, match=r"'v': one segment alone overflow.*overflow=thin"):
+    with pytest.raises(ModelError, match=r"'v': the caption of .*, even alone, overflow.*overflow=thin"):
         MapReduce(Summariser(context=160), PART, 20)([fitting(3, words=300)])
 
 

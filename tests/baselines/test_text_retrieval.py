@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -21,9 +22,18 @@ from tasks.task import Clip
 SPEECH = "<time_token_0> <time_token_48> Cut the onions. <time_token_48> <time_token_99> Fry them, slowly"
 
 
+@pytest.mark.parametrize("build", [build_tfidf, build_bm25])
+def test_transcripts_without_a_word_are_refused_by_name(tmp_path: Path, build: Any) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"v": ["...", ". , ;"], "w": ["."]}))
+    options = (TfidfOptions if build is build_tfidf else Bm25Options)(captions=path)
+    with pytest.raises(DataError, match=r"c\.json holds no word"):
+        build(options)
+
+
 def transcripts(folder: Path, **speech: str) -> Path:
     path = folder / "asr.json"
-    rows = [{"image_id": f"{name}.mp4", "duration": "96.0", "asr_text": text} for name, text in speech.items()]
+    rows = [{"image_id": f"{name}.mp4", "duration": 96.0, "asr_text": text} for name, text in speech.items()]
     path.write_text(json.dumps({"annotations": rows}), encoding="utf-8")
     return path
 

@@ -23,6 +23,7 @@ from tasks.model import Captioner, Model, TextGenerator, TextRequest
 from tasks.registry import build_model
 from tasks.task import Clip
 from tests.baselines.llm.server_process import FaultyServer, faulty_server
+from tests.evals.conftest import longvid
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +136,35 @@ def test_the_one_frame_model_sends_the_middle_frame(server: FaultyServer, clip: 
     assert reply.trace.frames is not None
     assert reply.trace.frames.seconds == (8.0,)
     assert model.info.name == "one-frame:toy"
+
+
+SURROGATE = 'json:{"choices": [{"message": {"content": "A pan \\ud83d"}, "finish_reason": "stop"}]}*'
+
+
+def captioned(server: FaultyServer, clip: Clip, folder: Path) -> Any:
+    assert clip.path is not None
+    (folder / "videos").mkdir()
+    (folder / "videos" / "eggs.mp4").symlink_to(clip.path)
+    options = ("model=toy", f"base_url={server.base_url}", "size=64", "frames=1", "retries=0")
+    given = [word for option in options for word in ("-M", option)]
+    return longvid("caption", folder / "videos", "-m", "vlm", *given, "--cut", "whole", "-o", folder / "out.jsonl")
+
+
+def test_a_caption_with_half_a_surrogate_pair_is_written_without_it(
+    server: FaultyServer, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    server.script([SURROGATE])
+    done = captioned(server, clip, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"A pan \ufffd"' in (tmp_path / "out.jsonl").read_text()
+
+
+def test_the_servers_reason_is_told_when_no_caption_came(
+    server: FaultyServer, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    server.script(["400*"])
+    done = captioned(server, clip, tmp_path)
+    assert done.returncode == 2
+    assert "answered 400: fault 400" in done.stderr.splitlines()[-1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import random
+import socket
 from pathlib import Path
 
 import av
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import Interpolation
 
+from encoders import decode as decoding
 from encoders.decode_ahead import AheadPolicy, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
@@ -21,10 +24,11 @@ from encoders.video_errors import (
     MissingVideoError,
     NoStreamsError,
     NoVideoStreamError,
+    ResourcesError,
     UnreadableVideoError,
     VideoError,
 )
-from encoders.video_file import probe
+from encoders.video_file import blame_file, probe
 from tasks.errors import DataError
 from tests.encoders.videos import ODD_BUT_WHOLE, clip, plain_read
 
@@ -162,3 +166,66 @@ def test_the_whole_folder_is_read_within_a_time_limit(shared_data: Path) -> None
     assert failed == set(CAUSES) - {"corrupted_midstream.mp4"}
     assert all("longer than" not in str(result.error) for result in results)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2024-01-01T10:30:00.mp4", "http:host?x.mp4", "pipe:0.mp4", "concat:a|b.mp4", "file:x.mp4", "-i.mp4", "%03d.mp4"],
+)
+def test_no_name_of_a_file_is_taken_for_an_address(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_bytes(broken(shared_data, "odd_321x241_vp9.mp4").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert probe(Path(name)).duration == pytest.approx(1.0)
+    assert len(read_frames(clip(Path(name), 0, 1), POLICY).pixels) == 6
+
+
+def test_what_a_playlist_names_is_never_fetched(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x.ts"
+        playlist = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{address}\n#EXT-X-ENDLIST\n"
+        for name in ("list.m3u8", "list.mp4"):
+            path = tmp_path / name
+            path.write_text(playlist)
+            with pytest.raises(VideoError, match=name):
+                probe(path)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_tag_in_another_encoding_is_no_reason_to_refuse_a_video(shared_data: Path, tmp_path: Path) -> None:
+    data = broken(shared_data, "av1_5s.mkv").read_bytes()
+    assert data.count(b"Lavf") >= 1
+    path = tmp_path / "latin.mkv"
+    path.write_bytes(data.replace(b"Lavf", b"L\xe4v\xff"))
+    assert probe(path).duration == pytest.approx(5.0)
+
+
+def test_a_full_memory_is_not_called_damage(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(decoding.Canvas):
+        def draw(self, *_: object) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr(decoding, "Canvas", Full)
+    with pytest.raises(ResourcesError, match=r"bbb_5s\.mp4: no memory for 6 frames"):
+        read_frames(clip(broken(shared_data, "bbb_5s.mp4"), 0, 5), POLICY)
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE])
+def test_only_errors_about_the_file_are_held_against_it(shared_data: Path, number: int) -> None:
+    path = broken(shared_data, "bbb_5s.mp4")
+    with pytest.raises(ResourcesError, match="the file may be whole"):
+        blame_file(path, av.error.FFmpegError(number, "out of it"))
+    blame_file(path, av.error.InvalidDataError(1, "invalid data"))
+
+
+def test_a_bug_of_ours_is_not_called_damage(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bug(decoding.Canvas):
+        def draw(self, *_: object) -> None:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(decoding, "Canvas", Bug)
+    with pytest.raises(ZeroDivisionError):
+        read_frames(clip(broken(shared_data, "bbb_5s.mp4"), 0, 5), POLICY)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors import safe_open
 from encoders.build import build_preset
 from encoders.embed_folder import (
     HereEmbedder,
+    Outcome,
     already_embedded,
     decoders_for,
     embed_folder,
@@ -25,6 +27,7 @@ from encoders.embed_folder import (
 from encoders.models import PresetOptions
 from encoders.task_model import EncoderModel
 from tasks.errors import DataError
+from tasks.model import ModelInfo
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,30 @@ def folder(shared_data: Path, tmp_path: Path) -> Path:
     shutil.copy(shared_data / "videos" / "broken" / "empty_0_bytes.webm", videos)
     (videos / "notes.txt").write_text("not a video")
     return videos
+
+
+class Fake:
+    """Makes a vector of anything."""
+
+    info = ModelInfo("fake")
+
+    def embed(self, videos: Mapping[str, Path]) -> Iterator[Outcome]:
+        for key in videos:
+            yield Outcome(key, {"id": key, "vector": np.ones(2, dtype=np.float32), "frames": 1})
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "safetensors"])
+def test_a_name_that_is_no_utf8_is_passed_over_and_costs_no_other_vector(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "v").mkdir()
+    for name in (b"good.mp4", b"latin_\xe9.mp4", b"zz.MP4", b"._good.mp4"):
+        Path(os.fsdecode(os.fsencode(tmp_path / "v") + b"/" + name)).touch()
+    heard: list[str] = []
+    result = embed_folder(
+        Fake(), find_videos(tmp_path / "v"), tmp_path / f"v.{suffix}", lambda key, _: heard.append(key)
+    )
+    assert (result.written, list(result.failed)) == (2, ["latin_\udce9.mp4"])
+    assert "not UTF-8" in result.failed["latin_\udce9.mp4"]
+    assert len(heard) == 3
 
 
 def ignore(key: str, error: str | None) -> None:
@@ -121,6 +148,15 @@ def test_an_existing_result_is_not_overwritten(here: HereEmbedder, folder: Path,
 def test_an_unknown_format_is_refused_before_any_work(here: HereEmbedder, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"\.parquet or \.safetensors"):
         embed_folder(here, {}, tmp_path / "v.csv", ignore)
+
+
+def test_videos_are_listed_whatever_their_ending_and_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder").mkdir()
+    for name in ("elsewhere/a.mov", "folder/b.MP4", "folder/c.ogv", "folder/2024-01-01T10:30.webm", "folder/._b.MP4"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    assert list(find_videos(tmp_path / "folder")) == ["2024-01-01T10:30.webm", "b.MP4", "c.ogv", "link/a.mov"]
 
 
 def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:

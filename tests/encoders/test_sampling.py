@@ -103,6 +103,7 @@ def test_256_of_500_frames_reach_the_end_of_the_clip() -> None:
         {"fps": 0.0, "cap": 4},
         {"fps": math.nan, "cap": 4},
         {"fps": 1.0, "cap": 0},
+        {"count": 100_000},
         {"count": 8, "size": 0},
         {"count": 8, "fit": "stretch"},
         {"fps": 1.0, "cap": 4, "beyond_cap": "stop"},
@@ -117,3 +118,12 @@ def test_contradictory_policies_are_refused(fields: dict[str, object]) -> None:
 def test_clips_without_length_are_refused(start: float, end: float) -> None:
     with pytest.raises(FramePolicyError, match="clip"):
         sample(FramePolicy(count=4), start, end)
+
+
+def test_more_frames_than_any_video_holds_are_refused_at_once() -> None:
+    with pytest.raises(FramePolicyError, match="10000 frames of a clip of 2 s"):
+        sample(FramePolicy(count=10_000), 0, 2)
+    with pytest.raises(FramePolicyError, match="fps=1000 gives 60000 frames of 60 s"):
+        sample(FramePolicy(fps=1000.0, cap=1_000_000), 0, 60)
+    assert len(sample(FramePolicy(fps=1.0, cap=1_000_000), 0, 7200).seconds) == 7200
+    assert len(sample(FramePolicy(count=10_000), 0, 3600).seconds) == 10_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evals.record import Cost, Counts, FloorRow, MetricRow, ModelRow, Provenance, Results, Run, TaskRow
+from tasks.intervals import METHOD
 
 TASK = TaskRow(
     name="toy@500",
@@ -31,7 +32,7 @@ def metric(value: float | None, name: str = "accuracy", *, primary: bool = True)
         value=value,
         interval=interval,
         level=0.95,
-        method="cluster bootstrap",
+        method=METHOD,
         n=500,
         clusters=347,
         primary=primary,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from evals.store import read_results, read_samples
 from tasks.errors import RecordError
+from tasks.model import OptionRequest
 from tests.encoders.coca.small import write_coca
-from tests.evals.conftest import ROOT, longvid
+from tests.evals.conftest import ROOT, ToyModel, assert_one_line, longvid
 from tests.needs import needs_smollm2
 
 QUESTIONS = ROOT / "tests" / "data" / "natural_questions.jsonl"
@@ -52,6 +55,27 @@ def test_a_result_changed_by_hand_is_written_anew_by_the_same_command(shared_dat
     assert read_results(tmp_path / "run").status == "complete"
 
 
+@pytest.mark.parametrize("route", ["letter-logprob", "generate+parse"])
+def test_more_options_than_letters_are_refused_before_the_model_is_loaded(tmp_path: Path, route: str) -> None:
+    row = {
+        "video": "a.mp4",
+        "end": 9,
+        "question": "Which?",
+        "options": [f"number {i}" for i in range(30)],
+        "answer": 29,
+    }
+    (tmp_path / "many.jsonl").write_text(json.dumps(row))
+    done = longvid(
+        *("ask", tmp_path / "many.jsonl", "-m", "blind", "-M", "llm=transformers:/no/such/model"),
+        *("-M", f"route={route}", "--out", tmp_path / "run"),
+    )
+    assert done.returncode == 2
+    assert "line 1: 30 options, but letters name at most 26; take -M route=options-loglik" in " ".join(
+        done.stderr.split()
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_its_videos_a_question_is_refused_by_its_line(tmp_path: Path) -> None:
     done = longvid("ask", QUESTIONS, "-m", "constant", "--out", tmp_path / "run")
     assert done.returncode == 2
@@ -66,7 +90,7 @@ def test_real_captions_of_a_real_clip_become_answers_and_stand_in_the_record(sha
         *("ask", QUESTIONS, "--videos", shared_data / NATURAL, "-m", "aggregator", "-M", f"captions={captions}"),
         *("--out", tmp_path / "run"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     samples = read_samples(tmp_path / "run")
     assert {key for key, sample in samples.items() if sample.error} == {"eggs-dish", "eggs-before", "eggs-plate"}
     read = str(samples["ego-fridge"].notes["captions_text"])
@@ -92,3 +116,50 @@ def test_frames_become_captions_and_captions_answers(
         assert sample.answer is not None
         assert str(sample.notes["captions_text"]).startswith("[0:00-0:16] ")
         assert sample.seconds["caption"] > 0
+
+
+def question_file(folder: Path, **changed: object) -> Path:
+    """Two questions about one video."""
+    row = {"video": "v.mp4", "question": "What?", "options": ["a", "b"], "answer": 0, "start": 0, "end": 2}
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps({**row, "id": key, **changed}) + "\n" for key in ("q1", "q2")))
+    return path
+
+
+def test_a_run_with_a_failed_item_does_not_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.registry.build_model", lambda *_: ToyModel(bad=frozenset({"q2"})))
+    done = longvid("ask", question_file(tmp_path), "-m", "chance", "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "error: 1 of 2 items failed; the reasons are in" in done.stderr
+    assert read_results(tmp_path / "run").status == "partial"
+
+
+@pytest.mark.parametrize("changed", [{"start": 1}, {"end": 9}, {"video": "other.mp4", "cluster": "v.mp4"}])
+def test_a_question_about_another_clip_is_another_run(tmp_path: Path, changed: dict[str, object]) -> None:
+    command = ("-m", "constant", "--out", tmp_path / "run")
+    assert longvid("ask", question_file(tmp_path), *command).returncode == 0
+    done = longvid("ask", question_file(tmp_path, **changed), *command)
+    assert_one_line(done, "holds another run", "task.items_sha256", "a video, a start or an end")
+
+
+def test_a_replaced_video_is_asked_about_again_and_told(tmp_path: Path) -> None:
+    command = ("ask", question_file(tmp_path), "-m", "constant", "--out", tmp_path / "run")
+    (tmp_path / "v.mp4").write_bytes(b"one")
+    assert longvid(*command).returncode == 0
+    (tmp_path / "v.mp4").write_bytes(b"two")
+    done = longvid(*command)
+    assert done.returncode == 0
+    assert "warning: 2 items are asked again; the first, q1:" in done.stderr
+    assert len((tmp_path / "run" / "samples.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_folder_deleted_during_a_run_is_not_said_to_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deleting(ToyModel):
+        def choose(self, requests: Sequence[OptionRequest]) -> list[int]:
+            shutil.rmtree(tmp_path / "run")
+            return super().choose(requests)
+
+    monkeypatch.setattr("tasks.registry.build_model", lambda *_: Deleting())
+    done = longvid("ask", question_file(tmp_path), "-m", "chance", "--out", tmp_path / "run")
+    assert_one_line(done, str(tmp_path / "run"), "lost")
+    assert "kept" not in done.stderr

@@ -8,6 +8,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -322,3 +323,43 @@ def test_prepare_fetches_from_a_mirror_and_names_what_is_missing(shared_data: Pa
     assert last.startswith("456 of 457 videos are missing (https://www.youtube.com/watch?v={id}): ")
     assert "Jtusyjv7GiY" in last
     assert "sv8jRCmi3Ro" not in last
+
+
+def test_a_member_that_claims_a_thousand_times_its_size_is_not_unpacked(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    with zipfile.ZipFile(source / "all.zip", "w", zipfile.ZIP_DEFLATED) as file, file.open("one.mp4", "w") as member:
+        for _ in range(80):
+            member.write(bytes(1 << 20))
+    report = fetch_videos(["one"], tmp_path / "data", [str(source)], ignore)
+    assert report.missing == ("one",)
+    assert "would unpack to 83886080" in next(iter(report.faults.values()))
+    assert not (tmp_path / "data" / "videos").exists()
+
+
+def test_a_server_that_sends_more_than_the_range_is_not_read_on(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(handler: Ranges) -> None:
+        handler.send_response(206)
+        handler.send_header("Content-Range", "bytes 0-0/1000")
+        handler.end_headers()
+        with suppress(OSError):
+            while True:
+                handler.wfile.write(bytes(1 << 16))
+
+    monkeypatch.setattr(Ranges, "do_GET", endless)
+    report = fetch_videos(["one"], tmp_path, [web], ignore)
+    assert "sends more than it is asked for" in report.faults[web]
+
+
+@pytest.mark.parametrize("mirror", ["http://127.0.0.1:1/all.zip", "{empty}"], ids=["unreachable", "has none"])
+def test_prepare_does_not_end_well_where_every_source_failed(shared_data: Path, tmp_path: Path, mirror: str) -> None:
+    data, empty = tmp_path / "data", tmp_path / "empty"
+    (data / "youcook2").mkdir(parents=True)
+    empty.mkdir()
+    for path in (shared_data / "youcook2").glob("*_*.*"):
+        (data / "youcook2" / path.name).symlink_to(path)
+    done = longvid("youcook2-summary", "prepare", "--data", data, "--mirror", mirror.format(empty=empty))
+    assert done.returncode == 1
+    assert "error: videos are missing" in done.stderr

@@ -81,7 +81,7 @@ def test_a_gap_makes_the_record_partial_and_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [({**TEXTS, "z": "x"}, "unknown ids: z"), ({**TEXTS, "a": ["x", "y"]}, r"several texts \(a\)")],
+    [({"z": "x"}, "unknown ids and no known one: z"), ({**TEXTS, "a": ["x", "y"]}, r"several texts \(a\)")],
 )
 def test_a_file_of_other_ids_or_several_texts_is_refused(tmp_path: Path, content: object, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
@@ -109,7 +109,7 @@ def test_a_video_whose_sentences_have_no_place_is_missing_with_the_reason(tmp_pa
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        ({"z": [{"sentence": "x"}]}, "1 unknown videos: z"),
+        ({"z": [{"sentence": "x"}]}, "1 unknown videos and no known one: z"),
         ({"v": [{"sentence": "x", "timestamp": [1, 2]}]}, "no video's sentences find their segments .*1–2 s"),
     ],
 )
@@ -142,14 +142,30 @@ def test_imported_vectors_are_kept_so_that_score_needs_no_model(tmp_path: Path) 
     assert rescore(task, folder) == results
 
 
-@pytest.mark.parametrize(("ids", "complaint"), [(["a", "z"], "unknown ids: z"), (["a", "a"], "repeated ids: a")])
+@pytest.mark.parametrize(
+    ("ids", "complaint"), [(["y", "z"], "unknown ids and no known one: y, z"), (["a", "a"], "repeated ids: a")]
+)
 def test_vectors_of_strangers_and_repeats_are_refused(tmp_path: Path, ids: list[str], complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
         read_vector_pairs(retrieval(), vector_file(tmp_path, ids))
 
 
+def test_strangers_among_texts_and_vectors_stop_nothing(tmp_path: Path) -> None:
+    texts = read_texts(captioning(), json_file(tmp_path, {**TEXTS, "z": None}))
+    vectors = read_vector_pairs(retrieval(), vector_file(tmp_path, ["a", "z", "z"]))
+    assert {key for key, found in texts.items() if isinstance(found, Prediction)} == set(TEXTS)
+    assert {key for key, found in vectors.items() if isinstance(found, Prediction)} == {"a"}
+
+
 def test_a_file_that_holds_no_vectors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectors.npz"
     path.write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"no \.npz file"):
+    with pytest.raises(DataError, match=r"is not an \.npz file"):
+        read_vector_pairs(retrieval(), path)
+
+
+def test_an_npz_of_a_few_bytes_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "v.npz"
+    np.savez_compressed(path, ids=np.array(["a"]), video=np.zeros((1, 20 << 20), np.float32), text=np.zeros((1, 1)))
+    with pytest.raises(DataError, match=r"of video\.npy would unpack to 83886208"):
         read_vector_pairs(retrieval(), path)

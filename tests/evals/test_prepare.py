@@ -172,6 +172,31 @@ def test_an_archive_that_is_none_is_one_error(mirror: str, tmp_path: Path, monke
         fetch(in_archive(mirror), tmp_path)
 
 
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("name", ["one", "other"])
+def test_an_archive_that_unpacks_to_gigabytes_is_given_up(
+    mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, form: int
+) -> None:
+    """A few bytes claim 4 MiB where 1 MiB is allowed here: in the wanted file, or in one before it."""
+    monkeypatch.setattr("evals.prepare.MOST_BYTES", 1 << 20)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=form) as tar:
+        info = tarfile.TarInfo(f"folder/{name}.json")
+        info.size = 4 << 20
+        tar.addfile(info, io.BytesIO(bytes(4 << 20)))
+    monkeypatch.setitem(CONTENT, "all.tar.gz", buffer.getvalue())
+    with pytest.raises(DataError, match="it unpacks to more than 1 MiB"):
+        fetch(in_archive(mirror), tmp_path)
+
+
+def test_a_download_without_end_is_given_up(mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.prepare.MOST_BYTES", 1 << 16)
+    monkeypatch.setitem(CONTENT, "one.json", bytes(1 << 20))
+    with pytest.raises(DataError, match=r"could not download .*more than 0 MiB come"):
+        fetch(benchmark(mirror, "one.json"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("source", ["mirror.example/files", "ftp://mirror", "/local/folder"])
 def test_a_mirror_that_is_no_web_address_is_refused_as_that(tmp_path: Path, source: str) -> None:
     with pytest.raises(DataError, match="is not a web address"):

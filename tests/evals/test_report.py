@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from evals.record import MetricRow
+from evals.leaderboard.build import build_leaderboard
+from evals.record import MetricRow, Results
 from evals.report import blind_neighbours, cells, figure, make_report, markdown
+from tasks.caption_metrics.figures import METRICS_VERSION
 from tasks.errors import RecordError
+from tasks.intervals import METHOD
 from tasks.multiple_choice import MultipleChoiceTask
 from tests.evals.conftest import ToyModel, run_toy, toy_task
+from tests.evals.records import TASK, results_of
+from tests.evals.records import metric as record_metric
 
 
 def metric(name: str, value: float | None) -> MetricRow:
@@ -75,3 +80,36 @@ def test_runs_on_two_tasks_are_not_put_into_one_report(task: MultipleChoiceTask,
     other = run_toy(toy_task(5, name="other"), ToyModel(), tmp_path / "other")
     with pytest.raises(RecordError, match=r"other@5, toy@12"):
         make_report([one, other], [])
+
+
+def scored_by(method: str, clusters: int = 40) -> Results:
+    figure_ = record_metric(0.5).model_copy(update={"method": method, "clusters": clusters})
+    return results_of("old").model_copy(update={"metrics": (figure_,)})
+
+
+def test_intervals_of_an_earlier_method_are_marked_until_the_run_is_scored_again() -> None:
+    old = "cluster bootstrap, percentile, 5000 resamples"
+    assert any(
+        "earlier method" in note and note.startswith("old: ") for note in make_report([scored_by(old)], []).notes
+    )
+    assert not any("earlier method" in note for note in make_report([scored_by(METHOD)], []).notes)
+
+
+def test_caption_figures_of_an_earlier_version_are_marked() -> None:
+    run = results_of("old", task=TASK.model_copy(update={"family": "captioning"}))
+    today = run.model_copy(update={"details": {"caption_metrics": METRICS_VERSION}})
+    assert any("METEOR too low" in note for note in make_report([run], []).notes)
+    assert not any("METEOR" in note for note in make_report([today], []).notes)
+
+
+@pytest.mark.parametrize(("clusters", "said"), [(4, True), (9, True), (10, False)])
+def test_clusters_too_few_for_any_method_are_said_in_report_and_board(clusters: int, said: bool) -> None:
+    run = scored_by(METHOD, clusters)
+    board = build_leaderboard([run], published=[])
+    for notes in (make_report([run], []).notes, board.tables[0].notes):
+        assert any("too few for any method" in note for note in notes) is said
+
+
+def test_a_run_on_few_clusters_records_the_warning(tmp_path: Path) -> None:
+    warnings = run_toy(toy_task(12), ToyModel(), tmp_path / "run").warnings
+    assert any("only 4 clusters" in warning for warning in warnings)

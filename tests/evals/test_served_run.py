@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -93,6 +94,43 @@ def test_a_fault_that_stays_is_its_items_error_and_never_an_answer(
     assert (results.status, results.failed_ids, results.counts.answered) == ("partial", ("q05",), 11)
     assert sample.error is not None
     assert (sample.answer, sample.raw, sample.scores) == (None, "", {})
+
+
+IMPOSSIBLE = [
+    ("options-loglik", {"choices": [{"index": i, "logprobs": {"token_logprobs": [0.5] * 9}} for i in range(5)]}),
+    ("letter-logprob", {"choices": [{"logprobs": {"top_logprobs": [{f"token_id:{65 + i}": True for i in range(5)}]}}]}),
+    ("generate+parse", {"choices": [{"index": [0], "text": "Answer: B", "finish_reason": "stop"}]}),
+    ("generate+parse", {"choices": [{"text": "Answer: B", "finish_reason": "stop sk-not-for-the-record"}]}),
+    ("generate+parse", {"error": {"message": "sk-not-for-the-record \x1b[31m"}}),
+]
+
+
+@pytest.mark.parametrize(("route", "reply"), IMPOSSIBLE)
+def test_a_reply_that_cannot_be_is_its_items_error_without_the_key(
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, route: str, reply: object
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-the-record")
+    server.script([f"json:{json.dumps(reply)}*"], match="in q05?")
+    results = run(server, tmp_path / "run", route, retries=0)
+    assert (results.status, results.failed_ids, results.counts.answered) == ("partial", ("q05",), 11)
+    error = read_samples(tmp_path / "run")["q05"].error
+    assert error is not None
+    assert error.kind == "ServerFaultError"
+    assert error.message.isprintable()
+    assert "sk-not-for-the-record" not in "".join(path.read_text() for path in (tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("text", ["Answer: B \ud83d", "Answer: B \x00\x1b[31m"])
+def test_characters_that_no_record_can_hold_cost_no_item_and_no_resume(
+    server: FaultyServer, tmp_path: Path, text: str
+) -> None:
+    reply = {"choices": [{"index": 0, "text": text, "finish_reason": "stop"}]}
+    server.script([f"json:{json.dumps(reply)}*"], match="in q05?")
+    for limit in (8, 12):
+        assert run(server, tmp_path / "run", limit=limit).counts.answered == limit
+    sample = read_samples(tmp_path / "run")["q05"]
+    assert sample.raw.startswith("Answer: B \ufffd")
+    assert sample.answer == 1
 
 
 def test_a_resumed_run_asks_only_what_has_no_answer(server: FaultyServer, tmp_path: Path) -> None:

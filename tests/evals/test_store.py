@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,57 @@ def test_the_lock_can_be_taken_again_after_an_error_inside(tmp_path: Path) -> No
         raise ValueError("inside")
     with locked(tmp_path):
         pass
+
+
+def test_vectors_reach_the_disk_before_the_row_that_names_them(tmp_path: Path) -> None:
+    told: list[int] = []
+    with SampleLog(tmp_path, lambda: told.append(len(read_samples(tmp_path)))) as log:
+        log.append(sample("a").model_copy(update={"vector_row": 0}))
+        log.append(sample("b").model_copy(update={"vector_row": 1}))
+    assert told[0] == 0
+    assert 1 in told[1:]
+
+
+@pytest.mark.parametrize("name", [".lock", "samples.jsonl"])
+def test_a_link_in_the_folder_does_not_empty_the_file_it_points_to(tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine, without a line end")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / name).symlink_to(precious)
+    with pytest.raises(RecordError, match="is a link"), locked(folder), SampleLog(folder):
+        pass
+    assert precious.read_bytes() == b"mine, without a line end"
+
+
+def test_a_lock_that_is_a_second_name_of_a_file_leaves_it_as_it_is(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    (tmp_path / ".lock").hardlink_to(precious)
+    with locked(tmp_path):
+        pass
+    assert precious.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_lock_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / ".lock")
+    with pytest.raises(RecordError, match="not a file"), locked(tmp_path):
+        pass
+
+
+def test_rows_written_to_a_deleted_folder_are_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SYNC_SECONDS", 0.0)
+    log = SampleLog(tmp_path).__enter__()
+    log.append(sample("a"))
+    (tmp_path / "samples.jsonl").unlink()
+    with pytest.raises(RecordError, match="deleted or replaced during the run"):
+        log.append(sample("b"))
+
+
+def test_a_long_torn_tail_is_cut_off(tmp_path: Path) -> None:
+    path = write_lines(tmp_path, sample("a"), tail=b"x" * 200_000)
+    with SampleLog(tmp_path):
+        pass
+    assert list(read_samples(tmp_path)) == ["a"]
+    assert path.stat().st_size < 2_000

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evals.record import Sample
-from evals.vector_store import VECTORS, VectorLog, read_vectors
+from evals.vector_store import VECTORS, VectorLog, lost_vectors, read_vectors
 from tasks.errors import RecordError
 
 
@@ -87,3 +88,59 @@ def test_a_record_without_vectors_has_no_file(tmp_path: Path) -> None:
     write(tmp_path, rows(0))
     assert not (tmp_path / VECTORS).exists()
     assert read_vectors(tmp_path, {"a": Sample(id="a", cluster="c")}) == {}
+
+
+def checked(count: int) -> dict[str, Sample]:
+    """Samples with the checksum of their row, as runs write them."""
+    sums = [zlib.crc32(row.tobytes()) for row in rows(count)]
+    return {key: s.model_copy(update={"vectors_crc32": sums[s.vector_row or 0]}) for key, s in samples(count).items()}
+
+
+@pytest.mark.parametrize("has_checksums", [True, False])
+def test_cut_anywhere_a_file_lacks_just_the_rows_behind_the_cut(tmp_path: Path, has_checksums: bool) -> None:
+    write(tmp_path, rows(4))
+    whole = (tmp_path / VECTORS).read_bytes()
+    named = checked(4) if has_checksums else samples(4)
+    start = len(whole) - 4 * 40
+    for size in range(0, len(whole), 7):
+        (tmp_path / VECTORS).write_bytes(whole[:size])
+        left = max(0, (size - start) // 40)
+        assert set(lost_vectors(tmp_path, named)) == {f"i{n}" for n in range(left, 4)}, size
+
+
+@pytest.mark.parametrize("damage", [b"\x00" * 40, np.full(10, np.nan, "<f4").tobytes()], ids=["zeros", "nan"])
+@pytest.mark.parametrize("has_checksums", [True, False])
+def test_what_a_power_cut_left_in_place_of_a_row_is_lost(tmp_path: Path, damage: bytes, has_checksums: bool) -> None:
+    write(tmp_path, rows(3))
+    content = (tmp_path / VECTORS).read_bytes()
+    (tmp_path / VECTORS).write_bytes(content[:-80] + damage + content[-40:])
+    assert list(lost_vectors(tmp_path, checked(3) if has_checksums else samples(3))) == ["i1"]
+
+
+def test_another_items_vectors_are_not_taken_for_ones_own(tmp_path: Path) -> None:
+    write(tmp_path, rows(3)[::-1])
+    assert set(lost_vectors(tmp_path, checked(3))) == {"i0", "i2"}
+
+
+@pytest.mark.parametrize("content", [b"", b"no vectors at all", b"\x93NUMPY"])
+def test_with_a_broken_or_missing_file_all_rows_are_lost(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / VECTORS).write_bytes(content)
+    assert set(lost_vectors(tmp_path, checked(2))) == {"i0", "i1"}
+    (tmp_path / VECTORS).unlink()
+    assert set(lost_vectors(tmp_path, checked(2))) == {"i0", "i1"}
+
+
+def test_a_log_never_fills_a_shorter_file_up(tmp_path: Path) -> None:
+    write(tmp_path, rows(3))
+    with pytest.raises(RecordError, match="shorter than the 5 rows"), VectorLog(tmp_path, samples(5)):
+        pass
+    assert (tmp_path / VECTORS).stat().st_size == 128 + 3 * 40
+
+
+def test_a_file_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    (tmp_path / VECTORS).symlink_to(precious)
+    with pytest.raises(RecordError, match="is a link"), VectorLog(tmp_path, {}) as log:
+        log.append(rows(1)[0])
+    assert precious.read_bytes() == b"mine"

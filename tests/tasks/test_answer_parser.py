@@ -266,8 +266,8 @@ def test_option_counts_without_letters_are_refused(count):
 
 
 def test_each_rule_is_the_first_to_read_some_reply():
-    replies = ["E", E, "It must be so. E", "The answer is E.", "E. Because.", f"Clearly {E} here"]
-    assert [parse_choice(reply, OPTIONS).rule for reply in replies] == [name for name, _ in RULES]
+    replies = ["<answer>E</answer>", "The answer is E.", "E. He sits.", "E", f"The video shows that {E}."]
+    assert [parse_choice(reply, OPTIONS).rule for reply in replies] == list(RULES)
 
 
 UNITS = [
@@ -282,6 +282,19 @@ UNITS = [
     " ",
     "\n",
     "A",
+    "the ",
+    "<",
+    "[",
+    '{"a":',
+    '{"answer": ',
+    "<answer>",
+    "<|channel|>",
+    "A \u274c ",
+    "\u7b54\u6848\u662f",
+    "- [x] A\n",
+    "\\boxed{",
+    "User: ",
+    "No, ",
     "n't ",
     "<think>",
     "<think></think>",
@@ -295,11 +308,21 @@ UNITS = [
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_100_000_characters_take_less_than_half_a_second(unit):
-    reply = (unit * 100_000)[:100_000] + "!x"
-    start = time.process_time()
-    parse_choice(reply, OPTIONS)
-    assert time.process_time() - start < 0.5
+def test_twice_the_length_takes_about_twice_the_time(unit):
+    def seconds(length: int) -> float:
+        start = time.process_time()
+        parse_choice((unit * length)[:length] + "!x", OPTIONS)
+        return time.process_time() - start
+
+    seconds(2_000)
+    assert seconds(40_000) < 3 * seconds(20_000) + 0.2
+
+
+@pytest.mark.slow
+def test_a_reply_of_a_megabyte_is_read():
+    reply = "C cuts the carrot, and a man looks on. " * 26_000 + "\nAnswer: E"
+    assert len(reply) > 1_000_000
+    assert letter_read(reply) == "E"
 
 
 # Options as benchmarks write them: full stops, quotes, the wearer C, letters with dots, statements.
@@ -367,7 +390,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=60)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_generated_options_are_read_in_every_form(form, data):
     options = data.draw(OPTION_LISTS)
@@ -432,7 +455,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     reply=st.text() | st.lists(PIECES | st.text(max_size=3)).map("".join),
     options=st.lists(st.text(max_size=8) | PIECES, min_size=2, max_size=MAX_OPTIONS),
@@ -443,7 +466,7 @@ def test_any_text_gives_an_option_in_range_or_none(reply, options):
         assert parsed.rule == UNPARSED
     else:
         assert 0 <= parsed.answer < len(options)
-        assert parsed.rule in dict(RULES)
+        assert parsed.rule in RULES
 
 
 @pytest.mark.parametrize("reply", ["", ".", " !", "\ue000", "Answer: ."])
@@ -466,3 +489,226 @@ def test_real_questions_are_read_by_text_and_by_letter(shared_data: Path):
             if options.count(text) == 1:
                 assert parse_choice(text, options).answer == index
                 assert parse_choice(f"I believe the answer is {text}", options).answer == index
+
+
+# --- Replies as models write them: our own by kind, and the shared ones ----------------------------
+
+WRITTEN = json.loads((Path(__file__).parent.parent / "data" / "choice_replies.json").read_text(encoding="utf-8"))
+
+
+def wrong_and_unread(rows, *, finished: bool = True) -> tuple[list[str], list[str]]:
+    """The replies read as another letter than the right one, and those that are left unread though they choose."""
+    wrong, unread = [], []
+    for options, right, reply in rows:
+        read = parse_choice(reply, options, finished=finished).answer
+        if read is None and right is not None:
+            unread.append(reply)
+        elif read is not None and "ABCDEFGH"[read] != right:
+            wrong.append(reply)
+    return wrong, unread
+
+
+@pytest.mark.parametrize("kind", sorted({row["kind"] for row in WRITTEN["replies"]}))
+def test_replies_of_a_kind_are_read_rightly_or_not_at_all(kind):
+    rows = [
+        (WRITTEN["options"][row["options"]], row["right"], row["reply"])
+        for row in WRITTEN["replies"]
+        if row["kind"] == kind
+    ]
+    wrong, unread = wrong_and_unread(rows)
+    assert wrong == []
+    assert len(unread) <= 0.03 * len(rows), unread
+
+
+def test_an_unfinished_reply_is_never_read_as_another_letter():
+    rows = [
+        (WRITTEN["options"][row["options"]], row["right"], row["reply"])
+        for row in WRITTEN["replies"]
+        if row["kind"] != "self-corrections"
+    ]
+    assert wrong_and_unread(rows, finished=False)[0] == []
+
+
+def test_shared_replies_are_never_read_wrong_and_clear_ones_always(shared_data: Path):
+    path = shared_data.parent / "cases" / "replies.jsonl"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    wrong, _ = wrong_and_unread([(row["options"], row["right"], row["reply"]) for row in rows])
+    _, unread = wrong_and_unread(
+        [(row["options"], row["right"], row["reply"]) for row in rows if not row["may_be_unread"]]
+    )
+    assert (wrong, unread) == ([], [])
+
+
+def test_shared_hedges_between_short_options_choose_none(shared_data: Path):
+    path = shared_data.parent / "cases" / "hedged-replies" / "replies.jsonl"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert wrong_and_unread([(row["options"], None, row["reply"]) for row in rows])[0] == []
+
+
+KITCHEN = tuple(WRITTEN["options"]["kitchen"])
+REASONING_REPLIES = [
+    (
+        f"To answer, let's evaluate each option.\n\nA. {KITCHEN[0]}\n- Not mentioned.\nB. {KITCHEN[1]}\n- Maybe.\n"
+        f"D. {KITCHEN[3]}\n- Shown throughout.\n\nTherefore, the correct answer is D. {KITCHEN[3]}"
+    ),
+    f"Option A: {KITCHEN[0]}. The captions say that C cuts.\nOption B: {KITCHEN[1]}. Plausible.\nThe answer is D.",
+    "<think>The answer might be A. So the answer is A? No.</think>\n\nThe answer is D because of the guitar.",
+    "Based on the captions, A person sits. At first the answer seems to be A. The best option is D.",
+    f"(A) {KITCHEN[0]}\nThis is plausible.\n(B) {KITCHEN[1]}\nThis is wrong.\n\n**Answer: (D)**",
+    "A is unlikely. B is unlikely. If bread were baked, the answer would be A. But it isn't. So D.",
+    '{"reasoning": "A is possible. The answer could be B.", "rejected": ["A", "B"], "answer": "D"}',
+    "<|channel|>analysis<|message|>The answer is A.<|end|><|start|>assistant<|channel|>final<|message|>D is right.",
+    "[THINK]The answer is B.[/THINK]The answer is D.",
+    "analysisThe answer is A.assistantfinalD.",
+    "\u6211\u4eec\u6765\u770b\u9009\u9879\u3002A\uff1a\u6ca1\u6709\u51fa\u73b0\u3002\u6240\u4ee5\u7b54\u6848\u662fD\u3002",
+    "Examinemos: A no aparece. La respuesta no es B. Por lo tanto, la respuesta es D.",
+    "As the video begins, a guitar is shown. Does A fit? No. The correct option is D.",
+    "Step 1: exclude A. Step 2: exclude B, C and E.\n\\boxed{D}",
+]
+
+
+@pytest.mark.parametrize("reply", REASONING_REPLIES)
+def test_no_cut_through_a_reasoning_reply_gives_a_wrong_letter(reply):
+    read = {parse_choice(reply[:cut], KITCHEN, finished=False).answer for cut in range(len(reply) + 1)}
+    assert read <= {None, 3}
+    assert letter_read(reply, KITCHEN) == "D"
+
+
+@pytest.mark.parametrize(
+    ("reply", "whole", "cut"),
+    [
+        ("The answer is B. The tent is", "B", "B"),
+        ("B\n\nThe captions mention", "B", "B"),
+        ("The answer is B", "B", None),
+        ("B", "B", None),
+        (f"A. {KITCHEN[0]}\nThe captions say so.", "A", None),
+        ("<answer>B</answer> since C", "B", "B"),
+        ("<answer>B", "B", None),
+    ],
+)
+def test_of_an_unfinished_reply_only_what_stands_before_the_cut_counts(reply, whole, cut):
+    assert letter_read(reply, KITCHEN) == whole
+    read = parse_choice(reply, KITCHEN, finished=False).answer
+    assert (None if read is None else "ABCDE"[read]) == cut
+
+
+THOUGHTS = st.sampled_from(
+    [
+        ("<think>", "</think>"),
+        ("<Thinking>\n", "\n</Thinking>\n"),
+        ("[THINK]", "[/THINK]"),
+        ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+        ("<seed:think>", "</seed:think>"),
+        ("<analysis>", "</analysis>\n"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+        ("analysisWell. ", "assistantfinal"),
+        ("<reasoning>", "</reasoning>"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>\n"),
+        ("<thought>", "</thought>"),
+        ("", "</think>\n"),
+        ("Thinking...\n", "\n...done thinking.\n\n"),
+    ]
+)
+SAID = st.sampled_from(
+    [
+        "The answer is A.",
+        "A",
+        "Clearly A",
+        "Answer: A",
+        "I choose A.",
+        "So A.",
+        "A. Because.",
+        "\\boxed{A}",
+        "<answer>A</answer>",
+    ]
+)
+FORM = st.sampled_from(
+    [
+        "{}",
+        "({})",
+        "**{}**",
+        "The answer is {}.",
+        "Answer: {}",
+        "<answer>{}</answer>",
+        "$\\boxed{{\\text{{{}}}}}$",
+        '{{"final_answer": "{}"}}',
+        "<p>{}</p>",
+        "Option {} is correct.",
+        "\u7b54\u6848\u662f{}",
+        "\uc815\ub2f5\uc740 {}\uc785\ub2c8\ub2e4.",
+        "Die Antwort ist {}.",
+        "La respuesta es {}.",
+        "I think it's {}.",
+    ]
+)
+END = st.sampled_from(
+    ["", "</s>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<eos>", "\n\n", "<|end|>\n<|user|>The answer is A."]
+)
+
+
+@settings(max_examples=150)
+@given(marks=THOUGHTS, said=SAID, form=FORM, end=END, letter=st.sampled_from("BCDE"))
+def test_whatever_wraps_an_answer_it_is_read_and_the_reasoning_is_not(marks, said, form, end, letter):
+    reply = f"{marks[0]}{said}{marks[1]}{form.format(letter)}{end}"
+    assert letter_read(reply, KITCHEN) == letter
+
+
+@settings(max_examples=60)
+@given(marks=THOUGHTS.filter(lambda marks: marks[0]), said=SAID)
+def test_reasoning_that_never_ends_holds_no_answer(marks, said):
+    assert letter_read(f"{marks[0]}{said}", KITCHEN) is None
+
+
+@settings(max_examples=100)
+@given(
+    before=st.sampled_from(
+        [
+            "I doubt that {}",
+            "It is false that {}",
+            "If he sews, {}",
+            "One might say {}",
+            "There is no evidence that {}",
+            "Some claim that {}",
+            "I am not sure whether {}",
+            "It is unlikely that {}",
+            "Nobody would say that {}",
+            "{} - or not?",
+            "{} is wrong",
+            "Maybe {}",
+        ]
+    ),
+    statement=st.sampled_from(["the answer is {}", "{} is correct", "option {} is right", "it's {}"]),
+    letter=st.sampled_from("ABCDE"),
+)
+def test_a_statement_that_is_denied_supposed_or_somebody_elses_is_none(before, statement, letter):
+    assert letter_read(f"{before.format(statement.format(letter))}.", KITCHEN) is None
+
+
+@pytest.mark.parametrize(
+    "adjective", ["wrong", "incorrect", "worst", "least likely", "second best", "rejected", "next best"]
+)
+@pytest.mark.parametrize("form", ["The {} answer is B.", "{} option: B", "The {} choice is (B)."])
+def test_an_adjective_that_turns_the_answer_round_chooses_none(adjective, form):
+    assert letter_read(form.format(adjective).capitalize(), KITCHEN) is None
+
+
+def test_options_that_bring_their_letters_are_read_by_their_texts():
+    options = ("A. the garage", "B. the market", "C. the office")
+    assert [letter_read(reply, options) for reply in ("the market", "B. the market", "The answer is the office.")] == [
+        "B",
+        "B",
+        "C",
+    ]
+
+
+def test_a_common_reply_takes_less_than_a_few_milliseconds():
+    parse_choice("warm", KITCHEN)
+    start = time.process_time()
+    for _ in range(100):
+        parse_choice("The correct answer is B. C is mending a torn tent, as the captions say.", KITCHEN)
+    assert time.process_time() - start < 0.4

@@ -38,13 +38,13 @@ def test_a_perfect_caption_has_full_marks_and_meteor_says_why_it_was_not_run(tmp
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('{"a": "x", "a": "y"}', "'a' stands there twice"),
+        ('{"a": "x", "a": "y"}', "bad.json has the key 'a' twice"),
         ("[1]", "JSON object"),
         ("{}", "at least one id"),
-        ("{", "is no JSON"),
-        ('{"q7": 3}', "'q7' needs a text"),
+        ("{", "is not valid JSON"),
+        ('{"q7": 3}', "field 'q7' must be a text or a list, not 3"),
         ('{"q7": []}', "'q7' needs a text"),
-        ('{"q7": ["x", null]}', "'q7' has null"),
+        ('{"q7": ["x", null]}', "field 'q7, entry 2' must be a text, not null"),
     ],
 )
 def test_a_file_that_is_not_ids_to_texts_is_refused_by_name(tmp_path, content, complaint):
@@ -110,3 +110,30 @@ def test_a_jar_that_fails_or_stalls_is_an_error_never_a_figure(tmp_path, script,
     corpus = Corpus((("a",),), ((("a",),),))
     with pytest.raises(MeteorError, match=complaint):
         meteor_statistics(corpus, MeteorJar(java, tmp_path / "x.jar", timeout=0.5))
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"), [("...", "ptb"), (" - ", "ptb"), ("两只狗在雪地里玩", "letters"), ("42", "letters")]
+)
+def test_a_reference_of_which_no_token_is_left_is_refused_by_id(tmp_path, reference, name):
+    hypotheses = _write(tmp_path / "h.json", {"a": "a man", "b": reference})
+    references = _write(tmp_path / "r.json", {"a": ["a man"], "b": ["two dogs", reference]})
+    with pytest.raises(DataError, match=r"r\.json has a reference of which the tokenizer leaves nothing for ids: b"):
+        score_caption_files(hypotheses, references, tokenizer(name), NotRun("no jar today"))
+
+
+def test_a_caption_without_a_token_is_named(tmp_path):
+    hypotheses = _write(tmp_path / "h.json", {"a": "a man", "b": "?!..."})
+    references = _write(tmp_path / "r.json", {"a": ["a man"], "b": ["two dogs"]})
+    hypotheses.write_text('{"a": "a man", "b": "..."}')
+    (warning,) = score_caption_files(hypotheses, references, tokenizer("ptb"), NotRun("no jar today"))["warnings"]
+    assert "1 of 2 items have a caption without a token (b)" in warning
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a", "b", "c"]])
+def test_items_whose_references_are_all_alike_are_said_to_have_no_idf(tmp_path, ids):
+    hypotheses = _write(tmp_path / "h.json", dict.fromkeys(ids, "a man rides a horse"))
+    references = _write(tmp_path / "r.json", {key: ["a man rides a horse"] for key in ids})
+    found = score_caption_files(hypotheses, references, tokenizer("ptb"), NotRun("no jar today"))
+    assert found["cider_d"] == 0
+    assert any("CIDEr-D is 0 whatever the captions" in warning for warning in found["warnings"])

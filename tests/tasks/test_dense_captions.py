@@ -71,11 +71,11 @@ def test_a_paragraph_follows_the_time_stamps() -> None:
     "rows",
     [
         *([], "text", [3], [{"text": "x"}], [{"sentence": 3}]),
-        *([{"sentence": "x", "timestamp": times}] for times in ([1], [1, "x"], [float("nan"), 2], [0, float("inf")])),
+        *([{"sentence": "x", "timestamp": times}] for times in ([1], [1, "x"], ["1", 2], [True, 2], [3, 2])),
     ],
 )
 def test_a_malformed_video_is_refused_by_name(tmp_path: Path, rows: object) -> None:
-    with pytest.raises(DataError, match=r"svpc\.json: video 'v7'"):
+    with pytest.raises(DataError, match=r"svpc\.json: .*'v7"):
         dense_captions({"results": {"v7": rows}}, tmp_path / "svpc.json")
 
 
@@ -111,5 +111,5 @@ def test_a_video_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "twice.json"
     row = json.dumps([{"sentence": "x"}])
     path.write_text(f'{{"results": {{"v": {row}, "v": {row}}}}}', encoding="utf-8")
-    with pytest.raises(DataError, match="'v' stands there twice"):
+    with pytest.raises(DataError, match="has the key 'v' twice"):
         read_captions(path)

@@ -10,7 +10,14 @@ import pytest
 
 from tasks.errors import DataError, ModelError
 from tasks.model import Embeddings, OptionRequest, OptionScores, TextReply, TextRequest
-from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, item_set_digest
+from tasks.multiple_choice import (
+    ChoiceItem,
+    ChoicePrompts,
+    MultipleChoiceTask,
+    item_set_digest,
+    lettered,
+    option_names,
+)
 from tasks.routes import Route
 from tasks.task import Clip, Prediction, TaskInfo, TokenUsage, Trace
 
@@ -50,10 +57,11 @@ class Writer:
 
     text: str
     route = Route.GENERATE
+    finished: bool = True
 
     def generate(self, requests: Sequence[TextRequest]) -> list[TextReply]:
         self.seen = list(requests)
-        return [TextReply(self.text, finished=True) for _ in requests]
+        return [TextReply(self.text, finished=self.finished) for _ in requests]
 
 
 @dataclass
@@ -165,6 +173,49 @@ def test_rereading_a_record_gives_what_was_predicted() -> None:
         for item, prediction in zip(task.items(), task.predict(model, task.items()), strict=True):
             forgotten = replace(prediction, answer=None, rule="")
             assert task.reread(item, forgotten) == prediction
+
+
+def test_a_reply_cut_at_the_token_limit_is_read_only_before_the_cut_and_so_when_it_is_read_again() -> None:
+    task = make_task([0])
+    for text, answer in (("Option A: C Cooks.\nThe captions say", None), ("The answer is B. The captions", 1)):
+        (prediction,) = task.predict(Writer(text, finished=False), task.items())
+        assert prediction.answer == answer
+        assert task.reread(task.items()[0], replace(prediction, answer=None, rule="")) == prediction
+
+
+def test_an_old_record_that_does_not_say_whether_a_reply_was_cut_is_read_as_a_whole() -> None:
+    task = make_task([4])
+    assert task.reread(task.items()[0], Prediction("q0", None, raw="The answer is E")).answer == 4
+    cut = Prediction("q0", None, raw="The answer is E", trace=Trace(notes={"finished": False}))
+    assert task.reread(task.items()[0], cut).answer is None
+
+
+def with_options(count: int) -> MultipleChoiceTask:
+    (item,) = make_task([0]).items()
+    many = replace(item, options=tuple(f"number {i}" for i in range(count)))
+    return MultipleChoiceTask(make_task([0]).info, [many], PROMPTS)
+
+
+@pytest.mark.parametrize("model", [Writer("A"), Scorer("x", Route.LETTER_LOGPROB)])
+def test_more_options_than_letters_are_refused_where_letters_name_them(model: object) -> None:
+    with_options(26).check(model)
+    with pytest.raises(DataError, match=r"'q0': 27 options, but letters name at most 26; take .*options-loglik"):
+        with_options(27).check(model)
+
+
+def test_the_last_of_many_options_can_win_without_letters() -> None:
+    task = with_options(30)
+    model = Scorer("29", Route.OPTIONS_LOGLIK)
+    task.check(model)
+    assert task.predict(model, task.items())[0].answer == 29
+
+
+def test_no_list_of_options_is_cut_off_at_the_alphabets_end() -> None:
+    assert lettered(["x"] * 26).endswith("Z. x")
+    with pytest.raises(DataError, match="27 options"):
+        lettered(["x"] * 27)
+    assert option_names(26)[-1] == "Z"
+    assert option_names(30) == tuple(map(str, range(1, 31)))
 
 
 def test_hidden_answers_leave_accuracy_null_and_the_public_part_under_its_own_name() -> None:

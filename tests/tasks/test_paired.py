@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
-from tasks.intervals import percentile_interval
+from tasks.intervals import difference_interval
 from tasks.paired import (
     Figures,
-    bootstrap_differences,
+    bootstrap_errors,
+    difference_errors,
+    differences,
     holm,
     items_needed,
     mcnemar_p,
@@ -32,10 +34,10 @@ class Pairs:
     Videos differ in difficulty, and each system has its own luck with each video: items are not independent.
     """
 
-    def __init__(self, rng: np.random.Generator, first: float, second: float) -> None:
-        self.sizes = rng.integers(1, 5, size=CLUSTERS)
-        shared = rng.normal(0, 0.12, size=CLUSTERS)
-        rates = [np.clip(rate + shared + rng.normal(0, 0.12, CLUSTERS), 0, 1) for rate in (first, second)]
+    def __init__(self, rng: np.random.Generator, first: float, second: float, clusters: int = CLUSTERS) -> None:
+        self.sizes = rng.integers(1, 5, size=clusters)
+        shared = rng.normal(0, 0.12, size=clusters)
+        rates = [np.clip(rate + shared + rng.normal(0, 0.12, clusters), 0, 1) for rate in (first, second)]
         self.first, self.second = (rng.binomial(self.sizes, rate) for rate in rates)
 
     def figures(self, weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
@@ -52,10 +54,40 @@ def accuracies(trials: Sequence[Pairs], weights: NDArray[np.float64]) -> Mapping
 def test_the_95_percent_interval_of_the_difference_covers_the_truth_95_percent_of_the_time() -> None:
     rng = np.random.default_rng(5)
     trials = [Pairs(rng, 0.42, 0.50) for _ in range(TRIALS)]
-    spread = bootstrap_differences(lambda weights: accuracies(trials, weights), CLUSTERS, rng, 1_000)
-    intervals = [percentile_interval(values) for values in spread.values()]
-    covered = sum(low <= 0.08 <= high for low, high in intervals)
-    assert covered / TRIALS == pytest.approx(0.95, abs=0.015)
+    assert covered_share(trials, CLUSTERS, 0.08) == pytest.approx(0.95, abs=0.015)
+
+
+def covered_share(trials: Sequence[Pairs], clusters: int, truth: float) -> float:
+    covered = 0
+    for pairs in trials:
+        errors, freedom = difference_errors(pairs.figures, pairs.sizes.astype(float))
+        seen = differences(pairs.figures, np.ones((1, clusters)))["0"][0]
+        low, high = difference_interval(seen, errors["0"], freedom) or (1.0, 0.0)
+        covered += low <= truth <= high
+    return covered / len(trials)
+
+
+@pytest.mark.parametrize(
+    "clusters",
+    [
+        10,
+        pytest.param(20, marks=pytest.mark.slow),
+        25,
+        pytest.param(50, marks=pytest.mark.slow),
+        pytest.param(350, marks=pytest.mark.slow),
+    ],
+)
+def test_the_interval_of_the_difference_holds_with_few_clusters(clusters: int) -> None:
+    rng = np.random.default_rng(clusters)
+    trials = [Pairs(rng, 0.42, 0.50, clusters) for _ in range(TRIALS)]
+    assert covered_share(trials, clusters, 0.08) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_bootstrap_error_of_a_mean_is_that_of_the_jackknife() -> None:
+    pairs = Pairs(np.random.default_rng(1), 0.4, 0.5)
+    errors, _ = difference_errors(pairs.figures, pairs.sizes.astype(float))
+    drawn = bootstrap_errors(pairs.figures, CLUSTERS, np.random.default_rng(2), 2_000)
+    assert drawn["0"] == pytest.approx(errors["0"], rel=0.06)
 
 
 def test_mcnemar_finds_a_difference_where_there_is_none_5_percent_of_the_time() -> None:
@@ -79,7 +111,8 @@ def test_mcnemar_on_items_as_if_they_were_videos_would_cry_wolf() -> None:
 
 def test_a_difference_of_the_minimum_detectable_size_is_found_four_times_in_five() -> None:
     rng = np.random.default_rng(8)
-    errors = [bootstrap_differences(Pairs(rng, 0.5, 0.5).figures, CLUSTERS, rng, 400)["0"].std() for _ in range(40)]
+    trials = [Pairs(rng, 0.5, 0.5) for _ in range(40)]
+    errors = [difference_errors(pairs.figures, pairs.sizes.astype(float))[0]["0"] for pairs in trials]
     effect = minimum_detectable_effect(float(np.mean(errors)))
     found = 0
     for _ in range(TRIALS):
@@ -123,23 +156,34 @@ def test_many_pairs_are_no_hurdle() -> None:
     assert mcnemar_p([1] * 2_500 + [-1] * 2_500) == 1.0
 
 
-def test_both_systems_are_resampled_together() -> None:
+def test_both_systems_are_measured_on_the_same_clusters() -> None:
     values = np.arange(20.0)
 
     def shifted(weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
         return {"mean": weights @ np.concatenate([values, values + 3]) / weights.sum(axis=1)}
 
     figures: Figures = shifted
-    spread = bootstrap_differences(figures, 20, np.random.default_rng(0), 300)["mean"]
-    assert np.allclose(spread, 3.0)
+    assert difference_errors(figures, np.ones(20))[0]["mean"] == pytest.approx(0.0)
+    assert bootstrap_errors(figures, 20, np.random.default_rng(0), 300)["mean"] == pytest.approx(0.0)
 
 
-def test_resampling_in_blocks_gives_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.paired._BLOCK_ELEMENTS", 7 * 2 * CLUSTERS)
+def test_few_clusters_ask_for_a_larger_difference() -> None:
+    assert minimum_detectable_effect(0.02, freedom=9) > 1.1 * minimum_detectable_effect(0.02)
+
+
+def test_work_in_blocks_gives_the_same_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = Pairs(np.random.default_rng(1), 0.4, 0.5)
-    spread = bootstrap_differences(pairs.figures, CLUSTERS, np.random.default_rng(2), 500)["0"]
-    assert spread.shape == (500,)
-    assert spread.mean() == pytest.approx((pairs.second.sum() - pairs.first.sum()) / pairs.sizes.sum(), abs=0.01)
+    sizes = pairs.sizes.astype(float)
+    whole = (
+        difference_errors(pairs.figures, sizes)[0]["0"],
+        bootstrap_errors(pairs.figures, CLUSTERS, np.random.default_rng(2), 500)["0"],
+    )
+    monkeypatch.setattr("tasks.intervals._BLOCK_ELEMENTS", 7 * 2 * CLUSTERS)
+    parts = (
+        difference_errors(pairs.figures, sizes)[0]["0"],
+        bootstrap_errors(pairs.figures, CLUSTERS, np.random.default_rng(2), 500)["0"],
+    )
+    assert parts == pytest.approx(whole)
 
 
 def test_a_randomisation_p_is_never_zero_and_of_equal_systems_one() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,27 @@ PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", 
 @pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: entry["text"][:30])
 def test_tricky_text_has_the_tokens_recorded_from_the_original(entry):
     assert list(ptb_tokens(entry["text"])) == entry["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("add 2 tbsp. , stir ; then : wait", "add|2|tbsp|stir|then|wait"),
+        ("add salt., then", "add|salt.|then"),
+        ("stir!add the oil", "stir!add|the|oil"),
+        ("what?no it's!done", "what?no|it|'s|done"),
+        ("mix -LRB- the flour -RRB-", "mix|-lrb-|the|flour|-rrb-"),
+        ("(555) 555-1234 or (555)555-1234", "-lrb-555-rrb-\u00a0555-1234|or|-lrb-555-rrb-555-1234"),
+        ("+44 555 555 1234", "+44\u00a0555\u00a0555\u00a01234"),
+        ("at 00:06:50,00:07:20 or -14:55", "at|00:06:50,00:07:20|or|-14:55"),
+        ("58.com and knorr.com.ph and How2Expo.com.au", "58|com|and|knorr.com.ph|and|how2expo.com.au"),
+        ("1.mp4 Work.MP4 a.b.mp4", "1|mp4|work.mp4|a.b.mp4"),
+        ("in LA. What is a. What as a...", "in|la.|what|is|a|what|as|a."),
+        ("salt,pepper-x U.S.-led A+B C++ >> x", "salt,pepper-x|u.s.-led|a+b|c++|>>|x"),
+    ],
+)
+def test_space_or_no_space_beside_punctuation_is_read_as_the_original_reads_it(text, tokens):
+    assert list(ptb_tokens(text)) == tokens.split("|")
 
 
 @pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: entry["text"][:30])
@@ -74,6 +96,19 @@ def test_one_in_a_thousand_egoschema_texts_at_most_differs_from_the_original(sha
     tokens = original(lines)[: len(lines) : 2]
     wrong = [text for text, found in zip(texts, tokens, strict=True) if list(ptb_tokens(text)) != found]
     assert len(wrong) <= len(texts) / 1000, wrong[:5]
+
+
+@pytest.mark.slow
+def test_unseen_captions_with_a_space_before_punctuation_have_the_originals_tokens(shared_data, original):
+    speech = json.loads((shared_data / "youcook2" / "asr_transcripts.json").read_text())["annotations"]
+    texts = [part.strip() for entry in speech for part in re.split(r"<time_token_\d+>", entry.get("asr_text") or "")]
+    captions = json.loads((shared_data / "captions" / "egoschema_lavila_1s.json").read_text())
+    texts += sorted({text for video in captions.values() for text in video})[::5]
+    spaced = [re.sub(r"\s*([,;:.!?])", r" \1", text) for text in texts]
+    lines = [" ".join(line.splitlines()) for text in (*texts, *spaced) for line in (text, "stir")]
+    tokens = original(lines)[: len(lines) : 2]
+    wrong = [text for text, found in zip((*texts, *spaced), tokens, strict=True) if list(ptb_tokens(text)) != found]
+    assert wrong == []
 
 
 def test_letters_keep_nothing_but_letters():

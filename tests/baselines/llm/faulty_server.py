@@ -6,15 +6,22 @@ fail, one fault each (the last for ever where it ends in `*`); `GET /log` lists 
 
 No test needs to be quick: `meet:N` holds a reply until N requests have been in flight at once since `most_busy` was
 set to 0, `after:N` until N others have been answered since `answered` was; one that waits in vain ends in a 400.
+
+`json:TEXT` replies with that text, and the faults of `RAW` break HTTP itself; the list of models does so where the
+option `models` is set to one of them.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -29,7 +36,7 @@ LOCK = threading.Condition()
 IN_VAIN_SECONDS = 60.0
 SCRIPT: dict[str, list[str]] = {}
 LOG: list[dict[str, Any]] = []
-OPTIONS: dict[str, Any] = {"chat_only": False, "key": None, "busy": 0, "most_busy": 0, "answered": 0}
+OPTIONS: dict[str, Any] = {"chat_only": False, "key": None, "models": None, "busy": 0, "most_busy": 0, "answered": 0}
 
 
 def text_of(body: dict[str, Any]) -> str:
@@ -115,6 +122,75 @@ def spoil(reply: dict[str, Any], fault: str) -> dict[str, Any]:
     return reply
 
 
+def drip(handler: Handler, start: bytes, more: bytes = b"a") -> None:
+    """Send a byte at a time, for ever."""
+    handler.wfile.write(start)
+    while True:
+        time.sleep(0.1)
+        handler.wfile.write(more)
+
+
+def flood(handler: Handler, start: bytes, more: bytes) -> None:
+    """Send without end, as fast as it is taken."""
+    handler.wfile.write(start)
+    while True:
+        handler.wfile.write(more)
+
+
+def leftover(handler: Handler) -> None:
+    """Two replies to one request: the second must not be taken for the answer to the next."""
+    good, stale = (json.dumps(plain(text)).encode() for text in ("Answer: B", "Answer: STALE"))
+    handler.wfile.write(b"".join(sized(body) for body in (good, stale)))
+    handler.wfile.flush()
+    handler.rfile.read(1)
+
+
+def half_close(handler: Handler) -> None:
+    """Say that nothing more will come, and stay."""
+    handler.connection.shutdown(socket.SHUT_WR)
+    handler.rfile.read(1)
+
+
+def plain(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
+
+
+def sized(body: bytes, *headers: bytes) -> bytes:
+    head = [b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+RAW: dict[str, Callable[[Handler], object]] = {
+    "drip-head": lambda h: drip(h, OK + b"X-Slow: "),
+    "drip-body": lambda h: drip(h, OK + b"Content-Length: 1000000\r\n\r\n{"),
+    "drip-chunks": lambda h: drip(h, CHUNKED, b"1\r\n \r\n"),
+    "drip-informational": lambda h: drip(h, b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "storm": lambda h: flood(h, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "endless": lambda h: flood(h, OK + b"\r\n", b"a" * 65536),
+    "endless-head": lambda h: flood(h, OK, b"X-More: " + b"a" * 1000 + b"\r\n"),
+    "endless-line": lambda h: flood(h, OK + b"X-More: ", b"a" * 65536),
+    "bomb": lambda h: h.wfile.write(sized(gzip.compress(b" " * (16 << 20)), b"Content-Encoding: gzip")),
+    "brotli": lambda h: h.wfile.write(sized(b"{}", b"Content-Encoding: br")),
+    "half-gzip": lambda h: h.wfile.write(sized(gzip.compress(b"{}" * 999)[:-9], b"Content-Encoding: gzip")),
+    "old": lambda h: h.wfile.write(json.dumps(plain("Answer: B")).encode()),
+    "two-lengths": lambda h: h.wfile.write(OK + b"Content-Length: 2\r\nContent-Length: 9\r\n\r\n{}"),
+    "short": lambda h: h.wfile.write(OK + b"Content-Length: 999\r\n\r\n{}"),
+    "chunk-garbage": lambda h: h.wfile.write(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n"),
+    "unending-chunks": lambda h: h.wfile.write(CHUNKED + b"2\r\n{}\r\n"),
+    "binary": lambda h: h.wfile.write(bytes(range(256)) * 9),
+    "no-status": lambda h: h.wfile.write(b"HTTP/1.1 abc\r\n\r\n{}"),
+    "status-999": lambda h: h.wfile.write(b"HTTP/1.1 999 ?\r\nContent-Length: 2\r\n\r\n{}"),
+    "upgrade": lambda h: h.wfile.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n{}"
+    ),
+    "nothing": lambda h: h.wfile.write(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "half-closed": half_close,
+    "leftover": leftover,
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     full: ClassVar = {"/v1/completions": completion, "/tokenize": tokenize, "/detokenize": detokenize}
@@ -126,6 +202,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send({"version": "0.0.toy"})
         elif OPTIONS["key"] and self.headers.get("Authorization") != f"Bearer {OPTIONS['key']}":
             self.send({"error": {"message": f"Incorrect key: {self.headers.get('Authorization')}"}}, 401)
+        elif self.path == "/v1/models" and OPTIONS["models"]:
+            kind, _, text = OPTIONS["models"].partition(":")
+            self.misbehave(kind, text, {})
         elif self.path == "/v1/models":
             owner = {} if OPTIONS["chat_only"] else {"owned_by": "vllm", "max_model_len": 8192}
             self.send({"data": [{"id": MODEL, **owner}]})
@@ -168,6 +247,14 @@ class Handler(BaseHTTPRequestHandler):
         elif kind in ("stall", "reset"):
             time.sleep(float(number or 0))
             self.close_connection = True
+        elif kind in RAW:
+            self.close_connection = True
+            with suppress(OSError):
+                RAW[kind](self)
+        elif kind == "json":
+            self.send_text(number, 200)
+        elif kind == "redirect":
+            self.send({}, 307, {"Location": number})
         elif kind in GARBAGE:
             self.send_text(*GARBAGE[kind])
         elif kind == "die":
@@ -183,7 +270,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_text(json.dumps(body), status, headers)
 
     def send_text(self, text: str, status: int, headers: dict[str, str] | None = None) -> None:
-        content = text.encode()
+        content = text.encode("utf-8", "surrogatepass")
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(name, value)

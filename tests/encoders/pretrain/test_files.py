@@ -1,3 +1,4 @@
+import io
 import json
 import tarfile
 from itertools import islice
@@ -140,12 +141,31 @@ def test_a_shard_cut_short_is_a_bad_sample(folder, tmp_path):
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("{", "line 2 is not JSON"),
-        ("[]", "not a JSON object"),
+        ("{", "line 2 is not valid JSON"),
+        ("[]", "must be an object"),
         ('{"caption": "x"}', "'video'"),
         ('{"video": "b.mp4"}', "'caption'"),
         ('{"video": "b.mp4", "caption": [" "]}', "empty"),
-        ('{"video": "b.mp4", "caption": "x", "statements": [{"text": "y"}]}', "'false'"),
+        (
+            '{"video": "b.mp4", "caption": "x", "statements": [{"text": "y"}]}',
+            "entry 1, false' is missing",
+        ),
+        ('{"video": "b.mp4", "caption": "x", "statements": [{"text": "y", "false": "no"}]}', "false' must be a list"),
+        ('{"video": "b.mp4", "caption": "x", "statements": [{"text": "y", "false": [1]}]}', "false, entry 1' must be"),
+        ('{"video": "b.mp4", "caption": "x", "end": [1]}', "field 'end' must be a number"),
+        ('{"video": "b.mp4", "caption": "x", "end": "x"}', "field 'end' must be a number"),
+        ('{"video": "b.mp4", "caption": "x", "end": Infinity}', "not finite"),
+        ('{"video": "b.mp4", "caption": "x", "start": true}', "field 'start' must be a number"),
+        ('{"video": "b.mp4", "caption": "x", "start": 5, "end": 2}', "the end, 2 s, must be after the start, 5 s"),
+        ('{"video": "b.mp4", "caption": "x", "caption": "y"}', "the key 'caption' twice"),
+        ('{"video": 7, "caption": "x"}', "field 'video' must be a text"),
+        ('{"video": "b.mp4", "caption": {"a": "x"}}', "field 'caption' must be a text or a list"),
+        ('{"video": "b.mp4", "segments": [{"start": 3, "end": 1, "caption": "x"}]}', "segment 1: the end"),
+        (
+            '{"video": "b.mp4", "segments": [{"start": "0", "end": 1, "caption": "x"}]}',
+            "start' must be a number",
+        ),
+        ('{"video": "b.mp4", "caption": ' + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_wrong_line_of_a_manifest_is_named(tmp_path, line, what):
@@ -155,6 +175,40 @@ def test_a_wrong_line_of_a_manifest_is_named(tmp_path, line, what):
         read_manifest(manifest, "video")
     assert str(manifest) in str(error.value)
     assert "line 2" in str(error.value)
+
+
+def test_marks_separators_and_half_characters_in_a_manifest_are_read(tmp_path):
+    manifest = tmp_path / "m.JSONL"
+    lines = ['{"video": "a.mp4", "caption": "x\u2028y\x85z"}', '{"video": "a.mp4", "caption": "half \\ud83d"}']
+    manifest.write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
+    assert [entry.captions[0].text for entry in read_manifest(manifest, "video")] == ["x\u2028y\x85z", "half \ufffd"]
+
+
+def tar_of(path, **members):
+    with tarfile.open(path, "w") as file:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name.replace("__", "."))
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_a_shards_foreign_text_is_refused_by_member(tmp_path):
+    shard = tar_of(tmp_path / "s.tar", a__mp4=b"x", a__txt=b"caf\xe9")
+    with pytest.raises(DataError, match=r"s\.tar: a\.txt, line 1 is not UTF-8 \(byte 0xe9\)"):
+        read_shards(shard, "video")
+    shard = tar_of(tmp_path / "t.tar", a__mp4=b"x", a__json=b'{"caption": ["x", null]}')
+    with pytest.raises(DataError, match=r"t\.tar: a: its \.json: field 'caption, entry 2' must be a text, not null"):
+        read_shards(shard, "video")
+
+
+def test_what_macos_keeps_beside_files_is_no_sample(tmp_path):
+    files = {"._a.mp4": b"x", "._a.txt": b"\x00\x05\xff", "a.mp4": b"x", "a.txt": "\ufeffhi\u2028you\r\n".encode()}
+    (entry,) = read_shards(tar_of(tmp_path / "s.tar", **files), "video")
+    assert (entry.key, [view.text for view in entry.captions]) == ("s.tar/a", ["hi\u2028you"])
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    assert [entry.key for entry in read_folder(tmp_path, "video")] == ["a.mp4"]
 
 
 def test_a_video_without_captions_is_named(tmp_path):

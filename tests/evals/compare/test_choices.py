@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,10 @@ def test_few_videos_are_said_to_be_few(tmp_path: Path) -> None:
     small = toy_task(12)
     run_as(small, Right(small, 0.3), tmp_path / "a")
     run_as(small, Right(small, 0.9), tmp_path / "b")
-    assert any("only 4 source videos" in note for note in compared(small, tmp_path / "a", tmp_path / "b").notes)
+    assert any(
+        "only 4 clusters" in note and "too few for any method" in note
+        for note in compared(small, tmp_path / "a", tmp_path / "b").notes
+    )
 
 
 def test_each_run_is_compared_with_the_first_and_p_values_are_holms(big: MultipleChoiceTask, tmp_path: Path) -> None:
@@ -191,3 +195,16 @@ def test_published_predictions_are_set_apart_by_their_known_figures(
     assert comparison.clusters == 347
     assert pair.supported
     assert any("akeys was run elsewhere" in note for note in comparison.notes)
+
+
+def test_one_id_about_two_files_is_two_items(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    first, *others = toy_task(12).items()
+    seen = replace(first, clip=replace(first.clip, path=video))
+    task = MultipleChoiceTask(toy_task(12).info, [seen, *others], toy_task(12).prompts)
+    for name, content in (("a", b"one"), ("b", b"two")):
+        video.write_bytes(content)
+        run_as(task, Right(task, 0.5, seed=ord(name)), tmp_path / name)
+    found = compared(task, tmp_path / "a", tmp_path / "b")
+    assert found.items == 11
+    assert "1 items are left out: the runs looked at other stretches or files (q00)" in found.notes

@@ -57,8 +57,8 @@ def test_hostile_names_do_no_harm(pair: tuple[Path, Path], form: str) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes(pair: tuple[Path, Path]) -> None:
-    one, two, other = (longvid("compare", *pair, "--format", "json", "--seed", seed).stdout for seed in (0, 0, 1))
-    assert one == two != other
+    one, two = (longvid("compare", *pair, "--format", "json", "--seed", 0).stdout for _ in range(2))
+    assert one == two
 
 
 @pytest.mark.parametrize(

@@ -90,13 +90,79 @@ def test_a_server_of_something_else_is_found_out(body: str) -> None:
 
 def test_the_key_is_sent_to_the_server_alone_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with serving(answering('{"data": [{"id": "KEY"}]}')) as url:
-        assert f"Bearer {KEY}" in server_check(url).found
+    for body in ('{"data": [{"id": "KEY"}]}', "no, KEY"):
+        with serving(answering(body)) as url:
+            found = server_check(url).found
+        assert "Bearer ***" in found
+        assert KEY not in found
     with serving(answering("KEY")) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
         assert network.get(url) == "None"
         assert KEY not in hub_check().found
     assert KEY not in server_check("http://127.0.0.1:9").found
+
+
+@pytest.mark.parametrize("login", ["me:hunter2", "me:hun%74er2", "me:hunter2/with@marks#in?it"])
+def test_no_password_of_an_address_is_shown(monkeypatch: pytest.MonkeyPatch, login: str) -> None:
+    with serving(answering('{"data": [{"id": "KEY"}]}')) as url:
+        there = url.replace("://", f"://{login}@")
+        monkeypatch.setenv("HF_ENDPOINT", there)
+        found = server_check(there).found
+        assert "Basic ***" in found
+        shown = found + hub_check().found + server_check(f"{there}:nonsense").found
+    assert "hun" not in shown
+    assert url in shown
+
+
+def test_the_key_does_not_follow_a_redirection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(answering('{"data": [{"id": "KEY"}]}')) as elsewhere:
+
+        class Redirecting(Handler):
+            def do_GET(self) -> None:  # noqa: N802
+                self.send_response(307)
+                self.send_header("Location", f"{elsewhere}/models")
+                self.end_headers()
+
+        with serving(Redirecting) as url:
+            check = server_check(url)
+    assert not check.ok
+    assert "status 307" in check.found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 200_000,
+        '{"data": [{"id": ["x"]}]}',
+        '{"data": [{"id": "\\ud83d \\u001b[31m\\u009b\\u202e"}]}',
+        "a" * 100_000,
+    ],
+)
+def test_no_reply_ends_in_an_error_or_reaches_the_terminal_as_it_is(body: str) -> None:
+    with serving(answering(body)) as url:
+        found = server_check(url).found
+    assert found.isprintable()
+    assert len(found) < 500
+
+
+def test_the_reason_of_a_refusal_is_told() -> None:
+    with serving(answering('{"error": {"message": "Incorrect key"}}', 401)) as url:
+        assert "status 401" in server_check(url).found
+        assert "Incorrect key" in server_check(url).found
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://127.0.0.1:9", "nonsense"])
+def test_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    with serving(answering('{"data": [{"id": "toy"}]}')) as url:
+        assert server_check(url).ok
+
+
+def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nix")
+    assert "SSL_CERT_FILE=/nix" in server_check("https://127.0.0.1:9").found
 
 
 def test_what_is_no_web_address_is_said() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from tasks.caption_metrics.conventions import CaptionedItem, score_captions, score_conventions
 from tasks.caption_metrics.figures import METRIC_NAMES
-from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
+from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor, meteor_score, summable
+from tasks.intervals import jackknife_errors
 from tasks.tokenizers import tokenizer
 
 NO_METEOR = NotRun("not wanted here")
@@ -104,7 +105,7 @@ def test_a_video_of_one_segment_counts_in_macro_with_a_cider_of_zero():
         CaptionedItem(str(i), video, text, (text,)) for i, (video, text) in enumerate(zip("vvw", texts, strict=True))
     ]
     scores = score_captions(items, "macro", tokenizer("ptb"), NO_METEOR)
-    by_video = scores.resampled(np.eye(2))
+    by_video = scores.sums.figures(np.eye(2))
     assert by_video["cider_d"].tolist() == [pytest.approx(10.0), 0.0]
     assert scores.values["cider_d"] == pytest.approx(5.0)
     assert scores.values["rouge_l"] == by_video["rouge_l"][1] == pytest.approx(1.0)
@@ -125,6 +126,110 @@ def test_random_texts_with_several_references_score_as_pycocoevalcap_scores_them
 
     values = score_captions(items, "micro", at_spaces, NO_METEOR).values
     assert [values[name] for name in METRIC_NAMES[:6]] == pytest.approx(_coco(items, at_spaces), abs=1e-9)
+
+
+def _hard_corpus(rng, size):
+    """Captions that equal a reference, are empty, of one token, repeated, or the reference's words in another order."""
+    words = ["cut", "the", "red", "onion", "well", "fry", "it", "in", "a", "hot", "pan", "and", "serve", "1\xa01/2"]
+
+    def text(low, high):
+        return " ".join(rng.choices(words, k=rng.randint(low, high)))
+
+    items = []
+    for i in range(size):
+        references = tuple(text(1, 9) for _ in range(rng.randint(1, 3)))
+        if items and rng.random() < 0.2:
+            references = rng.choice(items).references
+        kinds = (references[0], rng.choice(references), "", rng.choice(words), text(2, 9), references[0][::-1])
+        shuffled = " ".join(sorted(references[0].split(" ")))
+        items.append(CaptionedItem(str(i), str(i % 5), rng.choice((*kinds, shuffled)), references))
+    return items
+
+
+def _at_spaces(words):
+    return tuple(words.split(" ")) if words else ()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_exact_empty_short_and_repeated_captions_score_as_pycocoevalcap_scores_them(seed):
+    items = _hard_corpus(random.Random(seed), 1 if seed == 0 else 3 + 4 * seed)
+    values = score_captions(items, "micro", _at_spaces, NO_METEOR).values
+    assert [values[name] for name in METRIC_NAMES[:6]] == pytest.approx(_coco(items, _at_spaces), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_macro_and_paragraphs_of_such_captions_are_those_of_pycocoevalcap(seed):
+    items = _hard_corpus(random.Random(seed), 15)
+    items = [CaptionedItem(i.id, i.cluster, i.hypothesis, i.references[:1]) for i in items]
+    videos = sorted({item.cluster for item in items})
+    alone = [_coco([item for item in items if item.cluster == video], _at_spaces) for video in videos]
+    macro = score_captions(items, "macro", _at_spaces, NO_METEOR).values
+    assert [macro[name] for name in METRIC_NAMES[:6]] == pytest.approx(np.mean(alone, axis=0), abs=1e-9)
+    members = {video: [item for item in items if item.cluster == video] for video in videos}
+    joined = [
+        CaptionedItem(v, v, " ".join(i.hypothesis for i in m), (" ".join(i.references[0] for i in m),))
+        for v, m in members.items()
+    ]
+    paragraph = score_captions(items, "paragraph", tokenizer("none"), NO_METEOR).values
+    expected = _coco(joined, tokenizer("none"))
+    assert [paragraph[name] for name in METRIC_NAMES[:6]] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_weight_counts_a_videos_captions_that_many_times(seed):
+    items = _hard_corpus(random.Random(seed), 20)
+    weights = np.array([[0.0, 2.0, 1.0, 0.0, 3.0]])
+    repeated = [
+        CaptionedItem(f"{item.id}/{time}", item.cluster, item.hypothesis, item.references)
+        for item in items
+        for time in range(int(weights[0, int(item.cluster)]))
+    ]
+    weighted = score_captions(items, "micro", _at_spaces, NO_METEOR).sums.figures(weights)
+    anew = _coco(repeated, _at_spaces)
+    # CIDEr-D keeps the whole set's idf, so that it is not that of the repeated captions alone
+    names = [name for name in METRIC_NAMES[:6] if name != "cider_d"]
+    assert [weighted[name][0] for name in names] == pytest.approx(anew[:5], abs=1e-7)
+
+
+# the jar's answers to SCORE lines (an exact caption, a poor one, one word, none, an exact one, its words in another
+# order, half a paraphrase, nothing right), its figures for each, and for their sum
+JAR_STATISTICS = """
+5 5 2 2 3 3 2 2 0 0 0 0 0 0 0 0 0 0 0 0 1 5 5
+3 7 1 4 0 0 1 1 0 0 0 0 0 0 0 0 0 0 0 0 1 1 1
+1 1 0 0 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 1 1
+0 5 0 2 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+5 5 2 2 3 3 2 2 0 0 0 0 0 0 0 0 0 0 0 0 1 5 5
+5 5 2 2 3 3 2 2 0 0 0 0 0 0 0 0 0 0 0 0 5 5 5
+4 4 1 1 2 2 1 1 1 1 0 0 0 0 0 0 0 0 0 0 2 4 4
+3 3 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+"""
+JAR_FIGURES = [1.0, 0.03305785123966942, 1.0, 0.0, 1.0, 0.4, 0.42034930257964653, 0.0]
+JAR_TOGETHER = 0.31086100626213636
+
+
+def test_meteor_of_segments_and_of_their_sum_is_the_jars_to_the_last_digit():
+    rows = summable(np.array([[float(n) for n in line.split()] for line in JAR_STATISTICS.split("\n") if line]))
+    assert meteor_score(rows).tolist() == JAR_FIGURES
+    assert float(meteor_score(rows.sum(axis=0))) == JAR_TOGETHER
+    assert float(meteor_score(rows[[0, 2, 4]].sum(axis=0))) == 1.0
+
+
+@pytest.mark.slow
+def test_meteor_with_exact_captions_is_pycocoevalcaps_to_the_last_digit(jar: MeteorJar):
+    meteor = pytest.importorskip("pycocoevalcap.meteor.meteor").Meteor()
+    items = _hard_corpus(random.Random(1), 40)
+    items = [CaptionedItem(i.id, i.cluster, i.hypothesis, i.references[:1]) for i in items]
+    scores = score_conventions(items, ("micro", "macro"), tokenizer("none"), jar)
+
+    def theirs(members):
+        return meteor.compute_score(
+            {i.id: [" ".join(i.references[0].split())] for i in members},
+            {i.id: [" ".join(i.hypothesis.split())] for i in members},
+        )[0]
+
+    assert scores["micro"].values["meteor"] == theirs(items)
+    alone = [theirs([item for item in items if item.cluster == video]) for video in scores["macro"].clusters]
+    assert scores["macro"].values["meteor"] == pytest.approx(np.mean(alone), abs=1e-15)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +263,7 @@ def test_captions_with_line_breaks_and_bars_keep_meteor_in_step(jar: MeteorJar):
     items = [CaptionedItem(f"r{i}", "r", text, ("stir the pot well",)) for i, text in enumerate(rough)]
     alone = score_captions([plain], "micro", tokenizer("none"), jar).values["meteor"]
     scores = score_captions([*items, plain], "macro", tokenizer("none"), jar)
-    assert scores.resampled(np.array([[0.0, 1.0]]))["meteor"][0] == pytest.approx(alone, abs=1e-9)
+    assert scores.sums.figures(np.array([[0.0, 1.0]]))["meteor"][0] == pytest.approx(alone, abs=1e-9)
 
 
 @pytest.mark.slow
@@ -184,6 +289,5 @@ def test_validation_segments_take_half_of_pycocoevalcaps_time_and_intervals_five
     assert [ours.values[name] for name in METRIC_NAMES[:6]] == pytest.approx(theirs, abs=1e-6)
     assert our_seconds <= their_seconds / 2, (our_seconds, their_seconds)
     begin = time.perf_counter()
-    clusters = len(ours.clusters)
-    ours.resampled(np.random.default_rng(0).multinomial(clusters, np.full(clusters, 1 / clusters), size=1000))
+    jackknife_errors(ours.sums.figures, ours.sums.counted)
     assert time.perf_counter() - begin < 5

@@ -68,7 +68,7 @@ def interval(scores: NDArray[np.float64], asked: list[Blind]) -> tuple[float, fl
     """Of the accuracy of whoever takes the option with the highest score, over recipes."""
     chosen = scores.reshape(-1, OPTIONS).argmax(axis=1)
     hits = [float(choice == question.answer) for choice, question in zip(chosen, asked, strict=True)]
-    found = fraction_metric("accuracy", hits, [question.family for question in asked], np.random.default_rng(0))
+    found = fraction_metric("accuracy", hits, [question.family for question in asked])
     assert found.interval is not None
     return found.interval
 

@@ -1,0 +1,189 @@
+"""Whether a media file ends before its own structure does: the sign of a broken download that no length can give.
+
+FFmpeg reads such a file to its end without a word, and what a header says of the length proves nothing: audio may
+outlast the video, a last picture may stand for minutes. But every block of a container says how long it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from io import SEEK_END
+from pathlib import Path
+from typing import IO
+
+_TAIL = 1 << 18
+_MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
+_OGG_PAGE, _OGG_HEADER = b"OggS", 27
+_PS_PACK, _PS_END = b"\0\0\x01\xba", 0xB9
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+# Sizes of a transport stream's packets, and where the sync byte stands in each.
+_TS_PACKETS = ((188, 0), (192, 4), (204, 0))
+_TS_SYNC = 0x47
+_NEVER_FILLED_IN = (0, 0xFFFFFFFF)
+_FLV_DURATION = b"\0\x08duration\0"
+# FFmpeg passes over the length in an ASF header that is of another size than the file.
+_UNTOLD = {"ogg", "mpeg", "mpegts", "asf"}
+
+
+def is_cut_off(path: Path, container: str) -> bool:
+    """Whether the file ends within a block of its container, named as FFmpeg does; False where that can't be told."""
+    check = next((check for name, check in _CHECKS.items() if name in container.split(",")), None)
+    if check is None:
+        return False
+    with path.open("rb") as file:
+        return check(file, os.fstat(file.fileno()).st_size)
+
+
+def tells_length(path: Path, container: str) -> bool:
+    """Whether the header holds the length of the whole file: elsewhere FFmpeg takes it from what it finds there."""
+    names = container.split(",")
+    with path.open("rb") as file:
+        if "flv" in names:
+            _, named, value = file.read(_TAIL).partition(_FLV_DURATION)
+            # A live recording's stays zero.
+            return bool(named) and any(value[:8])
+        if "mp4" not in names:
+            return not _UNTOLD.intersection(names)
+        return all(kind != b"moof" for kind, _ in _boxes(file, os.fstat(file.fileno()).st_size))
+
+
+def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int]]:
+    """Kind and end of each outermost box of an MP4 file, as far as they can be followed."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        elif length == 0:
+            length = size - at  # the last box, to the end of the file
+        if len(header) >= 8 and length < 8:
+            return  # padding after the last box
+        at += max(length, 8)
+        yield header[4:8], at
+
+
+def _boxes_cut(file: IO[bytes], size: int) -> bool:
+    """MP4 and its kin: boxes one after the other, each with its size."""
+    return any(end > size for _, end in _boxes(file, size))
+
+
+def _chunks_cut(file: IO[bytes], size: int) -> bool:
+    """AVI: chunks of RIFF, further ones where it is long."""
+    at = 0
+    while at + 12 <= size:
+        file.seek(at)
+        header = file.read(8)
+        length = int.from_bytes(header[4:], "little")
+        if header[:4] != b"RIFF" or length in _NEVER_FILLED_IN:
+            return False
+        at += 8 + length
+    return at > size
+
+
+def _elements_cut(file: IO[bytes], size: int) -> bool:
+    """Matroska and WebM: nested elements. Those of unknown length, as live recordings have, are walked through."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        header = file.read(12)
+        number, number_length = _vint(header, keep_marker=True)
+        length, length_length = _vint(header[number_length:], keep_marker=False)
+        if number_length == 0 or length_length == 0:
+            return len(header) < 12
+        at += number_length + length_length
+        unknown = length == (1 << 7 * length_length) - 1
+        if number == _MATROSKA_SEGMENT and not unknown:
+            return at + length > size
+        if unknown and number not in {_MATROSKA_SEGMENT, _MATROSKA_CLUSTER}:
+            return False
+        at += 0 if unknown else length
+    return at > size
+
+
+def _vint(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
+    """A number of variable length and how many bytes it takes: 0 where `data` holds none."""
+    if not data or data[0] == 0:
+        return 0, 0
+    length = 9 - data[0].bit_length()
+    if length > len(data):
+        return 0, 0
+    value = int.from_bytes(data[:length], "big")
+    return (value if keep_marker else value & ((1 << 7 * length) - 1)), length
+
+
+def _last_tag_cut(file: IO[bytes], size: int) -> bool:
+    """FLV: every tag is followed by its length."""
+    if size < 24:
+        return True
+    file.seek(size - 4)
+    length = int.from_bytes(file.read(4), "big")
+    if not 11 <= length <= size - 13:
+        return True
+    file.seek(size - 4 - length)
+    header = file.read(4)
+    return header[0] & 0x1F not in {8, 9, 18} or int.from_bytes(header[1:], "big") + 11 != length
+
+
+def _last_page_cut(file: IO[bytes], size: int) -> bool:
+    """Ogg: pages, whose headers list the lengths of their parts."""
+    tail = _tail(file, size)
+    at = tail.rfind(_OGG_PAGE)
+    page = tail[at:] if at >= 0 else b""
+    if len(page) < _OGG_HEADER or len(page) < _OGG_HEADER + page[26]:
+        return True
+    return len(page) < _OGG_HEADER + page[26] + sum(page[_OGG_HEADER : _OGG_HEADER + page[26]])
+
+
+def _last_packet_cut(file: IO[bytes], size: int) -> bool:
+    """MPEG program streams: from the last pack on, packets with their lengths."""
+    tail = _tail(file, size)
+    at = tail.rfind(_PS_PACK)
+    if at < 0:
+        return False
+    is_mpeg2 = tail[at + 4 : at + 5] >= b"\x40"
+    at += 14 + (tail[at + 13] & 7 if len(tail) > at + 13 else 0) if is_mpeg2 else 12
+    while at + 4 <= len(tail):
+        if tail[at : at + 3] != b"\0\0\x01":
+            return False
+        if tail[at + 3] == _PS_END:
+            return False
+        at += 6 + int.from_bytes(tail[at + 4 : at + 6], "big")
+    return at != len(tail)
+
+
+def _packets_cut(file: IO[bytes], size: int) -> bool:
+    """MPEG transport streams: packets of one size."""
+    file.seek(0)
+    head = file.read(4 * 204)
+    for length, sync in _TS_PACKETS:
+        if len(head) >= 3 * length and all(head[sync + i * length] == _TS_SYNC for i in range(3)):
+            return size % length != 0
+    return False
+
+
+def _shorter_than_told(file: IO[bytes], size: int) -> bool:
+    """ASF and WMV: the header holds the file's size, or zero where it was sent live."""
+    file.seek(0)
+    head = file.read(_TAIL)
+    at = head.find(_ASF_FILE_PROPERTIES)
+    return at >= 0 and int.from_bytes(head[at + 40 : at + 48], "little") > size
+
+
+def _tail(file: IO[bytes], size: int) -> bytes:
+    file.seek(-min(size, _TAIL), SEEK_END)
+    return file.read()
+
+
+_CHECKS: dict[str, Callable[[IO[bytes], int], bool]] = {
+    "mp4": _boxes_cut,
+    "avi": _chunks_cut,
+    "matroska": _elements_cut,
+    "flv": _last_tag_cut,
+    "ogg": _last_page_cut,
+    "mpeg": _last_packet_cut,
+    "mpegts": _packets_cut,
+    "asf": _shorter_than_told,
+}

@@ -1,0 +1,94 @@
+"""What an item was about when it was answered, so that its answer is never taken for one about another clip."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from evals.record import ClipRow
+from tasks.digests import file_sha256
+from tasks.task import Clip
+
+WHOLE, SAMPLED = "sha256", "sha256-of-samples"
+PIECES, PIECE = 16, 1 << 16
+FILES_KNOWN = 1 << 14
+
+
+def looked_at(clip: Clip) -> ClipRow:
+    """The clip with its file as it is now, without reading it. Raises OSError where that can't be told."""
+    row = ClipRow(video=clip.video_id, start=clip.start, end=clip.end)
+    if clip.path is None or not clip.path.is_file():
+        return row
+    found = clip.path.stat()
+    return row.model_copy(update={"bytes": found.st_size, "stamp": stamp_of(found)})
+
+
+def stamp_of(found: os.stat_result) -> str:
+    """Changes whenever the file is written to, touched or replaced."""
+    return f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
+
+
+def with_content(row: ClipRow, clip: Clip, *, frames_seen: bool) -> ClipRow:
+    """The row with the digest of the file's content: of all of it where frames of it were looked at."""
+    if row.bytes is None or row.stamp is None or clip.path is None:
+        return row
+    return row.model_copy(update={"content": content_of(clip.path, row.stamp, WHOLE if frames_seen else SAMPLED)})
+
+
+@lru_cache(maxsize=FILES_KNOWN)
+def content_of(path: Path, stamp: str, method: str) -> str:  # noqa: ARG001 - the stamp tells cached digests apart
+    """The digest of a file's content, behind the name of its method. Raises OSError."""
+    return f"{method}:{file_sha256(path) if method == WHOLE else sampled_sha256(path)}"
+
+
+def sampled_sha256(path: Path) -> str:
+    """Digest of a file's size and of pieces of it from its first byte to its last; small files are read whole.
+
+    Ours: a model that never looks should not wait until every video was read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest.update(size.to_bytes(8, "big"))
+        last = max(0, size - PIECE)
+        for place in dict.fromkeys(number * last // (PIECES - 1) for number in range(PIECES)):
+            file.seek(place)
+            digest.update(file.read(PIECE))
+    return digest.hexdigest()
+
+
+def difference(row: ClipRow | None, clip: Clip) -> str:
+    """How the clip that a row tells of differs from today's, in words; empty where it is the same as far as is known.
+
+    Records from before December 2026 do not tell, and a video that is not here contradicts nothing. Raises OSError.
+    """
+    if row is None:
+        return ""
+    if (row.video, row.start, row.end) != (clip.video_id, clip.start, clip.end):
+        return (
+            f"it was answered about {row.video} from {row.start:g} to {row.end:g} s, and now is about "
+            f"{clip.video_id} from {clip.start:g} to {clip.end:g} s"
+        )
+    now = looked_at(clip)
+    if row.bytes is None or now.bytes is None or clip.path is None or row.stamp == now.stamp:
+        return ""
+    if row.bytes != now.bytes:
+        return f"{clip.path} is another file than the one it was answered about ({now.bytes} bytes, not {row.bytes})"
+    method = WHOLE if row.content is None else row.content.partition(":")[0]
+    if row.content != content_of(clip.path, now.stamp or "", method):
+        return f"{clip.path} is another file than the one it was answered about (its content differs)"
+    return ""
+
+
+def same_clip(one: ClipRow | None, other: ClipRow | None) -> bool:
+    """Whether two runs' answers are about the same clip, as far as both tell."""
+    if one is None or other is None:
+        return True
+    if (one.video, one.start, one.end) != (other.video, other.start, other.end):
+        return False
+    if one.bytes is None or other.bytes is None:
+        return True
+    methods = {row.content.partition(":")[0] for row in (one, other) if row.content is not None}
+    return one.bytes == other.bytes and (len(methods) != 1 or one.content == other.content)

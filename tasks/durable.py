@@ -1,0 +1,100 @@
+"""Files that survive a crash, and folders that one process at a time writes to."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tasks.errors import RecordError
+
+LOCK = ".lock"
+READABLE = 0o644
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: to a neighbour first, flushed to disk, then renamed.
+
+    The rename itself is on the disk, too, when this returns.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(READABLE)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder: a new or renamed file is lost in a power cut before that."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems have no such call for folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def open_in_place(path: Path, flags: int = 0) -> IO[bytes]:
+    """Open a folder's own file for reading and writing, made if need be and never emptied.
+
+    A folder from elsewhere may hold links, and a link would have this program write to the file that it points to.
+
+    Args:
+        path: The file.
+        flags: More flags of `os.open`, such as `os.O_APPEND`.
+
+    Returns:
+        The open file, at its start.
+
+    Raises:
+        RecordError: The path is a link, or not a file.
+        OSError: The file can't be opened.
+    """
+    follow = 0 if path.is_char_device() else os.O_NOFOLLOW
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | follow | flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            msg = f"{path} is a link, and nothing is written through links; put a file in its place, or delete it"
+            raise RecordError(msg) from None
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise RecordError(f"{path} is not a file; delete it") from None
+        raise
+    mode = os.fstat(handle).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+        os.close(handle)
+        raise RecordError(f"{path} is not a file; delete it")
+    return os.fdopen(handle, "r+b")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a folder; the lock goes with the process, however it ends.
+
+    Raises:
+        RecordError: Another process holds the folder, or its lock file is a link.
+    """
+    with open_in_place(folder / LOCK) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            msg = f"{folder} is in use by another longvid process"
+            raise RecordError(msg) from None
+        yield
