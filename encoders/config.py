@@ -44,7 +44,7 @@ Deviation = Annotated[float, Bounds(1e-6, 1e6)]
 Offset = Annotated[float, Bounds(-1e6, 1e6)]
 
 
-def check_bounds(config: object, what: str) -> None:
+def check_bounds(config: Any, what: str) -> None:  # noqa: ANN401 - any dataclass of ours
     """Raise ModelError, naming `what` and the field, for a number of a dataclass outside its `Bounds`."""
     for name, (bounds, hint) in _bounded(type(config)).items():
         value = getattr(config, name)

@@ -171,10 +171,9 @@ def load_encoder(path: Path | str | os.PathLike[str], dtype: torch.dtype = torch
 
 def _check_described(config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
     """Raise ModelError, naming the config, unless it describes just what the weights file holds."""
-    source = f"{path}, by its {config_path(path).name},"
     layers = config.vision.depth + config.text.depth
     if layers > len(shapes):
-        raise ModelError(f"{source} does not fit the model: {layers} layers, but {len(shapes)} tensors")
+        raise ModelError(f"{config_path(path)}: depth makes {layers} layers, but {path.name} has {len(shapes)} tensors")
     try:
         trainable_patterns(config.adapt, config.vision)
     except ModelError as error:
@@ -182,7 +181,7 @@ def _check_described(config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]
     with torch.device("meta"):
         described = DualEncoder(config)
         add_modules(described.vision, config.adapt)
-    check_shapes(described.state_dict(), shapes, source)
+    check_shapes(described.state_dict(), shapes, str(path))
 
 
 def _check_suffix(path: Path) -> None:

@@ -6,6 +6,7 @@ import ast
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ SOURCES = sorted(path for layer in ("tasks", "encoders", "baselines", "evals") f
 TRUST = "trust_remote_code"
 
 
+@cache
 def calls(path: Path) -> list[ast.Call]:
     return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
 
@@ -158,7 +160,7 @@ def test_an_open_clip_folder_whose_pickle_would_be_taken_is_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("layers", 10**6), ("width", 10**12), ("width", 0), ("patch_size", -1), ("width", 30_000)]
+    ("key", "value"), [("layers", 10**6), ("width", 10**12), ("width", 0), ("patch_size", -1), ("width", 32_000)]
 )
 def test_an_open_clip_folder_of_impossible_size_is_refused(key: str, value: int, tmp_path: Path) -> None:
     pytest.importorskip("open_clip")

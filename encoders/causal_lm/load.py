@@ -152,8 +152,11 @@ def check_folder(folder: Path, files: Sequence[Path]) -> None:
     """
     _check_json(folder)
     source = folder / "config.json"
-    with quiet(), _without_code(folder, "model"), foreign_file(f"{source} describes no model that can be built"):
+    try:
         shapes = {name: shape for file in files for name, shape in read_shapes(file).items()}
+    except ModelError as error:
+        raise ModelError(f"can't load model folder {folder}: {error}") from error
+    with quiet(), _without_code(folder, "model"), foreign_file(f"{source} describes no model that can be built"):
         _check_sizes(source, _written(source), len(shapes))
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         own = config.get_text_config()
@@ -191,10 +194,14 @@ def _check_shapes(
     for name in () if packed else sorted(set(own) & set(shapes)):
         if own[name] != shapes[name]:
             raise ModelError(f"{source} does not fit its weights: {name} is {own[name]} by it and {shapes[name]} there")
-    asked = sum(parameter.numel() for parameter in described.parameters())
+    parameters = dict(described.named_parameters())
+    asked = sum(parameter.numel() for parameter in parameters.values())
     held = sum(math.prod(shape) for shape in shapes.values()) * (PACKED if packed else 1)
     if asked > held:
-        raise ModelError(f"{source} does not fit its weights: it asks for {asked} numbers, and they hold {held}")
+        lacking = ", ".join(sorted(set(parameters) - set(shapes))[:3]) or "some"
+        raise ModelError(
+            f"weights in {source.parent} lack {lacking}: config.json asks for {asked} numbers, and they hold {held}"
+        )
 
 
 def _check_json(folder: Path) -> None:

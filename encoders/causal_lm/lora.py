@@ -102,9 +102,10 @@ def load_lora(lm: CausalLM, path: Path) -> str:
         )
     rank = description.lora.rank
     adapters = {name: shape for name, shape in read_shapes(path).items() if MARK in name}
-    other = [name for name, shape in adapters.items() if not shape or rank not in (shape[0], shape[-1])]
-    if other:
-        raise ModelError(f"{path} does not fit the rank of {rank} in {config_path(path).name}: {other[0]}")
+    # Before adapters of a claimed rank are allocated; a single tensor of another shape is named with the others below.
+    if adapters and not any(rank in shape for shape in adapters.values()):
+        name, shape = next(iter(adapters.items()))
+        raise ModelError(f"{path} does not fit the rank of {rank} in {config_path(path).name}: {name} is {shape}")
     tensors = read_tensors(path)
     add_lora(lm.model, description.lora)
     own = lora_parameters(lm.model)

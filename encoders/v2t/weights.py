@@ -76,7 +76,7 @@ def load_connector(path: Path, description: Description) -> Connector:
     shapes = read_shapes(path)
     with torch.device("meta"):
         connector = Connector(description.config)
-    check_shapes(connector.state_dict(), shapes, f"{path}, by its {config_path(path).name},")
+    check_shapes(connector.state_dict(), shapes, str(path))
     connector = connector.to_empty(device="cpu")
     load_strict(connector, read_tensors(path), str(path))
     return connector.eval()
