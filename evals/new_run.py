@@ -25,15 +25,22 @@ def describe_run(
     seed: int = 0,
     limit: int | None = None,
     system: str | None = None,
+    effective: Mapping[str, str] | None = None,
 ) -> Run:
-    """Everything known before the first item; `system` is what the model declares to be (tasks.registry)."""
+    """Everything known before the first item; `system` and `effective` are as `ModelRow` has them."""
     info = model.info if isinstance(model, Model) else ModelInfo(name=type(model).__name__)
     facts = asdict(info)
     facts.pop("name")
     return Run(
         name=name,
         task=TaskRow(**asdict(task.info)),
-        model=ModelRow(name=info.name, options=redact_options(dict(options)), system=system, **facts),
+        model=ModelRow(
+            name=info.name,
+            options=redact_options(dict(options)),
+            effective=None if effective is None else redact_options(dict(effective)),
+            system=system,
+            **facts,
+        ),
         protocol=dict(task.protocol(model)),
         seed=seed,
         limit=limit,
@@ -55,6 +62,9 @@ def describe_import(task: Task[Any], name: str, protocol: Mapping[str, str], dig
 
 
 def default_folder(run: Run) -> Path:
-    """`runs/<task>/<model>-<route>-<digest>`: the same command finds its own run again."""
-    words = [run.model.name, run.protocol.get("route", ""), run.fingerprint()[:8]]
-    return RUNS / run.task.name / "-".join(word for word in words if word)
+    """`runs/<task>/<model>-<route>-<digest>`: the same command finds its own run again, an earlier version's too."""
+    earlier, now = (
+        RUNS / run.task.name / "-".join(filter(None, (run.model.name, run.protocol.get("route", ""), digest[:8])))
+        for digest in (run.as_given().fingerprint(), run.fingerprint())
+    )
+    return earlier if earlier.is_dir() and not now.is_dir() else now

@@ -42,12 +42,14 @@ class TaskRow(Row):
 class ModelRow(Row):
     """The model with the options it was given and the facts it tells about itself.
 
-    `system` (tasks.registry.System) is which side of the comparison it stands on; null in records from before it was
-    declared.
+    `options` are those that were given, `effective` all that can change an answer, defaults included: two runs with
+    the same are one run. `system` (tasks.registry.System) is which side of the comparison it stands on. Both are null in
+    records from before they were kept.
     """
 
     name: str
     options: dict[str, str]
+    effective: dict[str, str] | None = None
     system: str | None = None
     parameters: int | None = None
     weights_sha256: str | None = None
@@ -89,11 +91,15 @@ class Run(Row):
 
     def fingerprint(self) -> str:
         """Digest of what decides the answers: a run resumes only where it is the same."""
-        model = set(ModelRow.model_fields) - {"system"}
+        model = set(ModelRow.model_fields) - {"system", "effective" if self.model.effective is None else "options"}
         text = self.model_dump_json(
             include={"task": True, "model": model, "protocol": True, "seed": True, "imported": True}
         )
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def as_given(self) -> Run:
+        """The run told by the options that were given alone, as in records from before their defaults were kept."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"effective": None})})
 
 
 class ClipRow(Row):

@@ -35,10 +35,11 @@ class RunChoices:
 
 def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: RunChoices) -> tuple[Path, Results]:
     """Build the model and ask it every item; the run's folder and its results."""
-    from tasks.registry import build_model, deciding, find_model
+    from tasks.registry import build_model, deciding, effective, find_model
 
     built = build_model(model, options)
-    return ask_model(task, built, model, deciding(model, options), choices, find_model(model).system)
+    given, system = deciding(model, options), find_model(model).system
+    return ask_model(task, built, model, given, choices, system, effective(model, options))
 
 
 def ask_model(
@@ -47,7 +48,8 @@ def ask_model(
     model: str,
     options: Mapping[str, str],
     choices: RunChoices,
-    system: str | None,
+    system: str | None = None,
+    effective: Mapping[str, str] | None = None,
 ) -> tuple[Path, Results]:
     """Ask a model that is built every item; the run's folder and its results."""
     from evals.new_run import default_folder, describe_run
@@ -57,7 +59,17 @@ def ask_model(
     task.check(built)
     prepare_model(built, [item.clip for item in list(task.items())[: choices.limit]])
     name = choices.name or model
-    record = describe_run(task, built, name, options, sys.argv, seed=choices.seed, limit=choices.limit, system=system)
+    record = describe_run(
+        task,
+        built,
+        name,
+        options,
+        sys.argv,
+        seed=choices.seed,
+        limit=choices.limit,
+        system=system,
+        effective=effective,
+    )
     folder = choices.out or default_folder(record)
     record = record.model_copy(update={"name": choices.name or folder.resolve().name})
     settings = RunSettings(folder, choices.batch_size, choices.max_failures, choices.retry_failed)

@@ -36,6 +36,7 @@ from tasks.model import appetite_of, looking_ahead
 from tasks.task import Item, Prediction, Task
 
 TOTAL = "total"
+DECIDING = {"task", "model", "protocol", "seed", "imported"}
 ITEMS = "task.items_sha256"
 OTHER_ITEMS = (
     "Its items are others: a question, an option, an answer, a video, a start or an end; records from before December "
@@ -121,7 +122,7 @@ def claim(folder: Path, run: Run) -> Run:
         write_row(folder / RUN, run)
         return run
     earlier = read_run(folder)
-    if earlier.fingerprint() != run.fingerprint():
+    if not same_run(earlier, run):
         changed = differences(earlier, run)
         why = f". {OTHER_ITEMS}" if ITEMS in changed else ""
         msg = f"{folder} holds another run (different: {', '.join(changed)}); choose another --out or delete it{why}"
@@ -144,10 +145,20 @@ def taken_up(folder: Path, run: Run, now: Provenance) -> tuple[Run, int]:
     return run, len(run.resumed)
 
 
+def same_run(earlier: Run, now: Run) -> bool:
+    """Whether what decides the answers is the same: options with their defaults, where both records have them."""
+    if earlier.model.effective is None or now.model.effective is None:
+        earlier, now = earlier.as_given(), now.as_given()
+    return earlier.fingerprint() == now.fingerprint()
+
+
 def differences(earlier: Run, now: Run) -> list[str]:
     """The fields that make two runs different, by dotted name."""
-    names = {"task", "model", "protocol", "seed", "imported"}
-    flat_earlier, flat_now = (flatten(run.model_dump(mode="json", include=names)) for run in (earlier, now))
+    both = earlier.model.effective is not None and now.model.effective is not None
+    model = dict.fromkeys({"options" if both else "effective", "system"}, True)
+    flat_earlier, flat_now = (
+        flatten(run.model_dump(mode="json", include=DECIDING, exclude={"model": model})) for run in (earlier, now)
+    )
     return sorted(key for key in flat_earlier | flat_now if flat_earlier.get(key) != flat_now.get(key))
 
 
