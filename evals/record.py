@@ -43,8 +43,8 @@ class ModelRow(Row):
     """The model with the options it was given and the facts it tells about itself.
 
     `options` are those that were given, `effective` all that can change an answer, defaults included: two runs with
-    the same are one run. `system` (tasks.registry.System) is which side of the comparison it stands on. Both are null in
-    records from before they were kept.
+    the same are one run. `system` (tasks.registry.System) is which side of the comparison it stands on. Both are null
+    in records from before they were kept.
     """
 
     name: str
