@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from evals import console
 from evals.signals import INTERRUPTED, as_interrupts, is_unhandled_interrupt
+from evals.verbs import spelled_out
 from tasks.errors import LongvidError
 from tasks.registry import BENCHMARK_GROUP, CommandEntry, add_plugins, benchmarks, commands, entry_names, resolve
 
@@ -86,6 +87,9 @@ class LazyGroup(TyperGroup):
         if ctx.meta.get(LISTING):
             return TyperCommand(name=cmd_name, help=self.entries[cmd_name].summary)
         return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        return super().resolve_command(ctx, spelled_out(args))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         ctx.meta[LISTING] = True

@@ -6,6 +6,42 @@ from tasks.registry import CommandEntry
 
 COMMANDS = (
     CommandEntry(
+        name="run",
+        summary="Answer every item of a benchmark, keep the record, show the result beside its floors.",
+        target="evals.verbs:run",
+        example="longvid run egoschema@500 -m blind -M llm=smollm2 --limit 20",
+    ),
+    CommandEntry(
+        name="plan",
+        summary="Say what a run will take: items, tokens, time, memory and room.",
+        target="evals.verbs:plan",
+        example="longvid plan egoschema -m blind -M llm=smollm2",
+    ),
+    CommandEntry(
+        name="prepare",
+        summary="Fetch or make a benchmark's files.",
+        target="evals.verbs:prepare",
+        example="longvid prepare kitchen-qa@100",
+    ),
+    CommandEntry(
+        name="import",
+        summary="Turn predictions made elsewhere into a record.",
+        target="evals.verbs:import_file",
+        example="longvid import egoschema choices.csv --name gpt4o --out runs/gpt4o",
+    ),
+    CommandEntry(
+        name="score",
+        summary="Score a record again; needs no model.",
+        target="evals.verbs:score",
+        example="longvid score runs/egoschema@500/my-run",
+    ),
+    CommandEntry(
+        name="report",
+        summary="Set runs beside their floors, as a table or a page.",
+        target="evals.verbs:report",
+        example="longvid report runs/egoschema@500/my-run --format html",
+    ),
+    CommandEntry(
         name="demo",
         summary="Make the embedded benchmark, run systems on it, show the leaderboard.",
         target="evals.demo.command:demo",
