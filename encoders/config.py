@@ -13,7 +13,6 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -57,7 +56,6 @@ def check_bounds(config: Any, what: str) -> None:  # noqa: ANN401 - any dataclas
                 raise ModelError(f"{what}: {name} is {shown}, which is not from {bounds.low} to {bounds.high}")
 
 
-@lru_cache
 def _bounded(kind: type) -> dict[str, tuple[Bounds, type]]:
     """A dataclass's fields with bounds, and whether they hold whole numbers."""
     found = {}

@@ -37,7 +37,11 @@ HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 QUIET = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}
 OURS = frozenset({"model", "dtype", "max_model_len"})
 # Letters tie in a bfloat16 output layer (see encoders.causal_lm.scoring), so it is float32 here too.
-DEFAULTS: dict[str, Any] = {"enable_prefix_caching": True, "hf_overrides": {"head_dtype": "float32"}}
+DEFAULTS: dict[str, Any] = {
+    "enable_prefix_caching": True,
+    "hf_overrides": {"head_dtype": "float32"},
+    "trust_remote_code": False,
+}
 
 
 def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str) -> VllmLanguageModel:

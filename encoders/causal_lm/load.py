@@ -256,16 +256,14 @@ def dtype_of(name: str) -> torch.dtype:
 
 
 def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every token that ends a reply: the published generation config's and the tokenizer's."""
+    """Every token of the model's that ends a reply: the published generation config's and the tokenizer's."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids = set(configured) if isinstance(configured, list) else {configured}
     ids.add(tokenizer.eos_token_id)
-    known = frozenset(token for token in ids if isinstance(token, int))
     rows = len(model.get_input_embeddings().weight)
-    if strange := [token for token in known if not 0 <= token < rows]:
-        raise ModelError(f"the model ends replies with token {strange[0]} (eos_token_id), and has {rows}")
+    known = frozenset(token for token in ids if isinstance(token, int) and 0 <= token < rows)
     if not known:
-        raise ModelError("the model names no end-of-reply token (eos_token_id), so no reply could end")
+        raise ModelError(f"the model names no end-of-reply token (eos_token_id) of its {rows}, so no reply could end")
     return known
 
 
