@@ -1,14 +1,17 @@
 """Vectors of many videos, written as they come: parts on disk, then one Parquet or safetensors file.
 
-`OUT.parts/` holds the finished parts and `run.json`, which says what made them; it goes when `OUT` is whole.
+`OUT.parts/` holds the finished parts and `run.json`, which says what made them; it goes when `OUT` is whole. A row of a
+part counts for the file that it was made from alone: for another one under the same name it is made again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,14 +26,18 @@ from encoders.decode_ahead import DecodedClip, Decoders
 from encoders.task_model import EncoderModel
 from encoders.video_errors import VideoError
 from encoders.video_file import probe
+from tasks.digests import file_state_sha256, text_sha256
 from tasks.errors import DataError
-from tasks.files import is_unicode, read_text, unicode_only
+from tasks.files import is_unicode, read_json, unicode_only
 from tasks.model import ModelInfo
 from tasks.task import Clip, JsonValue
 from tasks.video_files import VIDEO_SUFFIXES, files_below, is_video_name
 
+RUN = "run.json"
 FORMATS = (".parquet", ".safetensors")
 PART_SIZE = 16
+MADE_FROM = "made_from"
+"""The column of a part that says by what and from which file, in which state, a vector was made."""
 Row = dict[str, Any]
 
 
@@ -102,7 +109,7 @@ def find_videos(folder: Path) -> dict[str, Path]:
 def embed_folder(
     embedder: FolderEmbedder, videos: Mapping[str, Path], out: Path, on_video: Callable[[str, str | None], None]
 ) -> EmbeddedFolder:
-    """Embed every video not yet in `OUT.parts`; `on_video` hears of each id, with the error if it gave one.
+    """Embed every video that is not yet in `OUT.parts` as it is; `on_video` hears of each id, and of its error.
 
     Raises DataError when `out` exists, has another suffix, or its parts were made by another model or policy.
     """
@@ -110,7 +117,8 @@ def embed_folder(
     parts = parts_folder(out)
     facts = {"model": asdict(embedder.info)}
     claim_parts(parts, facts)
-    done = read_parts(parts)
+    keys = row_keys(parts, videos)
+    done = read_parts(parts, keys)
     failed = unusable_names(videos)
     for key, reason in failed.items():
         on_video(key, reason)
@@ -119,7 +127,7 @@ def embed_folder(
         todo = {key: path for key, path in videos.items() if key not in done and key not in failed}
         for outcome in embedder.embed(todo):
             if outcome.row is not None:
-                rows.append(outcome.row)
+                rows.append({**outcome.row, MADE_FROM: keys.get(outcome.id)})
             else:
                 failed[outcome.id] = str(outcome.error)
             on_video(outcome.id, outcome.error)
@@ -129,12 +137,13 @@ def embed_folder(
     finally:
         if rows:
             write_part(parts, rows)
-    done = read_parts(parts)
+    done = read_parts(parts, keys)
     ordered = [done[key] for key in videos if key in done]
     if not ordered:
         key, reason = next(iter(failed.items()))
         raise DataError(f"none of the {len(videos)} videos gave a vector; the first: {key}: {reason}")
-    write_out(out, ordered, {**facts, "failed": {unicode_only(key): reason for key, reason in failed.items()}})
+    told = {unicode_only(key): unicode_only(reason) for key, reason in failed.items()}
+    write_out(out, ordered, {**facts, "failed": told}, parts)
     shutil.rmtree(parts)
     return EmbeddedFolder(out, len(ordered), failed)
 
@@ -145,9 +154,11 @@ def unusable_names(videos: Iterable[str]) -> dict[str, str]:
     return {key: reason for key in videos if not is_unicode(key)}
 
 
-def already_embedded(out: Path) -> int:
-    """Vectors that an interrupted run has left for `out`."""
-    return len(read_parts(parts_folder(out)))
+def already_embedded(out: Path, videos: Mapping[str, Path] | None = None) -> int:
+    """Vectors that an interrupted run has left for `out`; with `videos`, of those files as they are now."""
+    parts = parts_folder(out)
+    keys = row_keys(parts, videos) if videos is not None else None
+    return len(read_parts(parts, keys, ["id", MADE_FROM]))
 
 
 def parts_folder(out: Path) -> Path:
@@ -166,12 +177,35 @@ def check_target(out: Path) -> None:
 def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
     """Start the parts folder, or make sure that the one there was made by the same model and policy."""
     parts.mkdir(parents=True, exist_ok=True)
-    path = parts / "run.json"
     text = json.dumps(facts, indent=2, sort_keys=True)
-    if not path.exists():
-        path.write_text(text, encoding="utf-8")
-    elif read_text(path, "") != text:
+    earlier = claimed(parts)
+    if earlier is None:
+        atomically(parts / RUN, lambda path: path.write_text(text, encoding="utf-8"))
+    elif earlier != json.loads(text):
         raise DataError(f"{parts} was made by another model or frame policy; delete it or choose another name")
+
+
+def claimed(parts: Path) -> JsonValue:
+    """The facts of whoever began the parts; None where nobody did, or was killed while writing them down.
+
+    No vector depends on them: each row knows what it was made by.
+    """
+    path = parts / RUN
+    try:
+        facts: JsonValue = read_json(path, "") if path.exists() else None
+    except DataError:
+        return None
+    return facts
+
+
+def row_keys(parts: Path, videos: Mapping[str, Path]) -> dict[str, str]:
+    """What a row of each video must have been made by and from, by id; none for a file that isn't there."""
+    facts = json.dumps(claimed(parts), sort_keys=True)
+    keys: dict[str, str] = {}
+    for key, path in videos.items():
+        with suppress(OSError):
+            keys[key] = text_sha256(facts, file_state_sha256(path))
+    return keys
 
 
 def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[Row]:
@@ -216,26 +250,52 @@ def decoded(
 
 def write_part(parts: Path, rows: Sequence[Row]) -> None:
     """One more part, whole or not at all."""
-    number = 1 + max((int(path.stem) for path in parts.glob("*.parquet")), default=0)
-    atomically(parts / f"{number:06d}.parquet", lambda path: pq.write_table(as_table(rows), path))
+    numbers = [int(path.stem) for path in parts.glob("*.parquet") if path.stem.isdecimal()]
+    table = as_table(rows)
+    atomically(parts / f"{1 + max(numbers, default=0):06d}.parquet", lambda path: write_table(table, path))
 
 
-def read_parts(parts: Path) -> dict[str, Row]:
-    """The rows of all finished parts by id."""
-    rows = [row for path in sorted(parts.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-    return {row["id"]: row for row in rows}
+def read_parts(
+    parts: Path, keys: Mapping[str, str] | None = None, columns: Sequence[str] | None = None
+) -> dict[str, Row]:
+    """The rows of all finished parts by id; with `keys`, those made by and from what these say.
+
+    A part that a power cut or a full disk has damaged is passed over, and its videos are embedded again.
+    """
+    rows: dict[str, Row] = {}
+    for path in sorted(parts.glob("*.parquet")):
+        with suppress(pa.ArrowException, OSError):
+            for row in read_table(path, columns).to_pylist():
+                if keys is None or (MADE_FROM in row and row[MADE_FROM] == keys.get(row["id"])):
+                    rows[row["id"]] = row
+    return rows
 
 
-def write_out(out: Path, rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file; of `columns`, those that it has."""
+    # As an open file: PyArrow takes no path that is not UTF-8.
+    with path.open("rb") as file:
+        parquet = pq.ParquetFile(file)
+        return parquet.read(None if columns is None else [name for name in columns if name in parquet.schema.names])
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """A table as a Parquet file."""
+    with path.open("wb") as file:
+        pq.write_table(table, file)
+
+
+def write_out(out: Path, rows: Sequence[Row], facts: Mapping[str, Any], parts: Path) -> None:
     """The whole result: columns and facts in Parquet; or `vectors` [N, D] with ids and facts as metadata."""
     text = json.dumps(facts)
     if out.suffix == ".parquet":
+        rows = [{name: value for name, value in row.items() if name != MADE_FROM} for row in rows]
         table = as_table(rows).replace_schema_metadata({"longvid": text})
-        atomically(out, lambda path: pq.write_table(table, path))
+        atomically(out, lambda path: write_table(table, path), parts)
         return
     vectors = np.asarray([row["vector"] for row in rows], dtype=np.float32)
     ids = json.dumps([row["id"] for row in rows])
-    atomically(out, lambda path: save_file({"vectors": vectors}, path, {"ids": ids, "longvid": text}))
+    atomically(out, lambda path: save_file({"vectors": vectors}, path, {"ids": ids, "longvid": text}), parts)
 
 
 def as_table(rows: Sequence[Row]) -> pa.Table:
@@ -246,11 +306,13 @@ def as_table(rows: Sequence[Row]) -> pa.Table:
     return pa.table({**columns, "vector": pa.FixedSizeListArray.from_arrays(flat, dimensions)})
 
 
-def atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a neighbour, then put it in place."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def atomically(path: Path, write: Callable[[Path], object], folder: Path | None = None) -> None:
+    """Let `write` fill a file in `folder`, by default beside `path`, then put it in place once it is on the disk."""
+    temporary = (folder or path.parent) / f".{path.name}.{secrets.token_hex(4)}"
     try:
         write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -264,6 +326,7 @@ def batched(clips: Iterator[DecodedClip], size: int) -> Iterator[list[DecodedCli
 
 def facts_of(out: Path) -> JsonValue:
     """The facts stored beside the vectors of a finished Parquet file."""
-    metadata = pq.read_schema(out).metadata or {}
+    with out.open("rb") as file:
+        metadata = pq.read_schema(file).metadata or {}
     facts: JsonValue = json.loads(metadata.get(b"longvid", b"null"))
     return facts

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
-from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders
+from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders, memory_error
 from encoders.frames import Frames, read_frames
 from encoders.sampling import FramePolicy
 from tasks.errors import LongvidError
@@ -67,11 +67,14 @@ class FrameSource:
     def ahead(self, clips: Iterable[Clip]) -> Generator[None, None, None]:
         """Within it, `clips` are decoded in this order, each once, while earlier ones are in use.
 
-        The workers end with it, however it ends; one within another has the outer one's workers.
+        The workers end with it, however it ends; one within another has the outer one's workers. Raises
+        DecoderStartError where none can work.
         """
         expected = list(dict.fromkeys(clips))
         before = self._expected, self._stream
         with self._started() as decoders, closing(decoders.decode(expected, self._policy)) as stream:
+            # Here and not at the first clip, whose own error it would be taken for.
+            decoders.start(len(expected))
             self._expected, self._stream = set(expected), stream
             try:
                 yield
@@ -134,6 +137,8 @@ class FrameSource:
             frames, error = read_frames(clips[0], self._policy, threads=self._reading.threads), None
         except LongvidError as fault:
             frames, error = None, fault
+        except MemoryError as fault:
+            frames, error = None, memory_error(clips[0], fault)
         spent = perf_counter() - began
         return [DecodedClip(clips[0], frames, error, spent, spent)]
 

@@ -23,6 +23,8 @@ from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
 
 Embed = Callable[[Tensor], Tensor]
+REMEMBERED = 1024
+"""Clips whose vectors are kept, some megabytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,15 @@ class EncoderModel:
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
         """Unit vectors of clips. Raises the first clip's VideoError: the caller decides what a bad video means.
 
-        A clip of this call or the last is not looked at again: questions about a video follow each other.
+        A clip seen lately is not looked at again: questions about a video need not follow each other.
         """
         new = [clip for clip in dict.fromkeys(clips) if clip not in self._seen]
         read = self.frames.read(new)
         embedded = self.embed_frames([one.frames for one in read], [one.seconds for one in read])
         fresh = dict(zip(new, zip(embedded.vectors, embedded.traces, strict=True), strict=True))
         known = {**self._seen, **fresh}
-        self._seen = {clip: known[clip] for clip in clips}
+        earlier = [(clip, seen) for clip, seen in self._seen.items() if clip not in clips]
+        self._seen = dict([*earlier[-REMEMBERED:], *((clip, known[clip]) for clip in clips)])
         # Only the first question about a clip is told what looking at it took.
         traces = tuple(
             known[clip][1] if clip in fresh and clip not in clips[:at] else remembered(known[clip][1])

@@ -60,7 +60,19 @@ class DecodeTimeoutError(VideoError):
 
 
 class DecodeWorkerError(VideoError):
-    """The worker process died while decoding."""
+    """The worker process died while decoding, and so did the one that tried again."""
+
+
+class DecodeMemoryError(VideoError):
+    """There is not enough memory for the wanted frames; the file may be whole."""
+
+
+class DecodeFaultError(VideoError):
+    """Decoding raised what no file should make it raise: a fault of the program, not of the file."""
+
+
+class DecoderStartError(ModelError):
+    """No worker process can be started, whatever the video."""
 
 
 class BackendError(ModelError):

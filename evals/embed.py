@@ -36,9 +36,11 @@ def embed(
     videos = find_videos(folder)
     build = partial(build_encoder_model, model, parse_options(model_option or []))
     with embedder_of(build, pool) as embedder:
-        done = already_embedded(out)
+        done, kept = already_embedded(out, videos), already_embedded(out)
         if done:
             console.say(f"resuming {out}: {done} of {len(videos)} videos are done")
+        if kept > done:
+            console.note(f"{kept - done} vectors kept for {out} are of other files or older states; they are not used")
         with console.progress(folder.name, len(videos), done) as tick:
             result = embed_folder(embedder, videos, out, lambda key, error: tick(f"failed: {key}" if error else key))
     console.say(f"{result.written} vectors in {result.out}")

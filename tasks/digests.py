@@ -1,8 +1,9 @@
-"""SHA-256 of files and of texts: how data, weights and prompts are named in a record."""
+"""SHA-256 of files and of texts: how files that may change, data, weights and prompts are named in a record."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 
@@ -19,4 +20,15 @@ def text_sha256(*parts: str) -> str:
         data = part.encode()
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
+    return digest.hexdigest()
+
+
+def file_state_sha256(path: Path) -> str:
+    """Digest of where a file lies, its size and when it was changed, without reading it. Raises OSError.
+
+    Another file under the same name has another one, even with its predecessor's size and modification time.
+    """
+    state = path.stat()
+    digest = hashlib.sha256(os.fsencode(path.resolve()))
+    digest.update(f"\0{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}".encode())
     return digest.hexdigest()

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +18,14 @@ import pytest
 from encoders.decode_ahead import AheadPolicy, Decoders, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_errors import DecodeTimeoutError, DecodeWorkerError, EmptyVideoError
+from encoders.video_errors import (
+    DecodeFaultError,
+    DecodeMemoryError,
+    DecodeTimeoutError,
+    DecodeWorkerError,
+    EmptyVideoError,
+    UnreadableVideoError,
+)
 from tasks.task import Clip
 from tests.encoders.videos import clip
 
@@ -108,18 +121,192 @@ def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(shared_d
     assert next(iter(decode_ahead([quick], POLICY))).error is None
 
 
-def test_a_worker_that_dies_costs_one_video_and_is_replaced(shared_data: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_killed_from_outside_is_replaced_and_its_video_decoded(
+    shared_data: Path, sent: signal.Signals
+) -> None:
     one = clip(shared_data / "videos" / "natural" / "bottles_40s.mp4", 0, 30)
-    stream = decode_ahead([one] * 4, FramePolicy(count=60, size=64), AheadPolicy(workers=1, ahead=3))
+    stream = decode_ahead([one] * 3, FramePolicy(count=30, size=64), AheadPolicy(workers=1, ahead=3))
     first = next(stream)
-    for child in multiprocessing.active_children():
-        os.kill(child.pid, 9)
-    rest = list(stream)
-    assert first.error is None
-    errors = [result.error for result in rest if result.error is not None]
-    assert len(errors) == 1
-    assert isinstance(errors[0], DecodeWorkerError)
-    assert "bottles_40s.mp4" in str(errors[0])
+    killed = {child.pid for child in multiprocessing.active_children()}
+    for pid in killed:
+        os.kill(pid, sent)
+    second = next(stream)
+    assert killed.isdisjoint({child.pid for child in multiprocessing.active_children()})
+    for result in (first, second, *stream):
+        assert result.error is None
+        assert np.array_equal(result.frames.pixels, first.frames.pixels)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """In place of a clip's path: does what it is told to where a worker looks at it; the log has a line a look."""
+
+    does: str
+    log: Path
+
+    def is_file(self) -> bool:
+        with self.log.open("a") as log:
+            log.write(f"{os.getpid()}\n")
+        if self.does == "a fault":
+            return {}["no such key"]
+        if self.does == "full memory":
+            raise MemoryError("Unable to allocate 3.1 GiB")
+        if self.does == "an error of the disk":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if self.does.isdecimal():
+            os._exit(int(self.does))
+        os.kill(os.getpid(), signal.Signals[self.does])
+        return True
+
+    def __str__(self) -> str:
+        return "kitchen.mp4"
+
+
+@pytest.mark.parametrize(
+    ("does", "kind", "told", "looks"),
+    [
+        ("SIGKILL", DecodeWorkerError, "killed from outside .*memory runs out", 2),
+        ("SIGTERM", DecodeWorkerError, "killed from outside", 2),
+        ("SIGSEGV", DecodeWorkerError, "crashed 2 processes .*may be damaged", 2),
+        ("3", DecodeWorkerError, "exit status 3, through no fault of the file's", 2),
+        ("a fault", DecodeFaultError, "fault of longvid's, not of the file's.*KeyError: 'no such key', .* line ", 1),
+        ("full memory", DecodeMemoryError, "not enough memory for its frames .Unable to allocate 3.1 GiB", 1),
+        ("an error of the disk", UnreadableVideoError, "can't be read .Input/output error", 1),
+    ],
+)
+def test_what_ends_a_worker_is_told_by_whose_fault_it_is_and_costs_one_video(
+    shared_data: Path, tmp_path: Path, does: str, kind: type[Exception], told: str, looks: int
+) -> None:
+    bad = Clip("bad", 0, 1, Asked(does, tmp_path / "log"))
+    good = clip(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", 0, 1)
+    results = list(decode_ahead([bad, good], POLICY, AheadPolicy(workers=1, ahead=2)))
+    assert type(results[0].error) is kind
+    assert re.search(f"^kitchen.mp4: .*{told}", str(results[0].error))
+    assert ("damaged" in str(results[0].error)) == (does == "SIGSEGV")
+    assert len((tmp_path / "log").read_text().split()) == looks
+    assert np.array_equal(results[1].frames.pixels, read_frames(good, POLICY).pixels)
+
+
+def test_memory_that_lacks_where_frames_are_received_leaves_nothing_for_the_next_clip(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (clip(shared_data / "videos" / "natural" / name, 0, 1) for name in ("ego_frying_2s.mp4", "nasa_13s.mp4"))
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with Decoders(AheadPolicy(workers=1, ahead=1)) as decoders:
+        with monkeypatch.context() as patch:
+            patch.setattr("encoders.decode_ahead.np.empty", full)
+            assert isinstance(next(decoders.decode([one], POLICY)).error, DecodeMemoryError)
+        after = next(decoders.decode([two], POLICY))
+    assert np.array_equal(after.frames.pixels, read_frames(two, POLICY).pixels)
+
+
+DECODES = """
+clips = [Clip("a", 0, 1, Path(sys.argv[1]))] * 3
+for done in decode_ahead(clips, FramePolicy(count=2, size=32), AheadPolicy({options})):
+    print(done.error or "decoded", flush=True)
+"""
+EVALUATES = """
+source = FrameSource(FramePolicy(count=2, size=32), Reading(workers=2))
+clips = [Clip("a", 0, end, Path(sys.argv[1])) for end in (1, 1.5, 2)]
+with source.ahead(clips):
+    for one in clips:
+        try:
+            source.read([one])
+            print("decoded")
+        except Exception as error:
+            print("failed", error)
+"""
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from encoders.decode_ahead import AheadPolicy, decode_ahead
+from encoders.frame_source import FrameSource, Reading
+from encoders.sampling import FramePolicy
+from tasks.task import Clip
+"""
+
+
+def run_script(tmp_path: Path, shared_data: Path, text: str) -> subprocess.CompletedProcess[str]:
+    path = tmp_path / "mine.py"
+    path.write_text(SCRIPT + text)
+    command = [sys.executable, path, shared_data / "videos" / "natural" / "ego_frying_2s.mp4"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=with_this_code())
+
+
+def with_this_code() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+@pytest.mark.parametrize("work", [DECODES.format(options=""), EVALUATES])
+def test_a_script_without_a_guard_is_told_so_at_once(tmp_path: Path, shared_data: Path, work: str) -> None:
+    done = run_script(tmp_path, shared_data, work)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("encoders.video_errors.DecoderStartError: ")
+    assert "guard your script" in last
+    assert 'if __name__ == "__main__":' in last
+    # Neither the video nor Python is blamed, and no item of the script's is done or failed by its copies.
+    assert "damaged" not in done.stderr
+    assert "bootstrapping" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_script_whose_import_fails_in_a_worker_hears_of_the_guard(tmp_path: Path, shared_data: Path) -> None:
+    done = run_script(tmp_path, shared_data, f"open({str(tmp_path / 'new')!r}, 'x')\n{DECODES.format(options='')}")
+    assert "DecoderStartError: a decoding process ended while it started (exit status 1" in done.stderr
+    assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+
+
+def test_a_script_that_goes_on_for_long_before_it_decodes_is_waited_for_by_the_start_limit_alone(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    waits = "if __name__ != '__main__':\n    time.sleep(1000)\n"
+    done = run_script(tmp_path, shared_data, waits + DECODES.format(options="start_timeout=0.2"))
+    assert "DecoderStartError: a decoding process was not ready after 0.2 s" in done.stderr
+    assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+
+
+def test_a_script_with_a_guard_decodes(tmp_path: Path, shared_data: Path) -> None:
+    work = DECODES.format(options="workers=1").replace("\n", "\n    ").strip()
+    done = run_script(tmp_path, shared_data, f"if __name__ == '__main__':\n    {work}\n")
+    assert (done.returncode, done.stderr, done.stdout.split()) == (0, "", ["decoded"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("sent", "after"),
+    [(signal.SIGINT, 0.0), (signal.SIGINT, 0.4), (signal.SIGINT, 2.0), (signal.SIGTERM, 0.4), (signal.SIGHUP, 0.4)],
+)
+def test_decoders_say_nothing_when_a_signal_ends_their_group(
+    tmp_path: Path, shared_data: Path, sent: signal.Signals, after: float
+) -> None:
+    """As Ctrl-C and a closed terminal do: every process of the group gets it, at whatever it is."""
+    path = tmp_path / "mine.py"
+    quiet = "signal.signal(getattr(signal, sys.argv[2]), lambda *_: sys.exit(7))"
+    path.write_text(
+        f"{SCRIPT}import signal\n"
+        f"if __name__ == '__main__':\n    {quiet}\n    print('begun', flush=True)\n"
+        "    clip = Clip('a', 0, 30, Path(sys.argv[1]))\n"
+        "    for done in decode_ahead([clip] * 1000, FramePolicy(count=30, size=32)):\n        pass\n"
+    )
+    video = shared_data / "videos" / "natural" / "bottles_40s.mp4"
+    process = subprocess.Popen(
+        [sys.executable, path, video, sent.name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=with_this_code(),
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(after)
+    os.killpg(process.pid, sent)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (7, "")
 
 
 def test_an_exception_of_the_consumer_ends_the_workers(shared_data: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from encoders.video_file import VideoInfo, probe
 from evals.store import read_results, read_samples
 from tasks.errors import RecordError
 from tasks.model import OptionRequest
@@ -80,6 +81,41 @@ def test_without_its_videos_a_question_is_refused_by_its_line(tmp_path: Path) ->
     done = longvid("ask", QUESTIONS, "-m", "constant", "--out", tmp_path / "run")
     assert done.returncode == 2
     assert "natural_questions.jsonl, line 1: there is no video" in done.stderr
+
+
+def test_each_video_is_measured_and_decoded_once_whatever_the_order_of_the_questions(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGVID_CACHE", str(tmp_path / "cache"))
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    names = ["long.mp4", *(f"{number}.mp4" for number in range(9))]
+    for name in names:
+        shutil.copy(shared_data / NATURAL / "ego_frying_2s.mp4", videos / name)
+    rows = [{"video": name, "question": f"What {q}?", "options": ["a", "b"]} for q in range(2) for name in names]
+    rows += [{**rows[0], "question": f"Where {q}?"} for q in range(3)]
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    measured: list[str] = []
+
+    def counted(path: Path) -> VideoInfo:
+        measured.append(path.name)
+        return probe(path)
+
+    monkeypatch.setattr("encoders.video_file.probe", counted)
+    options = ("weights=random", "dtype=float32", "frames=2", "batch=1")
+    command = ("ask", questions, "--videos", videos, "-m", "imagevit-tiny", *(f"-M{option}" for option in options))
+    done = longvid(*command, "--out", tmp_path / "run", "--limit", "22")
+    assert done.returncode == 0, done.stderr
+    samples = read_samples(tmp_path / "run")
+    assert (len(samples), sum("decode" in sample.seconds for sample in samples.values())) == (22, len(names))
+    assert sorted(measured) == sorted(names)
+
+    measured.clear()
+    shutil.copy(shared_data / NATURAL / "nasa_13s.mp4", videos / "8.mp4")
+    longvid("ask", questions, "--videos", videos, "-m", "constant", "--out", tmp_path / "other")
+    # The one that is another file now.
+    assert measured == ["8.mp4"]
 
 
 @pytest.mark.slow
