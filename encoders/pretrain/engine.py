@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from encoders.pretrain.checkpoint import Progress, load_checkpoint, save_checkpoint
 from encoders.pretrain.journal import Journal, Row
-from encoders.pretrain.optimiser import build_optimiser, set_rate
+from encoders.pretrain.optimiser import build_optimiser, clamp_scales, set_rate
 from encoders.pretrain.order import seed_of
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.shards import refresh, shard, whole
@@ -57,6 +57,7 @@ def train(
         torch.manual_seed(seed_of(seed, "step", progress.step, world.rank))
         rate = set_rate(optimiser, plan, progress.step)
         loss, values = _update(module, loaded, optimiser, plan, world, progress.step)
+        clamp_scales(step)
         bad = collect(loaded.bad, world)
         progress = Progress(progress.step + 1, progress.samples + loaded.samples * world.size, progress.bad + len(bad))
         journal.bad(progress.step, bad)
