@@ -52,7 +52,7 @@ def train(
     journal = Journal(run if world.first else None, progress.step)
     group = _Group(plan, world, watch)
     batches = job.batches(progress.step)
-    while progress.step < plan.steps:
+    while progress.step < plan.end:
         loaded = next(batches)
         torch.manual_seed(seed_of(seed, "step", progress.step, world.rank))
         rate = set_rate(optimiser, plan, progress.step)
@@ -63,11 +63,11 @@ def train(
         journal.bad(progress.step, bad)
         group.add({**values, "loss": loss}, loaded.samples * world.size)
         watch.step(progress.step, float(loss))
-        if progress.step % plan.log == 0 or progress.step == plan.steps:
+        if progress.step % plan.log == 0 or progress.step == plan.end:
             row = group.row(progress, rate)
             journal.write(row)
             watch.row(row)
-        last = progress.step == plan.steps
+        last = progress.step == plan.end
         if last or (plan.evaluate and progress.step % plan.evaluate == 0):
             if shared:
                 refresh(job.twin, step)

@@ -38,17 +38,22 @@ class Pictures:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: dict[tuple[str, tuple[Pasted, ...]], NDArray[np.uint8]] = {}
+        self._kept: dict[tuple[str, tuple[Pasted, ...], bool], NDArray[np.uint8]] = {}
 
-    def paint(self, picture: NDArray[np.uint8], background: str, things: tuple[Pasted, ...]) -> None:
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def paint(
+        self, picture: NDArray[np.uint8], behind: str, things: tuple[Pasted, ...], *, mirrored: bool = False
+    ) -> None:
         """Fill `picture` with what is kept, or paint it and keep it while there is room."""
-        kept = self._kept.get((background, things))
+        kept = self._kept.get((behind, things, mirrored))
         if kept is not None:
             picture[...] = kept
             return
-        paint(picture, background, things)
+        paint(picture, behind, things, mirrored=mirrored)
         if len(self._kept) < self._most:
-            self._kept[background, things] = picture.copy()
+            self._kept[behind, things, mirrored] = picture.copy()
 
 
 def render(plan: Plan, seconds: Sequence[float], size: int = 64, pictures: Pictures | None = None) -> NDArray[np.uint8]:
@@ -61,7 +66,7 @@ def render(plan: Plan, seconds: Sequence[float], size: int = 64, pictures: Pictu
         msg = f"a picture has at least {SMALLEST} pixels a side, not {size}"
         raise ValueError(msg)
     found = np.empty((len(seconds), size, size, 3), dtype=np.uint8)
-    painter = pictures.paint if pictures else paint
+    painter = paint if pictures is None else pictures.paint
     wall = zlib.crc32(plan.id.encode()) % len(WALLS)
     ends = np.array([event.end for event in plan.events])
     fps = plan.config.fps
@@ -72,9 +77,7 @@ def render(plan: Plan, seconds: Sequence[float], size: int = 64, pictures: Pictu
         shown = floor(second * fps + _ROUNDING) / fps
         event = plan.events[min(int(np.searchsorted(ends, shown, side="right")), len(plan.events) - 1)]
         view = scene(event, plan, wall, shown)
-        painter(picture, view.background, tuple(map(on_grid, view.things)))
-        if event.mirrored:
-            picture[...] = picture[:, ::-1].copy()
+        painter(picture, view.background, tuple(map(on_grid, view.things)), mirrored=event.mirrored)
     return found
 
 
@@ -85,13 +88,15 @@ def on_grid(thing: Placement) -> Pasted:
     return name, round(x * GRID - wide / 2), round(y * GRID - wide / 2), wide
 
 
-def paint(picture: NDArray[np.uint8], behind: str, things: tuple[Pasted, ...]) -> None:
+def paint(picture: NDArray[np.uint8], behind: str, things: tuple[Pasted, ...], *, mirrored: bool = False) -> None:
     """Put a background and the things before it into `picture` [S, S, 3]."""
     size = picture.shape[0]
     picture[...] = background(behind, size)
     scale = size / GRID
     for name, left, top, wide in things:
         paste(picture, sprite(name, round(wide * scale)), round(left * scale), round(top * scale))
+    if mirrored:
+        picture[...] = picture[:, ::-1].copy()
 
 
 @cache

@@ -6,7 +6,8 @@ import pytest
 from encoders.adapt import trainable_patterns
 from encoders.presets import preset
 from encoders.pretrain.settings import merged, read_settings, read_tables
-from encoders.pretrain.stages import encoder_config
+from encoders.pretrain.stages import encoder_config, mixed_in, prepare
+from encoders.pretrain.world import World
 from encoders.v2t.config import VideoToTextConfig
 from tasks.errors import ModelError
 
@@ -113,3 +114,22 @@ def test_a_wrong_key_of_the_encoder_is_named(path, table):
     settings = read_settings(path, "short", changes=[f"{table}.widht = 8"])
     with pytest.raises(ModelError, match="unknown key 'widht'"):
         encoder_config(settings, None, "short")
+
+
+CLIPS = ["clips.every=3", "clips.views.false_captions=1", "clips.data.frames=16"]
+
+
+def test_clips_among_a_stages_batches_have_its_data_with_changes_and_texts_of_their_own(path):
+    settings = read_settings(path, "short", changes=CLIPS)
+    assert (settings.clips.every, settings.clips.data.frames, settings.clips.data.batch) == (3, 16, 8)
+    assert settings.clips.data.kitchen.videos == 80
+    assert settings.clips.views.false_captions == 1
+    found = mixed_in(settings)
+    assert list(found) == ["clips", "images"]
+    assert [one.data.view for one in found.values()] == ["clip", "image"]
+
+
+def test_circles_that_do_not_divide_the_clips_are_named(path):
+    changes = [*CLIPS, "loss.views.statements=1", "loss.statements.weight=1.0", "clips.views.circle=3"]
+    with pytest.raises(ModelError, match="clips: views: circles of 3"):
+        prepare(read_settings(path, "short", changes=changes), lambda _: path, World())
