@@ -25,8 +25,8 @@ from tasks.kitchen.world import VERSION, WorldConfig
 from tasks.task import JsonValue
 
 TOKENIZER_VIDEOS = 500
-PICTURES = 1 << 16
-"""Pictures that are kept because other videos show them too: 0.8 GB at most of 64 pixels a side."""
+PICTURES = 1 << 17
+"""Pictures that are kept because other videos show them too: 1.6 GB at most of 64 pixels a side."""
 
 
 class KitchenSource:

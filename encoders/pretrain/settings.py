@@ -115,13 +115,14 @@ class MixedSettings:
     """Batches of images or of clips among those of videos: one every `every` steps.
 
     Images are the paper's for image → short; both in the long stage are ours, so that it forgets neither. `views` are
-    the texts that each sample brings, the stage's where none are named. What is known of `held_out` videos is
-    measured with the stage's evaluation.
+    the texts that each sample brings, the stage's where none are named; `mask` is the share of its tokens dropped,
+    by the stage's `mask_by`. What is known of `held_out` videos is measured with the stage's evaluation.
     """
 
     every: int
     data: DataSettings
     views: Views | None = None
+    mask: float = 0.0
     held_out: int = 0
 
 

@@ -169,7 +169,7 @@ def stage_batches(
         others = Loader(
             stage_source(settings, added.data, vision),
             added.data.batch,
-            replace(collate, views=views, mask=0.0, label=f"{name}_"),
+            replace(collate, views=views, mask=added.mask, label=f"{name}_"),
             seed_of(settings.seed, name),
             world,
             added.data.family,
