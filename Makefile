@@ -8,6 +8,7 @@ WORKERS ?= 2
 
 SEED ?= 1
 SEEDS ?= 0 1 2
+RECIPE ?= recipe
 QUICK_STAGES ?= image short short-masked long-start long lm captions-short
 RECIPE_STAGES ?= image short short-masked long-start long long-full long-anneal lm captions-short captions-long
 SHIPPED_STAGES ?= $(filter-out long-start long long-full,$(RECIPE_STAGES))
@@ -69,9 +70,9 @@ $(AGGREGATOR_OUT)/shortvivit/%.jsonl: | $(READY)
 ship: $(READY) ## the weights of recipe and aggregator with their training records, into checkpoints/
 	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT)/oracle --out checkpoints
 
-seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
+seeds: $(READY) ## the recipe from several seeds (RECIPE=recipe-quick: the quick one), and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \
-		$(MAKE) recipe SEED=$$seed && LONGVID_CHECKPOINTS=runs/recipe/seed-$$seed \
+		$(MAKE) $(RECIPE) SEED=$$seed && LONGVID_CHECKPOINTS=runs/$(RECIPE)/seed-$$seed \
 			$(BIN)/longvid demo --plan configs/seeds.toml --out runs/seeds/$$seed --data data || exit 1; \
 	done
 

@@ -1,4 +1,5 @@
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,16 @@ def test_circles_that_do_not_divide_the_clips_are_named(path):
     changes = [*CLIPS, "loss.views.statements=1", "loss.statements.weight=1.0", "clips.views.circle=3"]
     with pytest.raises(ModelError, match="clips: views: circles of 3"):
         prepare(read_settings(path, "short", changes=changes), lambda _: path, World())
+
+
+def test_clips_and_images_come_among_the_videos_with_masks_and_names_of_their_own(path):
+    changes = ["data.batch=4", "model.mask=0.75", "clips.every=3", "clips.mask=0.5", "clips.data.frames=8"]
+    settings = read_settings(path, "short", changes=[*changes, "images.data.batch=4"])
+    batches = prepare(settings, lambda _: path, World()).job.batches
+    found = [loaded.batch for loaded in islice(batches(0), 8)]
+    assert [batch.label for batch in found] == ["", "", "clips_", "images_"] * 2
+    shown = [(batch.pixels.shape[1], None if batch.keep is None else batch.keep.shape[1]) for batch in found[:4]]
+    # 4 frames are 2 tubelets of 16 places, 8 are 4 tubelets.
+    assert shown == [(4, 8), (4, 8), (8, 32), (1, None)]
+    later = [loaded.batch for loaded in islice(batches(5), 3)]
+    assert all(one.pixels.equal(other.pixels) for one, other in zip(found[5:], later, strict=True))
