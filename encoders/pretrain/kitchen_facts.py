@@ -13,6 +13,7 @@ from itertools import combinations
 
 from encoders.pretrain.samples import TextView
 from tasks.kitchen.claims import Before, Claim, Count, wrong
+from tasks.kitchen.claims import texts as texts_of
 from tasks.kitchen.plan import Plan
 from tasks.kitchen.questions import KINDS, question
 from tasks.kitchen.texts import facts
@@ -56,11 +57,8 @@ def clip_statements(
 
 def benchmark_questions(plan: Plan) -> tuple[TextView, ...]:
     """All kinds of kitchen-qa's questions about a video, with that benchmark's options: for measuring, not training."""
-    asked = [(kind, question(plan, kind, 0)) for kind in KINDS]
-    return tuple(
-        TextView(asked.options[0].text, tuple(option.text for option in asked.options[1:]), kind)
-        for kind, asked in asked
-    )
+    asked = {kind: texts_of(question(plan, kind, 0).options) for kind in KINDS}
+    return tuple(TextView(right, tuple(wrong), kind) for kind, (right, *wrong) in asked.items())
 
 
 def told_apart(views: Sequence[TextView]) -> tuple[TextView, ...]:

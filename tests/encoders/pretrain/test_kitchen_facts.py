@@ -10,6 +10,7 @@ from encoders.pretrain.kitchen_facts import (
 )
 from tasks.kitchen.benchmark import load_qa
 from tasks.kitchen.plan import make_plan
+from tasks.kitchen.questions import KINDS
 from tasks.kitchen.texts import facts
 from tasks.kitchen.world import ACCENTS
 
@@ -108,11 +109,11 @@ def test_a_clips_brief_events_are_told_apart_too():
 
 
 def test_the_questions_measured_have_the_benchmarks_own_options():
-    items = load_qa(Path("nowhere"), "100").items
-    asked = {(view.kind, frozenset((view.text, *view.false))) for view in benchmark_questions(make_plan("test", 0))}
-    of_video = [item for item in items if item.clip.video_id == make_plan("test", 0).id]
+    plan = make_plan("test", 0)
+    asked = benchmark_questions(plan)
+    assert [view.kind for view in asked] == list(KINDS)
+    of_video = [item for item in load_qa(Path("nowhere"), "100").items() if item.clip.video_id == plan.id]
     assert len(of_video) == 5
     for item in of_video:
-        right = item.options[item.answer]
-        (view,) = [view for view in benchmark_questions(make_plan("test", 0)) if view.text == right]
-        assert (view.kind, frozenset(item.options)) in asked
+        (view,) = [view for view in asked if view.text == item.options[item.answer]]
+        assert {view.text, *view.false} == set(item.options)
