@@ -42,8 +42,15 @@ class Roles:
 
     def to(self, device: torch.device) -> Roles:
         """The same roles on another device."""
-        parts = (self.captions, self.ids, self.asked, self.options, self.weight, self.kind)
-        return Roles(*(part.to(device) for part in parts), self.kinds)
+        return Roles(
+            self.captions.to(device),
+            self.ids.to(device),
+            self.asked.to(device),
+            self.options.to(device),
+            self.weight.to(device),
+            self.kind.to(device),
+            self.kinds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
