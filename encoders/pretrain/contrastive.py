@@ -106,7 +106,7 @@ class FixedTexts:
     @torch.no_grad()
     def __call__(self, batch: ContrastiveBatch) -> Tensor:
         """The tower's output for all texts of a batch: [N, width]."""
-        stated = set(batch.roles.options.unique().tolist())
+        stated = set(batch.roles.options.flatten().tolist())
         found: list[Tensor] = []
         for part in batch.texts:
             rows = range(part.texts)

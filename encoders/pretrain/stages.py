@@ -206,9 +206,10 @@ def measured(
     evaluations = {"": evaluation(settings, encoder, tokenizer, world)}
     for name, added in mixed_in(settings).items():
         if added.held_out:
-            seen = {"view": added.data.view, "frames": added.data.frames, "fps": added.data.fps}
-            of_these = EvaluationSettings(added.held_out, replace(settings.evaluation.data, **seen))
-            evaluations[f"{name}_"] = evaluation(replace(settings, evaluation=of_these), encoder, tokenizer, world)
+            view, frames, fps = added.data.view, added.data.frames, added.data.fps
+            data = replace(settings.evaluation.data, view=view, frames=frames, fps=fps)
+            of_these = replace(settings, evaluation=EvaluationSettings(added.held_out, data))
+            evaluations[f"{name}_"] = evaluation(of_these, encoder, tokenizer, world)
     chosen = {name: one for name, one in evaluations.items() if one}
     if not chosen:
         return None
