@@ -8,12 +8,16 @@ WORKERS ?= 2
 
 SEED ?= 1
 SEEDS ?= 0 1 2
-RECIPE_STAGES ?= image short short-masked long-start long lm captions-short captions-long
-SHIPPED_STAGES ?= $(filter-out long-start,$(RECIPE_STAGES))
+RECIPE ?= recipe
+QUICK_STAGES ?= image short short-masked long-start long lm captions-short
+RECIPE_STAGES ?= image short short-masked long-start long long-full long-anneal lm captions-short captions-long
+SHIPPED_STAGES ?= $(filter-out long-start long long-full,$(RECIPE_STAGES))
 RECIPE_OUT ?= runs/recipe/seed-$(SEED)
+QUICK_OUT ?= runs/recipe-quick/seed-$(SEED)
+PRETRAIN = OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --config kitchen-tiny --seed $(SEED) --resume
 AGGREGATOR_OUT ?= runs/recipe/aggregator
 
-.PHONY: demo recipe aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
+.PHONY: demo recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,10 +40,12 @@ demo: $(READY) ## the embedded benchmark: its videos, encoders and aggregators o
 	$(BIN)/longvid demo --out runs/demo --data data
 
 recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on one core; the same command goes on where it was stopped
-	for stage in $(RECIPE_STAGES); do \
-		OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --stage $$stage --config kitchen-tiny \
-			--seed $(SEED) --out $(RECIPE_OUT) --resume || exit 1; \
-	done
+	@echo "The recipe takes about 2.5 hours of one core, 1.5 of them for long-full and long-anneal; stopped, 'make recipe' goes on where it was."
+	for stage in $(RECIPE_STAGES); do $(PRETRAIN) --stage $$stage --out $(RECIPE_OUT) || exit 1; done
+
+recipe-quick: $(READY) ## the recipe without long-full and long-anneal, in about an hour of one core
+	for stage in $(QUICK_STAGES); do $(PRETRAIN) --stage $$stage --out $(QUICK_OUT) || exit 1; done
+	$(PRETRAIN) --stage captions-long --out $(QUICK_OUT) --set 'model.init="long"'
 
 aggregator: aggregator-oracle aggregator-shortvivit ## both adapters below
 
@@ -64,9 +70,9 @@ $(AGGREGATOR_OUT)/shortvivit/%.jsonl: | $(READY)
 ship: $(READY) ## the weights of recipe and aggregator with their training records, into encoders/checkpoints/
 	$(BIN)/longvid ship $(addprefix $(RECIPE_OUT)/,$(SHIPPED_STAGES)) $(AGGREGATOR_OUT)/oracle --out encoders/checkpoints
 
-seeds: $(READY) ## the recipe from several seeds, and their encoders on questions and retrieval
+seeds: $(READY) ## the recipe from several seeds (RECIPE=recipe-quick: the quick one), and their encoders on questions and retrieval
 	for seed in $(SEEDS); do \
-		$(MAKE) recipe SEED=$$seed && LONGVID_CHECKPOINTS=runs/recipe/seed-$$seed \
+		$(MAKE) $(RECIPE) SEED=$$seed && LONGVID_CHECKPOINTS=runs/$(RECIPE)/seed-$$seed \
 			$(BIN)/longvid demo --plan seeds --out runs/seeds/$$seed --data data || exit 1; \
 	done
 

@@ -21,7 +21,8 @@ from tasks.errors import ModelError
 PATCHES = ("vision.video.*", "vision.positions.time")
 """The front a video does not share with images: always new when an image net is adapted."""
 
-TEXT = ("text.*", "text_proj.*")
+TEXT_PROJ = ("text_proj.*",)
+TEXT = ("text.*", *TEXT_PROJ)
 SHARED = ("vision_proj.*", "log_scale")
 
 
@@ -61,7 +62,8 @@ def trainable_patterns(adapt: AdaptConfig, vision: VisionConfig) -> tuple[str, .
         "last": (*(f"vision.blocks.{layer}.*" for layer in last), "vision.pool.*"),
     }[adapt.method]
     front = PATCHES if adapt.tune_patches and adapt.method != "frozen" else ()
-    return (*inside, *front, *SHARED, *(TEXT if adapt.tune_text else ()))
+    text = TEXT if adapt.tune_text else TEXT_PROJ if adapt.tune_text_proj else ()
+    return (*inside, *front, *SHARED, *text)
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -176,7 +176,8 @@ class AdaptConfig:
 
     `tune_patches` keeps the 3D patch projection and the time positions trainable, as the paper
     does for image→video. It costs the memory that `last` saves, because gradients must then
-    reach the first layer; the paper's short→long stage trains the last layers only.
+    reach the first layer; the paper's short→long stage trains the last layers only. Where the text tower stays as it
+    is, `tune_text_proj` trains its projection alone (ours).
     """
 
     method: Method = "full"
@@ -185,6 +186,7 @@ class AdaptConfig:
     last: Depth = 4
     tune_patches: bool = True
     tune_text: bool = True
+    tune_text_proj: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes that can't be built. Raises ModelError."""

@@ -44,22 +44,32 @@ class DualEncoder(nn.Module):
 
     def embed_video(self, pixels: Tensor, keep: Tensor | None = None) -> Tensor:
         """uint8 [B, T, H, W, 3] → unit vectors float32 [B, E]; `keep` as in encoders.masking."""
-        return _unit(self.vision_proj(self.vision(pixels, keep).pooled))
+        return unit(self.vision_proj(self.vision(pixels, keep).pooled))
 
     def embed_text(self, batch: TextBatch) -> Tensor:
         """Unit vectors float32 [texts, E]."""
-        return _unit(self.text_proj(self.text(batch)))
+        return unit(self.text_proj(self.text(batch)))
 
     @property
     def scale(self) -> Tensor:
         """1 / temperature, at most 100: a float32 scalar."""
-        return self.log_scale.float().clamp(max=MAX_SCALE).exp().squeeze(0)
+        return bounded_scale(self.log_scale).squeeze(0)
 
     def forward(self, pixels: Tensor, batch: TextBatch, keep: Tensor | None = None) -> DualOutput:
         return DualOutput(self.embed_video(pixels, keep), self.embed_text(batch), self.scale)
 
 
-def _unit(vectors: Tensor) -> Tensor:
+def bounded_scale(log_scale: Tensor) -> Tensor:
+    """The factor that a log-scale stands for, at most 100, with a gradient at that ceiling too.
+
+    Published CLIP weights stand there; behind a plain clamp theirs would have no gradient and never come down.
+    """
+    value = log_scale.float()
+    return (value + (value.clamp(max=MAX_SCALE) - value).detach()).exp()
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors at length 1, in float32."""
     return functional.normalize(vectors.float(), dim=-1)
 
 

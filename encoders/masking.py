@@ -11,6 +11,7 @@ The same indices give the same tokens in every pass over a batch, whatever the r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from torch import Tensor
 from encoders.config import VisionConfig
 from encoders.kernels import time_steps, token_count
 from tasks.errors import ModelError
+
+MaskBy = Literal["anywhere", "time"]
 
 
 def random_keep(rows: int, tokens: int, keep: int, generator: torch.Generator) -> Tensor:
@@ -40,10 +43,12 @@ def sample_keep(
     shape: tuple[int, int, int, int],
     mask: float,
     generator: torch.Generator,
+    by: MaskBy = "anywhere",
 ) -> Tensor | None:
     """Indices for a batch of shape (B, frames, height, width) with the share `mask` dropped.
 
-    None when nothing is dropped. Joint attention: tokens anywhere in space-time. Frame-level:
+    None when nothing is dropped. Joint attention: tokens anywhere in space-time, or with `by` "time" the same
+    number at each time step, so that no moment is dropped whole (ours). Frame-level:
     places drawn for each frame. Factorised: places drawn once for all times. Lies on the
     generator's device. Raises ModelError for tubes, which are the paper's alternative to masking.
     """
@@ -53,9 +58,13 @@ def sample_keep(
     if config.patches == "tubes":
         raise ModelError("tubes are not masked: the kernels' grids share no index")
     tokens = token_count(config, frames, height, width)
+    steps = time_steps(config, frames)
+    if config.attention == "joint" and by == "time":
+        places = tokens // steps
+        kept = random_keep(batch * steps, places, kept_count(places, mask), generator).view(batch, steps, -1)
+        return (kept + torch.arange(steps, device=kept.device)[:, None] * places).flatten(1)
     if config.attention == "joint":
         return random_keep(batch, tokens, kept_count(tokens, mask), generator)
-    steps = time_steps(config, frames)
     drawn = steps if config.attention == "frame" else 1
     places = tokens // steps
     kept = random_keep(batch * drawn, places, kept_count(places, mask), generator)

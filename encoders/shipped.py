@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -26,17 +27,28 @@ def weights_file(value: str, own: str) -> Path:
 def shipped(name: str) -> Path:
     """The shipped `NAME.safetensors`: in the package, or in the folder of LONGVID_CHECKPOINTS, or a level below.
 
-    So the folder may be the output of `longvid pretrain`, which has a folder for each stage.
+    So the folder may be the output of `longvid pretrain`, which has a folder for each stage; of two stages that made
+    weights of this name, the one that went on from the other counts.
     """
     folder = checkpoint_folder()
     found = [path for pattern in ("", "*/") for path in sorted(folder.glob(f"{pattern}{name}.safetensors"))]
     if found:
-        return found[0]
+        begun_from = {_init(path.parent) for path in found}
+        return next((path for path in found if path.parent.name not in begun_from), found[0])
     msg = (
         f"no {name}.safetensors in {folder}: 'make recipe' trains it; or name a folder of 'longvid pretrain' with "
         f"{CHECKPOINTS_VARIABLE}=FOLDER, or a file with weights=FILE"
     )
     raise ModelError(msg)
+
+
+def _init(stage: Path) -> str | None:
+    """What a stage's weights started from, None where the folder is no stage's."""
+    record = stage / "run.json"
+    if not record.is_file():
+        return None
+    init: str = json.loads(record.read_text(encoding="utf-8"))["settings"]["model"]["init"]
+    return init
 
 
 def checkpoint_folder() -> Path:

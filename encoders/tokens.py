@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,14 @@ class TextBatch:
     def to(self, device: torch.device | str) -> TextBatch:
         """The same batch on another device."""
         return TextBatch(self.ids.to(device), self.mask.to(device), self.owner.to(device), self.texts)
+
+    def of(self, texts: Sequence[int]) -> TextBatch:
+        """Some of the texts, in ascending order, padded no further than they need."""
+        chosen = torch.isin(self.owner, torch.tensor(texts, device=self.owner.device))
+        place = torch.full((self.texts,), -1, device=self.owner.device)
+        place[list(texts)] = torch.arange(len(texts), device=self.owner.device)
+        length = int(self.mask[chosen].sum(1).max())
+        return TextBatch(self.ids[chosen, :length], self.mask[chosen, :length], place[self.owner[chosen]], len(texts))
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -87,12 +96,10 @@ class TextTokenizer:
             for first in range(0, max(len(encoding.ids), 1), room):
                 chunks.append([self.start, *encoding.ids[first : first + room], self.end])
                 owner.append(number)
-        longest = max(map(len, chunks))
-        ids = torch.full((len(chunks), max(longest, length or 0)), self.pad, dtype=torch.long)
-        mask = torch.zeros(ids.shape, dtype=torch.bool)
-        for row, chunk in enumerate(chunks):
-            ids[row, : len(chunk)] = torch.tensor(chunk)
-            mask[row, : len(chunk)] = True
+        lengths = torch.tensor([len(chunk) for chunk in chunks])
+        mask = torch.arange(max(int(lengths.max()), length or 0)) < lengths[:, None]
+        ids = torch.full(mask.shape, self.pad, dtype=torch.long)
+        ids[mask] = torch.tensor(list(chain.from_iterable(chunks)))
         return TextBatch(ids, mask, torch.tensor(owner), len(texts))
 
 

@@ -95,9 +95,9 @@ def train_prepared(
         describe(settings, prepared, batch, world)
     done = int(checkpoints(folder)[-1].name) if checkpoints(folder) else 0
     if world.first and done:
-        console.say(f"resuming {folder} after step {done} of {settings.training.steps}")
+        console.say(f"resuming {folder} after step {done} of {settings.training.end}")
     try:
-        with progress_bar(settings.name, settings.training.steps, done, world) as tick:
+        with progress_bar(settings.name, settings.training.end, done, world) as tick:
             progress = train(
                 prepared.job, settings.training, folder, seed=settings.seed, world=world, watch=watch(tick, world)
             )
@@ -123,7 +123,7 @@ def describe(settings: StageSettings | AggregatorSettings, prepared: Prepared, b
     facts = prepared.facts
     console.say(
         f"{settings.name} from {facts['init']}, {facts['trainable']} of {facts['parameters']} parameters "
-        f"train, {settings.training.steps} steps of {batch} samples, {world.size} x {world.device}"
+        f"train, {settings.training.end} steps of {batch} samples, {world.size} x {world.device}"
     )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evals import console
 from tasks.digests import file_sha256
 from tasks.errors import RecordError
+
+if TYPE_CHECKING:
+    from encoders.pretrain.journal import Row
 
 RECORD_SUFFIX = ".training.json"
 
@@ -32,7 +36,8 @@ def ship(
 ) -> None:
     """Copy the weights of finished stages, and write NAME.training.json: settings, metrics and digest.
 
-    Nothing is copied unless every stage is finished.
+    Where a stage went on with another's training under the same name, the record has that one's too. Nothing is copied
+    unless every stage is finished.
     """
     from evals.store import write_atomic
 
@@ -48,7 +53,7 @@ def ship(
 
 def read_finished(folder: Path) -> Finished:
     """What a stage's folder holds. Raises RecordError where its training is not at its end."""
-    from encoders.pretrain.journal import METRICS, WALL_CLOCK, read_rows
+    from encoders.pretrain.journal import METRICS, read_rows
     from evals.training_run import RUN
 
     if not (folder / RUN).is_file():
@@ -60,17 +65,49 @@ def read_finished(folder: Path) -> Finished:
     if not made or not any(row["step"] == steps for row in rows):
         raise RecordError(f"{folder}: training is not finished; go on with --resume")
     weights = folder / name / "model.safetensors" if (folder / name).is_dir() else folder / f"{name}.safetensors"
-    seconds = sum(float(row["seconds"]) for row in rows)
+    earlier = earlier_parts(folder, run)
     record = {
         "weights_sha256": file_sha256(weights),
-        "seconds": round(seconds, 1),
+        "seconds": seconds_of(rows),
         **run,
-        "metrics": [
-            {key: rounded(value) for key, value in row.items() if key not in WALL_CLOCK or key == "seconds"}
-            for row in rows
-        ],
+        **({"earlier": earlier} if earlier else {}),
+        "metrics": compact(rows),
     }
     return Finished(name, made, record)
+
+
+def earlier_parts(folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages beside this one whose training it went on with under the same name: their settings and metrics."""
+    from encoders.pretrain.journal import METRICS, read_rows
+    from evals.training_run import RUN
+
+    model = run["settings"].get("model")
+    stage = str(model.get("init")) if isinstance(model, dict) else ""
+    before = folder.parent / stage
+    if not stage or not (before / RUN).is_file():
+        return []
+    part = json.loads((before / RUN).read_text(encoding="utf-8"))
+    if part["settings"]["name"] != run["settings"]["name"]:
+        return []
+    rows = read_rows(before / METRICS)
+    return [
+        *earlier_parts(before, part),
+        {"stage": stage, "seconds": seconds_of(rows), "settings": part["settings"], "metrics": compact(rows)},
+    ]
+
+
+def seconds_of(rows: Sequence[Row]) -> float:
+    """The seconds that a record's rows took."""
+    return round(sum(float(row["seconds"]) for row in rows), 1)
+
+
+def compact(rows: Sequence[Row]) -> list[dict[str, float | int | str]]:
+    """Rows without what the clock decides but their seconds, in five digits."""
+    from encoders.pretrain.journal import WALL_CLOCK
+
+    return [
+        {key: rounded(value) for key, value in row.items() if key not in WALL_CLOCK or key == "seconds"} for row in rows
+    ]
 
 
 def rounded(value: float | str) -> float | int | str:

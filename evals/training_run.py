@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encoders.config import read_dataclass
 from encoders.pretrain.checkpoint import checkpoints
 from encoders.pretrain.settings import StageSettings
 from encoders.pretrain.stages import Prepared
@@ -43,7 +44,7 @@ def claim(
     path = folder / RUN
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        different = difference(before, asked)
+        different = difference(completed(before, settings, path), asked)
         if different:
             raise RecordError(f"{folder} was started otherwise: {different}; choose another --out")
         threads = before["torch_threads"]
@@ -64,16 +65,37 @@ def claim(
 
 
 def deciding(settings: StageSettings | AggregatorSettings) -> dict[str, Any]:
-    """The settings that a run is told by. How processes share the work is not: checkpoints are whole either way."""
+    """The settings that a run is told by. How processes share the work is not: checkpoints are whole either way.
+
+    Nor is how far along its schedule a run goes: it does the same up to there.
+    """
     found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
     del found["training"]["parallel"]
+    found["training"].pop("until", None)
     return found
 
 
+def completed(
+    before: Mapping[str, Any], settings: StageSettings | AggregatorSettings, path: Path
+) -> dict[str, dict[str, Any]]:
+    """What an earlier run asked for, with the settings that did not exist then at the values they stood for.
+
+    Raises ModelError naming `path` where a setting of then is none any more.
+    """
+    then = deciding(read_dataclass(type(settings), before["settings"], f"{path}: settings"))
+    return {"settings": then, "facts": before["facts"]}
+
+
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str | None:
-    """The first key of `now` that `before` has otherwise, with both values; None where there is none."""
+    """The first key of `now` that `before` has otherwise, with both values; None where there is none.
+
+    What stands among the facts about a run's data and was not noted then is told by the settings.
+    """
     for key, value in now.items():
-        name, old = f"{where}{key}", before.get(key)
+        name = f"{where}{key}"
+        if key not in before and where.startswith("facts.data."):
+            continue
+        old = before.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
             found = difference(old, value, f"{name}.")
         else:

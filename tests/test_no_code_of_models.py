@@ -69,7 +69,7 @@ def hostile(tmp_path: Path) -> tuple[Path, Path]:
     """A folder whose model and tokenizer want code that writes a file; the folder and that file."""
     pytest.importorskip("transformers")
     folder, written = tmp_path / "model", tmp_path / "written"
-    shutil.copytree(ROOT / "checkpoints" / "kitchen-lm", folder)
+    shutil.copytree(ROOT / "encoders" / "checkpoints" / "kitchen-lm", folder)
     (folder / "code.py").write_text(CODE.format(path=str(written)), encoding="utf-8")
     wants = {
         "AutoConfig": "code.C", "AutoModel": "code.C", "AutoModelForCausalLM": "code.C",
@@ -114,7 +114,7 @@ def test_a_folder_that_wants_code_is_refused_without_a_question(
 def test_code_beside_a_model_that_transformers_knows_is_left_alone(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     folder, written = tmp_path / "model", tmp_path / "written"
-    shutil.copytree(ROOT / "checkpoints" / "kitchen-lm", folder)
+    shutil.copytree(ROOT / "encoders" / "checkpoints" / "kitchen-lm", folder)
     (folder / "code.py").write_text(CODE.format(path=str(written)), encoding="utf-8")
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     content["auto_map"] = {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.C"}

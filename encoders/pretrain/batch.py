@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice, zip_longest
 
 import numpy as np
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from encoders.config import VisionConfig
 from encoders.device import send
-from encoders.masking import sample_keep
+from encoders.masking import MaskBy, sample_keep
 from encoders.pretrain.loader import Slot, stack_pixels
-from encoders.pretrain.questions import Question, ask, truth_of
+from encoders.pretrain.questions import Balance, Question, ask, truth_of
 from encoders.pretrain.samples import TextView
 from encoders.tokens import TextBatch, TextTokenizer
 
@@ -29,7 +29,7 @@ class Roles:
 
     `captions` [B, V, 1 + K]: V captions, each the true one and then its false ones. `ids` [B, V] is
     equal exactly for equal true captions. Question q is put to video `asked` [Q]: the first of
-    `options` [Q, 1 + F] is true; it counts `weight` [Q].
+    `options` [Q, 1 + F] is true; it counts `weight` [Q] and is of the kind `kinds[kind[q]]`.
     """
 
     captions: Tensor
@@ -37,24 +37,35 @@ class Roles:
     asked: Tensor
     options: Tensor
     weight: Tensor
+    kind: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    kinds: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Roles:
         """The same roles on another device."""
-        parts = (self.captions, self.ids, self.asked, self.options, self.weight)
-        return Roles(*(part.to(device) for part in parts))
+        return Roles(
+            self.captions.to(device),
+            self.ids.to(device),
+            self.asked.to(device),
+            self.options.to(device),
+            self.weight.to(device),
+            self.kind.to(device),
+            self.kinds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastiveBatch:
     """uint8 `pixels` [B, T, H, W, 3] with `keep` as in encoders.masking; `texts` in parts of like length.
 
-    A video that could not be read is black and has no texts, so that no loss counts it.
+    A video that could not be read is black and has no texts, so that no loss counts it. `label` stands before the
+    names of its metrics, so that those of clips and images don't mix with those of videos.
     """
 
     pixels: Tensor
     keep: Tensor | None
     texts: tuple[TextBatch, ...]
     roles: Roles
+    label: str = ""
 
     def to(self, device: torch.device) -> ContrastiveBatch:
         """The same batch on another device."""
@@ -72,7 +83,8 @@ class Views:
     """How many texts of each kind a video brings into a batch; a video that has fewer brings those.
 
     `false_captions` and `false_statements` bound how many false ones come with each. Statements are
-    put to all videos of a circle of `circle` neighbours in the batch (see encoders.pretrain.questions).
+    put to all videos of a circle of `circle` neighbours in the batch, where `balance` says what weighs the same
+    (see encoders.pretrain.questions).
     """
 
     captions: int = 1
@@ -80,6 +92,7 @@ class Views:
     statements: int = 0
     false_statements: int = 4
     circle: int = 1
+    balance: Balance = "statements"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,8 @@ class Collate:
     views: Views
     mask: float = 0.0
     texts_at_once: int = 0
+    mask_by: MaskBy = "anywhere"
+    label: str = ""
 
     def __call__(self, slots: Sequence[Slot], seeds: Sequence[int]) -> ContrastiveBatch:
         views = self.views
@@ -108,11 +123,11 @@ class Collate:
         texts.sort(key=lambda text: (len(text), text))
         roles = self._roles(captions, self._questions(slots, statements), {text: at for at, text in enumerate(texts)})
         pixels = torch.from_numpy(stack_pixels(slots))
-        return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles)
+        return ContrastiveBatch(pixels, self._keep(pixels, seeds), self._tokenised(texts), roles, self.label)
 
     def _questions(self, slots: Sequence[Slot], drawn: Sequence[Sequence[TextView]]) -> list[Question]:
         known = [truth_of(slot.statements if slot and self.views.statements else ()) for slot in slots]
-        return ask(drawn, known, self.views.circle)
+        return ask(drawn, known, self.views.circle, self.views.balance)
 
     def _roles(
         self, captions: Sequence[Sequence[TextView]], questions: Sequence[Question], place: Mapping[str, int]
@@ -123,16 +138,23 @@ class Collate:
             for j, view in enumerate(views):
                 _fill(table[i, j], [place[text] for text in (view.text, *view.false)])
                 ids[i, j] = _identity(view.text)
-        options = torch.full((len(questions), 1 + self.views.false_statements), NONE, dtype=torch.long)
+        options = np.full((len(questions), 1 + self.views.false_statements), NONE, dtype=np.int64)
         for row, question in zip(options, questions, strict=True):
-            _fill(row, [place[text] for text in (question.right, *question.wrong)])
+            row[0] = place[question.right]
+            row[1 : 1 + len(question.wrong)] = [place[text] for text in question.wrong]
         asked = torch.tensor([question.row for question in questions], dtype=torch.long)
-        return Roles(table, ids, asked, options, torch.tensor([question.weight for question in questions]))
+        weight = torch.tensor([question.weight for question in questions])
+        kinds = {kind: at for at, kind in enumerate(sorted({question.kind for question in questions}))}
+        kind = torch.tensor([kinds[question.kind] for question in questions], dtype=torch.long)
+        return Roles(table, ids, asked, torch.from_numpy(options), weight, kind, tuple(kinds))
 
     def _keep(self, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """The tokens that survive, drawn for each video by its own seed."""
         shape = (1, pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        drawn = [sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed)) for seed in seeds]
+        drawn = [
+            sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed), self.mask_by)
+            for seed in seeds
+        ]
         rows = [row for row in drawn if row is not None]
         return torch.cat(rows) if rows else None
 

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from encoders.pretrain.checkpoint import Progress, load_checkpoint, save_checkpoint
 from encoders.pretrain.journal import Journal, Row
-from encoders.pretrain.optimiser import build_optimiser, set_rate
+from encoders.pretrain.optimiser import build_optimiser, clamp_scales, set_rate
 from encoders.pretrain.order import seed_of
 from encoders.pretrain.plan import Plan
 from encoders.pretrain.shards import refresh, shard, whole
@@ -52,21 +52,22 @@ def train(
     journal = Journal(run if world.first else None, progress.step)
     group = _Group(plan, world, watch)
     batches = job.batches(progress.step)
-    while progress.step < plan.steps:
+    while progress.step < plan.end:
         loaded = next(batches)
         torch.manual_seed(seed_of(seed, "step", progress.step, world.rank))
         rate = set_rate(optimiser, plan, progress.step)
         loss, values = _update(module, loaded, optimiser, plan, world, progress.step)
+        clamp_scales(step)
         bad = collect(loaded.bad, world)
         progress = Progress(progress.step + 1, progress.samples + loaded.samples * world.size, progress.bad + len(bad))
         journal.bad(progress.step, bad)
         group.add({**values, "loss": loss}, loaded.samples * world.size)
         watch.step(progress.step, float(loss))
-        if progress.step % plan.log == 0 or progress.step == plan.steps:
+        if progress.step % plan.log == 0 or progress.step == plan.end:
             row = group.row(progress, rate)
             journal.write(row)
             watch.row(row)
-        last = progress.step == plan.steps
+        last = progress.step == plan.end
         if last or (plan.evaluate and progress.step % plan.evaluate == 0):
             if shared:
                 refresh(job.twin, step)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -39,9 +39,13 @@ class Outcomes:
     statements: dict[str, list[tuple[int, bool]]]
     chances: dict[str, float]
     unread: int = 0
+    questions: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """R@1 both ways, accuracy of statements by kind and their mean over kinds; `unread` samples, where any."""
+        """R@1 both ways, accuracy of statements and of a benchmark's questions; `unread` samples, where any.
+
+        Accuracies are given by kind and as the mean over kinds.
+        """
         unread = {"unread": float(self.unread)} if self.unread else {}
         if not self.keys:
             return unread
@@ -49,11 +53,7 @@ class Outcomes:
             "text_to_video_r1": float(self.text_to_video.mean()),
             "video_to_text_r1": float(self.video_to_text.mean()),
         }
-        by_kind = {
-            f"accuracy_{kind}": float(np.mean([right for _, right in asked])) for kind, asked in self.statements.items()
-        }
-        mean = {"accuracy": float(np.mean(list(by_kind.values())))} if by_kind else {}
-        return recalls | mean | by_kind | unread
+        return recalls | _accuracies("accuracy", self.statements) | _accuracies("questions", self.questions) | unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +82,22 @@ class Evaluation:
             good = [sample for sample in chunk if isinstance(sample, Sample)]
             if good:
                 vectors.append(self._videos(stack_pixels(good)))
-                samples += [(sample.key, sample.captions, sample.statements) for sample in good]
+                samples += [replace(sample, pixels=sample.pixels[:0]) for sample in good]
         if not samples:
             nothing = np.zeros(0, dtype=np.bool_)
             return Outcomes((), nothing, nothing, {}, {}, self.videos)
         joined = np.concatenate(vectors)
-        to_video, to_text = self._retrieval(joined, [captions[0].text for _, captions, _ in samples])
-        asked = list(_asked([statements for _, _, statements in samples]))
+        to_video, to_text = self._retrieval(joined, [sample.captions[0].text for sample in samples])
+        asked = list(_asked([sample.statements for sample in samples]))
+        questions = [(row, view) for row, sample in enumerate(samples) for view in sample.questions]
         return Outcomes(
-            keys=tuple(key for key, _, _ in samples),
+            keys=tuple(sample.key for sample in samples),
             text_to_video=to_video,
             video_to_text=to_text,
             statements=self._statements(joined, asked),
             chances=_chances(asked),
             unread=self.videos - len(samples),
+            questions=self._statements(joined, questions),
         )
 
     def _retrieval(
@@ -139,6 +141,12 @@ def _array(vectors: Tensor) -> NDArray[np.float32]:
     return found
 
 
+def _accuracies(name: str, asked: Mapping[str, Sequence[tuple[int, bool]]]) -> dict[str, float]:
+    """The share that was right by kind, and the mean over kinds."""
+    by_kind = {f"{name}_{kind}": float(np.mean([right for _, right in found])) for kind, found in asked.items()}
+    return {name: float(np.mean(list(by_kind.values())))} | by_kind if by_kind else {}
+
+
 def _chances(asked: Sequence[tuple[int, TextView]]) -> dict[str, float]:
     """The share of statements that guessing among them and their false ones gets right, by kind."""
     shares: dict[str, list[float]] = defaultdict(list)
@@ -148,11 +156,11 @@ def _chances(asked: Sequence[tuple[int, TextView]]) -> dict[str, float]:
 
 
 def _asked(statements: Sequence[Sequence[TextView]]) -> Iterator[tuple[int, TextView]]:
-    """At most PER_KIND statements of each kind of each video, spread over those there are."""
+    """At most PER_KIND statements of each kind of each video, spread from the first of them to the last."""
     for row, views in enumerate(statements):
         kinds: dict[str, list[TextView]] = defaultdict(list)
         for view in views:
             kinds[view.kind].append(view)
         for members in kinds.values():
             count = min(PER_KIND, len(members))
-            yield from ((row, members[at * len(members) // count]) for at in range(count))
+            yield from ((row, members[at * (len(members) - 1) // max(count - 1, 1)]) for at in range(count))

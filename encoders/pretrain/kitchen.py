@@ -12,19 +12,21 @@ from itertools import islice
 from random import Random
 
 from encoders.pretrain.kitchen_captions import events_shown, false_tellings, telling
-from encoders.pretrain.kitchen_facts import clip_statements, whole_statements
+from encoders.pretrain.kitchen_facts import benchmark_questions, clip_statements, whole_statements
 from encoders.pretrain.kitchen_words import answered_questions
 from encoders.pretrain.order import Request
 from encoders.pretrain.samples import Sample, TextView, View
 from encoders.pretrain.settings import KitchenSettings
 from tasks.kitchen.plan import Plan, make_plan
-from tasks.kitchen.render import render
+from tasks.kitchen.render import Pictures, render
 from tasks.kitchen.texts import paragraph
 from tasks.kitchen.timeline import Event
 from tasks.kitchen.world import VERSION, WorldConfig
 from tasks.task import JsonValue
 
 TOKENIZER_VIDEOS = 500
+PICTURES = 1 << 17
+"""Pictures that are kept because other videos show them too: 1.6 GB at most of 64 pixels a side."""
 
 
 class KitchenSource:
@@ -37,6 +39,7 @@ class KitchenSource:
         self._frames, self._length, self._size = frames, frames / fps, size
         self._centred = centred
         self._world = WorldConfig()
+        self._pictures = Pictures(PICTURES)
         self.facts: dict[str, JsonValue] = {"world": VERSION, "view": view, **asdict(settings)}
 
     def __len__(self) -> int:
@@ -65,8 +68,15 @@ class KitchenSource:
         whole = self._view == "video"
         true: tuple[TextView, ...] = ()
         if self._settings.statements:
-            true = whole_statements(plan, events) if whole else clip_statements(plan, events, start, end)
+            apart = self._settings.brief_apart
+            true = (
+                whole_statements(plan, events, brief_apart=apart)
+                if whole
+                else clip_statements(plan, events, start, end, brief_apart=apart)
+            )
         sample = self._told(plan, stamps, events, true, rng)
+        if whole and self._centred:
+            sample = replace(sample, questions=benchmark_questions(plan))
         if not whole or not self._settings.questions:
             return sample
         asked = answered_questions(plan, rng, self._settings.questions)
@@ -83,7 +93,7 @@ class KitchenSource:
         between = self._settings.between
         false = false_tellings(events, plan, rng, self._settings.false_captions, between)
         caption = TextView(telling(events, plan, between), false)
-        return Sample(plan.id, render(plan, stamps, self._size), (caption,), true)
+        return Sample(plan.id, render(plan, stamps, self._size, self._pictures), (caption,), true)
 
     def _stretch(self, plan: Plan, rng: Random) -> tuple[float, float]:
         """A window, or, for the share `steps` of clips, one step from its beginning to its end."""

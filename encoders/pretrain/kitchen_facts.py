@@ -8,11 +8,14 @@ tells which of two was earlier.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from encoders.pretrain.samples import TextView
 from tasks.kitchen.claims import Before, Claim, Count, wrong
+from tasks.kitchen.claims import texts as texts_of
 from tasks.kitchen.plan import Plan
+from tasks.kitchen.questions import KINDS, question
 from tasks.kitchen.texts import facts
 from tasks.kitchen.timeline import Event
 from tasks.kitchen.world import ACCENTS, CAUSE_OF, COUNTS, INGREDIENTS, OUTCOMES
@@ -24,19 +27,23 @@ QUARTERS = (
     "during the last quarter",
 )
 SIDES = ("before", "after")
+ACCENT_NOUNS = tuple(f"{accent.noun} came" for accent in ACCENTS.values())
 TURNED = {"flame": "the flame was turned up", "lid": "the lid was put on"}
 ENDED = {"smoke": "in the end it smoked", "foam": "in the end it foamed over"}
 
 
-def whole_statements(plan: Plan, events: Sequence[Event]) -> tuple[TextView, ...]:
+def whole_statements(plan: Plan, events: Sequence[Event], *, brief_apart: bool = False) -> tuple[TextView, ...]:
     """Of a whole video: what the world states, and the small statements."""
     composed = (TextView(fact.text, fact.negatives, fact.kind) for fact in facts(plan))
-    return (*composed, *small_statements(plan, events, 0.0, plan.duration))
+    views = (*composed, *small_statements(plan, events, 0.0, plan.duration))
+    return told_apart(views) if brief_apart else views
 
 
-def clip_statements(plan: Plan, events: Sequence[Event], start: float, end: float) -> tuple[TextView, ...]:
+def clip_statements(
+    plan: Plan, events: Sequence[Event], start: float, end: float, *, brief_apart: bool = False
+) -> tuple[TextView, ...]:
     """Of the events seen between two moments (seconds): the small statements, pairs in order, and the count."""
-    return (
+    views = (
         *small_statements(plan, events, start, end),
         *(
             _claimed(Before(a.what, b.what), "before")
@@ -44,6 +51,24 @@ def clip_statements(plan: Plan, events: Sequence[Event], start: float, end: floa
             for a, b in combinations(_once(plan, events, kind), 2)
         ),
         *_counted(plan, events),
+    )
+    return told_apart(views) if brief_apart else views
+
+
+def benchmark_questions(plan: Plan) -> tuple[TextView, ...]:
+    """All kinds of kitchen-qa's questions about a video, with that benchmark's options: for measuring, not training."""
+    asked = {kind: texts_of(question(plan, kind, 0).options) for kind in KINDS}
+    return tuple(TextView(right, tuple(wrong), kind) for kind, (right, *wrong) in asked.items())
+
+
+def told_apart(views: Sequence[TextView]) -> tuple[TextView, ...]:
+    """The same statements, those of brief events under kinds of their own (ours).
+
+    Under one kind with the ingredients' they are one in ten: balanced together, an encoder hardly learns them.
+    """
+    return tuple(
+        replace(view, kind=BRIEF_KINDS[view.kind]) if view.kind in BRIEF_KINDS and _of_accents(view) else view
+        for view in views
     )
 
 
@@ -68,12 +93,18 @@ def small_statements(plan: Plan, events: Sequence[Event], start: float, end: flo
         yield _chosen([ENDED[outcome] for outcome in OUTCOMES], OUTCOMES.index(plan.outcome), "outcome")
 
 
+BRIEF_KINDS = {"order": "accents", "before": "accents-before", "when": "accents-when"}
+"""What a kind of statement is called where brief events stand in it and not ingredients."""
 ONCE = ("ingredient", "accent")
 """Kinds of which a video shows many things once; the accent that is counted is left out."""
 
 
 def _once(plan: Plan, events: Sequence[Event], kind: str) -> list[Event]:
     return [event for event in events if event.kind == kind and event.what != plan.recipe.counted]
+
+
+def _of_accents(view: TextView) -> bool:
+    return view.text.startswith(ACCENT_NOUNS)
 
 
 def _counted(plan: Plan, events: Sequence[Event]) -> Iterator[TextView]:

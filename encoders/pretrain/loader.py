@@ -105,8 +105,5 @@ def stack_pixels(slots: Sequence[Slot]) -> NDArray[np.uint8]:
     if len(shapes) != 1:
         keys = ", ".join(slot.key for slot in slots[:3] if slot is not None)
         raise DataError(f"the pixels of a batch must have one shape, not {sorted(shapes)} ({keys} …)")
-    out = np.zeros((len(slots), *shapes.pop()), dtype=np.uint8)
-    for row, slot in enumerate(slots):
-        if slot is not None:
-            out[row] = slot.pixels
-    return out
+    black = np.zeros(shapes.pop(), dtype=np.uint8)
+    return np.stack([black if slot is None else slot.pixels for slot in slots])

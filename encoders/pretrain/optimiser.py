@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.adapt import matches
+from encoders.dual import MAX_SCALE
 from encoders.pretrain.plan import Plan, rate_at
 from encoders.pretrain.shards import share_like
 from encoders.pretrain.step import trainable
@@ -56,6 +57,14 @@ def build_optimiser(module: nn.Module, plan: Plan) -> torch.optim.AdamW:
         eps=plan.eps,
         fused=True,
     )
+
+
+@torch.no_grad()
+def clamp_scales(module: nn.Module) -> None:
+    """Bring every log-scale that trains back between 0 and its ceiling, as CLIP does after each step."""
+    for name, parameter in trainable(module).items():
+        if name.endswith("log_scale"):
+            parameter.clamp_(0.0, MAX_SCALE)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, plan: Plan, step: int) -> float:

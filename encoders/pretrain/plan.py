@@ -15,6 +15,8 @@ class Plan:
 
     `lr` is reached after `warmup` steps and falls along a cosine to `lr · floor`. Parameters whose
     names fit a pattern of `rates` train at that multiple of it. `clip` bounds the gradient's norm.
+    Training ends after step `until` where that is given, with the rate not yet at its lowest: for a stage from which
+    another goes on. It may be put off later.
     Checkpoints come every `save` steps, of which the last `keep` stay; metrics every `log` steps.
     Several processes each hold the whole model (`parallel` "ddp"), or a share of its weights, gradients
     and optimiser state ("fsdp", for encoders that are large).
@@ -36,6 +38,7 @@ class Plan:
     save: int = 100
     keep: int = 2
     evaluate: int = 0
+    until: int = 0
 
     def __post_init__(self) -> None:
         """Refuse plans that can't be followed. Raises ModelError."""
@@ -46,8 +49,15 @@ class Plan:
             # A checkpoint inside a group of steps would have to keep half a row of the log.
             if every % self.log:
                 raise ModelError(f"training plan: {name} ({every}) must be a multiple of log ({self.log})")
+        if not 0 <= self.until <= self.steps:
+            raise ModelError(f"training plan: until ({self.until}) must lie within the {self.steps} steps")
         if self.warmup >= self.steps:
             raise ModelError(f"training plan: warmup ({self.warmup}) leaves nothing of {self.steps} steps")
+
+    @property
+    def end(self) -> int:
+        """The step after which training is over."""
+        return self.until or self.steps
 
 
 def rate_at(plan: Plan, step: int) -> float:

@@ -7,22 +7,26 @@ Putting it to the neighbours too gives many more questions for the same texts (o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from encoders.pretrain.samples import TextView
 
 Truth = Mapping[str, bool]
+Balance = Literal["statements", "kinds"]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Video `row` of the batch is to tell `right` from `wrong`. The questions of one statement weigh 1 together."""
+    """Video `row` of the batch is to tell `right` from `wrong`, which counts `weight`."""
 
     row: int
     right: str
     wrong: tuple[str, ...]
     weight: float
+    kind: str = ""
 
 
 def truth_of(views: Sequence[TextView]) -> Truth:
@@ -30,11 +34,14 @@ def truth_of(views: Sequence[TextView]) -> Truth:
     return {text: text is view.text for view in views for text in (view.text, *view.false)}
 
 
-def ask(drawn: Sequence[Sequence[TextView]], known: Sequence[Truth], circle: int) -> list[Question]:
+def ask(
+    drawn: Sequence[Sequence[TextView]], known: Sequence[Truth], circle: int, balance: Balance = "statements"
+) -> list[Question]:
     """The questions of a batch: `drawn` statements of each video, put to the videos of its circle.
 
     Circles are `circle` neighbouring rows. A statement that several videos brought with the same false
-    ones is asked once.
+    ones is asked once. Balanced by statements, the questions of each weigh 1 together; by kinds, those of each kind
+    do, and a kind of which few statements differ counts no less than one of which hundreds do (ours).
     """
     found: list[Question] = []
     for start in range(0, len(drawn), circle):
@@ -42,14 +49,19 @@ def ask(drawn: Sequence[Sequence[TextView]], known: Sequence[Truth], circle: int
         options = {frozenset((view.text, *view.false)): view for row in rows for view in drawn[row]}
         for view in options.values():
             answers = list(_answers(view, rows, known))
-            found += [Question(row, right, wrong, 1 / len(answers)) for row, right, wrong in answers]
-    return found
+            found += [Question(row, right, wrong, 1 / len(answers), view.kind) for row, right, wrong in answers]
+    if balance == "statements":
+        return found
+    asked = Counter(question.kind for question in found)
+    return [replace(question, weight=1 / asked[question.kind]) for question in found]
 
 
 def _answers(view: TextView, rows: range, known: Sequence[Truth]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     texts = (view.text, *view.false)
     for row in rows:
         truth = known[row]
+        if truth.keys().isdisjoint(texts):
+            continue
         right = [text for text in texts if truth.get(text) is True]
         wrong = tuple(text for text in texts if truth.get(text) is False)
         if len(right) == 1 and wrong:

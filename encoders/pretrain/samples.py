@@ -25,7 +25,7 @@ View: TypeAlias = Literal["image", "clip", "video"]
 
 @dataclass(frozen=True, slots=True)
 class TextView:
-    """A text that is true of a video, with texts that look like it and are not; `kind` is for reports.
+    """A text that is true of a video, with texts that look like it and are not; `kind` is what it is balanced by.
 
     `prompt` is what a language model reads before it: a question, where the text is an answer.
     """
@@ -38,12 +38,16 @@ class TextView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Pixels uint8 [T, H, W, 3] and the views of them: at least one caption, any number of statements."""
+    """Pixels uint8 [T, H, W, 3] and the views of them: at least one caption, any number of statements.
+
+    `questions` are a benchmark's own, with its options: what is measured on held-out samples and never trained on.
+    """
 
     key: str
     pixels: NDArray[np.uint8]
     captions: tuple[TextView, ...]
     statements: tuple[TextView, ...] = ()
+    questions: tuple[TextView, ...] = ()
 
 
 class Source(Protocol):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from encoders.config import AdaptConfig, LanguageShape, read_dataclass
+from encoders.masking import MaskBy
 from encoders.pretrain.batch import Views
 from encoders.pretrain.contrastive import StatementLoss
 from encoders.pretrain.plan import Plan
@@ -33,7 +34,8 @@ class ModelSettings:
     `init` is `scratch`, another stage of the file, a .safetensors file of ours, or
     `openclip:NAME[@PRETRAINED]`. The encoder is `preset`'s, or that of `init` where none is named,
     with the changes in `vision` and `text`. `time_std` scales new time positions (see
-    encoders.transfer), `mask` is the share of tokens dropped in training, `adapt` says what trains.
+    encoders.transfer), `mask` is the share of tokens dropped in training, anywhere in space-time or, with `mask_by`
+    "time", the same share at each time step; `adapt` says what trains.
     `checkpointing` recomputes the vision tower's blocks in the backward pass.
     """
 
@@ -43,6 +45,7 @@ class ModelSettings:
     text: dict[str, Any] = field(default_factory=dict)
     time_std: float = 0.0
     mask: float = 0.0
+    mask_by: MaskBy = "anywhere"
     checkpointing: bool = False
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
 
@@ -67,7 +70,7 @@ class KitchenSettings:
     `false_captions` bounds the reordered paragraphs that come with each. Of clips the share `steps` shows one step
     from beginning to end, and `between` stands between the sentences of the others. Each whole video comes with
     `questions` of kitchen-qa's kinds, answered, as captions behind that task's prompt. `statements` are made where
-    something reads them.
+    something reads them, with `brief_apart` those of brief events as kinds of their own.
     """
 
     videos: int
@@ -78,6 +81,7 @@ class KitchenSettings:
     between: str = " "
     questions: int = 0
     statements: bool = True
+    brief_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +111,19 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSettings:
-    """Batches of images among those of videos: one every `every` steps (paper, image → short)."""
+class MixedSettings:
+    """Batches of images or of clips among those of videos: one every `every` steps.
+
+    Images are the paper's for image → short; both in the long stage are ours, so that it forgets neither. `views` are
+    the texts that each sample brings, the stage's where none are named; `mask` is the share of its tokens dropped,
+    by the stage's `mask_by`. What is known of `held_out` videos is measured with the stage's evaluation.
+    """
 
     every: int
     data: DataSettings
+    views: Views | None = None
+    mask: float = 0.0
+    held_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +182,8 @@ class StageSettings:
     training: Plan
     seed: int = 0
     device: str = "auto"
-    images: ImageSettings | None = None
+    images: MixedSettings | None = None
+    clips: MixedSettings | None = None
     loss: LossSettings = field(default_factory=LossSettings)
     evaluation: EvaluationSettings | None = None
     v2t: VideoToTextSettings = field(default_factory=VideoToTextSettings)
@@ -224,9 +237,9 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _spread(table: dict[str, Any]) -> dict[str, Any]:
-    """Images and evaluation read the stage's data with their own changes laid over it."""
+    """Images, clips and evaluation read the stage's data with their own changes laid over it."""
     out = dict(table)
-    for part in ("images", "evaluation"):
+    for part in ("images", "clips", "evaluation"):
         if isinstance(out.get(part), dict):
             below, above = table.get("data", {}), out[part].get("data", {})
             if isinstance(below, dict) and isinstance(above, dict):  # anything else is refused by its key

@@ -17,13 +17,21 @@ from encoders.config import EncoderConfig, VisionConfig
 from encoders.dual import DualEncoder, build_encoder
 from encoders.from_open_clip import from_open_clip
 from encoders.presets import preset
-from encoders.pretrain.batch import Collate
+from encoders.pretrain.batch import Collate, Views
 from encoders.pretrain.contrastive import ContrastiveStep
 from encoders.pretrain.evaluate import Evaluation
 from encoders.pretrain.loader import Loader, mixed, prefetched
 from encoders.pretrain.order import seed_of
 from encoders.pretrain.samples import Source
-from encoders.pretrain.settings import VIEW_OF, DataSettings, ModelSettings, StageSettings, merged
+from encoders.pretrain.settings import (
+    VIEW_OF,
+    DataSettings,
+    EvaluationSettings,
+    MixedSettings,
+    ModelSettings,
+    StageSettings,
+    merged,
+)
 from encoders.pretrain.sources import open_source
 from encoders.pretrain.step import Batches, Job
 from encoders.pretrain.world import World
@@ -90,7 +98,7 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
     shared = settings.training.parallel == "fsdp" and world.size > 1
     twin = deepcopy(step) if shared and world.first else None
     shown = twin.encoder if twin else encoder
-    job = Job(step, batches, evaluation(settings, shown, tokenizer, world), sharing_units(encoder), twin)
+    job = Job(step, batches, measured(settings, shown, tokenizer, world), sharing_units(encoder), twin)
     return Prepared(job, partial(save_encoder, shown, tokenizer), facts)
 
 
@@ -147,30 +155,71 @@ def stage_batches(
     """The stage's batches, with those of images among them where the settings say so."""
     vision, loss = encoder.config.vision, settings.loss
     context = encoder.config.text.context
-    collate = Collate(vision, tokenizer, context, loss.views, settings.model.mask, TEXTS_PER_VIDEO * loss.chunk)
-    data = settings.data
-    share = data.batch // world.size
-    if share % loss.views.circle:
-        raise ModelError(f"loss: circles of {loss.views.circle} don't divide a process's share of {share} samples")
-    videos = Loader(source, data.batch, collate, seed_of(settings.seed, "data"), world, data.family)
-    if settings.images is None:
-        return videos
-    of_images = replace(settings.images.data, view="image", frames=1)
-    images = Loader(
-        stage_source(settings, of_images, vision),
-        of_images.batch,
-        replace(collate, mask=0.0),
-        seed_of(settings.seed, "images"),
-        world,
-        of_images.family,
+    model = settings.model
+    collate = Collate(
+        vision, tokenizer, context, loss.views, model.mask, TEXTS_PER_VIDEO * loss.chunk, mask_by=model.mask_by
     )
-    return mixed(videos, images, settings.images.every)
+    data = settings.data
+    check_circle(loss.views, data.batch // world.size, "loss")
+    batches: Batches = Loader(source, data.batch, collate, seed_of(settings.seed, "data"), world, data.family)
+    for name, added in mixed_in(settings).items():
+        views = added.views or loss.views
+        if added.data.view != "image":  # of which there are no statements
+            check_circle(views, added.data.batch // world.size, f"{name}: views")
+        others = Loader(
+            stage_source(settings, added.data, vision),
+            added.data.batch,
+            replace(collate, views=views, mask=added.mask, label=f"{name}_"),
+            seed_of(settings.seed, name),
+            world,
+            added.data.family,
+        )
+        batches = mixed(batches, others, added.every)
+    return batches
+
+
+def mixed_in(settings: StageSettings) -> dict[str, MixedSettings]:
+    """The batches among those of videos, by name, their data looked at as clips and as images."""
+    found = {}
+    if settings.clips:
+        found["clips"] = replace(settings.clips, data=replace(settings.clips.data, view="clip"))
+    if settings.images:
+        found["images"] = replace(settings.images, data=replace(settings.images.data, view="image", frames=1))
+    return found
+
+
+def check_circle(views: Views, share: int, where: str) -> None:
+    """Raise ModelError, naming `where`, for circles that don't divide a process's share of a batch."""
+    if share % views.circle:
+        raise ModelError(f"{where}: circles of {views.circle} don't divide a process's share of {share} samples")
+
+
+def measured(
+    settings: StageSettings, encoder: DualEncoder, tokenizer: TextTokenizer, world: World
+) -> Callable[[], dict[str, float]] | None:
+    """What to measure in the first process: the stage's own evaluation, and clips and images where they ask for it.
+
+    None where the settings name nothing.
+    """
+    if settings.evaluation is None:
+        return None
+    evaluations = {"": evaluation(settings, encoder, tokenizer, world)}
+    for name, added in mixed_in(settings).items():
+        if added.held_out:
+            view, frames, fps = added.data.view, added.data.frames, added.data.fps
+            data = replace(settings.evaluation.data, view=view, frames=frames, fps=fps)
+            of_these = replace(settings, evaluation=EvaluationSettings(added.held_out, data))
+            evaluations[f"{name}_"] = evaluation(of_these, encoder, tokenizer, world)
+    chosen = {name: one for name, one in evaluations.items() if one}
+    if not chosen:
+        return None
+    return lambda: {f"{name}{key}": value for name, one in chosen.items() for key, value in one().items()}
 
 
 def evaluation(
     settings: StageSettings, encoder: DualEncoder, tokenizer: TextTokenizer, world: World
 ) -> Evaluation | None:
-    """What to measure in the first process, None where the settings name nothing."""
+    """The stage's own evaluation in the first process, None where the settings name nothing."""
     if settings.evaluation is None or not world.first:
         return None
     data = settings.evaluation.data

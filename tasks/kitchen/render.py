@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import DataError
 from tasks.kitchen.plan import Plan
-from tasks.kitchen.scenes import CLOSE, WALLS, Scene, scene
+from tasks.kitchen.scenes import CLOSE, WALLS, Placement, scene
 from tasks.kitchen.shapes import Colour, paste
 from tasks.kitchen.sprites import sprite
 
@@ -29,39 +29,74 @@ ASIDE: Colour = (176, 180, 176)
 SHELF: tuple[Colour, Colour] = ((150, 122, 98), (96, 74, 56))
 
 
-def render(plan: Plan, seconds: Sequence[float], size: int = 64) -> NDArray[np.uint8]:
+Pasted = tuple[str, int, int, int]
+"""Name of a sprite, left and top of its square, its side: whole steps of the grid."""
+
+
+class Pictures:
+    """At most `most` painted pictures of one size, for whoever renders many videos: most moments of one recur."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[tuple[str, tuple[Pasted, ...], bool], NDArray[np.uint8]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def paint(
+        self, picture: NDArray[np.uint8], behind: str, things: tuple[Pasted, ...], *, mirrored: bool = False
+    ) -> None:
+        """Fill `picture` with what is kept, or paint it and keep it while there is room."""
+        kept = self._kept.get((behind, things, mirrored))
+        if kept is not None:
+            picture[...] = kept
+            return
+        paint(picture, behind, things, mirrored=mirrored)
+        if len(self._kept) < self._most:
+            self._kept[behind, things, mirrored] = picture.copy()
+
+
+def render(plan: Plan, seconds: Sequence[float], size: int = 64, pictures: Pictures | None = None) -> NDArray[np.uint8]:
     """Pictures at `seconds` (any order), squares of `size` pixels: uint8 [T, size, size, 3].
 
-    Raises DataError for a moment outside the video, ValueError for a size below 16.
+    With `pictures`, which are of this size, those painted before are copied. Raises DataError for a moment
+    outside the video, ValueError for a size below 16.
     """
     if size < SMALLEST:
         msg = f"a picture has at least {SMALLEST} pixels a side, not {size}"
         raise ValueError(msg)
-    pictures = np.empty((len(seconds), size, size, 3), dtype=np.uint8)
+    found = np.empty((len(seconds), size, size, 3), dtype=np.uint8)
+    painter = paint if pictures is None else pictures.paint
     wall = zlib.crc32(plan.id.encode()) % len(WALLS)
     ends = np.array([event.end for event in plan.events])
     fps = plan.config.fps
-    for picture, second in zip(pictures, seconds, strict=True):
+    for picture, second in zip(found, seconds, strict=True):
         if not 0 <= second <= plan.duration:
             msg = f"{plan.id} runs from 0 to {plan.duration} s; there is nothing at {second} s"
             raise DataError(msg)
         shown = floor(second * fps + _ROUNDING) / fps
         event = plan.events[min(int(np.searchsorted(ends, shown, side="right")), len(plan.events) - 1)]
-        paint(picture, scene(event, plan, wall, shown))
-        if event.mirrored:
-            picture[...] = picture[:, ::-1].copy()
-    return pictures
+        view = scene(event, plan, wall, shown)
+        painter(picture, view.background, tuple(map(on_grid, view.things)), mirrored=event.mirrored)
+    return found
 
 
-def paint(picture: NDArray[np.uint8], shown: Scene) -> None:
-    """Put a scene into `picture` [S, S, 3]."""
+def on_grid(thing: Placement) -> Pasted:
+    """Where a thing is pasted."""
+    name, x, y, side = thing
+    wide = round(side * GRID)
+    return name, round(x * GRID - wide / 2), round(y * GRID - wide / 2), wide
+
+
+def paint(picture: NDArray[np.uint8], behind: str, things: tuple[Pasted, ...], *, mirrored: bool = False) -> None:
+    """Put a background and the things before it into `picture` [S, S, 3]."""
     size = picture.shape[0]
-    picture[...] = background(shown.background, size)
-    for name, x, y, side in shown.things:
-        wide = round(side * GRID)
-        left, top = round(x * GRID - wide / 2), round(y * GRID - wide / 2)
-        scale = size / GRID
+    picture[...] = background(behind, size)
+    scale = size / GRID
+    for name, left, top, wide in things:
         paste(picture, sprite(name, round(wide * scale)), round(left * scale), round(top * scale))
+    if mirrored:
+        picture[...] = picture[:, ::-1].copy()
 
 
 @cache

@@ -59,6 +59,12 @@ def test_text_trains_unless_told_otherwise(method):
     assert not any(p.requires_grad for p in adapted(method, tune_text=False).text.parameters())
 
 
+def test_of_the_text_tower_the_projection_alone_can_train():
+    trains = {n for n, p in adapted("last", tune_text=False, tune_text_proj=True).named_parameters() if p.requires_grad}
+    without = {n for n, p in adapted("last", tune_text=False).named_parameters() if p.requires_grad}
+    assert trains == without | {"text_proj.weight"}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_adaptation_equals_the_unadapted_network_at_step_0(method):
     kind = "factorized" if method == "temporal" else "joint"

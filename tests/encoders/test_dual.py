@@ -40,3 +40,12 @@ def test_the_loss_counts_both_directions():
     columns = math.log(2)  # every text sees two equal videos
     rows = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(1))) / 2
     assert contrastive_loss(out).item() == pytest.approx((rows + columns) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("log_scale", [math.log(100), math.log(100) + 0.01, 6.0])
+def test_the_scale_has_a_gradient_at_its_ceiling(log_scale):
+    model = encoder()
+    torch.nn.init.constant_(model.log_scale, log_scale)
+    model.scale.backward()
+    assert model.scale.item() == pytest.approx(100)
+    assert model.log_scale.grad.item() == pytest.approx(100)

@@ -85,3 +85,15 @@ def test_tubes_refuse_a_mask():
 def test_indices_drawn_for_another_attention_are_refused(changes, shape):
     with pytest.raises(ModelError, match="sample_keep"):
         flat_keep(vision(**changes), torch.zeros(shape, dtype=torch.long), 4, 16)
+
+
+@given(st.sampled_from([0.25, 0.5, 0.75]), st.integers(0, 50))
+def test_masked_by_time_every_step_keeps_as_many_tokens_at_places_of_its_own(mask, seed):
+    config = vision()
+    keep = sample_keep(config, (3, 8, 32, 32), mask, generator(seed), "time")
+    kept = kept_count(16, mask)
+    assert keep.shape == (3, 4 * kept)
+    assert bool((keep.diff(dim=1) > 0).all())
+    assert torch.equal(keep // 16, torch.arange(4).repeat_interleave(kept).expand(3, -1))
+    assert torch.equal(flat_keep(config, keep, 4, 16), keep)
+    assert len({tuple(row) for row in (keep % 16).view(12, kept).tolist()}) > 1

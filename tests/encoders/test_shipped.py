@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,15 @@ def test_the_folder_may_be_the_output_of_training(folder: Path) -> None:
 def test_absent_weights_are_named_with_the_way_to_get_them(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"no own\.safetensors in .*'make recipe' trains it.*LONGVID_CHECKPOINTS"):
         shipped("own")
+
+
+@pytest.mark.parametrize(("first", "second"), [("long", "long-full"), ("longer", "again")])
+def test_of_two_stages_with_weights_of_one_name_the_one_that_went_on_counts(
+    folder: Path, first: str, second: str
+) -> None:
+    for stage, init in ((first, "short"), (second, first)):
+        (folder / stage).mkdir()
+        (folder / stage / "own.safetensors").touch()
+        record = {"settings": {"model": {"init": init}}}
+        (folder / stage / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert shipped("own") == folder / second / "own.safetensors"

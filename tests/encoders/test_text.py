@@ -118,3 +118,14 @@ def test_a_foreign_or_missing_tokenizer_file_is_refused_by_name(tmp_path):
 def test_no_texts_are_refused():
     with pytest.raises(ModelError, match="no texts"):
         byte_tokenizer().batch([], 16)
+
+
+@pytest.mark.parametrize("chosen", [[0], [1], [0, 2], [1, 2, 3]])
+def test_some_texts_of_a_batch_are_the_batch_of_those_texts(chosen):
+    words = ["pan", "x" * 30, "a longer one", "y" * 17]
+    found = byte_tokenizer().batch(words, 16).of(chosen)
+    expected = byte_tokenizer().batch([words[at] for at in chosen], 16)
+    assert torch.equal(found.ids, expected.ids)
+    assert torch.equal(found.mask, expected.mask)
+    assert torch.equal(found.owner, expected.owner)
+    assert found.texts == expected.texts

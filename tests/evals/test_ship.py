@@ -43,6 +43,20 @@ def test_weights_are_copied_with_a_record_of_settings_metrics_and_digest(tmp_pat
     assert [(row["step"], row["loss"]) for row in record["metrics"]] == [(1, 1.2346), (2, 1.2346)]
 
 
+def test_a_training_in_parts_has_the_metrics_of_all_parts_of_its_name(tmp_path: Path) -> None:
+    for stage, name, init in (("short", "ear", "scratch"), ("long", "eye", "short"), ("last", "eye", "long")):
+        folder = write_stage(tmp_path / stage, name)
+        run = json.loads((folder / "run.json").read_text())
+        run["settings"]["model"] = {"init": init}
+        (folder / "run.json").write_text(json.dumps(run))
+    ship([tmp_path / "last", tmp_path / "short"], tmp_path / "out")
+    record = json.loads((tmp_path / "out" / f"eye{RECORD_SUFFIX}").read_text())
+    assert [part["stage"] for part in record["earlier"]] == ["long"]
+    assert record["earlier"][0]["metrics"] == record["metrics"]
+    assert record["earlier"][0]["seconds"] == record["seconds"] == 1.0
+    assert "earlier" not in json.loads((tmp_path / "out" / f"ear{RECORD_SUFFIX}").read_text())
+
+
 def test_all_that_ships_has_the_training_record_of_these_very_weights() -> None:
     weights = {path.stem: path for path in SHIPPED.glob("*.safetensors")}
     weights |= {path.parent.name: path for path in SHIPPED.glob("*/model.safetensors")}

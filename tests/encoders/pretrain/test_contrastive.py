@@ -129,3 +129,64 @@ def test_a_batch_without_statements_still_trains():
     loss.backward()
     assert loss.isfinite()
     assert "statement_loss" not in metrics
+
+
+TWO_KINDS = {"source": ToySource(two_kinds=True), "statements": 2, "false": 3, "circle": 8, "balance": "kinds"}
+
+
+def test_balanced_by_kinds_each_has_the_same_share_of_the_statement_loss():
+    roles = first_batch(**TWO_KINDS).roles
+    assert roles.kinds == ("colour", "place")
+    shares = torch.zeros(2).index_add(0, roles.kind, roles.weight)
+    torch.testing.assert_close(shares, torch.ones(2))
+
+
+def test_the_loss_over_the_batchs_table_of_texts_is_the_mean_over_kinds_of_each_questions_own_loss():
+    batch = first_batch(**TWO_KINDS)
+    texts = functional.normalize(torch.randn(sum(part.texts for part in batch.texts), 6), dim=1)
+    videos = functional.normalize(torch.randn(8, 6), dim=1)
+    loss, metrics = statement_loss(videos, texts, batch, torch.tensor(3.0))
+    roles = batch.roles
+    losses, hits = {kind: [] for kind in roles.kinds}, {kind: [] for kind in roles.kinds}
+    for video, options, kind in zip(roles.asked, roles.options, roles.kind, strict=True):
+        scores = 3 * texts[options[options != NONE]] @ videos[video]
+        losses[roles.kinds[kind]].append(-scores.log_softmax(0)[0])
+        hits[roles.kinds[kind]].append(float(scores.argmax() == 0))
+    means = [torch.stack(found).mean() for found in losses.values()]
+    torch.testing.assert_close(loss, sum(means) / 2)
+    for kind, found in hits.items():
+        assert metrics[f"accuracy_{kind}"].item() == pytest.approx(sum(found) / len(found))
+
+
+def test_a_circle_puts_each_statement_to_all_videos_that_know_the_answer():
+    batch = first_batch(**TWO_KINDS)
+    # Every sample has a colour and a corner, each told from all others: two questions to each video.
+    assert sorted(batch.roles.asked.tolist()) == sorted([*range(8), *range(8)])
+    assert bool((batch.roles.options != NONE).all())
+
+
+def test_the_texts_of_a_tower_that_is_not_trained_are_those_of_the_tower():
+    job = toy_job(fixed_texts=True)
+    batch = next(job.batches(0)).batch
+    expected = torch.cat([job.step.encoder.embed_text(part) for part in batch.texts])
+    for _ in range(2):  # made, and then kept
+        torch.testing.assert_close(job.step._texts(batch), expected)
+    loss, _ = job.step(batch)
+    loss.backward()
+    assert job.step.encoder.text_proj.weight.grad.abs().sum() > 0
+    torch.testing.assert_close(loss, toy_job().step(batch)[0])
+
+
+def test_kept_statements_do_not_depend_on_what_came_before():
+    job, other = toy_job(fixed_texts=True), toy_job(fixed_texts=True)
+    batches = job.batches(0)
+    first, second = next(batches).batch, next(batches).batch
+    job.step._texts(first)
+    assert torch.equal(job.step._texts(second), other.step._texts(second))
+
+
+def test_metrics_of_clips_and_images_stand_apart():
+    batch = first_batch(**TWO_KINDS)
+    _, plain = toy_job().step(batch)
+    _, labelled = toy_job().step(replace(batch, label="clips_"))
+    assert {f"clips_{name}" for name in plain} == set(labelled)

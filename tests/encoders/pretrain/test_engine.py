@@ -65,6 +65,28 @@ def test_an_interrupted_stage_continues_to_the_bit(whole, tmp_path, step):
     assert all(torch.equal(value, expected[name]) for name, value in state(tmp_path).items())
 
 
+FIXED = {"source": ToySource(two_kinds=True), "statements": 2, "circle": 8, "balance": "kinds", "fixed_texts": True}
+
+
+def test_a_stage_that_keeps_its_texts_continues_to_the_bit(tmp_path):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    train(toy_job(**FIXED), PLAN, tmp_path / "whole", seed=0)
+    with pytest.raises(StoppedError):
+        train(toy_job(**FIXED), PLAN, tmp_path / "parts", seed=0, watch=stop_after(7))
+    train(toy_job(**FIXED), PLAN, tmp_path / "parts", seed=0)
+    assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
+    expected = state(tmp_path / "whole")
+    assert all(torch.equal(value, expected[name]) for name, value in state(tmp_path / "parts").items())
+
+
+def test_a_stage_ends_where_it_is_told_to_and_may_go_on_from_there(whole, tmp_path):
+    assert train(toy_job(), replace(PLAN, until=8), tmp_path, seed=0).step == 8
+    assert train(toy_job(), replace(PLAN, until=8), tmp_path, seed=0).step == 8
+    assert train(toy_job(), PLAN, tmp_path, seed=0).step == PLAN.steps
+    assert curve(tmp_path) == curve(whole)
+
+
 def test_a_killed_process_continues_to_the_bit(whole, tmp_path):
     command = [sys.executable, "-m", "tests.encoders.pretrain.toy", str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -2,8 +2,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from encoders.pretrain.evaluate import Evaluation
+from encoders.pretrain.evaluate import PER_KIND, Evaluation, _asked
+from encoders.pretrain.kitchen import KitchenSource
+from encoders.pretrain.order import Request
+from encoders.pretrain.samples import TextView
+from encoders.pretrain.settings import KitchenSettings
 from encoders.tokens import byte_tokenizer
+from tasks.kitchen.questions import KINDS
 from tests.encoders.pretrain.toy import COLOURS, CORNERS, ToySource
 from tests.encoders.small import encoder
 
@@ -91,3 +96,25 @@ def test_outcomes_say_of_each_video_what_the_figures_say_of_all():
 def test_chance_follows_from_how_many_false_ones_there_are():
     asked = Evaluation(encoder(), byte_tokenizer(), ToySource(), 16, 5, DEVICE, "float32")
     assert asked.outcomes().chances == {"place": 1 / len(CORNERS)}
+
+
+def test_few_statements_of_a_kind_are_spread_from_the_first_to_the_last():
+    for count in range(1, 40):
+        views = [TextView(str(n), ("no",), "order") for n in range(count)]
+        asked = [int(view.text) for _, view in _asked([views])]
+        assert len(asked) == len(set(asked)) == min(count, PER_KIND)
+        assert asked[0] == 0
+        if count > 1:
+            assert asked[-1] == count - 1
+
+
+def test_every_kind_of_statement_and_of_question_of_the_kitchen_is_measured():
+    settings = KitchenSettings(videos=8, split="val", brief_apart=True)
+    source = KitchenSource(settings, "video", frames=8, fps=1.0, size=32, centred=True)
+    found = Evaluation(encoder(), byte_tokenizer(), source, 4, 4, DEVICE, "float32")()
+    kinds = {view.kind for sample in source.load([Request(0, 0)]) for view in sample.statements}
+    assert {"accents", "accents-before", "accents-when", "count", "cause", "missing", "next"} <= kinds
+    assert {f"accuracy_{kind}" for kind in kinds} <= set(found)
+    asked = {f"questions_{kind}" for kind in KINDS}
+    assert asked <= set(found)
+    assert found["questions"] == pytest.approx(sum(found[name] for name in asked) / len(asked))

@@ -1,7 +1,18 @@
+from pathlib import Path
+
 from encoders.pretrain.kitchen_captions import events_shown
-from encoders.pretrain.kitchen_facts import QUARTERS, clip_statements, small_statements, whole_statements
+from encoders.pretrain.kitchen_facts import (
+    QUARTERS,
+    benchmark_questions,
+    clip_statements,
+    small_statements,
+    whole_statements,
+)
+from tasks.kitchen.benchmark import load_qa
 from tasks.kitchen.plan import make_plan
+from tasks.kitchen.questions import KINDS
 from tasks.kitchen.texts import facts
+from tasks.kitchen.world import ACCENTS
 
 PLANS = [make_plan("train", index) for index in range(40)]
 
@@ -72,3 +83,37 @@ def test_quarters_of_a_clip_are_its_own():
         told = clip_statements(plan, [event], start, start + 4 * length)
         (when,) = [view.text for view in told if view.kind == "when"]
         assert when == f"the {event.what} went in {quarter}"
+
+
+BRIEF = {"accents", "accents-before", "accents-when"}
+
+
+def test_told_apart_statements_of_brief_events_are_kinds_of_their_own_and_nothing_else_changes():
+    for plan in PLANS:
+        events = events_shown(plan, 0.0, plan.duration)
+        together, apart = whole_statements(plan, events), whole_statements(plan, events, brief_apart=True)
+        assert [(view.text, view.false) for view in apart] == [(view.text, view.false) for view in together]
+        for view in apart:
+            names_accent = any(f"{accent.noun} " in f"{view.text} " for accent in ACCENTS.values())
+            assert (view.kind in BRIEF) == names_accent
+        assert {view.kind for view in apart} == {view.kind for view in together} | BRIEF
+
+
+def test_a_clips_brief_events_are_told_apart_too():
+    kinds = set()
+    for plan in PLANS:
+        end = plan.duration / 2
+        views = clip_statements(plan, events_shown(plan, 0.0, end), 0.0, end, brief_apart=True)
+        kinds |= {view.kind for view in views}
+    assert {"accents-before", "accents-when", "before", "when"} <= kinds
+
+
+def test_the_questions_measured_have_the_benchmarks_own_options():
+    plan = make_plan("test", 0)
+    asked = benchmark_questions(plan)
+    assert [view.kind for view in asked] == list(KINDS)
+    of_video = [item for item in load_qa(Path("nowhere"), "100").items() if item.clip.video_id == plan.id]
+    assert len(of_video) == 5
+    for item in of_video:
+        (view,) = [view for view in asked if view.text == item.options[item.answer]]
+        assert {view.text, *view.false} == set(item.options)

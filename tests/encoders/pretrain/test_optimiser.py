@@ -1,10 +1,13 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from encoders.pretrain.engine import train
 from encoders.pretrain.optimiser import (
     build_optimiser,
+    clamp_scales,
     load_optimiser,
     optimiser_tensors,
     set_rate,
@@ -12,6 +15,8 @@ from encoders.pretrain.optimiser import (
 )
 from encoders.pretrain.plan import Plan
 from tasks.errors import ModelError
+from tests.encoders.pretrain.toy import PLAN as SHORT_PLAN
+from tests.encoders.pretrain.toy import toy_job
 from tests.encoders.small import encoder
 
 PLAN = Plan(steps=10, lr=1e-2, weight_decay=0.1)
@@ -75,3 +80,31 @@ def test_another_models_state_is_refused():
     model = encoder()
     with pytest.raises(ModelError, match=r"exp_avg\.foreign"):
         load_optimiser(model, build_optimiser(model, PLAN), {"exp_avg.foreign": torch.zeros(1)})
+
+
+@pytest.mark.parametrize(("before", "after"), [(9.0, math.log(100)), (-1.0, 0.0), (2.5, 2.5)])
+def test_every_scale_that_trains_is_brought_back_between_its_bounds(before, after):
+    step = toy_job().step
+    for name in ("encoder.log_scale", "statement_log_scale"):
+        torch.nn.init.constant_(step.get_parameter(name), before)
+    clamp_scales(step)
+    assert step.encoder.log_scale.item() == pytest.approx(after)
+    assert step.statement_log_scale.item() == pytest.approx(after)
+
+
+def test_a_scale_that_does_not_train_is_left_alone():
+    model = encoder()
+    torch.nn.init.constant_(model.log_scale, 9.0)
+    model.log_scale.requires_grad_(False)
+    clamp_scales(model)
+    assert model.log_scale.item() == 9
+
+
+def test_training_leaves_the_ceiling_and_never_passes_it(tmp_path):
+    job = toy_job()
+    for name in ("encoder.log_scale", "statement_log_scale"):
+        torch.nn.init.constant_(job.step.get_parameter(name), math.log(100))
+    train(job, replace(SHORT_PLAN, lr=1e-2, warmup=0), tmp_path, seed=0)
+    # Untrained vectors tell nothing, so that the loss pulls the scale down at once.
+    assert 0 <= job.step.encoder.log_scale.item() < math.log(100) - 0.01
+    assert 0 <= job.step.statement_log_scale.item() < math.log(100) - 0.01

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -30,3 +31,12 @@ def test_the_rate_rises_in_a_line_and_falls_along_a_cosine_to_its_floor():
 def test_a_plan_that_cannot_be_followed_is_refused(changes, what):
     with pytest.raises(ModelError, match=what):
         Plan(**{"steps": 100, "lr": 1.0, "log": 5, "save": 10, **changes})
+
+
+def test_training_may_end_before_its_schedule_does_and_not_after():
+    plan = Plan(steps=100, lr=1.0, save=10, until=40)
+    assert plan.end == 40
+    assert rate_at(plan, 39) == rate_at(replace(plan, until=0), 39) > 0.5
+    assert replace(plan, until=0).end == 100
+    with pytest.raises(ModelError, match=r"until \(101\)"):
+        replace(plan, until=101)

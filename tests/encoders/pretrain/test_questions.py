@@ -1,3 +1,7 @@
+from collections import Counter
+
+import pytest
+
 from encoders.pretrain.questions import Question, ask, truth_of
 from encoders.pretrain.samples import TextView
 
@@ -44,3 +48,17 @@ def test_what_is_unknown_to_a_video_is_no_option_for_it():
     fewer = TextView("two times", ("one time",))
     found = asked(three, fewer, circle=2, drawn=[[three], []])
     assert found[1] == Question(1, "two times", ("one time",), 0.5)
+
+
+def test_balanced_by_kinds_every_kind_weighs_the_same_however_many_questions_it_has():
+    views = [
+        [TextView(f"{n} first", (f"{n} last",), "order") for n in range(9)],
+        [TextView("twice", ("once",), "count")],
+    ]
+    known = [truth_of([*views[0], *views[1]])] * 2
+    found = ask(views, known, 2, "kinds")
+    shares = Counter()
+    for question in found:
+        shares[question.kind] += question.weight
+    assert Counter(question.kind for question in found) == {"order": 18, "count": 2}
+    assert shares == pytest.approx({"order": 1, "count": 1})

@@ -1,11 +1,13 @@
 from dataclasses import fields
+from itertools import islice
 
 import pytest
 
 from encoders.adapt import trainable_patterns
 from encoders.presets import preset
 from encoders.pretrain.settings import merged, read_settings, read_tables
-from encoders.pretrain.stages import encoder_config
+from encoders.pretrain.stages import encoder_config, mixed_in, prepare
+from encoders.pretrain.world import World
 from encoders.shipped import CONFIGS
 from encoders.v2t.config import VideoToTextConfig
 from tasks.errors import ModelError
@@ -112,3 +114,35 @@ def test_a_wrong_key_of_the_encoder_is_named(path, table):
     settings = read_settings(path, "short", changes=[f"{table}.widht = 8"])
     with pytest.raises(ModelError, match="unknown key 'widht'"):
         encoder_config(settings, None, "short")
+
+
+CLIPS = ["clips.every=3", "clips.views.false_captions=1", "clips.data.frames=16"]
+
+
+def test_clips_among_a_stages_batches_have_its_data_with_changes_and_texts_of_their_own(path):
+    settings = read_settings(path, "short", changes=CLIPS)
+    assert (settings.clips.every, settings.clips.data.frames, settings.clips.data.batch) == (3, 16, 8)
+    assert settings.clips.data.kitchen.videos == 80
+    assert settings.clips.views.false_captions == 1
+    found = mixed_in(settings)
+    assert list(found) == ["clips", "images"]
+    assert [one.data.view for one in found.values()] == ["clip", "image"]
+
+
+def test_circles_that_do_not_divide_the_clips_are_named(path):
+    changes = [*CLIPS, "loss.views.statements=1", "loss.statements.weight=1.0", "clips.views.circle=3"]
+    with pytest.raises(ModelError, match="clips: views: circles of 3"):
+        prepare(read_settings(path, "short", changes=changes), lambda _: path, World())
+
+
+def test_clips_and_images_come_among_the_videos_with_masks_and_names_of_their_own(path):
+    changes = ["data.batch=4", "model.mask=0.75", "clips.every=3", "clips.mask=0.5", "clips.data.frames=8"]
+    settings = read_settings(path, "short", changes=[*changes, "images.data.batch=4"])
+    batches = prepare(settings, lambda _: path, World()).job.batches
+    found = [loaded.batch for loaded in islice(batches(0), 8)]
+    assert [batch.label for batch in found] == ["", "", "clips_", "images_"] * 2
+    shown = [(batch.pixels.shape[1], None if batch.keep is None else batch.keep.shape[1]) for batch in found[:4]]
+    # 4 frames are 2 tubelets of 16 places, 8 are 4 tubelets.
+    assert shown == [(4, 8), (4, 8), (8, 32), (1, None)]
+    later = [loaded.batch for loaded in islice(batches(5), 3)]
+    assert all(one.pixels.equal(other.pixels) for one, other in zip(found[5:], later, strict=True))

@@ -14,6 +14,7 @@ from encoders.pretrain.contrastive import ContrastiveStep, StatementLoss
 from encoders.pretrain.loader import Loader
 from encoders.pretrain.order import Request
 from encoders.pretrain.plan import Plan
+from encoders.pretrain.questions import Balance
 from encoders.pretrain.samples import Sample, TextView
 from encoders.pretrain.stages import sharing_units
 from encoders.pretrain.step import BadSample, Job
@@ -27,7 +28,7 @@ KINDS = [(colour, corner) for colour in COLOURS for corner in CORNERS]
 PLAN = Plan(steps=12, lr=1e-3, warmup=2, log=2, save=4, dtype="float32")
 
 
-def toy_sample(request: Request, frames: int = 8) -> Sample:
+def toy_sample(request: Request, frames: int = 8, *, two_kinds: bool = False) -> Sample:
     """Sample `index` is always the same; where its noise lies follows from the draw."""
     colour, corner = KINDS[request.index % len(KINDS)]
     rng = np.random.default_rng(request.draw)
@@ -36,11 +37,15 @@ def toy_sample(request: Request, frames: int = 8) -> Sample:
     pixels[:, top : top + 16, left : left + 16] = COLOURS[colour]
     others = tuple(f"a {other} square, {corner}" for other in COLOURS if other != colour)
     corners = tuple(f"it is {other}" for other in CORNERS if other != corner)
+    colours = tuple(f"painted {other}" for other in COLOURS if other != colour)
     return Sample(
         f"toy{request.index}",
         pixels,
         (TextView(f"a {colour} square, {corner}", others),),
-        (TextView(f"it is {corner}", corners, "place"),),
+        (
+            TextView(f"it is {corner}", corners, "place"),
+            *((TextView(f"painted {colour}", colours, "colour"),) if two_kinds else ()),
+        ),
     )
 
 
@@ -51,6 +56,7 @@ class ToySource:
     count: int = 16
     broken: frozenset[int] = frozenset()
     frames: int = 8
+    two_kinds: bool = False
     facts: dict[str, str] = field(default_factory=lambda: {"source": "toy"})
 
     def __len__(self) -> int:
@@ -61,7 +67,7 @@ class ToySource:
             if request.index in self.broken:
                 yield BadSample(f"toy{request.index}", "it is broken")
             else:
-                yield toy_sample(request, self.frames)
+                yield toy_sample(request, self.frames, two_kinds=self.two_kinds)
 
     def texts(self) -> Iterator[str]:
         for index in range(self.count):
@@ -77,9 +83,13 @@ def toy_job(
     chunk: int = 0,
     statements: int = 1,
     circle: int = 1,
+    false: int = 2,
+    balance: Balance = "statements",
+    fixed_texts: bool = False,
 ) -> Job:
     model = encoder()
-    views = Views(captions=1, false_captions=2, statements=statements, false_statements=2, circle=circle)
+    model.text.requires_grad_(not fixed_texts)
+    views = Views(1, 2, statements=statements, false_statements=false, circle=circle, balance=balance)
     collate = Collate(model.config.vision, byte_tokenizer(), 32, views, mask)
     loader = Loader(source or ToySource(), batch, collate, seed=0, world=world or World())
     told = StatementLoss() if statements else None

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.errors import DataError
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.render import render
+from tasks.kitchen.render import Pictures, render
 from tasks.kitchen.scenes import THING
 from tasks.kitchen.shapes import Bar, Ellipse, box, draw, paste
 from tasks.kitchen.sprites import sprite
@@ -27,6 +27,26 @@ def test_the_same_moment_looks_the_same_alone_and_among_others_in_any_order() ->
     assert together.dtype == np.uint8
     for picture, second in zip(together, seconds, strict=True):
         assert (render(PLAN, [second], 64)[0] == picture).all()
+
+
+@pytest.mark.parametrize("most", [0, 20, 10_000])
+def test_kept_pictures_are_those_that_would_be_painted_and_no_more_than_asked_for(most: int) -> None:
+    kept = Pictures(most)
+    for index in (0, 1, 40, 0):
+        plan = make_plan("train", index)
+        seconds = list(np.linspace(0.0, plan.duration, 90))
+        assert (render(plan, seconds, 16, kept) == render(plan, seconds, 16)).all()
+    assert len(kept) <= most
+    if most > 20:
+        assert len(kept) < 3 * 90
+
+
+def test_a_kept_picture_is_not_changed_through_what_was_rendered() -> None:
+    kept = Pictures(1000)
+    first = render(PLAN, [10.0], 16, kept)
+    before = first.copy()
+    first[...] = 0
+    assert (render(PLAN, [10.0], 16, kept) == before).all()
 
 
 def test_time_stands_still_between_the_worlds_pictures() -> None:
