@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import isfinite
 from pathlib import Path
@@ -188,7 +188,7 @@ def json_rows(data: bytes, kind: type[T], where: str) -> Iterator[tuple[int, T]]
             number += 1
             yield line
 
-    reader = Reader(counted(), loads=_loads)
+    reader = Reader(counted(), loads=_line)
     try:
         for row in reader.iter(allow_none=True, skip_empty=True):
             try:
@@ -291,8 +291,12 @@ def _arrays(path: Path, where: str, wanted: str, read: Callable[[], T]) -> T:
         raise DataError(f"{where} is not {wanted} ({reason[:200]})") from error
 
 
-@cache
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return cast("TypeAdapter[T]", _cached_adapter(kind))
+
+
+@cache
+def _cached_adapter(kind: Hashable) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
@@ -335,6 +339,11 @@ def shown(value: object) -> str:
     """A JSON value in an error, as the file has it but for its length."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _line(line: str | bytes) -> Any:  # noqa: ANN401 - as above
+    """The content of a line of JSON, as `jsonlines` hands it on. Raises ValueError."""
+    return _loads(line if isinstance(line, str) else line.decode())
 
 
 def _loads(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] | None = None) -> Any:  # noqa: ANN401 - as above

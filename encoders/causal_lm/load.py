@@ -162,7 +162,7 @@ def check_folder(folder: Path, files: Sequence[Path]) -> None:
         own = config.get_text_config()
         _check_sizes(source, {name: getattr(own, name, None) for name in SIZES}, len(shapes))
         with torch.device("meta"):
-            described = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            described = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     _check_shapes(source, described, shapes, packed=getattr(config, "quantization_config", None) is not None)
 
 
@@ -223,12 +223,20 @@ def _without_code(folder: Path, what: str) -> Iterator[None]:
         raise
 
 
+def _vocabulary(model: PreTrainedModel) -> int:
+    """How many tokens a model has rows for."""
+    weight = model.get_input_embeddings().weight
+    if not isinstance(weight, torch.Tensor):
+        raise ModelError("the language model's input embeddings have no table of weights")
+    return len(weight)
+
+
 def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise ModelError where a text may become a token that the model has no row for.
 
     Added tokens may lie past its rows, as some published ones do: only a template could write them.
     """
-    rows = len(model.get_input_embeddings().weight)
+    rows = _vocabulary(model)
     added = set(tokenizer.added_tokens_decoder)
     named = {tokenizer.eos_token_id, tokenizer.bos_token_id}
     for text, number in tokenizer.get_vocab().items():
@@ -260,7 +268,7 @@ def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids = set(configured) if isinstance(configured, list) else {configured}
     ids.add(tokenizer.eos_token_id)
-    rows = len(model.get_input_embeddings().weight)
+    rows = _vocabulary(model)
     known = frozenset(token for token in ids if isinstance(token, int) and 0 <= token < rows)
     if not known:
         raise ModelError(f"the model names no end-of-reply token (eos_token_id) of its {rows}, so no reply could end")
