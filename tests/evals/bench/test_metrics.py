@@ -42,7 +42,7 @@ def test_without_java_the_comparison_says_so(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_every_figure_has_an_interval_around_it(shared_data: Path) -> None:
     scores = score_ours(shifted(load_clip_captioning(shared_data / "youcook2"))[:400])
-    found = intervals(scores, np.random.default_rng(0))
+    found = intervals(scores)
     assert set(found) == {name for name, value in scores.values.items() if value is not None}
     assert all(low < (scores.values[name] or 0.0) < high for name, (low, high) in found.items())
 
