@@ -57,7 +57,7 @@ def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str)
 
     from baselines.llm.vllm_llm import VllmLanguageModel
 
-    check_names(arguments, [field.name for field in fields(EngineArgs)])
+    check_names(arguments, ["trust_remote_code", *(field.name for field in fields(EngineArgs))])
     with foreign_file(f"vLLM refuses '{source}'"):
         engine = LLM(model=str(folder), dtype=dtype, max_model_len=context, **{**arguments, "trust_remote_code": False})
     writer = load_writer(str(folder))
