@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import isfinite
 from pathlib import Path
@@ -292,11 +292,11 @@ def _arrays(path: Path, where: str, wanted: str, read: Callable[[], T]) -> T:
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return cast("TypeAdapter[T]", _cached_adapter(kind))
+    return cast("TypeAdapter[T]", _cached_adapter(cast("Any", kind)))
 
 
 @cache
-def _cached_adapter(kind: Hashable) -> TypeAdapter[Any]:
+def _cached_adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - types of any kind
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.errors import DataError
+from tasks.errors import DataError, ModelError
 from tasks.files import read_toml
 from tasks.registry import benchmarks
 
@@ -44,7 +44,10 @@ class DemoPlan(Row):
 
 def read_plan(path: Path) -> DemoPlan:
     """The plan of a file. Raises DataError naming the file and the key or task at fault."""
-    content = read_toml(path, "demo plan")
+    try:
+        content = read_toml(path, "demo plan")
+    except ModelError as error:
+        raise DataError(str(error)) from error
     try:
         plan = DemoPlan.model_validate(content)
     except ValidationError as error:
