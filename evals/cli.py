@@ -116,7 +116,8 @@ def command_of(name: str) -> Any:  # noqa: ANN401
         command = typer.main.get_command(target)
     else:
         alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-        alone.command(epilog=f"Example: {entry.example}")(target)
+        open_ended = {"ignore_unknown_options": True, "allow_extra_args": True} if entry.forwards else {}
+        alone.command(epilog=f"Example: {entry.example}", context_settings=open_ended)(target)
         command = typer.main.get_command(alone)
     command.name = name
     return command

@@ -275,7 +275,19 @@ _FIGURES = (
     | {0x1F170 + i: 0x41 + i for i in range(26)}  # negative squared
     | {0x1F1E6 + i: 0x41 + i for i in range(26)}  # regional indicators; two of them are a flag, hence a word
     | dict.fromkeys(
-        (*range(9), *range(0xE, 0x20), 0x7F, 0xAD, 0xFEFF, 0x20E3, 0xFE0E, 0xFE0F, *range(0x200B, 0x2010), 0x2060)
+        (
+            *range(9),
+            *range(0xE, 0x20),
+            0x7F,
+            0xAD,
+            0xFEFF,
+            0x20E3,
+            0xFE0E,
+            0xFE0F,
+            0xFFFD,
+            *range(0x200B, 0x2010),
+            0x2060,
+        )
     )
     | dict.fromkeys((0x0B, 0x0C, 0x85, 0x2028, 0x2029), 0x0A)
     | dict.fromkeys((*range(0xE000, 0xE200), 0x0D), 0x20)

@@ -99,7 +99,7 @@ def question(row: Row, number: int, clip: Clip, route: str | None = None) -> Cho
     """The question in a line of the file. Raises DataError."""
     answer, options = row.get("answer"), tuple(row["options"])
     if route in LETTER_ROUTES and len(options) > MAX_OPTIONS:
-        raise DataError(f"field 'options': {len(options)} options, but {TOO_MANY_FOR_LETTERS}")
+        raise DataError(f"{len(options)} options, but {TOO_MANY_FOR_LETTERS}")
     if answer is not None and not 0 <= answer < len(options):
         raise DataError(f"answer {answer} is not the index of an option, 0 to {len(options) - 1}")
     return ChoiceItem(

@@ -176,13 +176,15 @@ T = TypeVar("T")
 class CommandEntry:
     """A command as it is listed. `target` (`module:attribute`) is a Typer application or the command's function.
 
-    A name of two words, `egoschema submit`, adds a command to a benchmark's group; `example` is shown by --help.
+    A name of two words, `egoschema submit`, adds a command to a benchmark's group; `example` is shown by --help. One
+    that `forwards` is spelled out as another command before it is called, whose options it takes.
     """
 
     name: str
     summary: str
     target: str
     example: str = ""
+    forwards: bool = False
     source: str = ""
 
 

@@ -3,7 +3,8 @@
 import shutil
 
 from encoders.pretrain.methods import studied_methods
-from evals.study import CONFIG, OUT
+from encoders.shipped import CONFIGS
+from evals.study import OUT
 from evals.study_report import TABLE, markdown
 from evals.study_rows import ROWS, RUN, STUDY, Study, StudyRun, read_trained
 from evals.study_run import Plan, asked, completed
@@ -36,4 +37,4 @@ def test_every_method_was_trained_from_every_seed_on_the_same_videos():
 
 def test_it_was_run_with_the_config_that_ships():
     run = StudyRun.model_validate_json((SHIPPED / RUN).read_bytes())
-    assert difference(completed(run, SHIPPED / RUN), asked(Plan(CONFIG, SHIPPED, (0,)))) is None
+    assert difference(completed(run, SHIPPED / RUN), asked(Plan(CONFIGS / "kitchen-study.toml", SHIPPED, (0,)))) is None

@@ -92,8 +92,8 @@ def test_a_signal_while_the_program_is_loading_is_one_line(tmp_path: Path, numbe
 
 
 def test_a_signal_while_a_model_is_loading_is_one_line(tmp_path: Path) -> None:
-    loading = "from evals import cli, models\nimport os, signal\n"
-    loading += "models.build_model = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\ncli.main()\n"
+    loading = "from evals import cli\nfrom tasks import registry\nimport os, signal\n"
+    loading += "registry.build_model = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\ncli.main()\n"
     done = subprocess.run(
         [sys.executable, "-c", loading, "ask", questions(tmp_path), "-m", "chance", "-o", tmp_path / "run"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=240,

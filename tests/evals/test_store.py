@@ -170,7 +170,7 @@ def test_another_schema_version_is_refused_and_named(task: MultipleChoiceTask, t
         ('{"metric": "accuracy", "value": "high", "source": "x"}', "value"),
         ('{"metric": "accuracy", "value": 0.5, "source": "x", "note": 1}', "note"),
         ('{"metric": "accuracy", "value": 0.5', "damaged"),
-        ('{"metric": "accuracy", "value": NaN, "source": "x"}', "value"),
+        ('{"metric": "accuracy", "value": NaN, "source": "x"}', "NaN"),
         ("[]", "not a longvid record"),
         ("", "damaged"),
     ],
