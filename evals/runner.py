@@ -159,7 +159,8 @@ def differences(earlier: Run, now: Run) -> list[str]:
     flat_earlier, flat_now = (
         flatten(run.model_dump(mode="json", include=DECIDING, exclude={"model": model})) for run in (earlier, now)
     )
-    return sorted(key for key in flat_earlier | flat_now if flat_earlier.get(key) != flat_now.get(key))
+    changed = (key for key in flat_earlier | flat_now if flat_earlier.get(key) != flat_now.get(key))
+    return sorted(key.replace("model.effective.", "model.options.") for key in changed)
 
 
 def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
