@@ -308,14 +308,15 @@ UNITS = [
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_twice_the_length_takes_about_twice_the_time(unit):
+def test_the_time_grows_with_the_length_and_not_with_its_square(unit):
     def seconds(length: int) -> float:
         start = time.process_time()
         parse_choice((unit * length)[:length] + "!x", OPTIONS)
         return time.process_time() - start
 
     seconds(2_000)
-    assert seconds(40_000) < 3 * seconds(20_000) + 0.2
+    # In proportion it would be 4 times, by the square 16; the rest is room for a busy machine.
+    assert seconds(40_000) < 8 * seconds(10_000) + 0.3
 
 
 @pytest.mark.slow

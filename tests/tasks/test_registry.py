@@ -96,13 +96,19 @@ def test_a_required_option_is_listed_as_such() -> None:
     assert {row.name: row.default for row in option_help("random-paragraph")}["annotations"] == "required"
 
 
-def test_the_list_names_every_model_and_option() -> None:
+def test_the_list_names_every_model_with_what_it_is() -> None:
     done = longvid("models")
     assert done.returncode == 0, done.stderr
     for name in models().entries:
         assert name in done.stdout
-        assert all(row.name in done.stdout for row in option_help(name))
     assert "smollm2" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["aggregator", "longvivit-tiny", "vlm"])
+def test_a_models_own_list_has_every_option_and_an_example(name: str) -> None:
+    done = longvid("models", name)
+    assert all(row.name in done.stdout for row in option_help(name))
+    assert f"Example: -m {name}" in done.stdout
 
 
 def test_one_models_options_can_be_asked_for() -> None:
