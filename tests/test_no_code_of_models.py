@@ -49,9 +49,9 @@ def test_every_call_that_may_run_a_models_code_refuses_to() -> None:
 
 def test_nothing_is_unpickled_and_no_module_is_loaded_from_a_path() -> None:
     dangerous = {"spec_from_file_location", "run_path", "get_class_from_dynamic_module", "unsafe_load"}
-    assert [
-        f"{path.name}:{call.lineno}" for path in SOURCES for call in calls(path) if name_of(call) in dangerous
-    ] == []
+    found = [f"{path.name}:{name_of(call)}" for path in SOURCES for call in calls(path) if name_of(call) in dangerous]
+    # A plugin is code that the user names as such, by --plugin or -m FILE.py:Class.
+    assert found == ["registry.py:spec_from_file_location"]
 
 
 def test_the_check_itself_finds_a_call_that_trusts() -> None:

@@ -124,7 +124,6 @@ def test_a_sound_file_is_read_in_order(tmp_path: Path) -> None:
         ({"segment": [12, 12]}, "'second' segment 1 is reversed or empty"),
         ({"segment": [12]}, "'second' lacks a key or has one of the wrong kind"),
         ({"segment": [-1, 12]}, "'second' segment 1 has no valid times"),
-        ({"segment": [float("nan"), 12]}, "'second' segment 1 has no valid times"),
         ({"sentence": "  "}, "'second' segment 1 has an empty sentence"),
         ({"sentence": None}, "'second' lacks a key or has one of the wrong kind"),
         ({"segment": ["12", "20"]}, "'second' lacks a key or has one of the wrong kind .*'12' is no number"),
@@ -151,7 +150,7 @@ def test_a_segment_without_a_key_refuses_the_file_by_the_videos_id(tmp_path: Pat
         read_annotations(written(tmp_path, {"database": content}))
 
 
-@pytest.mark.parametrize("duration", [0, -3, float("nan"), float("inf")])
+@pytest.mark.parametrize("duration", [0, -3])
 def test_a_video_without_a_length_refuses_the_file_by_its_id(tmp_path: Path, duration: float) -> None:
     content = database()
     content["second"]["duration"] = duration
@@ -202,7 +201,7 @@ def test_a_video_that_stands_there_twice_is_named(tmp_path: Path) -> None:
     row = json.dumps(database()["first"])
     path = tmp_path / ANNOTATIONS
     path.write_text(f'{{"database": {{"first": {row}, "first": {row}}}}}', encoding="utf-8")
-    with pytest.raises(DataError, match="'first' stands there twice"):
+    with pytest.raises(DataError, match="has the key 'first' twice"):
         read_annotations(path)
 
 
@@ -210,3 +209,15 @@ def test_a_video_that_stands_there_twice_is_named(tmp_path: Path) -> None:
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: object) -> None:
     with pytest.raises(DataError, match="database"):
         read_annotations(written(tmp_path, content))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("key", ["duration", "segment"])
+def test_a_number_that_is_none_refuses_the_file(tmp_path: Path, key: str, number: float) -> None:
+    content = database()
+    if key == "duration":
+        content["second"]["duration"] = number
+    else:
+        content["second"]["annotations"][1]["segment"] = [number, 12]
+    with pytest.raises(DataError, match=r"youcookii_annotations_trainval\.json holds the number .*not finite"):
+        read_annotations(written(tmp_path, {"database": content}))
