@@ -139,7 +139,7 @@ def test_the_same_seed_builds_the_same_connector_and_leaves_global_randomness_al
     ("changes", "message"),
     [
         ({"heads": 7}, "width 48 is not a multiple of 7 heads"),
-        ({"latents": 0}, "must be at least 1"),
+        ({"latents": 0}, "latents is 0, which is not from 1"),
         ({"mask": 1.0}, "not a share"),
         ({"depht": 2}, "unknown key 'depht'"),
     ],
