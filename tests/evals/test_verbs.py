@@ -67,3 +67,12 @@ def test_an_option_before_the_benchmark_says_the_order() -> None:
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
     assert_one_line(longvid("score", tmp_path), "run.json")
+
+
+def test_a_default_written_out_is_the_same_run_and_another_value_is_not(shared_data: Path, tmp_path: Path) -> None:
+    common = ("egoschema@500", "-m", "constant", "--limit", 3, "--data", shared_data, "--out", tmp_path / "run")
+    assert longvid("run", *common).returncode == 0
+    rows = (tmp_path / "run" / "samples.jsonl").read_bytes()
+    assert longvid("run", *common, "-M", "choice=0").returncode == 0
+    assert (tmp_path / "run" / "samples.jsonl").read_bytes() == rows
+    assert_one_line(longvid("run", *common, "-M", "choice=1"), "holds another run", "model.options.choice")
