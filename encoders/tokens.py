@@ -119,7 +119,10 @@ def read_tokenizer(text: str, source: str) -> TextTokenizer:
 
     with foreign_file(f"{source} is not a tokenizer file"):
         found = as_text_tokenizer(Tokenizer.from_str(text), source)
-        found.reader.encode(PROBE, add_special_tokens=False)
+        try:
+            found.reader.encode(PROBE, add_special_tokens=False)
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from error
     return found
 
 

@@ -18,19 +18,13 @@ from evals.store import read_results
 from tests.evals.conftest import ROOT
 
 SLOW_MODEL = """
-import sys, time
-from pathlib import Path
-from evals import cli, models, run_verb
+import time
 from baselines.floor_models import ChanceModel
 
 class Slow(ChanceModel):
     def choose(self, requests):
         time.sleep(0.05)
         return super().choose(requests)
-
-models.build_model = lambda *_: Slow(0)
-models.deciding = lambda *_: {}
-cli.main()
 """
 
 
@@ -57,9 +51,10 @@ def questions(folder: Path, count: int = 400) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_the_results_of_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
-    run = tmp_path / "run"
+    run, slow = tmp_path / "run", tmp_path / "slow.py"
+    slow.write_text(SLOW_MODEL)
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_MODEL, "ask", questions(tmp_path), "-m", "chance", "-o", run],
+        [sys.executable, "-m", "evals.cli", "ask", questions(tmp_path), "-m", f"{slow}:Slow", "-o", run],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     samples = run / "samples.jsonl"
