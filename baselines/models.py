@@ -256,7 +256,7 @@ MODELS = (
         system=System.FLOOR,
         families=("multiple-choice",),
         options=ConstantOptions,
-        build="baselines.floor_models:build_constant",
+        build="baselines.floors:build_constant",
         example="-M choice=4",
     ),
     ModelEntry(
@@ -265,7 +265,7 @@ MODELS = (
         system=System.FLOOR,
         families=("multiple-choice",),
         options=ChanceOptions,
-        build="baselines.floor_models:build_chance",
+        build="baselines.floors:build_chance",
         example="-M seed=1",
     ),
     ModelEntry(
@@ -292,7 +292,7 @@ MODELS = (
         system=System.FLOOR,
         families=("retrieval",),
         options=RandomVectorOptions,
-        build="baselines.random_vectors:build_random_vectors",
+        build="baselines.floors:build_random_vectors",
         example="",
     ),
     ModelEntry(
@@ -301,7 +301,7 @@ MODELS = (
         system=System.FLOOR,
         families=("captioning",),
         options=SaladOptions,
-        build="baselines.text_floor_models:build_word_salad",
+        build="baselines.floors:build_word_salad",
         example="",
     ),
     ModelEntry(
@@ -310,7 +310,7 @@ MODELS = (
         system=System.FLOOR,
         families=("captioning",),
         options=TrainingOptions,
-        build="baselines.text_floor_models:build_constant_paragraph",
+        build="baselines.floors:build_constant_paragraph",
         example="-M annotations=FILE",
     ),
     ModelEntry(
@@ -319,7 +319,7 @@ MODELS = (
         system=System.FLOOR,
         families=("captioning",),
         options=TrainingOptions,
-        build="baselines.text_floor_models:build_random_paragraph",
+        build="baselines.floors:build_random_paragraph",
         example="-M annotations=FILE",
     ),
     ModelEntry(
@@ -328,7 +328,7 @@ MODELS = (
         system=System.FLOOR,
         families=("captioning",),
         options=TrainingOptions,
-        build="baselines.text_floor_models:build_recipe_type_paragraph",
+        build="baselines.floors:build_recipe_type_paragraph",
         example="-M annotations=FILE",
     ),
     ModelEntry(

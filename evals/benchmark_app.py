@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +15,7 @@ from evals.run_verb import RunChoices, carry_out, fail_without_answers
 from tasks.registry import Benchmark, commands, resolved
 
 if TYPE_CHECKING:
-    from evals.record import Results, Run
-    from tasks.multiple_choice import MultipleChoiceTask
+    from evals.record import Results
     from tasks.task import Task
 
 DATA = Annotated[
@@ -227,10 +224,12 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         ] = False,
     ) -> None:
         """Turn predictions made elsewhere into a record. Those of ids outside the pool are said and left out."""
+        from evals.imports import import_run
         from evals.new_run import describe_import
         from tasks.digests import file_sha256
         from tasks.errors import DataError
-        from tasks.multiple_choice import MultipleChoiceTask
+        from tasks.family import PredictionsFile
+        from tasks.registry import family_of
 
         task = load_task(benchmark, pool, data)
         if not file.is_file():
@@ -239,66 +238,15 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         if count_invalid_as_wrong:
             protocol["invalid"] = "counted as wrong"
         record = describe_import(task, name, protocol, file_sha256(file), sys.argv)
-        if isinstance(task, MultipleChoiceTask):
-            everything = load_task(benchmark, benchmark.widest_pool, data)
-            choices = ChoicesFile(file, field, invalid_as_wrong=count_invalid_as_wrong)
-            results = import_choices(task, everything, record, choices, out)
-        elif field or count_invalid_as_wrong:
-            raise DataError("--field and --count-invalid-as-wrong are for choices between options")
-        else:
-            results = import_texts_or_vectors(task, record, file, out)
-        show_results([out], [results])
-
-
-@dataclass(frozen=True, slots=True)
-class ChoicesFile:
-    """A file of choices made elsewhere, and how to read it."""
-
-    path: Path
-    field: str | None
-    invalid_as_wrong: bool
-
-
-def import_choices(
-    task: MultipleChoiceTask, everything: Task[Any], record: Run, file: ChoicesFile, out: Path
-) -> Results:
-    """Import a file of choices; those outside the pool are said and left out."""
-    from evals.import_predictions import checked_answers, import_run, read_predictions
-
-    predictions = read_predictions(file.path, file.field)
-    answers = checked_answers(
-        file.path, predictions, task.items(), everything.items(), invalid_as_wrong=file.invalid_as_wrong
-    )
-    say_outside(task, [prediction.id for prediction in predictions])
-    invalid = sum(index is None for index, _ in answers.values())
-    if invalid:
-        console.warn(f"{invalid} of {len(answers)} choices are missing or none of the options: counted as wrong")
-    return import_run(task, record, out, answers)
-
-
-def import_texts_or_vectors(task: Task[Any], record: Run, file: Path, out: Path) -> Results:
-    """Import a file of texts or of vectors, as the task's family has it."""
-    from evals.import_free import import_free, read_texts, read_vector_pairs
-    from tasks.captioning import CaptioningTask
-    from tasks.errors import DataError
-    from tasks.retrieval import RetrievalTask
-
-    if isinstance(task, CaptioningTask):
-        predictions = read_texts(task, file)
-    elif isinstance(task, RetrievalTask):
-        predictions = read_vector_pairs(task, file)
-    else:
-        raise DataError(f"{task.info.name} takes no imported predictions")
-    say_outside(task, list(predictions))
-    return import_free(task, record, out, predictions)
-
-
-def say_outside(task: Task[Any], ids: Sequence[str]) -> None:
-    """Say how many predictions are of ids that the task does not have."""
-    known = {item.id for item in task.items()}
-    outside = [key for key in dict.fromkeys(ids) if key not in known]
-    if outside:
-        console.say(f"{len(outside)} predictions are outside {task.info.name}: not imported (the first: {outside[0]})")
+        everything = task if pool == benchmark.widest_pool else load_task(benchmark, benchmark.widest_pool, data)
+        given = PredictionsFile(file, field, count_invalid_as_wrong)
+        predictions = family_of(task.info.family).read_predictions(given, task, everything)
+        if predictions.outside:
+            count, first = len(predictions.outside), predictions.outside[0]
+            console.say(f"{count} predictions are outside {task.info.name}: not imported (the first: {first})")
+        for note in predictions.notes:
+            console.warn(note)
+        show_results([out], [import_run(task, record, out, predictions.answers)])
 
 
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -357,7 +305,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     if form == "markdown":
         console.emit(markdown(report))
         return
-    console.show_table(report.title, report.columns, [cells(row) for row in report.rows], report.numeric)
+    console.show_table(report.title, report.columns, [cells(row, report.family) for row in report.rows], report.numeric)
     for run in runs:
         chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
         if chosen:

@@ -22,10 +22,9 @@ def submit(
     """Write both submission forms of a full run; nothing is sent without --upload."""
     from evals import submission
     from tasks.errors import RecordError
-    from tasks.multiple_choice import MultipleChoiceTask
 
     task = task_of_run(BENCHMARK, folder, data)
-    if not isinstance(task, MultipleChoiceTask) or task.info.name != f"egoschema@{BENCHMARK.pools[-1]}":
+    if task.info.name != f"egoschema@{BENCHMARK.pools[-1]}":
         raise RecordError(f"{folder} is a run of {task.info.name}; the servers take all 5,031 answers")
     files = submission.write_submission(task, folder)
     console.say(f"wrote {files.csv_path} (Kaggle: egoschema-public) and {files.json_path} (validation server)")
@@ -45,10 +44,9 @@ def set_score(
     """Keep the score that a server gave for a run's submission."""
     from evals.submission import set_official_score
     from tasks.errors import RecordError
-    from tasks.multiple_choice import MultipleChoiceTask
 
     task = task_of_run(BENCHMARK, folder, data)
-    if not isinstance(task, MultipleChoiceTask) or task.info.name != f"egoschema@{BENCHMARK.pools[-1]}":
+    if task.info.name != f"egoschema@{BENCHMARK.pools[-1]}":
         raise RecordError(f"{folder} is a run of {task.info.name}, whose answers are public: it is scored here")
     show_results([folder], [set_official_score(task, folder, accuracy, source)])
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from evals.video_sources import Offer, unpacks_too_far, videos_of
+from evals.video_sources import Offer, videos_of
 from tasks.digests import file_sha256
+from tasks.files import unpacks_too_far
 from tasks.video_files import VIDEOS, video_path
 
 CHUNK = 1 << 20

@@ -59,7 +59,7 @@ def breakdown_frame(folders: Iterable[Path]) -> pd.DataFrame:
     rows = []
     for folder in folders:
         samples, results = read_samples(folder), read_results(folder)
-        figures = item_figures(samples, read_vectors(folder, samples))
+        figures = item_figures(results.task, samples, read_vectors(folder, samples))
         labels = {key: sample_labels(sample) for key, sample in samples.items()}
         for made in breakdowns(figures, samples, labels) if figures else ():
             for group in made.groups:

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from evals.markdown import in_markdown, table_lines
 from evals.record import MetricRow, Results
 from evals.store import RESULTS, read_results
-from tasks.caption_metrics.figures import METRICS_VERSION
 from tasks.errors import RecordError
+from tasks.family import UNPARSED_RATE, Family
 from tasks.intervals import few_clusters, superseded
+from tasks.registry import family_of
 
 NOT_MEASURED = "–"
-UNIT_FREE = ("_rank", "_rank_duplicate_aware", "cider_d")
-BLIND_FAMILY = "multiple-choice"
-# by primary figure, with the names of figures that stand beside it
-BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "text_to_video_recall_at_1": (
-            "text_to_video_recall_at_5",
-            "text_to_video_recall_at_10",
-            "text_to_video_median_rank",
-            "video_to_text_recall_at_1",
-        ),
-        "micro_cider_d": ("micro_bleu_4", "micro_meteor", "micro_rouge_l", "macro_cider_d", "paragraph_cider_d"),
-        "summary_rouge_l": ("summary_bleu_4", "summary_meteor", "summary_cider_d"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +40,7 @@ class Report:
     metric: str
     rows: tuple[ReportRow, ...]
     notes: tuple[str, ...]
+    family: Family
     beside: tuple[str, ...] = ()
 
     @property
@@ -102,8 +88,10 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
         msg = f"a report is on one task; these runs are on {', '.join(sorted(tasks))}"
         raise RecordError(msg)
     blind = list(blind)
-    rows = [run_row(run, "run") for run in runs] + [run_row(run, "floor: blind") for run in blind]
     fullest = max(runs, key=lambda run: run.counts.answered)
+    family = family_of(fullest.task.family)
+    beside = family.beside.get(fullest.task.primary_metric, ())
+    rows = [run_row(run, "run", beside) for run in runs] + [run_row(run, "floor: blind", beside) for run in blind]
     rows += [
         ReportRow(
             floor.model,
@@ -111,18 +99,17 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
             "given",
             "complete",
             floor.metric,
-            shown_beside(floor.others, fullest.task.primary_metric),
+            shown_beside(floor.others, beside),
         )
         for floor in fullest.floors
     ]
     notes = [f"{run.name}: {note}" for run in runs for note in (*run.warnings, *scoring_notes(run))]
-    if fullest.task.family == BLIND_FAMILY and not blind and all(run.model.name != "blind" for run in runs):
+    if family.needs_blind and not blind and all(run.model.name != "blind" for run in runs):
         notes.append(
             "no blind run on these items was found beside the run: without it nobody knows what the words alone give "
             "away; run the same with --model blind"
         )
-    beside = BESIDE.get(fullest.task.primary_metric, ())
-    return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes), beside)
+    return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes), family, beside)
 
 
 def scoring_notes(run: Results) -> list[str]:
@@ -135,41 +122,34 @@ def scoring_notes(run: Results) -> list[str]:
             "its intervals are by an earlier method (percentile bootstrap, too narrow with few clusters) and don't "
             "compare with those of other runs; score the run again"
         )
-    if (
-        run.task.family == "captioning"
-        and run.counts.answered
-        and run.details.get("caption_metrics") != METRICS_VERSION
-    ):
-        notes.append(
-            "its figures are by an earlier version of the caption metrics (METEOR too low where a caption equals its "
-            "reference); score the run again"
-        )
+    if run.counts.answered and (why := family_of(run.task.family).outdated(run.details)):
+        notes.append(why)
     return notes
 
 
-def run_row(run: Results, kind: str) -> ReportRow:
+def run_row(run: Results, kind: str, beside: Sequence[str]) -> ReportRow:
     """A run's line; where the primary figure is unknown the public one stands in, under its own name."""
     metric = run.primary
     if metric.value is None:
         metric = next((m for m in run.metrics if m.name.endswith("_public")), metric)
-    unparsed = next((m.value for m in run.metrics if m.name == "unparsed_rate"), None)
+    unparsed = next((m.value for m in run.metrics if m.name == UNPARSED_RATE), None)
     return ReportRow(
         name=run.name,
         kind="imported" if run.imported else kind,
         route=run.protocol.get("route", NOT_MEASURED),
         status=run.status,
         metric=metric,
-        beside=shown_beside(run.metrics, run.task.primary_metric),
+        beside=shown_beside(run.metrics, beside),
         unparsed=unparsed,
         seconds_per_item=run.cost.seconds_per_item,
         prompt_tokens_per_item=run.cost.prompt_tokens_per_item if run.cost.prompt_tokens else None,
     )
 
 
-def shown_beside(metrics: Sequence[MetricRow], primary: str) -> tuple[MetricRow | None, ...]:
+def shown_beside(metrics: Sequence[MetricRow], names: Sequence[str]) -> tuple[MetricRow | None, ...]:
     """The figures that stand beside a primary one, None where they were not measured."""
     by_name = {metric.name: metric for metric in metrics}
-    return tuple(by_name.get(name) for name in BESIDE.get(primary, ()))
+    return tuple(by_name.get(name) for name in names)
 
 
 COLUMNS = (
@@ -186,7 +166,7 @@ COLUMNS = (
 NUMERIC = COLUMNS[3:]
 
 
-def cells(row: ReportRow) -> tuple[str, ...]:
+def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
     """A row as text; what is not complete says so in its kind."""
     metric = row.metric
     interval = metric.interval
@@ -195,9 +175,9 @@ def cells(row: ReportRow) -> tuple[str, ...]:
         row.name,
         row.kind if row.status == "complete" else f"{row.kind}, {row.status}",
         row.route,
-        figure(metric) + named,
-        NOT_MEASURED if interval is None else "–".join(plain(metric.name, end) for end in interval),
-        *(figure(other) for other in row.beside),
+        figure(metric, family) + named,
+        NOT_MEASURED if interval is None else "–".join(family.unit(metric.name).number(end) for end in interval),
+        *(figure(other, family) for other in row.beside),
         f"{metric.n} / {metric.clusters}",
         NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
         NOT_MEASURED if row.seconds_per_item is None else f"{row.seconds_per_item:.2f}",
@@ -205,33 +185,23 @@ def cells(row: ReportRow) -> tuple[str, ...]:
     )
 
 
-def figure(metric: MetricRow | None) -> str:
+def figure(metric: MetricRow | None, family: Family) -> str:
     """A figure with its unit."""
-    return NOT_MEASURED if metric is None else shown(metric.name, metric.value)
+    return NOT_MEASURED if metric is None else shown(metric.name, metric.value, family)
 
 
-def shown(name: str, value: float | None) -> str:
-    """A metric's value with its unit: fractions in percent; CIDEr-D, which is none, and ranks as they are."""
-    if value is None:
-        return NOT_MEASURED
-    return plain(name, value) + (" %" if in_percent(name) else "")
-
-
-def in_percent(name: str) -> bool:
-    """Whether a metric is a fraction of 1; ranks and CIDEr-D are not."""
-    return not name.endswith(UNIT_FREE)
-
-
-def plain(name: str, value: float) -> str:
-    """A metric's value as a number alone."""
-    if in_percent(name):
-        return f"{100 * value:.1f}"
-    return f"{value:.3f}" if name.endswith("cider_d") else f"{value:.1f}".removesuffix(".0")
+def shown(name: str, value: float | None, family: Family) -> str:
+    """A metric's value with its unit, as its family has it."""
+    return NOT_MEASURED if value is None else family.unit(name).text(value)
 
 
 def markdown(report: Report) -> str:
     """The report as a Markdown table and a list of notes."""
-    lines = [f"### {report.title}", "", *table_lines(report.columns, list(map(cells, report.rows)), report.numeric)]
+    lines = [
+        f"### {report.title}",
+        "",
+        *table_lines(report.columns, [cells(row, report.family) for row in report.rows], report.numeric),
+    ]
     if report.notes:
         lines += ["", *(f"- {in_markdown(note)}" for note in report.notes)]
     return "\n".join(lines)

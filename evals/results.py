@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, cast
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from evals.consistency import status_of
-from evals.floors import floor_rows
 from evals.provenance import COMMAND, changes
 from evals.record import (
     Cost,
     Counts,
+    FloorRow,
     MetricRow,
     OfficialScore,
     Results,
@@ -26,6 +26,7 @@ from evals.record import (
     Stretch,
 )
 from tasks.intervals import few_clusters
+from tasks.registry import family_of, resolved
 from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
 
 WAIT = "wait"
@@ -141,6 +142,15 @@ def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str,
         why = f"most often ({times}×): {message}" if times > 1 else f"the first: {message}"
         warnings.append(f"{len(failed)} items failed and are not scored ({named}); {why}")
     return warnings
+
+
+def floor_rows(task: Task[Any], answered: Sequence[Any], seed: int) -> Iterator[FloorRow]:
+    """What never looking gets on exactly the items that were answered, as the task's family has it."""
+    if not answered:
+        return
+    for floor in resolved(family_of(task.info.family).floors)(task, answered, seed):
+        others = tuple(metric_row(metric) for metric in floor.others)
+        yield FloorRow(model=floor.name, metric=metric_row(floor.metric), others=others)
 
 
 def stretches(run: Run, answered: Sequence[Sample]) -> tuple[Stretch, ...]:

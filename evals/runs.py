@@ -28,12 +28,13 @@ def runs(
     if form not in ("table", "json"):
         raise RecordError(f"unknown format '{form}'; formats are table, json")
     found, skipped = read_runs(places)
-    rows = [facts(run) for run in sorted(found, key=lambda run: (run.results.task.name, str(run.folder)))]
+    found = sorted(found, key=lambda run: (run.results.task.name, str(run.folder)))
+    rows = [facts(run) for run in found]
     if form == "json":
         left_out = [{"run": str(row.folder), "reason": row.reason} for row in skipped]
         console.emit(dumps({"runs": rows, "skipped": left_out}, indent=2))
         return
-    console.show_table(f"{len(rows)} runs", COLUMNS, [cells(row) for row in rows], numeric=("value", "items"))
+    console.show_table(f"{len(rows)} runs", COLUMNS, [cells(run) for run in found], numeric=("value", "items"))
     for row in skipped:
         console.warn(f"{row.folder}: {row.reason}")
 
@@ -53,12 +54,14 @@ def facts(run: Found) -> dict[str, str | float | None]:
     }
 
 
-def cells(row: dict[str, str | float | None]) -> list[str]:
+def cells(run: Found) -> list[str]:
     """A line as text; figures in their own unit."""
     from evals.report import NOT_MEASURED, shown
+    from tasks.registry import family_of
 
+    row = facts(run)
     value = row["value"]
     texts = {name: NOT_MEASURED if fact is None else str(fact) for name, fact in row.items()}
     if isinstance(value, float):
-        texts["value"] = shown(str(row["figure"]), value)
+        texts["value"] = shown(str(row["figure"]), value, family_of(run.results.task.family))
     return [texts[name] for name in COLUMNS]

@@ -16,7 +16,8 @@ from evals.results import prediction_of
 from evals.runner import rescore
 from evals.store import OFFICIAL, read_run, read_samples, write_atomic, write_row
 from tasks.errors import DataError, RecordError
-from tasks.multiple_choice import MultipleChoiceTask
+from tasks.multiple_choice import ChoiceItem
+from tasks.task import Task
 
 SERVER = "https://validation-server.onrender.com/api/upload/"
 UNREAD = -1
@@ -31,7 +32,7 @@ class Submission:
     unread: int
 
 
-def write_submission(task: MultipleChoiceTask, folder: Path) -> Submission:
+def write_submission(task: Task[ChoiceItem], folder: Path) -> Submission:
     """Write `submission.csv` (`q_uid,answer`) and `submission.json`. Raises RecordError on unanswered items."""
     answers = submission_answers(task, read_samples(folder), folder)
     table = io.StringIO()
@@ -44,7 +45,7 @@ def write_submission(task: MultipleChoiceTask, folder: Path) -> Submission:
     return Submission(csv_path, json_path, sum(answer == UNREAD for answer in answers.values()))
 
 
-def submission_answers(task: MultipleChoiceTask, samples: Mapping[str, Sample], folder: Path) -> dict[str, int]:
+def submission_answers(task: Task[ChoiceItem], samples: Mapping[str, Sample], folder: Path) -> dict[str, int]:
     """Answer by id in the task's order, as today's parser reads the recorded replies: what `score` scores."""
     missing = [i.id for i in task.items() if i.id not in samples or samples[i.id].error is not None]
     if missing:
@@ -77,7 +78,7 @@ def upload(json_path: Path, url: str = SERVER, timeout: float = 60.0) -> str:
         raise DataError(msg) from error
 
 
-def set_official_score(task: MultipleChoiceTask, folder: Path, value: float, source: str) -> Results:
+def set_official_score(task: Task[ChoiceItem], folder: Path, value: float, source: str) -> Results:
     """Store the server's accuracy (a fraction of 1) beside the run and rewrite its results."""
     read_run(folder)
     if not 0.0 <= value <= 1.0:

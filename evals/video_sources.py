@@ -22,7 +22,6 @@ from tasks.video_files import files_below, is_video_name
 HUB = "hf:"
 ARCHIVE = ".zip"
 # Ours: a video is compressed already, and an archive makes nothing of it that grows like this again.
-MOST_TIMES, ALWAYS_BYTES = 100, 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +132,3 @@ def videos_of(source: str, wanted: Collection[str]) -> Iterator[Offer]:
                 )
                 if is_video_name(PurePosixPath(member.name)) and member.stem in wanted:
                     yield member
-
-
-def unpacks_too_far(size: int, packed: int) -> bool:
-    """Whether a member of an archive claims a size that only serves to fill a disk or the memory."""
-    return size > max(ALWAYS_BYTES, MOST_TIMES * packed)

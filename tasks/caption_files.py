@@ -12,7 +12,7 @@ from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, scor
 from tasks.caption_metrics.meteor import MeteorJar, NotRun
 from tasks.dense_captions import dense_captions, is_dense, paragraph
 from tasks.errors import DataError
-from tasks.files import read_json, typed
+from tasks.files import read_object, typed
 from tasks.task import JsonValue
 from tasks.tokenizers import Tokenize
 
@@ -35,15 +35,6 @@ def texts_of(content: Mapping[str, object], path: Path) -> dict[str, tuple[str, 
     if empty := [name for name, value in texts.items() if value == []]:
         raise DataError(f"{path}: id '{empty[0]}' needs a text or a list of texts")
     return {name: (value,) if isinstance(value, str) else tuple(value) for name, value in texts.items()}
-
-
-def read_object(path: Path) -> dict[str, object]:
-    """Read a JSON object whose keys stand there once. Raises DataError naming the file."""
-    content = read_json(path, "")
-    if not isinstance(content, dict) or not content:
-        msg = f"{path} must hold a JSON object of id to text or list of texts, with at least one id"
-        raise DataError(msg)
-    return content
 
 
 def paired(hypotheses: Path, references: Path) -> list[CaptionedItem]:

@@ -10,23 +10,45 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_conventions
+from tasks.caption_files import texts_of
+from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_conventions, tokenised
 from tasks.caption_metrics.corpus import Corpus
-from tasks.caption_metrics.figures import METRICS_VERSION, figure_bounds
+from tasks.caption_metrics.figures import METRICS_VERSION, ClusterSums, figure_bounds, item_statistics
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
 from tasks.caption_metrics.rouge import rouge_l
-from tasks.errors import ModelError
+from tasks.dense_captions import dense_captions, is_dense, paragraph, place
+from tasks.errors import DataError, ModelError
+from tasks.family import (
+    IDS_SHOWN,
+    PLAIN,
+    Answers,
+    Common,
+    Family,
+    ItemText,
+    Means,
+    Predictions,
+    PredictionsFile,
+    means,
+    of_pool,
+    refusal,
+    refuse_choices,
+)
+from tasks.files import read_object
 from tasks.intervals import LEVEL, bounded_interval, jackknife_errors
 from tasks.model import Captioner, TextRequest, require
+from tasks.paired import Figures, Floats
 from tasks.prompt import load_prompt
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
 from tasks.tokenizers import PTB_VERSION, tokenizer
 
 TOKENIZER = "ptb"
 ROUTE = "caption"
+CIDER = "cider_d"
+NO_METEOR = NotRun("a comparison leaves METEOR out: its jar takes minutes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +229,152 @@ def caption_figures(prefix: str, scored: CaptionScores, primary: str) -> list[Me
 def null_metric(name: str, method: str, n: int, clusters: int, *, primary: bool) -> Metric:
     """A figure that could not be had, and why."""
     return Metric(name, None, None, LEVEL, method, n, clusters, primary=primary, higher_is_better=True)
+
+
+def read_texts(file: PredictionsFile, task: CaptioningTask, everything: CaptioningTask) -> Predictions:  # noqa: ARG001
+    """Predictions from JSON `{id: text}`, or from a dense-captioning file.
+
+    Raises DataError naming ids with several texts, or when none is the task's.
+    """
+    refuse_choices(file)
+    content = read_object(file.path)
+    if is_dense(content):
+        return read_dense(task, content, file.path)
+    known, outside = of_pool(file.path, task.items(), list(content))
+    texts = texts_of({key: content[key] for key in known}, file.path)
+    several = [key for key, values in texts.items() if len(values) != 1]
+    if several:
+        msg = f"{file.path}: {len(several)} ids have several texts ({', '.join(several[:IDS_SHOWN])}): give one"
+        raise DataError(msg)
+    return Predictions({key: written(key, text, "one line") for key, (text,) in texts.items()}, outside)
+
+
+def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> Predictions:
+    """Sentences placed on a task's segments, or joined where its items are whole videos (see tasks.dense_captions).
+
+    Raises DataError when no video is the task's, or no sentence finds a place.
+    """
+    sentences_by_video = dense_captions(content, path)
+    items: dict[str, list[CaptionItem]] = {}
+    for item in task.items():
+        items.setdefault(item.clip.video_id, []).append(item)
+    outside = tuple(video for video in sentences_by_video if video not in items)
+    if len(outside) == len(sentences_by_video):
+        raise DataError(refusal(path, "unknown videos and no known one", outside))
+    found: dict[str, Prediction | str] = {}
+    for video, sentences in sentences_by_video.items():
+        if video not in items:
+            continue
+        if items[video][0].id == video:
+            found[video] = written(video, paragraph(sentences), "sentences joined")
+            continue
+        placed = place(sentences, [item.clip for item in items[video]])
+        for number, item in enumerate(items[video]):
+            if placed.fault:
+                found[item.id] = f"{video}: {placed.fault}"
+            elif number in placed.texts:
+                found[item.id] = written(item.id, placed.texts[number], placed.rule)
+    reasons = [answer for answer in found.values() if isinstance(answer, str)]
+    if len(reasons) == len(found):
+        why = f" ({reasons[0]})" if reasons else ""
+        raise DataError(f"predictions file {path} is refused: no video's sentences find their segments{why}")
+    return Predictions(found, outside)
+
+
+def written(key: str, text: str, rule: str) -> Prediction:
+    """An imported text."""
+    return Prediction(key, one_line(text), text, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """A run's summed statistics by convention, with CIDEr-D's idf from the common items."""
+
+    values: Floats
+    sums: Mapping[str, ClusterSums]
+    binary: bool = False
+    resamples: int = 5_000
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        return figure_bounds(name)
+
+    def paired(self, other: Captioned) -> Figures:
+        both = {prefix: joined(sums, other.sums[prefix]) for prefix, sums in self.sums.items()}
+
+        def figures(weights: Floats) -> Mapping[str, Floats]:
+            return {
+                f"{prefix}_{name}": values
+                for prefix, sums in both.items()
+                for name, values in sums.figures(weights).items()
+            }
+
+        return figures
+
+
+def joined(first: ClusterSums, other: ClusterSums) -> ClusterSums:
+    """Two runs' sums as those of one set of 2K clusters."""
+    counts = None if first.bleu is None or other.bleu is None else np.concatenate([first.bleu, other.bleu])
+    columns = {name: np.concatenate([sums, other.means[name]]) for name, sums in first.means.items()}
+    return ClusterSums(np.concatenate([first.counted, other.counted]), columns, counts)
+
+
+def captioned(answers: Answers, common: Common, task: CaptioningTask | None) -> Captioned | Means:
+    """Every convention's statistics; an item's value is its CIDEr-D where that is primary, else its ROUGE-L.
+
+    Without the benchmark's files there are only the recorded scores.
+    """
+    if task is None:
+        return means(answers, common, task)
+    items = {item.id: item for item in task.items()}
+    tokenize = tokenizer(TOKENIZER)
+    texts = [
+        CaptionedItem(key, items[key].cluster, str(answers.predictions[key].answer or ""), items[key].references)
+        for key in common.ids
+    ]
+    scored = score_conventions(texts, list(task.ask.conventions.values()), tokenize, NO_METEOR)
+    sums = {prefix: scored[convention].sums for prefix, convention in task.ask.conventions.items()}
+    statistics = item_statistics(tokenised(texts, tokenize))
+    by_item = statistics.cider_d if task.info.primary_metric.endswith(CIDER) else statistics.rouge_l
+    return Captioned(by_item, sums)
+
+
+def item_text(item: CaptionItem) -> ItemText:
+    """An item in words: what people wrote about the clip."""
+    return ItemText(references=item.references)
+
+
+def outdated(details: Mapping[str, JsonValue]) -> str:
+    """Why a record's figures are by an earlier version of the metrics; empty where they are not."""
+    if details.get("caption_metrics") == METRICS_VERSION:
+        return ""
+    return (
+        "its figures are by an earlier version of the caption metrics (METEOR too low where a caption equals its "
+        "reference); score the run again"
+    )
+
+
+FAMILY = Family(
+    name="captioning",
+    terms=(
+        (
+            "text scores",
+            (
+                "how much a text shares with what people wrote of the same clip: ROUGE-L the longest sequence of "
+                "words, BLEU and METEOR words and phrases, CIDEr-D above all the rare ones. ROUGE-L is high even for "
+                "texts that saw nothing."
+            ),
+        ),
+    ),
+    beside={
+        "micro_cider_d": ("micro_bleu_4", "micro_meteor", "micro_rouge_l", "macro_cider_d", "paragraph_cider_d"),
+        "summary_rouge_l": ("summary_bleu_4", "summary_meteor", "summary_cider_d"),
+    },
+    units={CIDER: PLAIN},
+    item_score="rouge_l",
+    show=item_text,
+    read_predictions=read_texts,
+    floors="baselines.floors:caption_floors",
+    measure=captioned,
+    outdated=outdated,
+    comparison_note="METEOR is left out of comparisons; CIDEr-D's idf comes from the common items",
+)

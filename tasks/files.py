@@ -33,6 +33,7 @@ MOST_CHARACTERS = 1_000_000
 """Of one text: a caption or a question longer than this is a file pasted into a field."""
 DEEPEST = 100
 LONGEST_NUMBER = 30
+MOST_TIMES, ALWAYS_BYTES = 100, 64 << 20
 TOO_DEEP = "is nested too deeply"
 NESTS = (dict, list, tuple)
 SHOWN = 40
@@ -235,6 +236,20 @@ def csv_rows(text: str, where: str) -> list[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         raise DataError(f"{where}, line {reader.line_num} is not valid CSV ({error})") from error
     return rows
+
+
+def read_object(path: Path) -> dict[str, object]:
+    """Read a JSON object whose keys stand there once. Raises DataError naming the file."""
+    content = read_json(path, "")
+    if not isinstance(content, dict) or not content:
+        msg = f"{path} must hold a JSON object of id to text or list of texts, with at least one id"
+        raise DataError(msg)
+    return content
+
+
+def unpacks_too_far(size: int, packed: int) -> bool:
+    """Whether a member of an archive claims a size that only serves to fill a disk or the memory."""
+    return size > max(ALWAYS_BYTES, MOST_TIMES * packed)
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

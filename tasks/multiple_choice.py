@@ -14,6 +14,7 @@ import numpy as np
 from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
+from tasks.family import Family, ItemText, Predictions, PredictionsFile
 from tasks.intervals import fraction_metric
 from tasks.model import (
     ChoiceScorer,
@@ -355,3 +356,37 @@ def collapse_warning(chosen: Counter[int | str]) -> list[str]:
     if count <= COLLAPSE_SHARE * total:
         return []
     return [f"collapse: {count} of {total} answers ({count / total:.0%}) are option {option}"]
+
+
+def read_predictions(file: PredictionsFile, task: MultipleChoiceTask, everything: MultipleChoiceTask) -> Predictions:
+    """Choices made elsewhere (see tasks.choice_files). Raises DataError naming the file and the ids at fault."""
+    from tasks.choice_files import read_choices
+
+    return read_choices(file, task, everything)
+
+
+def item_text(item: ChoiceItem) -> ItemText:
+    """A question in words."""
+    return ItemText(title=item.question, options=item.options, answer=item.answer)
+
+
+FAMILY = Family(
+    name="multiple-choice",
+    terms=(
+        ("accuracy", "the share of questions about a video for which the right option was chosen."),
+        (
+            "route",
+            (
+                "how the choice was got. options-loglik: how likely a language model finds each option's words; "
+                "letter-logprob: how likely the letter; generate+parse: free text, read by rules; "
+                "embedding-similarity: how close each option's text lies to the video; given: named outright."
+            ),
+        ),
+    ),
+    item_score="accuracy",
+    right_or_wrong=True,
+    needs_blind=True,
+    show=item_text,
+    read_predictions=read_predictions,
+    floors="baselines.floors:choice_floors",
+)

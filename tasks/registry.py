@@ -1,9 +1,9 @@
 """Models and benchmarks by name: ours and anybody's are found in the same way.
 
-A package declares its own in the entry-point groups `longvid.models` and `longvid.benchmarks`; `--plugin MODULE` or
-`--plugin FILE.py` (or the variable LONGVID_PLUGINS) adds a module that is not installed; and `package.module:Class` or
-`path/to/file.py:Class` names a model outright. What is listed is declared, so that listing imports neither torch nor
-the models.
+A package declares its own in the entry-point groups `longvid.models`, `longvid.benchmarks` and `longvid.families`;
+`--plugin MODULE` or `--plugin FILE.py` (or the variable LONGVID_PLUGINS) adds a module that is not installed; and
+`package.module:Class` or `path/to/file.py:Class` names a model outright. What is listed is declared, so that listing
+imports neither torch nor the models.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType, ModuleType, NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tasks.errors import DataError, LongvidError, ModelError
 
+if TYPE_CHECKING:
+    from tasks.family import Family
+
 MODEL_GROUP, BENCHMARK_GROUP, COMMAND_GROUP = "longvid.models", "longvid.benchmarks", "longvid.commands"
+FAMILY_GROUP = "longvid.families"
 PLUGINS = "LONGVID_PLUGINS"
 """Modules and files that are searched beside the installed packages, separated as in PATH."""
 LISTED_MODELS, LISTED_BENCHMARKS = "longvid models", "longvid benchmarks"
@@ -188,7 +192,7 @@ class CommandEntry:
     source: str = ""
 
 
-EntryT = TypeVar("EntryT", ModelEntry, Benchmark, CommandEntry)
+EntryT = TypeVar("EntryT", ModelEntry, Benchmark, CommandEntry, "Family")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,25 @@ def benchmarks() -> Catalogue[Benchmark]:
 def commands() -> Catalogue[CommandEntry]:
     """The commands that packages add. Raises ModelError where two have one name."""
     return _commands(os.environ.get(PLUGINS, ""))
+
+
+def families() -> Catalogue[Family]:
+    """The families of tasks. Raises DataError where two have one name."""
+    return _families(os.environ.get(PLUGINS, ""))
+
+
+def family_of(name: str) -> Family:
+    """A family by the name that tasks and records have; one that nobody declares here has every default."""
+    from tasks.family import Family
+
+    return families().entries.get(name) or Family(name=name)
+
+
+@cache
+def _families(plugins: str) -> Catalogue[Family]:
+    from tasks.family import Family
+
+    return _catalogue(FAMILY_GROUP, Family, plugins, DataError)
 
 
 @cache
@@ -239,6 +262,9 @@ def _catalogue(group: str, kind: type[EntryT], plugins: str, error: type[Longvid
             faults.append(str(fault))
             continue
         for entry in _declared(found, kind, source):
+            # A plugin's module may hold what it imported from whoever declares it.
+            if entry.name in entries and replace(entries[entry.name], source=source) == entry:
+                continue
             if entry.name in entries:
                 first = entries[entry.name].source
                 msg = f"'{entry.name}' is declared twice in {group}: by {first} and by {source}; remove one of them"

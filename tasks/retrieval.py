@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
+from tasks.family import (
+    RANK,
+    Answers,
+    Common,
+    Family,
+    ItemText,
+    Predictions,
+    PredictionsFile,
+    Ranking,
+    Vectors,
+    of_pool,
+    refuse_choices,
+)
+from tasks.files import is_file, read_arrays, unicode_only, unpacks_too_far
 from tasks.intervals import LEVEL, METHOD, bounded_interval, cluster_codes, jackknife_errors, median_interval
 from tasks.model import VideoTextEncoder, require
+from tasks.paired import Figures, Floats
 from tasks.ranks import DUPLICATE_AWARE, MEDIANS, Ints, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
 from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo, seconds_together
 
@@ -27,6 +44,7 @@ VIDEO, TEXT = 0, 1
 DIRECTIONS: Mapping[str, tuple[int, int]] = {"text_to_video": (TEXT, VIDEO), "video_to_text": (VIDEO, TEXT)}
 LOWER_IS_BETTER = ("median_rank", "mean_rank", "median_rank_percentile")
 PRIMARY = "text_to_video_recall_at_1"
+ARRAYS = ("ids", "video", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +221,141 @@ def rank_bounds(name: str, pool: int) -> tuple[float, float]:
 def empty_metric() -> Metric:
     """The primary figure of no items."""
     return Metric(PRIMARY, None, None, LEVEL, "none (no items)", 0, 0, primary=True, higher_is_better=True)
+
+
+def read_vector_pairs(file: PredictionsFile, task: RetrievalTask, everything: RetrievalTask) -> Predictions:  # noqa: ARG001
+    """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
+    refuse_choices(file)
+    path = file.path
+    refuse_bombs(path)
+    ids, video, text = read_arrays(path, ARRAYS, "")
+    if ids.ndim != 1 or video.ndim != 2 or not video.shape[1] or video.shape != text.shape or len(ids) != len(video):
+        msg = f"{path}: ids {ids.shape}, video {video.shape} and text {text.shape} must be [N] and twice [N, D]"
+        raise DataError(msg)
+    if not all(np.issubdtype(vectors.dtype, np.number) and np.isrealobj(vectors) for vectors in (video, text)):
+        raise DataError(f"{path}: video ({video.dtype}) and text ({text.dtype}) must be real numbers")
+    names = [unicode_only(str(name)) for name in ids]
+    known, outside = of_pool(path, task.items(), names)
+    rows = {name: i for i, name in enumerate(names)}
+    return Predictions(
+        {
+            name: Prediction(
+                name, None, rule="vectors", vectors=checked_vectors(name, video[rows[name]], text[rows[name]])
+            )
+            for name in known
+        },
+        outside,
+    )
+
+
+def refuse_bombs(path: Path) -> None:
+    """Raise DataError for an .npz with an array that a few of its bytes would blow up: vectors hardly compress."""
+    if not is_file(path) or not zipfile.is_zipfile(path):
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path} is not an .npz file of {', '.join(ARRAYS)} ({error})") from error
+    with archive:
+        for info in archive.infolist():
+            if unpacks_too_far(info.file_size, info.compress_size):
+                msg = f"{path}: {info.compress_size} bytes of {info.filename} would unpack to {info.file_size}"
+                raise DataError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A run's ranks [N] by direction and way of counting, among the items of a comparison; the gallery is held."""
+
+    values: Floats
+    ranks: Mapping[tuple[str, str], NDArray[np.int64]]
+    common: Common
+    binary: bool = True
+    resamples: int = 1_000
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        return rank_bounds(name, len(self.common.ids))
+
+    def paired(self, other: Ranked) -> Figures:
+        codes = np.concatenate([self.common.codes, self.common.codes + self.common.count])
+
+        def figures(weights: Floats) -> Mapping[str, Floats]:
+            found = {}
+            for (direction, counting), ranks in self.ranks.items():
+                both = np.concatenate([ranks, other.ranks[direction, counting]])
+                named = rank_figures(both, len(self.common.ids), weights[:, codes])
+                found.update({f"{direction}_{name}{counting}": values for name, values in named.items()})
+            return found
+
+        return figures
+
+
+def ranked(answers: Answers, common: Common, task: RetrievalTask | None) -> Ranked:
+    """Ranks among the common items by the family's own tie rule; an item's value is a hit at rank 1."""
+    rows = [answers.predictions[key].vectors for key in common.ids]
+    vectors = np.stack([row for row in rows if row is not None])
+    strict = one_to_one(len(common.ids))
+    truths = {"": strict}
+    if task is not None:
+        texts = {item.id: item.text for item in task.items()}
+        truths[DUPLICATE_AWARE] = duplicate_aware(strict, [texts[key] for key in common.ids])
+    ranks = {
+        (direction, counting): ranks_from_vectors(vectors[:, query], vectors[:, gallery], truth)
+        for counting, truth in truths.items()
+        for direction, (query, gallery) in DIRECTIONS.items()
+    }
+    hits = next(ranks[direction, ""] == 1 for direction in DIRECTIONS if PRIMARY.startswith(direction))
+    return Ranked(hits.astype(np.float64), ranks, common)
+
+
+def rankings(vectors: Mapping[str, Vectors], shown: int = 3) -> dict[str, Ranking]:
+    """Both directions' ranks, and the `shown` nearest items of each query among the answered ones."""
+    return {direction: ranking(vectors, direction, shown) for direction in DIRECTIONS}
+
+
+def ranking(vectors: Mapping[str, Vectors], direction: str = "text_to_video", shown: int = 3) -> Ranking:
+    """Ranks with the family's own tie rule, and the `shown` nearest items of each query among the answered ones."""
+    query, gallery = DIRECTIONS[direction]
+    ids = list(vectors)
+    table = np.stack([vectors[key] for key in ids])
+    ranks = ranks_from_vectors(table[:, query], table[:, gallery], one_to_one(len(ids)))
+    first: dict[str, tuple[str, ...]] = {}
+    for row, key in enumerate(ids if shown else ()):
+        nearest = np.argsort(-(table[:, gallery] @ table[row, query]), kind="stable")[:shown]
+        first[key] = tuple(ids[place] for place in nearest)
+    return Ranking(dict(zip(ids, map(int, ranks), strict=True)), first)
+
+
+def item_text(item: RetrievalItem) -> ItemText:
+    """An item in words: the text to find."""
+    return ItemText(title=item.text)
+
+
+FAMILY = Family(
+    name="retrieval",
+    terms=(
+        (
+            "recall at k",
+            (
+                "the share of texts whose video was among the k found first in the whole pool; video to text the "
+                "other way round."
+            ),
+        ),
+    ),
+    beside={
+        PRIMARY: (
+            "text_to_video_recall_at_5",
+            "text_to_video_recall_at_10",
+            "text_to_video_median_rank",
+            "video_to_text_recall_at_1",
+        )
+    },
+    units={"_rank": RANK, f"_rank{DUPLICATE_AWARE}": RANK},
+    lower_is_better=tuple(f"_{name}{counting}" for name in LOWER_IS_BETTER for counting in ("", DUPLICATE_AWARE)),
+    right_or_wrong=True,
+    show=item_text,
+    read_predictions=read_vector_pairs,
+    floors="baselines.floors:retrieval_floors",
+    measure=ranked,
+    rank=rankings,
+)

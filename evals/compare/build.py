@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from evals.compare.contrast import Contrast, contrast
-from evals.compare.figures import Common
 from evals.compare.measure import is_one_item, measure
 from evals.compare.protocol import mismatches, refuse, require_same_figure
 from evals.compare.record import Record
 from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, SignificanceTest
 from evals.compare.words import Power, caveat, conclusion, supported
 from evals.leaderboard.costs import cost_columns
-from evals.report import shown
 from evals.results import cost_of
+from tasks.family import Common, Unit
 from tasks.intervals import few_clusters
 from tasks.paired import Floats, holm, items_needed, minimum_detectable_effect
+from tasks.registry import family_of
 from tasks.task import Task
 
 SAME = 1e-6
@@ -36,18 +36,20 @@ def compare(
     if not allow_mismatch:
         refuse(first, found)
     primary = first.run.task.primary_metric
+    family = family_of(first.run.task.family)
     common, measured = measure(records, task)
-    contrasts = [contrast(measured[0], other, common, primary, seed) for other in measured[1:]]
+    contrasts = [contrast(measured[0], other, common, primary, family, seed) for other in measured[1:]]
     adjusted = holm([pair.p for pair in contrasts])
     whole = None if len(common.ids) == first.run.task.item_count else first.run.task.name
     pairs = [
-        pair_row(common, whole, first, record, numbers, p, len(others), found[record.name])
+        pair_row(common, whole, first, record, numbers, p, len(others), found[record.name], family.unit(primary))
         | outcomes(common, other.values - measured[0].values)
         for record, other, numbers, p in zip(others, measured[1:], contrasts, adjusted, strict=True)
     ]
     values = [contrasts[0].primary.first, *(pair.primary.other for pair in contrasts)]
     return Comparison(
         task=first.run.task.name,
+        family=first.run.task.family,
         task_items=first.run.task.item_count,
         items=len(common.ids),
         clusters=common.count,
@@ -68,6 +70,7 @@ def pair_row(
     p_adjusted: float,
     comparisons: int,
     found: Sequence[Mismatch],
+    unit: Unit,
 ) -> dict[str, Any]:
     """A pair's fields but for the items' names."""
     error, seen = numbers.standard_error, abs(numbers.primary.difference)
@@ -76,7 +79,7 @@ def pair_row(
         items_needed=None if error is None or not seen else items_needed(seen, error, len(common.ids)),
     )
     test = SignificanceTest(method=numbers.method, p=numbers.p, p_adjusted=p_adjusted)
-    said = conclusion(first.name, other.name, numbers.primary, test, power, len(common.ids), whole)
+    said = conclusion(first.name, other.name, numbers.primary, test, power, len(common.ids), whole, unit)
     return {
         "first": first.name,
         "other": other.name,
@@ -129,16 +132,18 @@ def notes(records: Sequence[Record], values: Sequence[float], common: Common, ta
         yield f"{', '.join(untold)}: the record does not tell which clips were looked at; items are matched by id"
     if few := few_clusters(common.count, info.cluster):
         yield few
-    if task is None and info.family != "retrieval":
+    family = family_of(info.family)
+    unit = family.unit(info.primary_metric)
+    if task is None and family.rank is None:
         yield "the benchmark's files were not found: scores are those that were recorded"
-    if info.family == "captioning":
-        yield "METEOR is left out of comparisons; CIDEr-D's idf comes from the common items"
+    if family.comparison_note:
+        yield family.comparison_note
     for record, value in zip(records, values, strict=True):
         told = record.results.primary.value if record.results else None
         if told is not None and len(common.ids) == len(record.samples) and abs(told - value) > SAME:
             yield (
-                f"{record.name}: results.json says {shown(info.primary_metric, told)}, its items are now scored "
-                f"{shown(info.primary_metric, value)}; score the run again"
+                f"{record.name}: results.json says {unit.text(told)}, its items are now scored {unit.text(value)}; "
+                f"score the run again"
             )
         if record.run.imported and record.run.protocol.get("route") == UNKNOWN:
             yield f"{record.name} was run elsewhere: how its answers were got is not known"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.compare.figures import Common, Measured, lower_is_better
 from evals.compare.rows import Difference
+from tasks.family import Common, Family, Measured
 from tasks.intervals import LEVEL, METHOD, difference_interval
 from tasks.paired import Figures, bootstrap_errors, difference_errors, mcnemar_p, randomisation_p
 from tasks.ranks import DUPLICATE_AWARE, MEDIANS
@@ -36,7 +36,7 @@ class Contrast:
         return next(row for row in self.differences if row.primary)
 
 
-def contrast(first: Measured, other: Measured, common: Common, primary: str, seed: int) -> Contrast:
+def contrast(first: Measured, other: Measured, common: Common, primary: str, family: Family, seed: int) -> Contrast:
     """Compare two runs on the common items; the same seed draws the same resamples for every pair."""
     rng = np.random.default_rng(seed)
     figures = first.paired(other)
@@ -48,7 +48,9 @@ def contrast(first: Measured, other: Measured, common: Common, primary: str, see
             drawn = bootstrap_errors(figures, common.count, rng, first.resamples)
             errors |= {name: error for name, error in drawn.items() if is_median(name)}
     rows = [
-        difference_row(name, *pair, errors.get(name), freedom, first, primary=name == primary)
+        difference_row(
+            name, *pair, errors.get(name), freedom, first, primary=name == primary, lower=family.is_lower_better(name)
+        )
         for name, pair in both_values(figures, common.count).items()
     ]
     if first.binary and other.binary:
@@ -73,7 +75,15 @@ def both_values(figures: Figures, clusters: int) -> dict[str, tuple[float, float
 
 
 def difference_row(
-    name: str, first: float, other: float, error: float | None, freedom: float, measured: Measured, *, primary: bool
+    name: str,
+    first: float,
+    other: float,
+    error: float | None,
+    freedom: float,
+    measured: Measured,
+    *,
+    primary: bool,
+    lower: bool,
 ) -> Difference:
     """One figure's difference; without an interval where no source video differs from another."""
     interval = None if error is None else difference_interval(other - first, error, freedom, measured.bounds(name))
@@ -87,5 +97,5 @@ def difference_row(
         level=LEVEL,
         method="none (no variation)" if interval is None else method,
         primary=primary,
-        higher_is_better=not lower_is_better(name),
+        higher_is_better=not lower,
     )

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.compare.figures import UNPARSED
 from evals.compare.rows import Comparison, Difference, Pair
-from evals.compare.words import amount, ends, named, p_text, signed
+from evals.compare.words import ends, named, p_text, signed
 from evals.leaderboard.costs import NAMES as COSTS
 from evals.leaderboard.costs import cost_cells
 from evals.markdown import in_markdown, table_lines
-from evals.report import BESIDE, NOT_MEASURED, shown
+from evals.report import NOT_MEASURED, shown
+from tasks.family import UNPARSED_RATE, Family
+from tasks.registry import family_of
 
 RUN_COLUMNS = ("run", "model", "route", "value", *COSTS)
 
@@ -29,10 +30,11 @@ class Grid:
 
 def grids(comparison: Comparison) -> list[Grid]:
     """The runs with their cost; the differences; who wins where."""
+    family = family_of(comparison.family)
     runs = Grid(
         f"{comparison.task}: {comparison.metric} on {comparison.items} items from {comparison.clusters} videos",
         RUN_COLUMNS,
-        tuple(run_cells(comparison)),
+        tuple(run_cells(comparison, family)),
         RUN_COLUMNS[3:],
     )
     columns = ("figure", "first", "other", "difference", "95 % interval", "test", "detectable")
@@ -40,7 +42,7 @@ def grids(comparison: Comparison) -> list[Grid]:
         Grid(
             f"{pair.other} against {pair.first}",
             columns,
-            tuple(difference_cells(pair, row) for row in shown_differences(pair)),
+            tuple(difference_cells(pair, row, family) for row in shown_differences(pair, family)),
             columns[1:5],
         )
         for pair in comparison.pairs
@@ -53,40 +55,41 @@ def grids(comparison: Comparison) -> list[Grid]:
     return [runs, *differences, outcomes]
 
 
-def run_cells(comparison: Comparison) -> list[tuple[str, ...]]:
+def run_cells(comparison: Comparison, family: Family) -> list[tuple[str, ...]]:
     """The runs with their cost; every cost that both have stands with its ratio to the first run's."""
     return [
         (
             run.name,
             run.model + (" (imported)" if run.imported else ""),
             run.route or NOT_MEASURED,
-            shown(comparison.metric, run.value),
+            shown(comparison.metric, run.value, family),
             *cost_cells(run.cost, comparison.runs[0].cost if place else None),
         )
         for place, run in enumerate(comparison.runs)
     ]
 
 
-def shown_differences(pair: Pair) -> Sequence[Difference]:
+def shown_differences(pair: Pair, family: Family) -> Sequence[Difference]:
     """The primary figure and those that stand beside it; JSON has all."""
-    beside = BESIDE.get(pair.primary.name, ())
+    beside = family.beside.get(pair.primary.name, ())
     return [
         row
         for row in pair.differences
-        if row.primary or row.name in beside or (row.name == UNPARSED and row.first + row.other > 0)
+        if row.primary or row.name in beside or (row.name == UNPARSED_RATE and row.first + row.other > 0)
     ]
 
 
-def difference_cells(pair: Pair, row: Difference) -> tuple[str, ...]:
+def difference_cells(pair: Pair, row: Difference, family: Family) -> tuple[str, ...]:
     """A figure's difference as text; the test is of the primary one."""
+    unit = family.unit(row.name)
     return (
         row.name.replace("_", " "),
-        shown(row.name, row.first),
-        shown(row.name, row.other),
-        signed(row.name, row.difference),
-        NOT_MEASURED if row.interval is None else ends(row),
+        unit.text(row.first),
+        unit.text(row.other),
+        signed(row.difference, unit),
+        NOT_MEASURED if row.interval is None else ends(row, unit),
         p_text(pair.test) if row.primary else "",
-        amount(row.name, pair.detectable) if row.primary and pair.detectable is not None else "",
+        unit.amount(pair.detectable) if row.primary and pair.detectable is not None else "",
     )
 
 

@@ -83,6 +83,7 @@ class Comparison(Row):
 
     schema_version: Literal[1] = 1
     task: str
+    family: str
     task_items: int
     items: int
     clusters: int

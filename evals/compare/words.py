@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.compare.rows import Difference, Mismatch, SignificanceTest
-from evals.report import UNIT_FREE
+from tasks.family import Unit
 
 ALPHA = 0.05
 ITEMS_SHOWN = 10
-UNIT = " points"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,14 @@ def supported(row: Difference, test: SignificanceTest) -> bool:
 
 
 def conclusion(
-    first: str, other: str, row: Difference, test: SignificanceTest, power: Power, items: int, whole: str | None
+    first: str,
+    other: str,
+    row: Difference,
+    test: SignificanceTest,
+    power: Power,
+    items: int,
+    whole: str | None,
+    unit: Unit,
 ) -> str:
     """The pair in words; `whole` names the task where only a part of its items is compared."""
     figure = row.name.replace("_", " ")
@@ -40,18 +46,18 @@ def conclusion(
         better, worse = (other, first) if other_is_better else (first, other)
         seen = row if other_is_better else turned(row)
         said = (
-            f"{better} does better than {worse}: its {figure} is {amount(row.name, abs(row.difference))} "
+            f"{better} does better than {worse}: its {figure} is {unit.amount(abs(row.difference))} "
             f"{'higher' if row.higher_is_better else 'lower'} on the same {items} items "
-            f"(95 % interval of the difference {ends(seen)}, {p_text(test)})."
+            f"(95 % interval of the difference {ends(seen, unit)}, {p_text(test)})."
         )
     else:
         said = (
             f"These {items} items do not tell {other} and {first} apart: the difference in {figure} is "
-            f"{signed(row.name, row.difference)}, and anything within {ends(row)} fits the data ({p_text(test)})."
+            f"{signed(row.difference, unit)}, and anything within {ends(row, unit)} fits the data ({p_text(test)})."
         )
         if power.detectable is not None:
             said += (
-                f" A true difference of {amount(row.name, power.detectable)} would have been found in four of five "
+                f" A true difference of {unit.amount(power.detectable)} would have been found in four of five "
                 f"comparisons like this one."
             )
         if power.items_needed is not None:
@@ -88,16 +94,9 @@ def p_text(test: SignificanceTest) -> str:
     return value if test.p == test.p_adjusted else f"{value} after Holm"
 
 
-def amount(name: str, value: float) -> str:
-    """A difference without its sign: percentage points for fractions, else the number."""
-    if name.endswith(UNIT_FREE):
-        return f"{value:.3g}"
-    return f"{100 * value:.1f}{UNIT}"
-
-
-def signed(name: str, value: float) -> str:
+def signed(value: float, unit: Unit) -> str:
     """A difference with its sign."""
-    return f"{sign(value)}{amount(name, abs(value))}"
+    return f"{sign(value)}{unit.amount(abs(value))}"
 
 
 def sign(value: float) -> str:
@@ -105,10 +104,10 @@ def sign(value: float) -> str:
     return "−" if value < 0 else "+"
 
 
-def ends(row: Difference) -> str:
+def ends(row: Difference, unit: Unit) -> str:
     """Both ends of a difference's interval, with the unit once."""
     low, high = row.interval or (0.0, 0.0)
-    return f"{signed(row.name, low).removesuffix(UNIT)} to {signed(row.name, high)}"
+    return f"{signed(low, unit).removesuffix(unit.points)} to {signed(high, unit)}"
 
 
 def named(ids: Sequence[str], most: int = ITEMS_SHOWN) -> str:

@@ -11,8 +11,7 @@ from evals.html_report.frames import Strip, strip
 from evals.html_report.items import REFERENCE, ItemView
 from evals.html_report.text import clipped, page_bytes
 from evals.record import Sample
-from tasks.captioning import CaptionItem
-from tasks.retrieval import RetrievalItem
+from tasks.family import Family, ItemText
 from tasks.task import Item
 
 # Bytes for items as text, for captions and for pictures: with everything else a page stays under 5 MB.
@@ -70,6 +69,7 @@ def make_cards(
     samples: Mapping[str, Sample],
     captions: CaptionFile | None,
     budget: Budget,
+    family: Family,
 ) -> Iterator[Card]:
     """The views at length, in order, until the budget is spent."""
     for view in views:
@@ -77,14 +77,15 @@ def make_cards(
         seen = sample.frames.seconds if sample.frames else ()
         pictures = Strip() if item is None else budget.admit_strip(strip(item.clip, seen))
         lines = budget.admit_captions(captions_of(sample, item.clip if item else None, captions))
-        hits = tuple(make_hit(key, view.key, items, budget) for key in view.hits)
+        hits = tuple(make_hit(key, view.key, items, budget, family) for key in view.hits)
         yield Card(view, lines, pictures, hits)
 
 
-def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget) -> Hit:
+def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget, family: Family) -> Hit:
     """A retrieved item with two pictures: the middle alone may be a cut-away."""
     item = items.get(key)
-    text = item.text if isinstance(item, RetrievalItem) else item.references[0] if isinstance(item, CaptionItem) else ""
+    told = ItemText() if item is None else family.show(item)
+    text = told.title or next(iter(told.references), "")
     picture = Strip() if item is None else budget.admit_strip(strip(item.clip, (), count=HIT_FRAMES))
     return Hit(clipped(key, REFERENCE), clipped(text, REFERENCE), key == asked, picture)
 

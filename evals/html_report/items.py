@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 
 from evals.html_report.text import clipped, page_bytes
 from evals.html_report.units import seconds
-from evals.item_figures import ItemFigures, Ranking
+from evals.item_figures import ItemFigures
 from evals.record import Sample
-from evals.report import plain
-from tasks.captioning import CaptionItem
-from tasks.multiple_choice import ChoiceItem, option_names
-from tasks.retrieval import RetrievalItem
+from tasks.family import Family, ItemText, Ranking
+from tasks.multiple_choice import option_names
 from tasks.task import Item
 
 TEXT, OPTION, RAW, REFERENCE, NOTES = 600, 700, 1_500, 2_000, 600
@@ -69,26 +67,28 @@ def item_view(
     figures: ItemFigures | None,
     labels: Mapping[str, str],
     rankings: Mapping[str, Ranking],
+    family: Family,
 ) -> ItemView:
     """An item with whatever is known of it; `item` is None where the benchmark's files are not at hand."""
+    told = ItemText() if item is None else family.show(item)
     value = figures.values.get(sample.id) if figures else None
     outcome = outcome_of(sample, figures, value)
     chosen = sample.answer if isinstance(sample.answer, int) else None
-    options = option_views(sample, item, chosen)
+    options = option_views(sample, told, chosen)
     given = chosen is None or not options
     ranks = {name: ranking.rank[sample.id] for name, ranking in rankings.items() if sample.id in ranking.rank}
     figure = ", ".join(f"{name.replace('_', ' ')}: rank {rank:,}" for name, rank in ranks.items())
     if not figure and value is not None and figures is not None and outcome == SCORED:
-        figure = f"{figures.name.replace('_', ' ')} {plain(figures.name, value)} %"
+        figure = f"{figures.name.replace('_', ' ')} {family.unit(figures.name).text(value)}"
     return ItemView(
         key=sample.id,
         id=clipped(sample.id, OPTION),
         outcome=outcome,
-        worth=worth_of(sample, item, value, ranks),
-        title=clipped(title_of(item), TEXT),
+        worth=worth_of(sample, told, value, ranks),
+        title=clipped(told.title, TEXT),
         figure=figure,
         options=options,
-        references=tuple(clipped(text, REFERENCE) for text in references_of(item)),
+        references=tuple(clipped(text, REFERENCE) for text in told.references),
         answer=clipped(sample.answer, REFERENCE) if given and sample.answer is not None else "",
         raw=clipped(sample.raw, RAW) if sample.raw and sample.raw != str(sample.answer) else "",
         rule=clipped(sample.rule, OPTION),
@@ -108,12 +108,12 @@ def outcome_of(sample: Sample, figures: ItemFigures | None, value: float | None)
         return UNREAD
     if figures is None or value is None:
         return UNKNOWN
-    if figures.name == "accuracy" or "recall_at" in figures.name:
+    if figures.right_or_wrong:
         return RIGHT if value else WRONG
     return SCORED
 
 
-def worth_of(sample: Sample, item: Item | None, value: float | None, ranks: Mapping[str, int]) -> float:
+def worth_of(sample: Sample, told: ItemText, value: float | None, ranks: Mapping[str, int]) -> float:
     """What items are sorted by (ours): a rank, a score, or by how much the right option led or trailed.
 
     Where options have scores, the model's own certainty tells a near miss from a blunder. Failed items and
@@ -122,38 +122,24 @@ def worth_of(sample: Sample, item: Item | None, value: float | None, ranks: Mapp
     if ranks:
         return -float(next(iter(ranks.values())))
     scores = sample.option_scores
-    if isinstance(item, ChoiceItem) and item.answer is not None and 1 < len(scores) == len(item.options):
-        return scores[item.answer] - max(s for place, s in enumerate(scores) if place != item.answer)
+    if told.answer is not None and 1 < len(scores) == len(told.options):
+        return scores[told.answer] - max(s for place, s in enumerate(scores) if place != told.answer)
     return value if value is not None else 0.0
 
 
-def option_views(sample: Sample, item: Item | None, chosen: int | None) -> tuple[OptionView, ...]:
+def option_views(sample: Sample, told: ItemText, chosen: int | None) -> tuple[OptionView, ...]:
     """The options with the model's scores, the chosen one and the right one."""
-    if not isinstance(item, ChoiceItem):
-        return ()
-    scores = sample.option_scores if len(sample.option_scores) == len(item.options) else None
+    scores = sample.option_scores if len(sample.option_scores) == len(told.options) else None
     return tuple(
         OptionView(
             letter=letter,
             text=clipped(text, OPTION),
             chosen=place == chosen,
-            right=place == item.answer,
+            right=place == told.answer,
             score="" if scores is None else f"{scores[place]:.2f}".replace("-", "−"),
         )
-        for place, (letter, text) in enumerate(zip(option_names(len(item.options)), item.options, strict=True))
+        for place, (letter, text) in enumerate(zip(option_names(len(told.options)), told.options, strict=True))
     )
-
-
-def title_of(item: Item | None) -> str:
-    """What the item asks: a question, or the text to find."""
-    if isinstance(item, ChoiceItem):
-        return item.question
-    return item.text if isinstance(item, RetrievalItem) else ""
-
-
-def references_of(item: Item | None) -> Sequence[str]:
-    """What people wrote about the clip."""
-    return item.references if isinstance(item, CaptionItem) else ()
 
 
 def facts_of(sample: Sample, item: Item | None) -> tuple[tuple[str, str], ...]:

@@ -16,17 +16,16 @@ from evals.html_report.items import OUTCOMES, item_view, worst_and_best
 from evals.html_report.render import render
 from evals.html_report.table import TableView, table_view
 from evals.html_report.terms import terms
-from evals.item_figures import item_figures, retrieval_ranking
+from evals.item_figures import item_figures
 from evals.leaderboard.build import make_table, record_sha256
 from evals.leaderboard.references import references
 from evals.record import Results, Sample
-from evals.report import plain
 from evals.results import prediction_of
 from evals.store import RESULTS, read_results, read_samples
 from evals.vector_store import Vectors, read_vectors
 from tasks.errors import RecordError
 from tasks.labels import labels_of
-from tasks.retrieval import DIRECTIONS
+from tasks.registry import family_of
 from tasks.task import Item, Task
 
 CARDS = 6
@@ -58,30 +57,31 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
     items: dict[str, Item] = {item.id: item for item in task.items()} if task is not None else {}
     samples = files.samples if task is None else reread(task, items, files)
     vectors = {key: files.vectors[key] for key in samples if key in files.vectors}
-    figures = item_figures(samples, vectors)
-    rankings = {name: retrieval_ranking(vectors, name, HITS) for name in DIRECTIONS} if vectors else {}
+    family = family_of(results.task.family)
+    figures = item_figures(results.task, samples, vectors)
+    rankings = family.rank(vectors, HITS) if family.rank is not None and vectors else {}
     labels = {
         key: sample_labels(sample, labels_of(items[key]) if key in items else None) for key, sample in samples.items()
     }
-    views = [item_view(s, items.get(key), figures, labels[key], rankings) for key, s in samples.items()]
+    views = [item_view(s, items.get(key), figures, labels[key], rankings, family) for key, s in samples.items()]
     shown, left_out = within_budget(sorted(views, key=lambda view: view.worth))
     worst, best = worst_and_best(views, CARDS)
     budget = Budget()
     metric = sections.shown_metric(results)
     table = run_table(files)
-    lowest = list(make_cards(worst, items, samples, captions, budget))
-    highest = list(make_cards(best, items, samples, captions, budget))
+    lowest = list(make_cards(worst, items, samples, captions, budget, family))
+    highest = list(make_cards(best, items, samples, captions, budget, family))
     made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",
         results=results,
         metric=metric,
-        headline="" if metric.value is None else plain(metric.name, metric.value),
-        interval="" if metric.interval is None else "–".join(plain(metric.name, end) for end in metric.interval),
+        headline="" if metric.value is None else family.unit(metric.name).number(metric.value),
+        interval="" if metric.interval is None else "–".join(map(family.unit(metric.name).number, metric.interval)),
         view=table,
-        leads=sections.leads(results, table),
-        figures=sections.other_figures(results),
-        breakdowns=sections.breakdown_views(made, figures),
+        leads=sections.leads(results, table, family),
+        figures=sections.other_figures(results, family),
+        breakdowns=sections.breakdown_views(made, figures, family),
         counts=sections.option_counts(results),
         stages=sections.stages(results),
         facts=sections.facts(results),

@@ -14,8 +14,9 @@ from evals.item_figures import ItemFigures
 from evals.leaderboard.rows import Figure
 from evals.provenance import changes, commit_text
 from evals.record import MetricRow, Results
-from evals.report import figure, plain
+from evals.report import figure
 from evals.results import WAIT
+from tasks.family import Family
 from tasks.multiple_choice import option_names
 
 LABEL_LETTERS = 80
@@ -84,12 +85,12 @@ class Stage:
     share: float
 
 
-def leads(results: Results, view: TableView) -> list[Lead]:
+def leads(results: Results, view: TableView, family: Family) -> list[Lead]:
     """The run's distance from its floors and from blind runs, the nearest first."""
     own = shown_metric(results).value
+    scale = family.unit(results.primary.name).scale
     if own is None:
         return []
-    scale = 1.0 if view.unit == "" else 100.0
     rows = [row for row in view.rows if row.kind in {"floor", "blind"} and not row.here and row.value is not None]
     found = [Lead(row.name, row.kind, row.figure, scale * (own - (row.value or 0.0))) for row in rows]
     return sorted(found, key=lambda lead: abs(lead.points))[:LEADS_SHOWN]
@@ -103,7 +104,7 @@ def shown_metric(results: Results) -> MetricRow:
     return next((m for m in results.metrics if m.name.endswith("_public") and m.value is not None), primary)
 
 
-def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None) -> list[BreakdownView]:
+def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None, family: Family) -> list[BreakdownView]:
     """All breakdowns on one scale, so that bars compare between them; small groups widen it only among themselves."""
     if figures is None or not made:
         return []
@@ -112,7 +113,7 @@ def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None) -> l
     large = [group for group in groups if not group.small]
     everything = [as_figure(figures.name, group) for group in large or groups]
     everything.append(Figure(name=figures.name, value=overall, method=""))
-    scale = bar_scale(everything)
+    scale, unit = bar_scale(everything), family.unit(figures.name)
 
     def line(group: Group) -> GroupView:
         ends = group.interval or (group.value, group.value)
@@ -120,8 +121,8 @@ def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None) -> l
             label=clipped(group.label, LABEL_LETTERS),
             n=group.n,
             clusters=group.clusters,
-            figure=plain(figures.name, group.value),
-            interval="–" if group.interval is None else "–".join(plain(figures.name, end) for end in group.interval),
+            figure=unit.number(group.value),
+            interval="–" if group.interval is None else "–".join(map(unit.number, group.interval)),
             bar=Bar(*(within(scale(value)) for value in (group.value, *ends))),
             small=group.small,
         )
@@ -220,14 +221,14 @@ def resumed_facts(results: Results) -> list[tuple[str, str]]:
     return rows
 
 
-def other_figures(results: Results) -> list[tuple[str, str, str]]:
+def other_figures(results: Results, family: Family) -> list[tuple[str, str, str]]:
     """All figures but the one in the headline: name, value, interval."""
     first = shown_metric(results)
     return [
         (
             clipped(metric.name.replace("_", " "), LABEL_LETTERS),
-            figure(metric),
-            "–" if metric.interval is None else "–".join(plain(metric.name, end) for end in metric.interval),
+            figure(metric, family),
+            "–" if metric.interval is None else "–".join(map(family.unit(metric.name).number, metric.interval)),
         )
         for metric in results.metrics
         if metric is not first

@@ -9,8 +9,9 @@ from types import MappingProxyType
 from evals.html_report.plot import Axes, Level, Plot, Point, draw
 from evals.html_report.units import COSTS, CostKind
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure
-from evals.report import NOT_MEASURED, in_percent, plain
-from tasks.registry import SYSTEM_TITLES, system_of
+from evals.report import NOT_MEASURED
+from tasks.family import Family
+from tasks.registry import SYSTEM_TITLES, family_of, system_of
 from tasks.retrieval import DIRECTIONS
 
 BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
@@ -80,7 +81,7 @@ class TableView:
 
 def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> TableView:
     """The table for a page; `here` is the digest of the record that the page is about."""
-    anchor = f"t{number}"
+    anchor, family = f"t{number}", family_of(table.task.family)
     figures = [
         figure for row in table.rows if (figure := ranked_figure(row, table.metric)) and figure.value is not None
     ]
@@ -90,16 +91,16 @@ def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> T
     for place, row in enumerate(table.rows):
         rank += row.kind in {"run", "imported"}
         ranked = str(rank) if row.kind in {"run", "imported"} else ""
-        rows.append(row_view(row, table, f"{anchor}r{place}", ranked, costs, scale, here))
+        rows.append(row_view(row, table, family, f"{anchor}r{place}", ranked, costs, scale, here))
     systems = [row.system for row in rows if row.kind in {"run", "imported", "blind"}]
     return TableView(
         anchor=anchor,
         table=table,
-        unit=unit_of(table.metric),
+        unit=family.unit(table.metric).symbol,
         rows=tuple(rows),
         beside=tuple(beside_title(name, table.metric) for name in table.beside),
         costs=costs,
-        plots=tuple(plot for key in COSTS if (plot := cost_plot(key, table, rows)) is not None),
+        plots=tuple(plot for key in COSTS if (plot := cost_plot(key, table, family, rows)) is not None),
         systems=tuple((key, text) for key, text in SYSTEM_TITLES.items() if key in systems),
         runs=sum(row.kind in {"run", "imported", "blind"} for row in table.rows),
         same_n=len({row.n for row in rows if row.n != NOT_MEASURED}) <= 1,
@@ -111,14 +112,10 @@ def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> T
     )
 
 
-def unit_of(metric: str) -> str:
-    """The unit that stands once beside a column of figures."""
-    return "%" if in_percent(metric) else ""
-
-
 def row_view(
     row: BoardRow,
     table: BoardTable,
+    family: Family,
     anchor: str,
     rank: str,
     costs: Sequence[CostKind],
@@ -138,11 +135,11 @@ def row_view(
         system=system_of(row.model, row.system, imported=row.kind == "imported"),
         about=row.source or (f"route: {row.route}" if row.route else ""),
         value=value,
-        figure=NOT_MEASURED if value is None else plain(table.metric, value),
-        interval=interval_text(table.metric, figure),
+        figure=NOT_MEASURED if value is None else family.unit(table.metric).number(value),
+        interval=interval_text(table.metric, figure, family),
         bar=None if figure is None else bar(figure, scale),
         n=f"{figure.n} / {figure.clusters}" if figure and figure.n is not None else NOT_MEASURED,
-        beside=tuple(beside_text(row.figure(name)) for name in table.beside),
+        beside=tuple(beside_text(row.figure(name), family) for name in table.beside),
         costs=tuple((kind.cell(row.cost), kind.value(row.cost)) for kind in costs),
         here=here is not None and row.record_sha256 == here,
         warnings=row.warnings,
@@ -161,18 +158,18 @@ def beside_title(name: str, metric: str) -> str:
     return name.removeprefix(direction).replace("_", " ")
 
 
-def beside_text(figure: Figure | None) -> str:
+def beside_text(figure: Figure | None, family: Family) -> str:
     """A figure that stands beside the primary one, with its unit."""
     if figure is None or figure.value is None:
         return NOT_MEASURED
-    return f"{plain(figure.name, figure.value)} {unit_of(figure.name)}".rstrip()
+    return family.unit(figure.name).text(figure.value)
 
 
-def interval_text(metric: str, figure: Figure | None) -> str:
+def interval_text(metric: str, figure: Figure | None, family: Family) -> str:
     """`45.5–54.5`, or a dash."""
     if figure is None or figure.interval is None:
         return NOT_MEASURED
-    return "–".join(plain(metric, end) for end in figure.interval)
+    return "–".join(map(family.unit(metric).number, figure.interval))
 
 
 def bar_scale(figures: Sequence[Figure]) -> Callable[[float], float]:
@@ -191,7 +188,7 @@ def bar(figure: Figure, scale: Callable[[float], float]) -> Bar | None:
     return Bar(scale(figure.value), scale(low), scale(high))
 
 
-def cost_plot(key: str, table: BoardTable, rows: Sequence[RowView]) -> CostPlot | None:
+def cost_plot(key: str, table: BoardTable, family: Family, rows: Sequence[RowView]) -> CostPlot | None:
     """The figure against one cost; None where fewer than two rows have it."""
     kind = COSTS[key]
     points, levels = [], []
@@ -207,7 +204,7 @@ def cost_plot(key: str, table: BoardTable, rows: Sequence[RowView]) -> CostPlot 
     if len(points) < 2:
         return None
     y_title = table.metric.replace("_", " ")
-    axes = Axes(kind.title, y_title, kind.text, lambda value: plain(table.metric, value), table.higher_is_better)
+    axes = Axes(kind.title, y_title, kind.text, family.unit(table.metric).number, table.higher_is_better)
     floors = [level for level in levels if level.kind == "floor"]
     wide = draw(points, levels, axes, width=WIDE[0], height=WIDE[1])
     narrow = draw(points, floors, axes, width=NARROW[0], height=NARROW[1], narrow=True)

@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
+
+from tasks.registry import family_of
 
 Terms = tuple[tuple[str, str], ...]
 
-TASKS: Mapping[str, Terms] = MappingProxyType(
-    {
-        "multiple-choice": (
-            ("accuracy", "the share of questions about a video for which the right option was chosen."),
-            (
-                "route",
-                (
-                    "how the choice was got. options-loglik: how likely a language model finds each option's words; "
-                    "letter-logprob: how likely the letter; generate+parse: free text, read by rules; "
-                    "embedding-similarity: how close each option's text lies to the video; given: named outright."
-                ),
-            ),
-        ),
-        "retrieval": (
-            (
-                "recall at k",
-                (
-                    "the share of texts whose video was among the k found first in the whole pool; video to text the "
-                    "other way round."
-                ),
-            ),
-        ),
-        "captioning": (
-            (
-                "text scores",
-                (
-                    "how much a text shares with what people wrote of the same clip: ROUGE-L the longest sequence of "
-                    "words, BLEU and METEOR words and phrases, CIDEr-D above all the rare ones. ROUGE-L is high even "
-                    "for texts that saw nothing."
-                ),
-            ),
-        ),
-    }
-)
 EVERYWHERE: Terms = (
     (
         "floor",
@@ -73,4 +40,4 @@ EVERYWHERE: Terms = (
 
 def terms(families: Iterable[str]) -> Terms:
     """The words of some families' pages, each once."""
-    return (*(term for family in dict.fromkeys(families) for term in TASKS.get(family, ())), *EVERYWHERE)
+    return (*(term for family in dict.fromkeys(families) for term in family_of(family).terms), *EVERYWHERE)

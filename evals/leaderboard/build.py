@@ -8,10 +8,10 @@ from evals.leaderboard.costs import cost_columns
 from evals.leaderboard.references import Reference, reference_row, references
 from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard
 from evals.record import MetricRow, Results
-from evals.report import BESIDE, BLIND_FAMILY, scoring_notes
+from evals.report import scoring_notes
 from evals.seal import seal_of
 from tasks.intervals import few_clusters
-from tasks.registry import system_of
+from tasks.registry import family_of, system_of
 
 NO_VALUE = float("-inf")
 
@@ -81,7 +81,7 @@ def make_table(runs: dict[str, Results], published: Sequence[Reference]) -> Boar
         task=first.task,
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
-        beside=BESIDE.get(metric.name, ()),
+        beside=family_of(first.task.family).beside.get(metric.name, ()),
         rows=tuple(sorted(rows, key=best_first)),
         notes=tuple(table_notes(list(runs.values()), rows)),
     )
@@ -139,7 +139,7 @@ def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
         for note in dict.fromkeys([*([few] if few else []), *scoring_notes(results)]):
             told.setdefault(note, []).append(results.name)
     notes += [note if len(names) == len(runs) else f"{', '.join(names)}: {note}" for note, names in told.items()]
-    if runs[0].task.family == BLIND_FAMILY and not any(row.kind == "blind" for row in rows):
+    if family_of(runs[0].task.family).needs_blind and not any(row.kind == "blind" for row in rows):
         notes.append("no blind run among these records: nobody knows what the words alone give away")
     if any(not row.run_here for row in rows):
         notes.append(

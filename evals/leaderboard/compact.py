@@ -11,6 +11,7 @@ from evals.leaderboard.formats import KINDS, figure_text, interval_text, known, 
 from evals.leaderboard.rows import BoardRow, BoardTable, Kind, Leaderboard
 from evals.markdown import in_markdown, table_lines
 from evals.report import NOT_MEASURED
+from tasks.registry import family_of
 
 FLOOR: Kind = "floor"
 MARKS: Mapping[Kind, str] = MappingProxyType({kind: KINDS[kind] for kind in ("floor", "imported", "reference")})
@@ -87,10 +88,10 @@ def value_cell(table: BoardTable, row: BoardRow | None) -> str:
     """A value with its interval."""
     if row is None:
         return NOT_MEASURED
-    figure = row.figure(table.metric)
+    figure, family = row.figure(table.metric), family_of(table.task.family)
     if not known(figure):
-        return public_text(table, row)
-    return f"{figure_text(figure)} ({interval_text(figure)})"
+        return public_text(table, row, family)
+    return f"{figure_text(figure, family)} ({interval_text(figure, family)})"
 
 
 def compact_remarks(board: Leaderboard) -> list[str]:

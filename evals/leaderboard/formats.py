@@ -15,7 +15,9 @@ from evals.leaderboard.costs import NAMES as COSTS
 from evals.leaderboard.costs import cost_cells
 from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboard
 from evals.markdown import in_markdown, table_lines
-from evals.report import NOT_MEASURED, plain, shown
+from evals.report import NOT_MEASURED, shown
+from tasks.family import Family
+from tasks.registry import family_of
 
 KINDS: Mapping[Kind, str] = MappingProxyType(
     {
@@ -49,14 +51,14 @@ def numeric_columns(table: BoardTable) -> tuple[str, ...]:
 
 def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
     """A row as text, one cell a column; where the ranked figure is not known, the public one under its name."""
-    figure = row.figure(table.metric)
+    figure, family = row.figure(table.metric), family_of(table.task.family)
     return (
         row.name,
         KINDS[row.kind],
         row.route or NOT_MEASURED,
-        figure_text(figure) if known(figure) else public_text(table, row),
-        interval_text(figure),
-        *(figure_text(row.figure(name)) for name in table.beside),
+        figure_text(figure, family) if known(figure) else public_text(table, row, family),
+        interval_text(figure, family),
+        *(figure_text(row.figure(name), family) for name in table.beside),
         *cost_cells(row.cost),
     )
 
@@ -66,22 +68,22 @@ def known(figure: Figure | None) -> bool:
     return figure is not None and figure.value is not None
 
 
-def figure_text(figure: Figure | None) -> str:
+def figure_text(figure: Figure | None, family: Family) -> str:
     """A value with its unit."""
-    return NOT_MEASURED if figure is None else shown(figure.name, figure.value)
+    return NOT_MEASURED if figure is None else shown(figure.name, figure.value, family)
 
 
-def public_text(table: BoardTable, row: BoardRow) -> str:
+def public_text(table: BoardTable, row: BoardRow, family: Family) -> str:
     """The figure on the items whose answers are public, marked, where the whole pool's is not known."""
     public = row.figure(f"{table.metric}_public")
-    return f"{figure_text(public)} (public)" if known(public) else NOT_MEASURED
+    return f"{figure_text(public, family)} (public)" if known(public) else NOT_MEASURED
 
 
-def interval_text(figure: Figure | None) -> str:
+def interval_text(figure: Figure | None, family: Family) -> str:
     """Both ends of an interval."""
     if figure is None or figure.interval is None:
         return NOT_MEASURED
-    return "–".join(plain(figure.name, end) for end in figure.interval)
+    return "–".join(family.unit(figure.name).number(end) for end in figure.interval)
 
 
 def remarks(table: BoardTable) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from baselines.floor_models import ChanceModel, ConstantModel
+from baselines.floors import ChanceModel, ConstantModel
 from tasks.errors import ModelError
 from tasks.model import Chooser, OptionRequest
 from tasks.task import Clip

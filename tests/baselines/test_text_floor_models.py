@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.models import SALAD_WORDS
-from baselines.text_floor_models import (
+from baselines.floors import (
     TrainingText,
     constant_floor,
     random_floor,
@@ -16,6 +15,7 @@ from baselines.text_floor_models import (
     text_floors,
     typical_floor,
 )
+from baselines.models import SALAD_WORDS
 from tasks.captioning import CaptioningTask
 from tasks.errors import DataError
 from tasks.model import Captioner, TextRequest

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from baselines.captions import load_captions
+from baselines.floors import RandomVectors
 from baselines.models import Bm25Options, TfidfOptions
-from baselines.random_vectors import RandomVectors
 from baselines.text_retrieval import build_bm25, build_tfidf, spoken_texts
 from baselines.transcripts import phrases
 from tasks.errors import DataError

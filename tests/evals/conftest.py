@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import pytest
 
-from baselines.floor_models import ChanceModel
+from baselines.floors import ChanceModel
 from evals.cli import main
 from evals.new_run import describe_run
 from evals.record import Results, Sample

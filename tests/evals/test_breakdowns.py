@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evals.breakdowns import SHARE_SEEN, WHOLE, breakdowns, sample_labels
-from evals.item_figures import ItemFigures, item_figures, retrieval_ranking
+from evals.item_figures import ItemFigures, item_figures
 from evals.record import FramesRow, Sample
 from evals.store import read_samples
 from tasks.labels import LENGTHS, labels_of
 from tasks.multiple_choice import MultipleChoiceTask
+from tasks.retrieval import PRIMARY, rankings
+from tasks.task import TaskInfo
 from tests.evals.conftest import ToyModel, run_toy, toy_task
+
+CHOICES = TaskInfo("toy@2", "multiple-choice", "1", 2, "", "accuracy", 0.2, "video", "none", "none", "none")
+RETRIEVAL = replace(CHOICES, family="retrieval", primary_metric=PRIMARY)
 
 
 def sample(key: str, cluster: str = "v", **fields: object) -> Sample:
@@ -29,7 +35,7 @@ def one_breakdown(labels: dict[str, str], values: dict[str, float], clusters: in
 def test_groups_add_up_to_the_run(task: MultipleChoiceTask, tmp_path: Path) -> None:
     results = run_toy(task, ToyModel(bad=frozenset({"q03"})), tmp_path)
     samples = read_samples(tmp_path)
-    figures = item_figures(samples, {})
+    figures = item_figures(task.info, samples, {})
     assert figures is not None
     labels = {key: {"half": "first" if key < "q06" else "second"} for key in samples}
     (made,) = breakdowns(figures, samples, labels)
@@ -81,22 +87,22 @@ def test_records_from_before_labels_take_the_tasks() -> None:
 
 def test_answers_that_are_not_public_have_no_figure(tmp_path: Path) -> None:
     run_toy(toy_task(6, hidden=frozenset({"q01", "q02"})), ToyModel(), tmp_path)
-    figures = item_figures(read_samples(tmp_path), {})
+    figures = item_figures(CHOICES, read_samples(tmp_path), {})
     assert figures is not None
     assert sorted(figures.values) == ["q00", "q03", "q04", "q05"]
 
 
 def test_nothing_scored_means_no_figure() -> None:
-    assert item_figures({"a": sample("a", error={"kind": "OSError", "message": "gone"})}, {}) is None
+    assert item_figures(CHOICES, {"a": sample("a", error={"kind": "OSError", "message": "gone"})}, {}) is None
 
 
 def test_a_retrieval_ranking_has_the_familys_ranks_and_the_nearest_first() -> None:
     texts = np.eye(3, dtype=np.float32)
     videos = texts[[0, 2, 1]]
     vectors = {name: np.stack([videos[i], texts[i]]) for i, name in enumerate("abc")}
-    ranking = retrieval_ranking(vectors, shown=2)
+    ranking = rankings(vectors, shown=2)["text_to_video"]
     assert ranking.rank == {"a": 1, "b": 3, "c": 3}
     assert [ranking.first[name][0] for name in "abc"] == ["a", "c", "b"]
-    figures = item_figures({}, vectors)
+    figures = item_figures(RETRIEVAL, {}, vectors)
     assert figures is not None
     assert figures.values == {"a": 1.0, "b": 0.0, "c": 0.0}

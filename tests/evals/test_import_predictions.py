@@ -11,12 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.import_predictions import checked_answers, import_run, read_predictions
+from evals.imports import import_run
 from evals.new_run import describe_import
 from evals.record import Results
 from evals.store import read_samples
 from evals.submission import write_submission
+from tasks.choice_files import checked_answers, prediction, read_choices, read_predictions
 from tasks.errors import DataError, RecordError
+from tasks.family import PredictionsFile
 from tasks.multiple_choice import MultipleChoiceTask
 from tests.evals.conftest import toy_task
 
@@ -26,7 +28,7 @@ GOOD: Answers = [(key, i % 5) for i, key in enumerate(IDS)]
 
 
 def bring_in(path: Path, task: MultipleChoiceTask, everything: MultipleChoiceTask, folder: Path) -> Results:
-    answers = checked_answers(path, read_predictions(path), task.items(), everything.items())
+    answers = read_choices(PredictionsFile(path), task, everything).answers
     return import_run(task, describe_import(task, "theirs", {"route": "unknown"}, "digest", []), folder, answers)
 
 
@@ -216,15 +218,10 @@ def test_invalid_and_missing_answers_count_as_wrong_on_request(tmp_path: Path) -
     truth = {item.id: item.answer for item in task.items()}
     bad: Answers = [("q00", None), ("q01", 7), ("q02", "none of these")]
     as_json_map(tmp_path / "p.json", [*bad, *((key, truth[key]) for key in IDS[3:-1])])
-    answers = checked_answers(
-        tmp_path / "p.json",
-        read_predictions(tmp_path / "p.json"),
-        task.items(),
-        task.items(),
-        invalid_as_wrong=True,
-    )
+    found = read_choices(PredictionsFile(tmp_path / "p.json", invalid_as_wrong=True), task, task)
+    assert found.notes == ("4 of 12 choices are missing or none of the options: counted as wrong",)
     run = describe_import(task, "theirs", {"route": "unknown"}, "digest", [])
-    results = import_run(task, run, tmp_path / "run", answers)
+    results = import_run(task, run, tmp_path / "run", found.answers)
     assert (results.status, results.primary.value, results.details["unparsed"]) == (
         "complete",
         pytest.approx(8 / 12),
@@ -323,4 +320,4 @@ def test_another_file_is_not_imported_over_the_first(tmp_path: Path, task: Multi
     bring_in(tmp_path / "p.csv", task, task, tmp_path / "run")
     run = describe_import(task, "theirs", {"route": "unknown"}, "another digest", [])
     with pytest.raises(RecordError, match=r"different: model\.details\.predictions_sha256"):
-        import_run(task, run, tmp_path / "run", dict.fromkeys(IDS, (1, None)))
+        import_run(task, run, tmp_path / "run", {key: prediction(key, 1, None) for key in IDS})

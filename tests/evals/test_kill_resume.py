@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from baselines.floor_models import ChanceModel
+from baselines.floors import ChanceModel
 from evals.new_run import describe_run
 from evals.record import Results, Run
 from evals.runner import RunSettings, run_task

@@ -163,3 +163,62 @@ def test_every_model_and_benchmark_says_what_it_is() -> None:
 def test_a_file_is_imported_once() -> None:
     assert import_plugin(str(COLOURS)) is import_plugin(str(COLOURS))
     assert registry.capabilities_of(import_plugin(str(COLOURS)).Blue) == ("TextGenerator",)
+
+
+GROUNDING = ROOT / "tests" / "plugin" / "grounding.py"
+
+
+@pytest.fixture
+def grounded(tmp_path: Path) -> Path:
+    """Two runs of a family that a plugin declares: one of a model, one of imported replies."""
+    plugin = ("--plugin", GROUNDING)
+    done = longvid(*plugin, "run", "moments", "-m", f"{GROUNDING}:Early", "-o", tmp_path / "early")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "replies.json").write_text(json.dumps({f"m{n}": f"{5 * n} to {5 * n + 10}" for n in range(8)}))
+    done = longvid(*plugin, "moments", "import", tmp_path / "replies.json", "--name", "right", "-o", tmp_path / "right")
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def test_a_family_of_a_plugin_scores_runs_and_imported_replies_beside_its_floor(grounded: Path) -> None:
+    early, right = read_results(grounded / "early"), read_results(grounded / "right")
+    # 0–10 s against 5n to 5n + 10: whole, 5 of 15 seconds, and nothing.
+    assert early.primary.value == pytest.approx((1 + 1 / 3) / 8)
+    assert right.primary.value == 1.0
+    assert {floor.model: floor.metric.value for floor in early.floors} == {"whole clip": pytest.approx(1 / 6)}
+
+
+def test_a_family_of_a_plugin_goes_to_table_page_comparison_and_leaderboard(grounded: Path) -> None:
+    plugin = ("--plugin", GROUNDING)
+    said = {}
+    for name, arguments in {
+        "score": ("score", grounded / "early"),
+        "table": ("report", grounded / "early", grounded / "right", "--format", "markdown"),
+        "page": ("report", grounded / "early", "--format", "html", "--out", grounded / "page.html"),
+        "compare": ("compare", grounded / "early", grounded / "right", "--allow-mismatch"),
+        "leaderboard": ("leaderboard", grounded, "--format", "markdown"),
+    }.items():
+        done = longvid(*plugin, *arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+        said[name] = done.stdout
+    page = (grounded / "page.html").read_text(encoding="utf-8")
+    assert "mean seconds off" in said["table"]
+    assert "17.50 s" in said["table"]
+    assert "the difference in mean iou is +83.3 points" in " ".join(said["compare"].split())
+    assert "17.50 s" in said["leaderboard"]
+    for told in ("bell 3", "15 to 25 s", "From 0 to 10 s.", "intersection over union"):
+        assert told in page
+
+
+def test_without_its_plugin_a_family_s_record_is_still_read(grounded: Path) -> None:
+    done = longvid("runs", grounded)
+    assert done.returncode == 0, done.stderr
+    assert "moments@8" in done.stdout
+
+
+def test_two_families_of_one_name_are_refused(run: Path, tmp_path: Path) -> None:
+    twice = tmp_path / "twice.py"
+    twice.write_text("from tasks.family import Family\nFAMILY = Family(name='retrieval', needs_blind=True)\n")
+    assert_one_line(
+        longvid(*PLUGIN, "--plugin", twice, "report", run), "'retrieval' is declared twice in longvid.families"
+    )

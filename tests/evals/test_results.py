@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.floor_models import ConstantModel
+from baselines.floors import ConstantModel, choice_floors
 from evals.consistency import status_of
-from evals.floors import floor_rows
 from evals.new_run import describe_run
 from evals.record import Counts, ErrorRow, OfficialScore, Results, Sample
 from evals.results import build_results, cost_of, prediction_of
@@ -99,13 +98,13 @@ def test_the_chance_floor_is_the_expectation_with_a_range_around_it(task: Multip
 
 def test_without_public_answers_there_is_no_floor() -> None:
     task = toy_task(3, hidden=frozenset({"q00", "q01", "q02"}))
-    assert list(floor_rows(task, task.items(), 0)) == []
+    assert list(choice_floors(task, task.items(), 0)) == []
 
 
 def test_the_real_floors_are_the_published_ones(egoschema_500: MultipleChoiceTask) -> None:
-    chance, constant = floor_rows(egoschema_500, egoschema_500.items(), 0)
+    chance, constant = choice_floors(egoschema_500, egoschema_500.items(), 0)
     assert chance.metric.value == pytest.approx(0.2)
-    assert (constant.model, constant.metric.value) == ("constant (choice=4)", pytest.approx(0.234))
+    assert (constant.name, constant.metric.value) == ("constant (choice=4)", pytest.approx(0.234))
     assert (constant.metric.n, constant.metric.clusters) == (500, 347)
 
 

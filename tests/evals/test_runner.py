@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.floor_models import ChanceModel, ConstantModel
+from baselines.floors import ChanceModel, ConstantModel
 from evals.new_run import describe_run
 from evals.record import Results, Sample
 from evals.runner import RunSettings, TooManyFailuresError, rescore, run_task

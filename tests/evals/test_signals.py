@@ -19,7 +19,7 @@ from tests.evals.conftest import ROOT
 
 SLOW_MODEL = """
 import time
-from baselines.floor_models import ChanceModel
+from baselines.floors import ChanceModel
 
 class Slow(ChanceModel):
     def choose(self, requests):

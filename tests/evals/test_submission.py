@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.floor_models import ChanceModel
+from baselines.floors import ChanceModel
 from evals.record import Run, Sample
 from evals.store import SampleLog, read_official, write_row
 from evals.submission import set_official_score, upload, write_submission

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import pytest
 
-from baselines.floor_models import ChanceModel, ConstantModel
+from baselines.floors import ChanceModel, ConstantModel
 from baselines.models import AggregatorOptions
 from tasks.errors import ModelError
 from tasks.registry import build_model, deciding, find_model, models, option_help, parse_options, typed_options

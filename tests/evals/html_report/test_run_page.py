@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from baselines.captions import load_captions
-from baselines.random_vectors import RandomVectors
+from baselines.floors import RandomVectors
 from evals.breakdowns import Breakdown, Group
 from evals.html_report.run_page import read_run_files, run_page
 from evals.html_report.sections import breakdown_views, stages
 from evals.html_report.table import beside_title
 from evals.html_report.write import run_captions, write_run_page
-from evals.import_free import import_free, read_texts
+from evals.imports import import_run
 from evals.item_figures import ItemFigures
 from evals.new_run import describe_import, describe_run
 from evals.record import FramesRow, Results
@@ -27,7 +27,7 @@ from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_dig
 from tasks.task import Clip, TaskInfo
 from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
 from tests.evals.html_report.conftest import Elements, page_of
-from tests.evals.test_import_free import captioning, json_file
+from tests.evals.test_imports import captioning, json_file, texts_of
 
 
 def test_the_headline_is_the_recorded_figure_with_interval_and_floors(task: MultipleChoiceTask, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_imported_text_stands_beside_its_reference(tmp_path: Path) -> None:
     task = captioning()
     texts = {"a": "cut the onion", "b": "read a book", "c": "serve soup"}
     run = describe_import(task, "theirs", {}, "digest", [])
-    import_free(task, run, tmp_path / "run", read_texts(task, json_file(tmp_path, texts)))
+    import_run(task, run, tmp_path / "run", texts_of(task, json_file(tmp_path, texts)))
     page = Elements(run_page(read_run_files(tmp_path / "run"), task))
     assert any("imported" in text for text in page.texts("h1"))
     worst = page.texts("details", "item")[0]
@@ -245,7 +245,7 @@ def test_the_share_of_the_video_seen_is_broken_down(tmp_path: Path) -> None:
 
 def test_bars_of_small_groups_alone_have_a_scale_of_their_own() -> None:
     groups = tuple(Group(name, 4, 1, value, None) for name, value in (("low", 0.1), ("mid", 0.5), ("high", 0.9)))
-    figures = ItemFigures("accuracy", {"a": 0.1, "b": 0.5, "c": 0.9})
+    figures = ItemFigures("accuracy", {"a": 0.1, "b": 0.5, "c": 0.9}, right_or_wrong=True)
     (view,) = breakdown_views([Breakdown("length", "accuracy", groups)], figures)
     low, mid, high = (group.bar.at for group in view.groups)
     assert low < mid < high

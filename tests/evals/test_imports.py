@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.import_free import import_free, read_texts, read_vector_pairs
+from evals.imports import import_run
 from evals.new_run import describe_import
-from evals.record import ErrorRow
 from evals.runner import rescore
 from evals.store import read_samples
 from tasks.caption_metrics.meteor import NotRun
-from tasks.captioning import CaptioningTask, CaptionItem, captioning_digest
+from tasks.captioning import CaptioningTask, CaptionItem, captioning_digest, read_texts
 from tasks.dense_captions import BY_ORDER, BY_TIME
 from tasks.errors import DataError
-from tasks.retrieval import RetrievalItem, RetrievalTask, retrieval_digest
+from tasks.family import PredictionsFile
+from tasks.retrieval import RetrievalItem, RetrievalTask, read_vector_pairs, retrieval_digest
 from tasks.task import Clip, Prediction, TaskInfo
 from tasks.youcook2 import CLIP_CAPTIONS, SUMMARIES, load_clip_captioning, load_summary
 
@@ -50,6 +50,14 @@ def segments() -> CaptioningTask:
     return CaptioningTask(info, items, CLIP_CAPTIONS, meteor=lambda: NotRun("not in this test"))
 
 
+def texts_of(task: CaptioningTask, path: Path) -> dict[str, Prediction | str]:
+    return dict(read_texts(PredictionsFile(path), task, task).answers)
+
+
+def vectors_of(task: RetrievalTask, path: Path) -> dict[str, Prediction | str]:
+    return dict(read_vector_pairs(PredictionsFile(path), task, task).answers)
+
+
 def json_file(folder: Path, content: object) -> Path:
     path = folder / "predictions.json"
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -66,7 +74,7 @@ def vector_file(folder: Path, ids: list[str]) -> Path:
 def test_imported_texts_are_scored_and_floors_stand_beside_them(tmp_path: Path) -> None:
     task = captioning()
     run = describe_import(task, "theirs", {}, "digest", [])
-    results = import_free(task, run, tmp_path / "run", read_texts(task, json_file(tmp_path, TEXTS)))
+    results = import_run(task, run, tmp_path / "run", texts_of(task, json_file(tmp_path, TEXTS)))
     assert (results.status, results.imported, results.primary.value) == ("complete", True, pytest.approx(1.0))
     assert [floor.model for floor in results.floors] == ["word-salad"]
 
@@ -74,8 +82,8 @@ def test_imported_texts_are_scored_and_floors_stand_beside_them(tmp_path: Path) 
 def test_a_gap_makes_the_record_partial_and_is_named(tmp_path: Path) -> None:
     task = captioning()
     run = describe_import(task, "theirs", {}, "digest", [])
-    predictions = read_texts(task, json_file(tmp_path, {"a": TEXTS["a"], "c": TEXTS["c"]}))
-    results = import_free(task, run, tmp_path / "run", predictions)
+    predictions = texts_of(task, json_file(tmp_path, {"a": TEXTS["a"], "c": TEXTS["c"]}))
+    results = import_run(task, run, tmp_path / "run", predictions)
     assert (results.status, results.failed_ids) == ("partial", ("b",))
 
 
@@ -85,14 +93,14 @@ def test_a_gap_makes_the_record_partial_and_is_named(tmp_path: Path) -> None:
 )
 def test_a_file_of_other_ids_or_several_texts_is_refused(tmp_path: Path, content: object, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        read_texts(captioning(), json_file(tmp_path, content))
+        texts_of(captioning(), json_file(tmp_path, content))
 
 
 def test_a_dense_file_is_placed_by_time_and_its_gaps_are_named(tmp_path: Path) -> None:
     task = segments()
     rows = {"v": [{"sentence": "boil the water", "timestamp": [9, 15]}], "w": [{"sentence": "serve"}]}
-    predictions = read_texts(task, json_file(tmp_path, {"results": rows}))
-    results = import_free(task, describe_import(task, "theirs", {}, "digest", []), tmp_path / "run", predictions)
+    predictions = texts_of(task, json_file(tmp_path, {"results": rows}))
+    results = import_run(task, describe_import(task, "theirs", {}, "digest", []), tmp_path / "run", predictions)
     assert (results.status, results.failed_ids) == ("partial", ("v:0",))
     samples = read_samples(tmp_path / "run")
     assert (samples["v:1"].raw, samples["v:1"].rule) == ("boil the water", BY_TIME)
@@ -101,8 +109,8 @@ def test_a_dense_file_is_placed_by_time_and_its_gaps_are_named(tmp_path: Path) -
 
 def test_a_video_whose_sentences_have_no_place_is_missing_with_the_reason(tmp_path: Path) -> None:
     rows = {"v": [{"sentence": "serve"}], "w": [{"sentence": "serve"}]}
-    found = read_texts(segments(), json_file(tmp_path, {"results": rows}))
-    assert [type(found[key]) for key in ("v:0", "v:1", "w:0")] == [ErrorRow, ErrorRow, Prediction]
+    found = texts_of(segments(), json_file(tmp_path, {"results": rows}))
+    assert [type(found[key]) for key in ("v:0", "v:1", "w:0")] == [str, str, Prediction]
     assert "v: 1 sentences without time stamps for 2 segments" in str(found["v:0"])
 
 
@@ -115,28 +123,28 @@ def test_a_video_whose_sentences_have_no_place_is_missing_with_the_reason(tmp_pa
 )
 def test_a_dense_file_of_other_videos_or_events_is_refused(tmp_path: Path, rows: object, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        read_texts(segments(), json_file(tmp_path, {"results": rows}))
+        texts_of(segments(), json_file(tmp_path, {"results": rows}))
 
 
 def test_a_dense_file_gives_summaries_by_joining_its_sentences(tmp_path: Path) -> None:
     rows = [{"sentence": "boil it", "timestamp": [5, 9]}, {"sentence": "cut it", "timestamp": [0, 4]}]
-    found = read_texts(captioning(), json_file(tmp_path, {"results": {"a": rows}}))
+    found = texts_of(captioning(), json_file(tmp_path, {"results": {"a": rows}}))
     assert {key: getattr(value, "answer", None) for key, value in found.items()} == {"a": "cut it boil it"}
 
 
 def test_svpc_predictions_find_2493_of_3492_segments_and_329_of_457_videos(shared_data: Path) -> None:
     path = shared_data / "predictions" / "youcook2_svpc_full.json"
-    clips = read_texts(load_clip_captioning(shared_data / "youcook2"), path)
+    clips = texts_of(load_clip_captioning(shared_data / "youcook2"), path)
     assert {getattr(row, "rule", None) for row in clips.values()} == {BY_TIME}
     assert len(clips) == 2493
-    assert len(read_texts(load_summary(shared_data / "youcook2"), path)) == 329
+    assert len(texts_of(load_summary(shared_data / "youcook2"), path)) == 329
 
 
 def test_imported_vectors_are_kept_so_that_score_needs_no_model(tmp_path: Path) -> None:
     task = retrieval()
     run = describe_import(task, "theirs", {}, "digest", [])
     folder = tmp_path / "run"
-    results = import_free(task, run, folder, read_vector_pairs(task, vector_file(tmp_path, ["a", "b", "c"])))
+    results = import_run(task, run, folder, vectors_of(task, vector_file(tmp_path, ["a", "b", "c"])))
     assert results.primary.value == 1.0
     assert np.load(folder / "vectors.npy").shape == (3, 2, 3)
     assert rescore(task, folder) == results
@@ -147,12 +155,12 @@ def test_imported_vectors_are_kept_so_that_score_needs_no_model(tmp_path: Path) 
 )
 def test_vectors_of_strangers_and_repeats_are_refused(tmp_path: Path, ids: list[str], complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        read_vector_pairs(retrieval(), vector_file(tmp_path, ids))
+        vectors_of(retrieval(), vector_file(tmp_path, ids))
 
 
 def test_strangers_among_texts_and_vectors_stop_nothing(tmp_path: Path) -> None:
-    texts = read_texts(captioning(), json_file(tmp_path, {**TEXTS, "z": None}))
-    vectors = read_vector_pairs(retrieval(), vector_file(tmp_path, ["a", "z", "z"]))
+    texts = texts_of(captioning(), json_file(tmp_path, {**TEXTS, "z": None}))
+    vectors = vectors_of(retrieval(), vector_file(tmp_path, ["a", "z", "z"]))
     assert {key for key, found in texts.items() if isinstance(found, Prediction)} == set(TEXTS)
     assert {key for key, found in vectors.items() if isinstance(found, Prediction)} == {"a"}
 
@@ -161,11 +169,11 @@ def test_a_file_that_holds_no_vectors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectors.npz"
     path.write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"is not an \.npz file"):
-        read_vector_pairs(retrieval(), path)
+        vectors_of(retrieval(), path)
 
 
 def test_an_npz_of_a_few_bytes_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
     np.savez_compressed(path, ids=np.array(["a"]), video=np.zeros((1, 20 << 20), np.float32), text=np.zeros((1, 1)))
     with pytest.raises(DataError, match=r"of video\.npy would unpack to 83886208"):
-        read_vector_pairs(retrieval(), path)
+        vectors_of(retrieval(), path)

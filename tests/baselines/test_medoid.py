@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from baselines.floors import medoid, rouge_similarities, word_salad
 from tasks.caption_metrics.corpus import Corpus
 from tasks.caption_metrics.rouge import common_length, common_lengths, rouge_l
 from tasks.errors import DataError
-from tasks.text_floors import medoid, rouge_similarities, word_salad
 
 
 def test_the_salad_has_as_many_words_as_asked_for():

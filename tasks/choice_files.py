@@ -1,4 +1,4 @@
-"""Predictions made elsewhere become a record, scored by the same code as our own."""
+"""Choices between options that were made elsewhere: JSON, JSON lines and CSV as benchmarks' own scripts write them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evals.record import FramesRow, Results, Run, Sample
-from evals.runner import claim, taken_up, write_results
-from evals.store import SampleLog, locked, read_samples
 from tasks.errors import DataError
+from tasks.family import IDS_SHOWN, Predictions, PredictionsFile
 from tasks.files import csv_rows, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unique_keys
-from tasks.labels import labels_of
-from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
-from tasks.task import Prediction
+from tasks.task import FramesSeen, Prediction, Trace
 
-IDS_SHOWN = 5
+if TYPE_CHECKING:
+    from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
+
 DIGITS_READ = 9
 ID_FIELDS = ("q_uid", "id", "item_id")
 ANSWER_FIELDS = ("answer", "prediction", "pred")
@@ -32,7 +30,7 @@ BAD_FRAMES = f"ids whose {FRAMES_FIELD} is no whole number"
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class Choice:
     """One line of a predictions file: the answer as written and, where given, a count of frames.
 
     `fault` names what spoils the line whatever the answer is worth; it counts only where the id is asked for.
@@ -44,7 +42,7 @@ class Imported:
     fault: str = ""
 
 
-def read_predictions(path: Path, field: str | None = None) -> list[Imported]:
+def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
     """Read JSON (`{id: answer}`, `{id: {"answer": …}}` or a list of rows), JSON lines, or CSV with a header.
 
     `field` names the answers' field. Repeated ids are kept, so that the check can name them. Raises DataError naming
@@ -60,7 +58,7 @@ def read_predictions(path: Path, field: str | None = None) -> list[Imported]:
         found = [from_row(f"{where}, line {number}", row, field) for number, row in lines]
     else:
         found = from_json(parse_json(decoded(data, where), where, Pairs), where, field)
-    if found and all(imported.fault == NO_FIELD for imported in found):
+    if found and all(choice.fault == NO_FIELD for choice in found):
         wanted = f"the field '{field}'" if field else f"an answer ({', '.join(ANSWER_FIELDS)}, or name it by --field)"
         raise DataError(f"{where}: no row has {wanted}")
     return found
@@ -70,7 +68,7 @@ class Pairs(list[tuple[str, Any]]):
     """A JSON object with its repeated keys still there."""
 
 
-def from_json(content: object, where: str, field: str | None) -> list[Imported]:
+def from_json(content: object, where: str, field: str | None) -> list[Choice]:
     """The lines of a JSON content. Raises DataError that begins with `where`."""
     if isinstance(content, Pairs):
         plain = next((key for key, value in content if not isinstance(value, Pairs)), None)
@@ -79,7 +77,7 @@ def from_json(content: object, where: str, field: str | None) -> list[Imported]:
         return [
             from_row(f"{where}, '{key}'", as_object(value, f"{where}, '{key}'"), field, key)
             if isinstance(value, Pairs)
-            else Imported(key, value)
+            else Choice(key, value)
             for key, value in content
         ]
     if isinstance(content, list):
@@ -99,7 +97,7 @@ def as_object(row: object, place: str) -> dict[str, object]:
         raise DataError(f"{place} {error}") from error
 
 
-def from_row(place: str, row: Mapping[str, object], field: str | None, key: str | None = None) -> Imported:
+def from_row(place: str, row: Mapping[str, object], field: str | None, key: str | None = None) -> Choice:
     """A row's answer, by `field` where one is named; `key` is its id where it stands outside the row.
 
     Raises DataError that begins with `place` for a row without an id.
@@ -111,13 +109,13 @@ def from_row(place: str, row: Mapping[str, object], field: str | None, key: str 
         key = str(value)
     names = [field] if field else [name for name in ANSWER_FIELDS if name in row]
     if not names or names[0] not in row:
-        return Imported(key, None, fault=NO_FIELD)
+        return Choice(key, None, fault=NO_FIELD)
     frames, fault = frame_count(row.get(FRAMES_FIELD)), ""
     if row.get(FRAMES_FIELD) not in (None, "") and frames is None:
         fault = BAD_FRAMES
     if field is None and any(differ(row[names[0]], value) for name, value in row.items() if ANSWER_NAME.search(name)):
         fault = DIFFER
-    return Imported(key, row[names[0]], frames, fault)
+    return Choice(key, row[names[0]], frames, fault)
 
 
 def differ(answer: object, other: object) -> bool:
@@ -138,7 +136,7 @@ def frame_count(value: object) -> int | None:
 
 def checked_answers(
     path: Path,
-    predictions: Sequence[Imported],
+    predictions: Sequence[Choice],
     pool: Sequence[ChoiceItem],
     everything: Sequence[ChoiceItem],
     *,
@@ -208,34 +206,26 @@ def index_of(answer: object) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_READ else None
 
 
-def import_run(
-    task: MultipleChoiceTask, run: Run, folder: Path, answers: Mapping[str, tuple[int | None, int | None]]
-) -> Results:
-    """Write the record of imported answers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        now, run = run.provenance, claim(folder, run)
-        done = read_samples(folder)
-        missing = [item for item in task.items() if item.id not in done]
-        if missing:
-            run, stretch = taken_up(folder, run, now)
-            rows = (imported_sample(task, item, *answers[item.id]) for item in missing)
-            with SampleLog(folder) as log:
-                log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
-        return write_results(task, run, folder)
+def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: MultipleChoiceTask) -> Predictions:
+    """A file's choices as predictions; one that is none has no answer, which counts as wrong.
 
-
-def imported_sample(task: MultipleChoiceTask, item: ChoiceItem, index: int | None, frames: int | None) -> Sample:
-    """The row of an imported answer; one that is none counts as wrong, as a reply does that can't be read."""
-    raw = "" if index is None else str(index)
-    score = task.score(item, Prediction(item.id, index, raw, "given"))
-    return Sample(
-        id=item.id,
-        cluster=item.cluster,
-        answer=index,
-        raw=raw,
-        rule="given",
-        scores=dict(score.values),
-        frames=FramesRow(count=frames) if frames is not None else None,
-        labels=labels_of(item),
+    `everything` holds the benchmark's other items, whose choices are left aside. Raises DataError naming the file and
+    the ids at fault.
+    """
+    read = read_predictions(file.path, file.field)
+    answers = checked_answers(file.path, read, task.items(), everything.items(), invalid_as_wrong=file.invalid_as_wrong)
+    known = {item.id for item in task.items()}
+    invalid = sum(index is None for index, _ in answers.values())
+    return Predictions(
+        answers={key: prediction(key, index, frames) for key, (index, frames) in answers.items()},
+        outside=tuple(dict.fromkeys(choice.id for choice in read if choice.id not in known)),
+        notes=(f"{invalid} of {len(answers)} choices are missing or none of the options: counted as wrong",)
+        if invalid
+        else (),
     )
+
+
+def prediction(key: str, index: int | None, frames: int | None) -> Prediction:
+    """An imported choice."""
+    seen = Trace(frames=None if frames is None else FramesSeen(frames))
+    return Prediction(key, index, "" if index is None else str(index), "given", trace=seen)

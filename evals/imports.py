@@ -1,0 +1,46 @@
+"""Predictions made elsewhere become a record, scored by the same code as our own.
+
+Items that a file has no answer for are recorded as failed, so that the run is partial and names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.record import ErrorRow, Results, Run, Sample
+from evals.runner import answered_sample, beginning, claim, taken_up, with_vectors, write_results
+from evals.store import SampleLog, locked
+from evals.vector_store import VectorLog
+from tasks.durable import sync_folder
+from tasks.labels import labels_of
+from tasks.task import Item, Prediction, Task
+
+LEFT_OUT = "the predictions file has nothing for it"
+
+
+def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Prediction | str]) -> Results:
+    """Write the record of a file's answers; a text in place of one says why an item has none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        now, run = run.provenance, claim(folder, run)
+        kept = beginning(folder, task.items()).kept
+        missing = [item for item in task.items() if item.id not in kept]
+        if missing:
+            run, stretch = taken_up(folder, run, now)
+            with VectorLog(folder, kept) as vector_log, SampleLog(folder, vector_log.sync) as log:
+                sync_folder(folder)
+                rows = [imported_sample(task, item, answers.get(item.id, LEFT_OUT), vector_log) for item in missing]
+                log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
+        return write_results(task, run, folder)
+
+
+def imported_sample(task: Task[Any], item: Item, answer: Prediction | str, vectors: VectorLog) -> Sample:
+    """The row of an imported answer, or of one that the file leaves out."""
+    if isinstance(answer, str):
+        error = ErrorRow(kind="NotImported", message=answer)
+        return Sample(id=item.id, cluster=item.cluster, labels=labels_of(item), error=error)
+    sample = answered_sample(task, item, answer)
+    told = sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None})
+    return with_vectors(told, answer.vectors, vectors)

@@ -1,0 +1,301 @@
+"""What a family of tasks answers for itself, so that nothing above asks which family a task is of.
+
+Multiple choice, captioning and retrieval each end in a `FAMILY`; a package declares one of its own in the entry-point
+group `longvid.families`. Everything but the name has a default: figures are fractions of 1 and means over items, an
+item shows nothing but its clip, predictions are a JSON file of replies that the task reads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import DataError
+from tasks.files import read_object
+from tasks.paired import Figures, Floats
+from tasks.task import Item, JsonValue, Metric, Prediction, Task
+
+IDS_SHOWN = 5
+UNPARSED, UNPARSED_RATE = "unparsed", "unparsed_rate"
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How a figure is written: `scale` times its value with `digits`, then the symbol.
+
+    Differences of it are in `points`, or plain numbers where that is empty. `trim` writes 3.0 as 3.
+    """
+
+    symbol: str = "%"
+    scale: float = 100.0
+    digits: int = 1
+    points: str = " points"
+    trim: bool = False
+
+    def number(self, value: float) -> str:
+        """The value without its symbol."""
+        text = f"{self.scale * value:.{self.digits}f}"
+        return text.removesuffix(".0") if self.trim else text
+
+    def text(self, value: float) -> str:
+        """The value with its symbol."""
+        return f"{self.number(value)} {self.symbol}".rstrip()
+
+    def amount(self, difference: float) -> str:
+        """A difference without its sign."""
+        return f"{self.scale * difference:.1f}{self.points}" if self.points else f"{self.scale * difference:.3g}"
+
+
+PERCENT = Unit()
+PLAIN = Unit(symbol="", scale=1.0, digits=3, points="")
+RANK = Unit(symbol="", scale=1.0, points="", trim=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemText:
+    """An item in words: what it asks, the options with the right one's index, what people wrote of it."""
+
+    title: str = ""
+    options: tuple[str, ...] = ()
+    answer: int | None = None
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How one direction of a retrieval run came out: per query its rank, and the ids that came first."""
+
+    rank: Mapping[str, int]
+    first: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What never looking gets on the answered items: the primary figure, and the others."""
+
+    name: str
+    metric: Metric
+    others: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionsFile:
+    """A file of predictions made elsewhere, and how to read choices in it: see `longvid import --help`."""
+
+    path: Path
+    field: str | None = None
+    invalid_as_wrong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """A file's predictions: by item id the answer or why there is none, the ids that the task lacks, and remarks."""
+
+    answers: Mapping[str, Prediction | str]
+    outside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A run's answers as comparisons take them, by item id: what was predicted, and what it scored.
+
+    With the benchmark's files at hand they are read and scored by today's code, else they are what was recorded.
+    """
+
+    primary: str
+    predictions: Mapping[str, Prediction]
+    scores: Mapping[str, Mapping[str, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The items that all runs answered, in order, with their source videos numbered from 0 to `count`."""
+
+    ids: tuple[str, ...]
+    codes: NDArray[np.intp]
+    count: int
+
+    def sums(self, values: Floats) -> Floats:
+        """Sums of item values [N] by source video [K]."""
+        return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64)
+
+
+class Measured(Protocol):
+    """A run on the common items: `values` [N] of the primary figure by item, 0 or 1 where `binary`."""
+
+    @property
+    def values(self) -> Floats: ...
+    @property
+    def binary(self) -> bool: ...
+    @property
+    def resamples(self) -> int: ...
+    def bounds(self, name: str) -> tuple[float, float]:
+        """The range that a figure of this family lies in."""
+        ...
+
+    def paired(self, other: Self) -> Figures:
+        """Figures of weights [R, 2K] over this run's source videos, then the other's."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Figures that are means over items: `sums` [K] by name, of `sizes` [K] items, each between `low` and `high`."""
+
+    values: Floats
+    sums: Mapping[str, Floats]
+    sizes: Floats
+    low: float = 0.0
+    high: float = 1.0
+    resamples: int = 5_000
+
+    @property
+    def binary(self) -> bool:
+        return bool(np.isin(self.values, (0.0, 1.0)).all())
+
+    def bounds(self, name: str) -> tuple[float, float]:  # noqa: ARG002 - all lie in one range
+        return (self.low, self.high)
+
+    def paired(self, other: Means) -> Figures:
+        def figures(weights: Floats) -> Mapping[str, Floats]:
+            items = weights @ np.concatenate([self.sizes, other.sizes])
+            return {
+                name: weights @ np.concatenate([sums, other.sums[name]]) / items for name, sums in self.sums.items()
+            }
+
+        return figures
+
+
+def means(
+    answers: Answers,
+    common: Common,
+    task: Task[Any] | None,  # noqa: ARG001 - scores are all it takes
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Means:
+    """The primary figure as a mean of item scores from `low` to `high`, and how many replies could not be read."""
+    columns = {answers.primary: answers.primary}
+    if all(UNPARSED in answers.scores[key] for key in common.ids):
+        columns[UNPARSED_RATE] = UNPARSED
+    values = {
+        name: np.array([answers.scores[key][column] for key in common.ids], dtype=np.float64)
+        for name, column in columns.items()
+    }
+    sums = {name: common.sums(column) for name, column in values.items()}
+    return Means(values[answers.primary], sums, common.sums(np.ones(len(common.ids))), low, high)
+
+
+def no_text(item: object) -> ItemText:  # noqa: ARG001 - nothing is known of it
+    """An item of which nothing but the clip is shown."""
+    return ItemText()
+
+
+def no_floors(task: object, items: Sequence[object], seed: int) -> Iterator[Floor]:  # noqa: ARG001 - there are none
+    """No floors."""
+    return iter(())
+
+
+def never(details: Mapping[str, JsonValue]) -> str:  # noqa: ARG001 - there is one version
+    """Nothing in a record's details makes its figures those of earlier code."""
+    return ""
+
+
+def read_replies(file: PredictionsFile, task: Task[Any], everything: Task[Any]) -> Predictions:  # noqa: ARG001
+    """Replies as the model wrote them, JSON `{id: text}`, read by the task. Raises DataError naming the file."""
+    refuse_choices(file)
+    replies = read_object(file.path)
+    known, outside = of_pool(file.path, task.items(), list(replies))
+    items = {item.id: item for item in task.items()}
+    answers: dict[str, Prediction | str] = {}
+    for key in known:
+        reply = replies[key]
+        if not isinstance(reply, str):
+            msg = f"predictions file {file.path}, '{key}': a reply must be a text, not {type(reply).__name__}"
+            raise DataError(msg)
+        answers[key] = task.reread(items[key], Prediction(key, None, reply))
+    return Predictions(answers, outside)
+
+
+def refuse_choices(file: PredictionsFile) -> None:
+    """Raise DataError where options of choices were given for a file of something else."""
+    if file.field or file.invalid_as_wrong:
+        raise DataError("--field and --count-invalid-as-wrong are for choices between options")
+
+
+def of_pool(path: Path, items: Sequence[Item], ids: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The ids that the task has, and the others. Raises DataError for one of the task's that is repeated, or none."""
+    known = {item.id for item in items}
+    outside = tuple(dict.fromkeys(key for key in ids if key not in known))
+    inside = [key for key in ids if key in known]
+    if not inside:
+        raise DataError(refusal(path, "unknown ids and no known one", outside))
+    repeated = sorted(key for key, times in Counter(inside).items() if times > 1)
+    if repeated:
+        raise DataError(refusal(path, "repeated ids", repeated))
+    return inside, outside
+
+
+def refusal(path: Path, what: str, keys: Sequence[str]) -> str:
+    """Why a file is refused, with the first of the ids at fault."""
+    more = " …" * (len(keys) > IDS_SHOWN)
+    return f"predictions file {path} is refused: {len(keys)} {what}: {', '.join(keys[:IDS_SHOWN])}{more}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """What a family of tasks says of itself; a task names its family in `TaskInfo.family`.
+
+    Attributes:
+        name: as tasks and records have it.
+        terms: words of its pages, each with its meaning.
+        beside: by primary figure, the names of figures that stand beside it in tables.
+        units: by the end of a figure's name, how it is written; all others are fractions of 1, in percent.
+        lower_is_better: ends of the names of figures of which less is better.
+        item_score: the end of the name of the score that items are sorted and broken down by; the primary figure's
+            name where it is empty.
+        right_or_wrong: whether that score is 0 or 1.
+        needs_blind: whether figures say little without a blind run beside them.
+        show: an item in words.
+        read_predictions: reads a file of predictions for a task; the other task holds all the benchmark's items.
+        floors: of a task's answered items and a seed, what never looking gets; `module:function` is imported late.
+        measure: a run on the common items; `task` is None where the benchmark's files are not at hand.
+        rank: for figures of vectors kept beside the record: rankings by direction, the primary's first, with so many
+            nearest items shown. Items then have no scores of their own.
+        outdated: of a record's details, why its figures are by earlier code; empty where they are not.
+        comparison_note: what readers of every comparison have to know.
+        source: who declares it.
+    """
+
+    name: str
+    terms: tuple[tuple[str, str], ...] = ()
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    lower_is_better: tuple[str, ...] = ()
+    item_score: str = ""
+    right_or_wrong: bool = False
+    needs_blind: bool = False
+    show: Callable[[Any], ItemText] = no_text
+    read_predictions: Callable[[PredictionsFile, Any, Any], Predictions] = read_replies
+    floors: Callable[[Any, Sequence[Any], int], Iterator[Floor]] | str = no_floors
+    measure: Callable[[Answers, Common, Any], Any] = means
+    rank: Callable[[Mapping[str, Vectors], int], dict[str, Ranking]] | None = None
+    outdated: Callable[[Mapping[str, JsonValue]], str] = never
+    comparison_note: str = ""
+    source: str = ""
+
+    def unit(self, figure: str) -> Unit:
+        """How a figure is written."""
+        return next((unit for end, unit in self.units.items() if figure.endswith(end)), PERCENT)
+
+    def is_lower_better(self, figure: str) -> bool:
+        """Whether less is better: ranks, errors, replies that could not be read."""
+        return figure.endswith((UNPARSED_RATE, *self.lower_is_better))
