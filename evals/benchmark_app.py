@@ -292,14 +292,7 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
         raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
     report = make_report(runs, blind_neighbours(folders, runs))
     if form == "json":
-        rows = [
-            {
-                **asdict(row),
-                "metric": row.metric.model_dump(mode="json"),
-                "beside": [other.model_dump(mode="json") for other in row.beside if other],
-            }
-            for row in report.rows
-        ]
+        rows = [{**asdict(row), "beside": [asdict(other) for other in row.beside if other]} for row in report.rows]
         console.emit(dumps({"task": report.task, "rows": rows, "notes": report.notes}, indent=2))
         return
     if form == "markdown":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evals.record import Sample, TaskRow
+from evals.record import Sample
 from evals.vector_store import Vectors
 from tasks.registry import family_of
 from tasks.task import TaskInfo
@@ -23,9 +23,7 @@ class ItemFigures:
     right_or_wrong: bool = False
 
 
-def item_figures(
-    task: TaskRow | TaskInfo, samples: Mapping[str, Sample], vectors: Mapping[str, Vectors]
-) -> ItemFigures | None:
+def item_figures(task: TaskInfo, samples: Mapping[str, Sample], vectors: Mapping[str, Vectors]) -> ItemFigures | None:
     """The family's figure of each item; None where nothing was scored item by item."""
     family = family_of(task.family)
     if family.rank is not None:

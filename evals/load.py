@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -26,8 +27,8 @@ def metrics_frame(folders: Iterable[Path]) -> pd.DataFrame:
     for folder in folders:
         results = read_results(folder)
         shared = {"folder": str(folder), "task": results.task.name, "status": results.status}
-        rows += [{**shared, "kind": "run", "model": results.name, **m.model_dump()} for m in results.metrics]
-        rows += [{**shared, "kind": "floor", "model": f.model, **f.metric.model_dump()} for f in results.floors]
+        rows += [{**shared, "kind": "run", "model": results.name, **asdict(m)} for m in results.metrics]
+        rows += [{**shared, "kind": "floor", "model": f.model, **asdict(f.metric)} for f in results.floors]
     return pd.DataFrame(rows)
 
 

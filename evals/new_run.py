@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.provenance import collect, redact_options
-from evals.record import ModelRow, Run, TaskRow
+from evals.record import ModelRow, Run
 from tasks.model import Model, ModelInfo
 from tasks.task import Task
 
@@ -33,7 +33,7 @@ def describe_run(
     facts.pop("name")
     return Run(
         name=name,
-        task=TaskRow(**asdict(task.info)),
+        task=task.info,
         model=ModelRow(
             name=info.name,
             options=redact_options(dict(options)),
@@ -52,7 +52,7 @@ def describe_import(task: Task[Any], name: str, protocol: Mapping[str, str], dig
     """The same for predictions made elsewhere; the file's digest stands in for the model's facts."""
     return Run(
         name=name,
-        task=TaskRow(**asdict(task.info)),
+        task=task.info,
         model=ModelRow(name=name, options={}, device="elsewhere", details={"predictions_sha256": digest}),
         protocol=dict(protocol),
         seed=0,

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from tasks.task import FramesSeen, Metric, TaskInfo, TokenUsage
+
 WALL_CLOCK = {"x-wall-clock": True}
 
 Status = Literal["complete", "partial", "failed"]
@@ -21,22 +23,6 @@ class Row(BaseModel):
     """Base of everything stored: unknown fields are refused, values don't change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="null")
-
-
-class TaskRow(Row):
-    """The task as `tasks.task.TaskInfo` describes it."""
-
-    name: str
-    family: str
-    version: str
-    item_count: int
-    items_sha256: str
-    primary_metric: str
-    chance: float
-    cluster: str
-    source: str
-    licence: str
-    citation: str
 
 
 class ModelRow(Row):
@@ -80,7 +66,7 @@ class Run(Row):
 
     schema_version: Literal[1] = 1
     name: str
-    task: TaskRow
+    task: TaskInfo
     model: ModelRow
     protocol: dict[str, str]
     seed: int
@@ -118,22 +104,6 @@ class ClipRow(Row):
     stamp: str | None = None
 
 
-class FramesRow(Row):
-    """Frames looked at: how many, when (seconds), and the share of the clip they span."""
-
-    count: int
-    seconds: tuple[float, ...] = ()
-    share_of_clip: float | None = None
-
-
-class TokensRow(Row):
-    """Language-model tokens of one item. How many came from a cache depends on what ran just before."""
-
-    prompt: int = 0
-    cached: Annotated[int, Field(json_schema_extra=WALL_CLOCK)] = 0
-    completion: int = 0
-
-
 class ErrorRow(Row):
     """Why an item has no answer."""
 
@@ -163,8 +133,8 @@ class Sample(Row):
     stretch: Annotated[int, Field(ge=0)] = 0
     scores: dict[str, float | None] = Field(default_factory=dict)
     prompt_sha256: str | None = None
-    frames: FramesRow | None = None
-    tokens: TokensRow = TokensRow()
+    frames: FramesSeen | None = None
+    tokens: TokenUsage = TokenUsage()
     seconds: Annotated[dict[str, float], Field(json_schema_extra=WALL_CLOCK)] = Field(default_factory=dict)
     peak_memory_bytes: Annotated[int | None, Field(json_schema_extra=WALL_CLOCK)] = None
     notes: dict[str, JsonValue] = Field(default_factory=dict)
@@ -172,26 +142,12 @@ class Sample(Row):
     error: ErrorRow | None = None
 
 
-class MetricRow(Row):
-    """A figure with its uncertainty; fractions are of 1. `value` is null where it can't be known."""
-
-    name: str
-    value: float | None
-    interval: tuple[float, float] | None
-    level: float
-    method: str
-    n: int
-    clusters: int
-    primary: bool
-    higher_is_better: bool
-
-
 class FloorRow(Row):
     """What a model that never looks gets on the same items: the primary figure, and others to show beside it."""
 
     model: str
-    metric: MetricRow
-    others: tuple[MetricRow, ...] = ()
+    metric: Metric
+    others: tuple[Metric, ...] = ()
 
 
 class Counts(Row):
@@ -250,7 +206,7 @@ class Results(Row):
     name: str
     fingerprint: str
     status: Status
-    task: TaskRow
+    task: TaskInfo
     model: ModelRow
     protocol: dict[str, str]
     seed: int
@@ -258,7 +214,7 @@ class Results(Row):
     imported: bool
     counts: Counts
     failed_ids: tuple[str, ...]
-    metrics: tuple[MetricRow, ...]
+    metrics: tuple[Metric, ...]
     floors: tuple[FloorRow, ...]
     details: dict[str, JsonValue]
     cost: Cost
@@ -269,6 +225,6 @@ class Results(Row):
     sha256: Annotated[str | None, Field(json_schema_extra=WALL_CLOCK)] = None
 
     @property
-    def primary(self) -> MetricRow:
+    def primary(self) -> Metric:
         """The figure the task is ranked by."""
         return next(metric for metric in self.metrics if metric.primary)

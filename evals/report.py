@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.markdown import in_markdown, table_lines
-from evals.record import MetricRow, Results
+from evals.record import Results
 from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 from tasks.family import UNPARSED_RATE, Family
 from tasks.intervals import few_clusters, superseded
 from tasks.registry import family_of
+from tasks.task import Metric
 
 NOT_MEASURED = "–"
 
@@ -25,8 +26,8 @@ class ReportRow:
     kind: str
     route: str
     status: str
-    metric: MetricRow
-    beside: tuple[MetricRow | None, ...] = ()
+    metric: Metric
+    beside: tuple[Metric | None, ...] = ()
     unparsed: float | None = None
     seconds_per_item: float | None = None
     prompt_tokens_per_item: float | None = None
@@ -146,7 +147,7 @@ def run_row(run: Results, kind: str, beside: Sequence[str]) -> ReportRow:
     )
 
 
-def shown_beside(metrics: Sequence[MetricRow], names: Sequence[str]) -> tuple[MetricRow | None, ...]:
+def shown_beside(metrics: Sequence[Metric], names: Sequence[str]) -> tuple[Metric | None, ...]:
     """The figures that stand beside a primary one, None where they were not measured."""
     by_name = {metric.name: metric for metric in metrics}
     return tuple(by_name.get(name) for name in names)
@@ -185,7 +186,7 @@ def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
     )
 
 
-def figure(metric: MetricRow | None, family: Family) -> str:
+def figure(metric: Metric | None, family: Family) -> str:
     """A figure with its unit."""
     return NOT_MEASURED if metric is None else shown(metric.name, metric.value, family)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -14,20 +14,10 @@ from pydantic import JsonValue
 
 from evals.consistency import status_of
 from evals.provenance import COMMAND, changes
-from evals.record import (
-    Cost,
-    Counts,
-    FloorRow,
-    MetricRow,
-    OfficialScore,
-    Results,
-    Run,
-    Sample,
-    Stretch,
-)
+from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch
 from tasks.intervals import few_clusters
 from tasks.registry import family_of, resolved
-from tasks.task import FramesSeen, Metric, Prediction, Task, TokenUsage, Trace
+from tasks.task import Metric, Prediction, Task, Trace
 
 WAIT = "wait"
 IDS_SHOWN = 5
@@ -36,7 +26,6 @@ NO_VECTORS: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 def prediction_of(sample: Sample, vectors: NDArray[np.float32] | None = None) -> Prediction:
     """The recorded answer, as the task's scoring takes it; `vectors` are its row of `vectors.npy`."""
-    frames = sample.frames
     return Prediction(
         item_id=sample.id,
         answer=sample.answer,
@@ -45,9 +34,9 @@ def prediction_of(sample: Sample, vectors: NDArray[np.float32] | None = None) ->
         option_scores=sample.option_scores,
         trace=Trace(
             prompt_sha256=sample.prompt_sha256,
-            usage=TokenUsage(sample.tokens.prompt, sample.tokens.cached, sample.tokens.completion),
+            usage=sample.tokens,
             seconds=sample.seconds,
-            frames=FramesSeen(frames.count, frames.seconds, frames.share_of_clip) if frames else None,
+            frames=sample.frames,
             notes=sample.notes,
         ),
         vectors=vectors,
@@ -78,7 +67,7 @@ def build_results(
     )
     status = status_of(counts)
     resumed = stretches(run, [samples[item.id] for item in answered])
-    metrics = [metric_row(metric) for metric in summary.metrics]
+    metrics = list(summary.metrics)
     if official is not None:
         metrics = [official_metric(metric, official) for metric in metrics]
     return Results(
@@ -109,23 +98,18 @@ def build_results(
     )
 
 
-def interval_warnings(metrics: Sequence[MetricRow], run: Run) -> list[str]:
+def interval_warnings(metrics: Sequence[Metric], run: Run) -> list[str]:
     """What has to be said of the primary figure's interval: that it rests on few clusters."""
     primary = next(metric for metric in metrics if metric.primary)
     few = few_clusters(primary.clusters, run.task.cluster)
     return [few] if few else []
 
 
-def metric_row(metric: Metric) -> MetricRow:
-    """A task's metric as it is stored."""
-    return MetricRow(**asdict(metric))
-
-
-def official_metric(metric: MetricRow, official: OfficialScore) -> MetricRow:
+def official_metric(metric: Metric, official: OfficialScore) -> Metric:
     """The benchmark server's score takes the place of a figure that public data can't give."""
     if metric.name != official.metric or metric.value is not None:
         return metric
-    return metric.model_copy(update={"value": official.value, "method": f"official score ({official.source})"})
+    return replace(metric, value=official.value, method=f"official score ({official.source})")
 
 
 def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str, Sample]) -> list[str]:
@@ -149,8 +133,7 @@ def floor_rows(task: Task[Any], answered: Sequence[Any], seed: int) -> Iterator[
     if not answered:
         return
     for floor in resolved(family_of(task.info.family).floors)(task, answered, seed):
-        others = tuple(metric_row(metric) for metric in floor.others)
-        yield FloorRow(model=floor.name, metric=metric_row(floor.metric), others=others)
+        yield FloorRow(model=floor.name, metric=floor.metric, others=floor.others)
 
 
 def stretches(run: Run, answered: Sequence[Sample]) -> tuple[Stretch, ...]:

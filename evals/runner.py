@@ -16,7 +16,7 @@ from evals.clips import difference, looked_at, with_content
 from evals.lanes import in_lanes
 from evals.memory import recent_peak_bytes
 from evals.provenance import changes
-from evals.record import ClipRow, ErrorRow, FramesRow, Provenance, Results, Run, Sample, TokensRow
+from evals.record import ClipRow, ErrorRow, Provenance, Results, Run, Sample
 from evals.results import build_results
 from evals.store import (
     RUN,
@@ -321,8 +321,8 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction, clip: C
         option_scores=prediction.option_scores,
         scores=dict(task.score(item, prediction).values),
         prompt_sha256=trace.prompt_sha256,
-        frames=FramesRow.model_validate(trace.frames, from_attributes=True) if trace.frames else None,
-        tokens=TokensRow.model_validate(trace.usage, from_attributes=True),
+        frames=trace.frames,
+        tokens=trace.usage,
         seconds=dict(trace.seconds),
         peak_memory_bytes=recent_peak_bytes(),
         notes=cast("dict[str, JsonValue]", dict(trace.notes)),

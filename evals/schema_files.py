@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from evals.compare.rows import Comparison
@@ -28,11 +29,15 @@ def schema_text(kind: type[Row]) -> str:
 def without_wall_clock(row: Row) -> dict[str, Any]:
     """A record without its wall-clock fields: what must be the same however often a run was interrupted."""
     kept = {}
+    told = row.model_dump(mode="json")
     for name, field in type(row).model_fields.items():
         if field.json_schema_extra == WALL_CLOCK:
             continue
         value = getattr(row, name)
-        kept[name] = without_wall_clock(value) if isinstance(value, Row) else row.model_dump(mode="json")[name]
+        kept[name] = without_wall_clock(value) if isinstance(value, Row) else told[name]
+        if is_dataclass(value) and not isinstance(value, type):
+            timed = {part.name for part in fields(value) if part.metadata.get("json_schema_extra") == WALL_CLOCK}
+            kept[name] = {part: told[name][part] for part in told[name] if part not in timed}
     return kept
 
 

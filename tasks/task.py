@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+STORED: Any = {"extra": "forbid", "allow_inf_nan": False}
+"""How records are read back into these classes: nothing unknown, no NaN."""
+WALL_CLOCK: Mapping[str, Any] = {"json_schema_extra": {"x-wall-clock": True}}
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
@@ -36,6 +40,8 @@ class TaskInfo:
     value of the primary metric for a uniformly random answer.
     """
 
+    __pydantic_config__: ClassVar[Any] = STORED
+
     name: str
     family: str
     version: str
@@ -53,8 +59,10 @@ class TaskInfo:
 class TokenUsage:
     """Language-model tokens spent on one item; `cached` of the prompt's were not computed again."""
 
+    __pydantic_config__: ClassVar[Any] = STORED
+
     prompt: int = 0
-    cached: int = 0
+    cached: int = field(default=0, metadata=WALL_CLOCK)
     completion: int = 0
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
@@ -68,6 +76,8 @@ class TokenUsage:
 @dataclass(frozen=True, slots=True)
 class FramesSeen:
     """How many frames a model looked at, their time stamps (seconds), and the share of the clip they span."""
+
+    __pydantic_config__: ClassVar[Any] = STORED
 
     count: int
     seconds: tuple[float, ...] = ()
@@ -151,6 +161,8 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A figure with its uncertainty. `value` is None where it can't be known from public data."""
+
+    __pydantic_config__: ClassVar[Any] = STORED
 
     name: str
     value: float | None

@@ -13,11 +13,12 @@ from evals.html_report.units import memory, seconds
 from evals.item_figures import ItemFigures
 from evals.leaderboard.rows import Figure
 from evals.provenance import changes, commit_text
-from evals.record import MetricRow, Results
+from evals.record import Results
 from evals.report import figure
 from evals.results import WAIT
 from tasks.family import Family
 from tasks.multiple_choice import option_names
+from tasks.task import Metric
 
 LABEL_LETTERS = 80
 GROUPS_SHOWN = 12
@@ -96,7 +97,7 @@ def leads(results: Results, view: TableView, family: Family) -> list[Lead]:
     return sorted(found, key=lambda lead: abs(lead.points))[:LEADS_SHOWN]
 
 
-def shown_metric(results: Results) -> MetricRow:
+def shown_metric(results: Results) -> Metric:
     """The primary figure, or where it is unknown the public one that stands in for it."""
     primary = results.primary
     if primary.value is not None:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from evals.leaderboard.costs import cost_columns
 from evals.leaderboard.references import Reference, reference_row, references
 from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard
-from evals.record import MetricRow, Results
+from evals.record import Results
 from evals.report import scoring_notes
 from evals.seal import seal_of
 from tasks.intervals import few_clusters
 from tasks.registry import family_of, system_of
+from tasks.task import Metric
 
 NO_VALUE = float("-inf")
 
@@ -107,7 +108,7 @@ def run_row(digest: str, results: Results) -> BoardRow:
     )
 
 
-def figure_of(metric: MetricRow) -> Figure:
+def figure_of(metric: Metric) -> Figure:
     """A record's metric as a leaderboard has it."""
     return Figure(
         name=metric.name,

@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from evals.record import Row, TaskRow
+from evals.record import Row
+from tasks.task import TaskInfo
 
 LEADERBOARD_VERSION = 1
 
@@ -69,7 +70,7 @@ class BoardRow(Row):
 class BoardTable(Row):
     """All rows of one task and pool, best first; `metric` ranks them, `beside` are shown beside it."""
 
-    task: TaskRow
+    task: TaskInfo
     metric: str
     higher_is_better: bool
     beside: tuple[str, ...]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from evals.record import Cost, Counts, FloorRow, MetricRow, ModelRow, Provenance, Results, Run, TaskRow
+from evals.record import Cost, Counts, FloorRow, ModelRow, Provenance, Results, Run
 from tasks.intervals import METHOD
+from tasks.task import Metric, TaskInfo
 
-TASK = TaskRow(
+TASK = TaskInfo(
     name="toy@500",
     family="multiple-choice",
     version="1",
@@ -25,9 +26,9 @@ PROVENANCE = Provenance(
 )
 
 
-def metric(value: float | None, name: str = "accuracy", *, primary: bool = True) -> MetricRow:
+def metric(value: float | None, name: str = "accuracy", *, primary: bool = True) -> Metric:
     interval = None if value is None else (max(0.0, value - 0.04), min(1.0, value + 0.04))
-    return MetricRow(
+    return Metric(
         name=name,
         value=value,
         interval=interval,

@@ -10,12 +10,12 @@ import pytest
 
 from evals.breakdowns import SHARE_SEEN, WHOLE, breakdowns, sample_labels
 from evals.item_figures import ItemFigures, item_figures
-from evals.record import FramesRow, Sample
+from evals.record import Sample
 from evals.store import read_samples
 from tasks.labels import LENGTHS, labels_of
 from tasks.multiple_choice import MultipleChoiceTask
 from tasks.retrieval import PRIMARY, rankings
-from tasks.task import TaskInfo
+from tasks.task import FramesSeen, TaskInfo
 from tests.evals.conftest import ToyModel, run_toy, toy_task
 
 CHOICES = TaskInfo("toy@2", "multiple-choice", "1", 2, "", "accuracy", 0.2, "video", "none", "none", "none")
@@ -74,7 +74,7 @@ def test_labels_with_an_order_keep_it_and_others_go_by_size() -> None:
 
 @pytest.mark.parametrize(("share", "label"), [(0.2, "up to 25 %"), (0.71, "50–75 %"), (1.0, WHOLE)])
 def test_the_share_seen_comes_from_the_frames(share: float, label: str) -> None:
-    seen = sample("a", frames=FramesRow(count=4, share_of_clip=share))
+    seen = sample("a", frames=FramesSeen(count=4, share_of_clip=share))
     assert sample_labels(seen)[SHARE_SEEN] == label
 
 

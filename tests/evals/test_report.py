@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from evals.leaderboard.build import build_leaderboard
-from evals.record import MetricRow, Results
+from evals.record import Results
 from evals.report import blind_neighbours, cells, figure, make_report, markdown
 from tasks.caption_metrics.figures import METRICS_VERSION
 from tasks.errors import RecordError
 from tasks.intervals import METHOD
 from tasks.multiple_choice import MultipleChoiceTask
+from tasks.task import Metric
 from tests.evals.conftest import ToyModel, run_toy, toy_task
 from tests.evals.records import TASK, results_of
 from tests.evals.records import metric as record_metric
 
 
-def metric(name: str, value: float | None) -> MetricRow:
-    return MetricRow(
+def metric(name: str, value: float | None) -> Metric:
+    return Metric(
         name=name,
         value=value,
         interval=None,

@@ -13,15 +13,16 @@ from evals.compare.record import read_record
 from evals.compare.rows import Comparison
 from evals.leaderboard.build import build_leaderboard
 from evals.leaderboard.rows import Leaderboard
-from evals.record import Cost, Provenance, Results, Row, Run, Sample, TokensRow
+from evals.record import Cost, Provenance, Results, Row, Run, Sample
 from evals.schema_files import FOLDER, KINDS, main, schema_text, without_wall_clock
 from evals.store import read_samples
 from tasks.multiple_choice import MultipleChoiceTask
+from tasks.task import TokenUsage
 from tests.evals.conftest import ToyModel, ToyTalker, run_toy
 
 EXPECTED = {
     Provenance: {"created"},
-    TokensRow: {"cached"},
+    TokenUsage: {"cached"},
     Sample: {"seconds", "peak_memory_bytes"},
     Results: {"sha256"},
     Cost: {
@@ -106,7 +107,9 @@ def test_removing_wall_clock_fields_removes_nothing_else(task: MultipleChoiceTas
 
 
 def test_wall_clock_fields_inside_a_sample_are_removed_too() -> None:
-    kept = without_wall_clock(Sample(id="a", cluster="v", tokens=TokensRow(prompt=5, cached=3), seconds={"total": 1.0}))
+    kept = without_wall_clock(
+        Sample(id="a", cluster="v", tokens=TokenUsage(prompt=5, cached=3), seconds={"total": 1.0})
+    )
     assert kept["tokens"] == {"prompt": 5, "completion": 0}
     assert "seconds" not in kept
 

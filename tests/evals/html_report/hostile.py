@@ -41,7 +41,7 @@ def hostile_files(folder: Path) -> tuple[RunFiles, MultipleChoiceTask]:
     run_toy(task, ToyModel(), folder)
     files = read_run_files(folder)
     results = files.results
-    row = results.task.model_copy(update=dict.fromkeys(("cluster", "source", "licence", "citation"), EVERYTHING))
+    row = replace(results.task, cluster=EVERYTHING, source=EVERYTHING, licence=EVERYTHING, citation=EVERYTHING)
     model = results.model.model_copy(
         update={"name": EVERYTHING, "options": {EVERYTHING: EVERYTHING}, "device": EVERYTHING, "dtype": EVERYTHING}
     )
@@ -50,7 +50,7 @@ def hostile_files(folder: Path) -> tuple[RunFiles, MultipleChoiceTask]:
     )
     floors = tuple(floor.model_copy(update={"model": EVERYTHING}) for floor in results.floors)
     cost = results.cost.model_copy(update={"seconds_by_stage": {EVERYTHING: 1.0}, "seconds": 2.0})
-    metrics = tuple(metric.model_copy(update={"method": EVERYTHING}) for metric in results.metrics)
+    metrics = tuple(replace(metric, method=EVERYTHING) for metric in results.metrics)
     details = {"chosen_counts": [EVERYTHING, -1, None], "answer_counts": {"a": EVERYTHING}}
     bad = results.model_copy(
         update={

@@ -18,13 +18,13 @@ from evals.html_report.write import run_captions, write_run_page
 from evals.imports import import_run
 from evals.item_figures import ItemFigures
 from evals.new_run import describe_import, describe_run
-from evals.record import FramesRow, Results
+from evals.record import Results
 from evals.runner import RunSettings, run_task
 from evals.store import SAMPLES, read_samples
 from tasks.errors import DataError
 from tasks.multiple_choice import MultipleChoiceTask
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
-from tasks.task import Clip, TaskInfo
+from tasks.task import Clip, FramesSeen, TaskInfo
 from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
 from tests.evals.html_report.conftest import Elements, page_of
 from tests.evals.test_imports import captioning, json_file, texts_of
@@ -235,7 +235,7 @@ def test_the_share_of_the_video_seen_is_broken_down(tmp_path: Path) -> None:
     run_toy(task, ToyModel(), tmp_path)
     files = read_run_files(tmp_path)
     samples = {
-        key: sample.model_copy(update={"frames": FramesRow(count=8, share_of_clip=1.0 if n % 2 else 0.6)})
+        key: sample.model_copy(update={"frames": FramesSeen(count=8, share_of_clip=1.0 if n % 2 else 0.6)})
         for n, (key, sample) in enumerate(files.samples.items())
     }
     (text,) = Elements(run_page(replace(files, samples=samples), task)).texts("div", "breakdown")

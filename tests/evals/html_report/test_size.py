@@ -14,9 +14,8 @@ from evals.html_report.cards import Budget, within_budget
 from evals.html_report.frames import Frame, Strip
 from evals.html_report.items import ItemView
 from evals.html_report.run_page import read_run_files, run_page
-from evals.record import FramesRow
 from tasks.multiple_choice import MultipleChoiceTask
-from tasks.task import Clip
+from tasks.task import Clip, FramesSeen
 from tests.evals.conftest import ToyModel, run_toy
 from tests.evals.html_report.conftest import Elements
 
@@ -57,7 +56,7 @@ def test_the_longest_run_stays_under_5_mb(egoschema_5031: MultipleChoiceTask, tm
     run_toy(egoschema_5031, ToyModel(), tmp_path, batch_size=5031)
     files = read_run_files(tmp_path)
     long = {"raw": "<&>" * 3_000, "notes": {"n": "é<" * 3_000}}
-    samples = {key: s.model_copy(update=long | {"frames": FramesRow(count=9)}) for key, s in files.samples.items()}
+    samples = {key: s.model_copy(update=long | {"frames": FramesSeen(count=9)}) for key, s in files.samples.items()}
     page = run_page(replace(files, samples=samples), egoschema_5031, CaptionFile(tmp_path, "", "", {}))
     assert len(page.encode()) < LIMIT
     assert "items from the middle of the order are left out" in page
