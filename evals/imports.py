@@ -33,7 +33,7 @@ def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Pr
                 sync_folder(folder)
                 rows = [imported_sample(task, item, answers.get(item.id, LEFT_OUT), vector_log) for item in missing]
                 log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
-        return write_results(task, run, folder)
+        return write_results(task, run, folder, {item.id for item in missing})
 
 
 def imported_sample(task: Task[Any], item: Item, answer: Prediction | str, vectors: VectorLog) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
@@ -17,7 +17,7 @@ from evals.provenance import COMMAND, changes
 from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch
 from tasks.intervals import few_clusters
 from tasks.registry import family_of, resolved
-from tasks.task import Metric, Prediction, Task, Trace
+from tasks.task import Metric, Prediction, Score, Task, Trace
 
 WAIT = "wait"
 IDS_SHOWN = 5
@@ -49,13 +49,17 @@ def build_results(
     samples: Mapping[str, Sample],
     official: OfficialScore | None = None,
     vectors: Mapping[str, NDArray[np.float32]] = NO_VECTORS,
+    fresh: Collection[str] = (),
 ) -> Results:
-    """Score the recorded samples in the task's own order and summarise them."""
+    """Score the recorded samples in the task's own order and summarise them.
+
+    The scores of items in `fresh` were made by this very code, and count as they are.
+    """
     asked = list(task.items())[: run.limit]
     answered = [item for item in asked if item.id in samples and samples[item.id].error is None]
     failed = [item.id for item in asked if item.id in samples and samples[item.id].error is not None]
     scores = [
-        task.score(item, task.reread(item, prediction_of(samples[item.id], vectors.get(item.id)))) for item in answered
+        score_of(task, item, samples[item.id], vectors.get(item.id), is_fresh=item.id in fresh) for item in answered
     ]
     summary = task.summarise(scores, np.random.default_rng(run.seed))
     counts = Counts(
@@ -126,6 +130,15 @@ def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str,
         why = f"most often ({times}×): {message}" if times > 1 else f"the first: {message}"
         warnings.append(f"{len(failed)} items failed and are not scored ({named}); {why}")
     return warnings
+
+
+def score_of(
+    task: Task[Any], item: Any, sample: Sample, vectors: NDArray[np.float32] | None, *, is_fresh: bool
+) -> Score:
+    """An item's score: as recorded a moment ago, or of its raw output read again."""
+    if is_fresh:
+        return Score(item.id, item.cluster, sample.answer, sample.scores, vectors)
+    return task.score(item, task.reread(item, prediction_of(sample, vectors)))
 
 
 def floor_rows(task: Task[Any], answered: Sequence[Any], seed: int) -> Iterator[FloorRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,12 +104,13 @@ def run_task(
     settings.out.mkdir(parents=True, exist_ok=True)
     with locked(settings.out):
         now, run = run.provenance, claim(settings.out, run)
+        fresh: set[str] = set()
         try:
-            run = run_items(task, model, run, now, settings, on_sample, on_begin)
+            run = run_items(task, model, run, now, settings, on_sample, on_begin, fresh)
         except (KeyboardInterrupt, TooManyFailuresError):
-            write_results(task, read_run(settings.out), settings.out)
+            write_results(task, read_run(settings.out), settings.out, fresh)
             raise
-        return write_results(task, run, settings.out)
+        return write_results(task, run, settings.out, fresh)
 
 
 def claim(folder: Path, run: Run) -> Run:
@@ -183,8 +184,12 @@ def run_items(
     settings: RunSettings,
     on_sample: OnSample,
     on_begin: Callable[[Beginning], None],
+    fresh: set[str],
 ) -> Run:
-    """Answer the items that have no row yet, in the task's order; the run as it is described from now on."""
+    """Answer the items that have no row yet, in the task's order; the run as it is described from now on.
+
+    The ids of items that are answered here go into `fresh`: their scores are today's and are not made again.
+    """
     asked = list(task.items())[: run.limit]
     found = beginning(settings.out, asked)
     on_begin(found)
@@ -210,6 +215,7 @@ def run_items(
             if stretch:
                 rows = [row.model_copy(update={"stretch": stretch}) for row in rows]
             log.append(*rows)
+            fresh.update(row.id for row in rows)
             for row in rows:
                 on_sample(row)
             failures.count(rows)
@@ -344,10 +350,10 @@ def failed_sample(item: Item, error: Exception) -> Sample:
     )
 
 
-def write_results(task: Task[Any], run: Run, folder: Path) -> Results:
-    """Summarise what is on disk."""
+def write_results(task: Task[Any], run: Run, folder: Path, fresh: Collection[str] = ()) -> Results:
+    """Summarise what is on disk; the items `fresh` were scored by this process."""
     samples = read_samples(folder)
-    results = build_results(task, run, samples, read_official(folder), read_vectors(folder, samples))
+    results = build_results(task, run, samples, read_official(folder), read_vectors(folder, samples), fresh)
     return write_sealed(folder, results)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_intervals_of_an_earlier_method_are_marked_until_the_run_is_scored_again
 
 
 def test_caption_figures_of_an_earlier_version_are_marked() -> None:
-    run = results_of("old", task=TASK.model_copy(update={"family": "captioning"}))
+    run = results_of("old", task=replace(TASK, family="captioning"))
     today = run.model_copy(update={"details": {"caption_metrics": METRICS_VERSION}})
     assert any("METEOR too low" in note for note in make_report([run], []).notes)
     assert not any("METEOR" in note for note in make_report([today], []).notes)

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.compare.rows import Difference, Mismatch, SignificanceTest
-from evals.compare.words import Power, amount, caveat, conclusion, ends, named, supported
+from evals.compare.words import Power, caveat, conclusion, ends, named, supported
+from tasks.family import PERCENT
+from tasks.registry import family_of
 
 CLAIMS = ("better", "higher", "lower", "outperform", "wins", "worse")
 
@@ -28,7 +30,7 @@ def row(difference: float, interval: tuple[float, float] | None, *, higher: bool
 
 def words(difference: Difference, p: float, adjusted: float | None = None) -> str:
     test = SignificanceTest(method="-", p=p, p_adjusted=p if adjusted is None else adjusted)
-    return conclusion("one", "two", difference, test, Power(0.1, 4321), 500, None)
+    return conclusion("one", "two", difference, test, Power(0.1, 4321), 500, None, PERCENT)
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1), st.booleans())
@@ -83,10 +85,10 @@ def test_a_mismatch_is_said_with_both_values() -> None:
 
 
 def test_amounts_have_their_units() -> None:
-    assert amount("accuracy", 0.1084) == "10.8 points"
-    assert amount("micro_cider_d", 0.1084) == "0.108"
-    assert amount("text_to_video_median_rank", 3.5) == "3.5"
-    assert ends(row(0.1, (-0.05, 0.25))) == "−5.0 to +25.0 points"
+    assert family_of("multiple-choice").unit("accuracy").amount(0.1084) == "10.8 points"
+    assert family_of("captioning").unit("micro_cider_d").amount(0.1084) == "0.108"
+    assert family_of("retrieval").unit("text_to_video_median_rank").amount(3.5) == "3.5"
+    assert ends(row(0.1, (-0.05, 0.25)), PERCENT) == "−5.0 to +25.0 points"
 
 
 def test_only_the_first_items_are_named_on_the_screen() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from evals.html_report import leaderboard_page
@@ -13,7 +14,7 @@ from tests.evals.conftest import longvid
 from tests.evals.html_report.conftest import Elements
 from tests.evals.records import TASK, metric, results_of
 
-OTHER = TASK.model_copy(update={"name": "egoschema@500", "items_sha256": "6" * 64})
+OTHER = replace(TASK, name="egoschema@500", items_sha256="6" * 64)
 ENCODER, AGGREGATOR = (ModelRow(name=name, options={}, parameters=9_000_000) for name in ("longvivit-b", "aggregator"))
 
 

@@ -22,7 +22,7 @@ from evals.record import Results
 from evals.runner import RunSettings, run_task
 from evals.store import SAMPLES, read_samples
 from tasks.errors import DataError
-from tasks.multiple_choice import MultipleChoiceTask
+from tasks.multiple_choice import FAMILY, MultipleChoiceTask
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, FramesSeen, TaskInfo
 from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
@@ -246,7 +246,7 @@ def test_the_share_of_the_video_seen_is_broken_down(tmp_path: Path) -> None:
 def test_bars_of_small_groups_alone_have_a_scale_of_their_own() -> None:
     groups = tuple(Group(name, 4, 1, value, None) for name, value in (("low", 0.1), ("mid", 0.5), ("high", 0.9)))
     figures = ItemFigures("accuracy", {"a": 0.1, "b": 0.5, "c": 0.9}, right_or_wrong=True)
-    (view,) = breakdown_views([Breakdown("length", "accuracy", groups)], figures)
+    (view,) = breakdown_views([Breakdown("length", "accuracy", groups)], figures, FAMILY)
     low, mid, high = (group.bar.at for group in view.groups)
     assert low < mid < high
     assert mid == pytest.approx(view.overall)

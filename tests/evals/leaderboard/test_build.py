@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -33,7 +34,7 @@ def many() -> list[Results]:
         results_of("twin", 0.5),
         results_of("twin", 0.5, seed=3),
         results_of("half", 0.5, answered=250),
-        results_of("elsewhere", 0.5, task=TASK.model_copy(update={"name": "other@500"})),
+        results_of("elsewhere", 0.5, task=replace(TASK, name="other@500")),
     ]
 
 
@@ -51,14 +52,14 @@ def test_rows_are_best_first_with_floors_and_references_among_them() -> None:
 
 
 def test_each_task_and_pool_has_its_own_table() -> None:
-    other = TASK.model_copy(update={"name": "toy@5031"})
+    other = replace(TASK, name="toy@5031")
     board = build_leaderboard([results_of("a"), results_of("b", task=other)], published=[])
     assert [table.task.name for table in board.tables] == ["toy@500", "toy@5031"]
     assert names(board, 1) == ["b", "constant (choice=4)", "chance"]
 
 
 def test_other_items_under_the_same_name_have_a_table_of_their_own() -> None:
-    other = TASK.model_copy(update={"items_sha256": "6" * 64})
+    other = replace(TASK, items_sha256="6" * 64)
     assert len(build_leaderboard([results_of("a"), results_of("b", task=other)], published=[]).tables) == 2
 
 

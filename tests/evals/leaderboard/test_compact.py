@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evals.leaderboard.build import build_leaderboard
 from evals.leaderboard.compact import compact, compact_markdown, compact_remarks
 from evals.leaderboard.references import Reference
 from evals.leaderboard.rows import Leaderboard
 from tests.evals.records import TASK, results_of
 
-OTHER = TASK.model_copy(update={"name": "other@500"})
+OTHER = replace(TASK, name="other@500")
 
 
 def board() -> Leaderboard:
