@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jsonlines import InvalidLineError, Reader, Writer
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
@@ -144,14 +145,13 @@ def read_trained(path: Path) -> list[Trained]:
     """The finished rows. A torn last line is passed over; any other damage is refused with RecordError."""
     if not path.is_file():
         return []
-    rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        try:
-            rows.append(Trained.model_validate_json(line))
-        except ValidationError as error:
-            msg = f"{path}, line {number} is damaged ({first_problem(error)}); remove the line to train it again"
-            raise RecordError(msg) from error
-    return rows
+    try:
+        return list(Reader(path.read_bytes().split(b"\n")[:-1], loads=Trained.model_validate_json))
+    except InvalidLineError as error:
+        cause = error.__cause__
+        fault = first_problem(cause) if isinstance(cause, ValidationError) else cause
+        msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to train it again"
+        raise RecordError(msg) from error
 
 
 def append_trained(path: Path, row: Trained) -> None:
@@ -159,7 +159,7 @@ def append_trained(path: Path, row: Trained) -> None:
     with path.open("ab+") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(row.model_dump_json().encode() + b"\n")
+        Writer(file, compact=True).write(row.model_dump(mode="json"))
         file.flush()
         os.fsync(file.fileno())
 
