@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 from annotated_types import Len
+from jsonlines import Writer
 from typing_extensions import TypedDict
 
 from baselines.caption import Caption
@@ -204,7 +205,7 @@ def append(file: BinaryIO, *rows: Mapping[str, Any]) -> None:
     file.seek(0)
     file.truncate(file.read().rfind(b"\n") + 1)
     file.seek(0, os.SEEK_END)
-    file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+    Writer(file).write_all(rows)
     file.flush()
     os.fsync(file.fileno())
 

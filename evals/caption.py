@@ -104,7 +104,9 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
 
 def write_captions(captions: SegmentCaptions, clips: list[Clip], out: Path) -> int:
     """Every caption of the clips as JSON lines, whole or not at all; returns how many. Raises DataError for none."""
-    from json import dumps
+    from io import StringIO
+
+    from jsonlines import Writer
 
     from evals.store import write_atomic
     from tasks.errors import DataError
@@ -120,5 +122,7 @@ def write_captions(captions: SegmentCaptions, clips: list[Clip], out: Path) -> i
     if not rows:
         raise DataError(f"no captions: nothing is written to {out}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, "".join(f"{dumps(row, ensure_ascii=False)}\n" for row in rows))
+    lines = StringIO()
+    Writer(lines).write_all(rows)
+    write_atomic(out, lines.getvalue())
     return len(rows)

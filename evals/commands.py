@@ -143,16 +143,6 @@ COMMANDS = (
         example="longvid doctor --server http://localhost:8000/v1",
     ),
     CommandEntry(
-        name="bench",
-        summary="Measure speed side by side with the peers.",
-        target="evals.bench.command:app",
-    ),
-    CommandEntry(
-        name="study",
-        summary="Train the paper's methods side by side and compare them.",
-        target="evals.study:app",
-    ),
-    CommandEntry(
         name="egoschema submit",
         summary="Write both submission forms of a full run; nothing is sent without --upload.",
         target="evals.egoschema:submit",

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from encoders.bench.machine import installed, processor
 from evals.record import Provenance
 from tasks.files import unicode_only
+from tasks.machine import installed, processor
 
 PACKAGES = ("longvid", "numpy", "pydantic", "torch", "transformers", "open_clip_torch", "av", "vllm")
 SECRET_NAME = re.compile(r"(key|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE)

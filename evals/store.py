@@ -11,6 +11,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+from jsonlines import InvalidLineError, Reader, Writer
 from pydantic import ValidationError
 
 from evals.benchmarks import command_of
@@ -74,16 +75,19 @@ def read_samples(folder: Path) -> dict[str, Sample]:
     path = folder / SAMPLES
     if not path.is_file():
         return {}
-    lines = path.read_bytes().split(b"\n")
-    samples: dict[str, Sample] = {}
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            sample = Sample.model_validate_json(line)
-        except ValidationError as error:
-            msg = f"{path}, line {number} is damaged ({first_problem(error)}); remove the line to go on without it"
-            raise RecordError(msg) from error
-        samples[sample.id] = sample
-    return samples
+    rows = Reader(path.read_bytes().split(b"\n")[:-1], loads=Sample.model_validate_json)
+    try:
+        return {sample.id: sample for sample in rows}
+    except InvalidLineError as error:
+        cause = error.__cause__
+        fault = first_problem(cause) if isinstance(cause, ValidationError) else cause
+        msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to go on without it"
+        raise RecordError(msg) from error
+
+
+def _as_json(row: Sample | dict[str, object]) -> str:
+    # A writer of jsonlines tries its encoder on an empty object first.
+    return row.model_dump_json() if isinstance(row, Sample) else json.dumps(row)
 
 
 class SampleLog:
@@ -101,6 +105,7 @@ class SampleLog:
 
     def __enter__(self) -> Self:
         self._file = durable.open_in_place(self._path, os.O_APPEND)
+        self._rows = Writer(self._file, dumps=_as_json)
         self._drop_torn_tail()
         return self
 
@@ -116,7 +121,7 @@ class SampleLog:
         """Write rows. Raises OSError when the disk is full, RecordError when the file was taken away meanwhile."""
         if any(sample.vector_row is not None for sample in samples):
             self._before_rows()
-        self._file.writelines(sample.model_dump_json().encode() + b"\n" for sample in samples)
+        self._rows.write_all(samples)
         self._file.flush()
         if monotonic() - self._synced >= SYNC_SECONDS:
             self._sync()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from io import StringIO
 from pathlib import Path
+
+from jsonlines import Reader, Writer
 
 from encoders.pretrain.step import BadSample
 
@@ -36,10 +39,10 @@ class Journal:
         self._append(BAD, ({"step": step, "key": sample.key, "error": sample.error} for sample in samples))
 
     def _append(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
-        lines = [json.dumps(row) + "\n" for row in rows]
-        if self._folder is not None and lines:
+        found = list(rows)
+        if self._folder is not None and found:
             with (self._folder / name).open("a", encoding="utf-8") as file:
-                file.writelines(lines)
+                Writer(file).write_all(found)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -47,12 +50,13 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return list(Reader(StringIO(text[: text.rfind("\n") + 1]), loads=json.loads))
 
 
 def _cut(path: Path, step: int) -> None:
     rows = [row for row in read_rows(path) if int(row["step"]) <= step]
     if path.is_file():
         temporary = path.with_name(f".{path.name}")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            Writer(file).write_all(rows)
         temporary.replace(path)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from encoders.bench.decode import bench_decode, make_bench_video
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_file import probe
+from lab.bench.decode import bench_decode, make_bench_video
 from tests.encoders.videos import clip, plain_read
 
 NEEDS_FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")

@@ -18,7 +18,7 @@ from baselines.llm.protocol import Chat
 from baselines.llm.transformers_llm import TransformersLanguageModel
 from encoders.causal_lm.dense import dense_folder
 from encoders.causal_lm.smollm2 import find_smollm2
-from evals.bench.aggregate import EACH_OPTION, bench_aggregate
+from lab.bench.aggregate import EACH_OPTION, bench_aggregate
 from tasks.digests import file_sha256
 
 LETTERS = tuple(f" {letter}" for letter in "ABCDE")

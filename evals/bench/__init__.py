@@ -1,1 +1,0 @@
-"""`longvid bench …`: ours beside its peers, in turn, on a machine that is named."""

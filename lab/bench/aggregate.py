@@ -1,0 +1,161 @@
+"""What a language model's part of an aggregator costs: ours beside a call for every option, or one after the other.
+
+A model that runs here weighs a question's options from one reading of its prompt; the plain way reads the prompt again
+for each. A served model is asked in as many lanes as it likes; the plain way waits for each reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from baselines.aggregator import CaptionComposer, SegmentRule
+from baselines.captions import load_captions
+from baselines.llm.protocol import Chat, ContinuationScores, LanguageModel
+from baselines.material import Thin
+from baselines.prompted import Ask
+from evals.benchmarks import benchmark_folder
+from evals.lanes import in_lanes
+from evals.planning import spread
+from lab.bench.result import Comparison, Facts, Measured, Result, Way, clocked, in_turn, rows_of
+from tasks.egoschema import PROMPTS, load_egoschema
+from tasks.machine import machine_facts
+from tasks.multiple_choice import loglik_request
+from tasks.prompt import load_prompt
+from tasks.registry import benchmarks
+
+OURS, EACH_OPTION, ONE_BY_ONE = "ours", "a call for every option", "one call after the other"
+REPLY_TOKENS = 32
+
+
+@runtime_checkable
+class BothWays(Protocol):
+    """A language model that can score either way."""
+
+    def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]: ...
+
+    def score_from_scratch(
+        self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
+    ) -> list[ContinuationScores]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the two ways agree: questions with the same best option, and the largest difference of means (nats)."""
+
+    prompt_tokens: int
+    same_choices: int
+    largest_difference: float
+
+
+def bench_aggregate(
+    llm: LanguageModel,
+    chats: Sequence[Chat],
+    continuations: Sequence[Sequence[str]],
+    repeats: int,
+    done: Callable[[str], None],
+) -> Result:
+    """Both ways on the same chats, in turn. Raises ValueError without chats."""
+    if not chats:
+        raise ValueError("nothing to compare: no chats")
+    compare = compare_scoring if isinstance(llm, BothWays) else compare_lanes
+    comparison = compare(llm, chats, continuations, repeats, done)  # type: ignore[arg-type]  # told apart just above
+    settings: Facts = {"llm": llm.info.name, "dtype": llm.info.dtype, "questions": len(chats), "repeats": repeats}
+    return Result("aggregate", machine_facts(llm.info.device), settings, (comparison,))
+
+
+def compare_scoring(
+    llm: BothWays,
+    chats: Sequence[Chat],
+    continuations: Sequence[Sequence[str]],
+    repeats: int,
+    done: Callable[[str], None],
+) -> Comparison:
+    """Every question both ways before the next one comes; a round is all of them once."""
+    llm.score(chats[:1], continuations[:1])
+    rounds = []
+    agreement = Agreement(0, 0, 0.0)
+    for number in range(repeats):
+        spent = {OURS: Measured(0.0, 0.0), EACH_OPTION: Measured(0.0, 0.0)}
+        agreement = Agreement(0, 0, 0.0)
+        for chat, texts in zip(chats, continuations, strict=True):
+            cached, own = timed(partial(llm.score, [chat], [texts]))
+            scratch, theirs = timed(partial(llm.score_from_scratch, [chat], [texts]))
+            spent = {OURS: added(spent[OURS], own), EACH_OPTION: added(spent[EACH_OPTION], theirs)}
+            agreement = with_chat(agreement, cached[0], scratch[0])
+        rounds.append(spent)
+        done(f"round {number + 1} of {repeats}")
+    facts: Facts = {
+        "questions": len(chats),
+        "prompt_tokens": agreement.prompt_tokens,
+        "same_choices": agreement.same_choices,
+        "largest_difference": agreement.largest_difference,
+    }
+    return Comparison(f"options of {len(chats)} questions weighed", rows_of([OURS, EACH_OPTION], rounds, {}), facts)
+
+
+def timed(call: Callable[[], list[ContinuationScores]]) -> tuple[list[ContinuationScores], Measured]:
+    """What the call gives, and what it took."""
+    results: list[list[ContinuationScores]] = []
+    measured = clocked(lambda: results.append(call()))()
+    return results[0], measured
+
+
+def added(one: Measured, other: Measured) -> Measured:
+    """Both one after the other."""
+    return Measured(one.seconds + other.seconds, one.cpu_seconds + other.cpu_seconds)
+
+
+def with_chat(sum_: Agreement, cached: ContinuationScores, scratch: ContinuationScores) -> Agreement:
+    """The agreement with one more question in it."""
+    apart = max(abs(a - b) for a, b in zip(cached.means, scratch.means, strict=True))
+    return Agreement(
+        sum_.prompt_tokens + cached.usage.prompt,
+        sum_.same_choices + (best(cached) == best(scratch)),
+        max(sum_.largest_difference, apart),
+    )
+
+
+def best(scores: ContinuationScores) -> int:
+    """The option with the highest mean log-likelihood."""
+    return scores.means.index(max(scores.means))
+
+
+def compare_lanes(
+    llm: LanguageModel,
+    chats: Sequence[Chat],
+    continuations: Sequence[Sequence[str]],  # noqa: ARG001 - a served model is asked to write
+    repeats: int,
+    done: Callable[[str], None],
+) -> Comparison:
+    """Short replies to all chats: in the model's own lanes, and one after the other."""
+    appetite = llm.appetite
+    ask = partial(llm.generate, max_tokens=REPLY_TOKENS)
+
+    def lanes() -> None:
+        for _ in in_lanes(ask, chats, batch=appetite.batch, lanes=appetite.lanes):
+            pass
+
+    def one_by_one() -> None:
+        for chat in chats:
+            ask([chat])
+
+    ways: dict[str, Way] = {OURS: clocked(lanes), ONE_BY_ONE: clocked(one_by_one)}
+    facts: Facts = {"questions": len(chats), "batch": appetite.batch, "lanes": appetite.lanes}
+    return in_turn(f"replies to {len(chats)} questions", ways, repeats, done, facts=facts)
+
+
+def egoschema_options(
+    llm: LanguageModel, captions: Path, questions: int, data: Path | None
+) -> tuple[list[Chat], list[tuple[str, ...]]]:
+    """The aggregator's own chats for questions spread over egoschema@500, and the options to weigh."""
+    items = load_egoschema(benchmark_folder(benchmarks().entries["egoschema"], data)).items()
+    prompt = load_prompt("tasks", PROMPTS.loglik)
+    wording = load_prompt("baselines", "aggregator.v1")
+    compose = CaptionComposer(load_captions(captions), wording, SegmentRule(), Thin(llm))
+    requests = [loglik_request(item, prompt) for item in spread(items, questions)]
+    composed = compose([Ask(r.clip, r.prompt, r.reply_start, 256) for r in requests])
+    return [c.chat for c in composed], [r.options for r in requests]

@@ -1,0 +1,287 @@
+"""`longvid bench …`: ours beside its peers, in turn, on a machine that is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals import console
+from evals.benchmark_app import DATA, MODEL, OPTIONS
+from evals.engines import ADDRESS, GPUS, Engine, build_encoder_model, pool_of
+from lab.bench.result import COMPARED, Facts, Result, compared
+from lab.bench.sizing import EXAMPLE as SIZING_EXAMPLE
+from lab.bench.sizing import sizing
+
+app = typer.Typer(
+    help="Measure speed side by side with the peers; what is not installed is named: pip install 'longvid[peers]'.",
+    no_args_is_help=True,
+)
+
+REPEATS = Annotated[int, typer.Option(min=1, help="Rounds; each runs every way in turn, and medians count.")]
+JSON = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write the whole result here; - prints it instead of the tables."),
+]
+SIZES = Annotated[
+    list[str] | None, typer.Option("--size", help="tiny, b, l; repeatable. Default: b and l, on a CPU b.")
+]
+FRAMES = Annotated[
+    list[int] | None, typer.Option("--frames", help="Repeatable. Default: 16, 128 and 256, on a CPU 16.")
+]
+COMPILED = Annotated[bool, typer.Option("--compile", help="torch.compile the timed forward passes, the peers' too.")]
+STANDARD_OUTPUT = Path("-")
+
+
+@app.command(epilog="Example: longvid bench encode --device cuda --json encode.json --plot memory.png")
+def encode(
+    device: Annotated[str, typer.Option(help="cpu or cuda; meta counts without computing, no peers.")] = "cpu",
+    size: SIZES = None,
+    frames: FRAMES = None,
+    methods: Annotated[
+        list[str] | None, typer.Option("--method", help="Repeatable. Default: all, on a CPU dense and masked.")
+    ] = None,
+    compiled: COMPILED = False,
+    repeats: REPEATS = 5,
+    json: JSON = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot of the methods' training memory here.")] = None,
+) -> None:
+    """Forward passes beside ViViT and open_clip; each method's parameters, tokens, FLOPs, training memory and time.
+
+    On a machine that has torch and little else: python -m lab.bench.suite --device cuda --json FILE.
+    """
+    from lab.bench.result import report_of, table, write_plot
+    from lab.bench.suite import Asked, bench_encode
+
+    asked = Asked(device, tuple(size or ()), tuple(frames or ()), tuple(methods or ()), repeats, compiled)
+    result = bench_encode(asked, console.note)
+    report = report_of(result)
+    if report.skipped:
+        console.warn(f"left out, peft is not installed: {', '.join(report.skipped)}")
+    if plot:
+        write_plot(report, plot)
+    show(result, json, table(report))
+
+
+@app.command("train-step", epilog="Example: longvid bench train-step --size b --frames 16")
+def train_step(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    size: SIZES = None,
+    frames: FRAMES = None,
+    repeats: REPEATS = 5,
+    json: JSON = None,
+) -> None:
+    """A training step on one video beside ViViT's and open_clip's: seconds, and the activations it keeps."""
+    from lab.bench.suite import Asked, bench_train_step
+
+    result = bench_train_step(Asked(device, tuple(size or ()), tuple(frames or ()), repeats=repeats), console.note)
+    show(result, json)
+
+
+@app.command("video-to-text", epilog="Example: longvid bench video-to-text --model longvivit-tiny --llm smollm2")
+def video_to_text(
+    model: Annotated[str, typer.Option(help="An encoder preset, untrained.")] = "longvivit-tiny",
+    llm: Annotated[str, typer.Option(help="smollm2 or transformers:NAME_OR_PATH.")] = "smollm2",
+    frames: FRAMES = None,
+    masks: Annotated[list[float] | None, typer.Option("--mask", help="Repeatable. Default: 0 and 0.3.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    repeats: REPEATS = 3,
+    json: JSON = None,
+) -> None:
+    """Seconds and peak tensor memory of looking at a video and of captioning it, by frame count and mask."""
+    from dataclasses import asdict
+
+    from encoders.v2t.build import untrained
+    from lab.bench.video_to_text import bench_video_to_text
+    from tasks.machine import machine_facts
+
+    built, tokenizer = untrained(model, llm, device)
+    costs = list(
+        bench_video_to_text(
+            built, tokenizer, frames=frames or (16, 128, 256), masks=masks or (0.0, 0.3), repeats=repeats
+        )
+    )
+    settings: Facts = {"model": model, "llm": llm, "repeats": repeats}
+    details: Facts = {"costs": [asdict(cost) for cost in costs]}
+    show(Result("video-to-text", machine_facts(str(built.lm.device)), settings, (), details), json)
+    if json == STANDARD_OUTPUT:
+        return
+    rows = [
+        (
+            str(cost.frames),
+            f"{cost.mask:.0%}",
+            str(cost.tokens),
+            f"{cost.look_seconds:.3f}",
+            f"{cost.look_bytes / 1e6:.1f}",
+            str(cost.pooled),
+            f"{cost.answer_seconds:.3f}",
+            f"{cost.answer_bytes / 1e6:.1f}",
+        )
+        for cost in costs
+    ]
+    columns = ("frames", "masked", "tokens", "look s", "look MB", "after the pool", "answer s", "answer MB")
+    console.show_table(f"{model} with {llm}, one video, a caption of 16 tokens", columns, rows, numeric=columns)
+
+
+@app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")
+def decode(
+    video: Annotated[Path, typer.Argument(help="A video of constant frame rate.")],
+    fps: Annotated[float, typer.Option(help="Frames a second to take.")] = 1.0,
+    size: Annotated[int, typer.Option(min=1, help="Side of the square handed on, in pixels.")] = 256,
+    threads: Annotated[int, typer.Option(min=1, help="Decoder threads, for every reader alike.")] = 2,
+    repeats: REPEATS = 3,
+    json: JSON = None,
+) -> None:
+    """Sample frames with ours, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
+    from lab.bench.decode import bench_decode
+
+    with console.progress("reading", repeats, 0) as tick:
+        result = bench_decode(video, fps=fps, size=size, threads=threads, repeats=repeats, done=tick)
+    show(result, json)
+
+
+@app.command(epilog="Example: longvid bench metrics --repeats 5")
+def metrics(
+    data: DATA = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Only the first N segments.")] = None,
+    repeats: REPEATS = 5,
+    json: JSON = None,
+) -> None:
+    """Score YouCook2's validation segments with ours and with pycocoevalcap."""
+    from evals.benchmarks import benchmark_folder
+    from lab.bench.metrics import bench_metrics, shifted
+    from tasks.registry import benchmarks
+    from tasks.youcook2 import load_clip_captioning
+
+    items = shifted(load_clip_captioning(benchmark_folder(benchmarks().entries["youcook2-captioning"], data)))[:limit]
+    with console.progress("scoring", 2 * repeats, 0) as tick:
+        result = bench_metrics(items, repeats, tick)
+    show(result, json)
+
+
+@app.command(epilog="Example: longvid bench ranks --compare 10000 --pairs 100000")
+def ranks(
+    compare: Annotated[int, typer.Option(min=0, help="Pairs for both ways; 0 leaves that out.")] = 10_000,
+    pairs: Annotated[int, typer.Option(min=0, help="Pairs for ours alone, once; 0 leaves that out.")] = 0,
+    dimensions: Annotated[int, typer.Option(min=1, help="Length of a vector.")] = 512,
+    both: Annotated[bool, typer.Option(help="Both directions, or text to video alone.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the random vectors.")] = 0,
+    repeats: REPEATS = 3,
+    json: JSON = None,
+) -> None:
+    """Rank random vectors in blocks and by the whole matrix, each in a process of its own for its peak memory."""
+    from lab.bench.ranks import bench_ranks
+
+    with console.progress("ranking", repeats * bool(compare) + bool(pairs), 0) as tick:
+        result = bench_ranks(pairs, compare, dimensions, both=both, seed=seed, repeats=repeats, done=tick)
+    show(result, json)
+
+
+@app.command(epilog="Example: longvid bench aggregate ../shared/data/captions/egoschema_lavila_1s.json --questions 6")
+def aggregate(
+    captions: Annotated[Path, typer.Argument(help="Captions of EgoSchema's videos, as for -M captions=.")],
+    llm: Annotated[str, typer.Option(help="A language model, as for -M llm=.")] = "smollm2",
+    questions: Annotated[int, typer.Option(min=1, help="How many questions, spread over the benchmark.")] = 6,
+    data: DATA = None,
+    repeats: REPEATS = 1,
+    json: JSON = None,
+) -> None:
+    """Weigh options from one reading of each prompt, and by a call each; a served model in lanes, and call by call."""
+    from baselines.llm.load import load_language_model
+    from lab.bench.aggregate import bench_aggregate, egoschema_options
+
+    model = load_language_model(llm)
+    chats, options = egoschema_options(model, captions, questions, data)
+    with console.progress("asking", repeats, 0) as tick:
+        result = bench_aggregate(model, chats, options, repeats, tick)
+    show(result, json)
+
+
+@app.command(
+    "end-to-end",
+    epilog="Example: longvid bench end-to-end -m longvivit-tiny -M weights=kitchen -M frames=128 --videos 12",
+)
+def end_to_end(
+    model: MODEL,
+    model_option: OPTIONS = None,
+    benchmark: Annotated[str, typer.Option(help="A benchmark whose videos are here.")] = "kitchen-qa",
+    data: DATA = None,
+    videos: Annotated[int, typer.Option(min=2, help="The first so many clips, all of their items.")] = 12,
+    repeats: REPEATS = 3,
+    json: JSON = None,
+) -> None:
+    """A whole run beside decoding alone, encoding alone, and the loop that does one after the other."""
+    from evals.benchmarks import load_task
+    from lab.bench.end_to_end import bench_end_to_end
+    from tasks.errors import DataError
+    from tasks.registry import benchmarks, build_model, parse_options
+
+    chosen = benchmarks().entries.get(benchmark)
+    if chosen is None:
+        raise DataError(f"no benchmark '{benchmark}'; benchmarks are {', '.join(benchmarks().entries)}")
+    task = load_task(chosen, chosen.pools[0], data)
+    built = build_model(model, parse_options(model_option or []))
+    with console.progress("running", repeats, 0) as tick:
+        result = bench_end_to_end(task, built, videos, repeats, tick)
+    show(result, json)
+
+
+@app.command(epilog="Example: longvid bench scaling videos -m longvivit-l -M weights=FILE --workers 1 --workers 2")
+def scaling(
+    folder: Annotated[Path, typer.Argument(help="A folder of videos; some dozens for each worker.")],
+    model: MODEL,
+    model_option: OPTIONS = None,
+    workers: Annotated[list[int] | None, typer.Option("--workers", help="Repeatable. Default: 1 and 2.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Videos handed to a worker at a time.")] = 4,
+    gpus_per_worker: GPUS = None,
+    address: ADDRESS = None,
+    json: JSON = None,
+) -> None:
+    """Embed a folder with each number of Ray workers in turn; no vectors are written."""
+    from dataclasses import asdict
+    from functools import partial
+
+    from encoders.embed_folder import find_videos
+    from lab.bench.end_to_end import embed_with, scaling_rows
+    from tasks.machine import machine_facts
+    from tasks.registry import parse_options
+
+    videos = find_videos(folder)
+    build = partial(build_encoder_model, model, parse_options(model_option or []))
+    machine = machine_facts("cpu" if not gpus_per_worker else "cuda")
+    found = []
+    for count in workers or [1, 2]:
+        pool = pool_of(Engine.RAY, count, gpus_per_worker, address)
+        with console.progress(f"{count} workers", len(videos), 0) as tick:
+            found.append(embed_with(build, pool, videos, at_once, tick))
+    settings: Facts = {"model": model, "options": list(model_option or []), "at_once": at_once}
+    details: Facts = {"scaling": [asdict(one) for one in found]}
+    show(Result("scaling", machine, settings, (), details), json)
+    if json == STANDARD_OUTPUT:
+        return
+    columns = ("workers", "videos", "seconds in all", "videos/s once running", "against the first")
+    console.show_table(f"{folder.name} embedded by {model}", columns, scaling_rows(found), numeric=columns)
+
+
+app.command(epilog=SIZING_EXAMPLE)(sizing)
+
+
+def show(result: Result, json: Path | None, extra: str = "") -> None:
+    """Tables on standard output, with the machine below; `extra` is a bench's own."""
+    if json == STANDARD_OUTPUT:
+        console.emit(result.to_json())
+        return
+    if json is not None:
+        json.write_text(result.to_json(), encoding="utf-8")
+    if extra:
+        console.emit(extra)
+    for comparison in result.comparisons:
+        console.show_table(comparison.work, COMPARED, [compared(row) for row in comparison.rows], COMPARED[1:5])
+    for name, value in result.details.items():
+        if isinstance(value, str | int | float):
+            console.say(f"{name.replace('_', ' ')}: {value:.3g}" if isinstance(value, float) else f"{name}: {value}")
+    machine = result.machine
+    threads = "" if machine.threads is None else f", {machine.threads} torch threads"
+    busy = "" if machine.busy is None else f", load {machine.busy:.2f} a core before measuring"
+    console.say(f"{machine.device}; {machine.processor}, {machine.cores} cores{threads}{busy}")

@@ -1,0 +1,222 @@
+"""How fast frames are sampled from a file, side by side with the libraries that people use for it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.frames import read_frames
+from encoders.sampling import FramePolicy
+from encoders.video_errors import BackendError, VideoError
+from encoders.video_file import probe
+from lab.bench.result import Facts, Measured, NotMeasuredError, Result, in_turn
+from tasks.machine import machine_facts
+from tasks.task import Clip
+from tasks.video_files import local_address
+
+Pixels = NDArray[np.uint8]
+Reader = Callable[[Path, Sequence[int], float, int, int], Pixels]
+
+
+def ours(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:
+    """`read_frames` at the moments at which the wanted frames appear."""
+    stride = (indices[1] - indices[0]) / rate
+    start = (indices[0] + 0.5) / rate - stride / 2
+    clip = Clip(path.stem, max(0.0, start), max(0.0, start) + stride * len(indices), path)
+    policy = FramePolicy(count=len(indices), size=size, fit="squash")
+    return read_frames(clip, policy, threads=threads).pixels
+
+
+def pyav_sequential(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
+    """Decode every frame in turn with PyAV."""
+    wanted, pictures = set(indices), []
+    with av.open(local_address(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count, stream.codec_context.thread_type = threads, "AUTO"
+        for number, frame in enumerate(container.decode(stream)):
+            if number in wanted:
+                picture = frame.to_ndarray(format="rgb24", width=size, height=size, interpolation="BICUBIC")
+                pictures.append(picture)
+    return np.stack(pictures).astype(np.uint8, copy=False)
+
+
+def decord(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
+    """The `get_batch` of decord, resizing as it decodes."""
+    reader = import_module("decord").VideoReader(str(path.absolute()), width=size, height=size, num_threads=threads)
+    return np.asarray(reader.get_batch(list(indices)).asnumpy(), dtype=np.uint8)
+
+
+def torchcodec(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
+    """TorchCodec with its resize transform."""
+    resize = import_module("torchcodec.transforms").Resize((size, size))
+    decoder = import_module("torchcodec.decoders").VideoDecoder(
+        str(path.absolute()), num_ffmpeg_threads=threads, transforms=[resize], dimension_order="NHWC"
+    )
+    return np.asarray(decoder.get_frames_at(list(indices)).data.numpy(), dtype=np.uint8)
+
+
+def opencv(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
+    """OpenCV: grab every frame, retrieve the wanted ones."""
+    cv2 = import_module("cv2")
+    cv2.setNumThreads(threads)
+    capture = cv2.VideoCapture(str(path.absolute()))
+    wanted, pictures, number = set(indices), [], 0
+    while capture.grab():
+        if number in wanted:
+            small = cv2.resize(capture.retrieve()[1], (size, size), interpolation=cv2.INTER_AREA)
+            pictures.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+        number += 1
+    return np.stack(pictures).astype(np.uint8, copy=False)
+
+
+def ffmpeg(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
+    """The ffmpeg program, writing raw pictures to a pipe."""
+    stride = indices[1] - indices[0]
+    chosen = f"select=not(mod(n-{indices[0]}\\,{stride})),scale={size}:{size}"
+    command = ["ffmpeg", "-v", "error", "-threads", str(threads), "-i", local_address(path), "-an", "-vf", chosen]
+    written = subprocess.run(
+        [*command, "-vsync", "0", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"], capture_output=True, check=True
+    ).stdout
+    return np.frombuffer(written, dtype=np.uint8).reshape(-1, size, size, 3)
+
+
+READERS: tuple[tuple[str, Reader], ...] = (
+    ("ours", ours),
+    ("pyav-sequential", pyav_sequential),
+    ("decord", decord),
+    ("torchcodec", torchcodec),
+    ("opencv", opencv),
+    ("ffmpeg", ffmpeg),
+)
+
+
+_MODULES = {"decord": "decord", "torchcodec": "torchcodec", "opencv": "cv2"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    name: str
+    path: Path
+    indices: tuple[int, ...]
+    rate: float
+    size: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    seconds: float
+    cpu_seconds: float
+    pixels: Pixels
+
+
+def bench_decode(
+    path: Path,
+    *,
+    fps: float = 1.0,
+    size: int = 256,
+    threads: int = 2,
+    repeats: int = 3,
+    timeout: float = 600,
+    done: Callable[[str], None] = lambda _note: None,
+) -> Result:
+    """Sample `path` (constant frame rate) at `fps` with ours and every peer that is installed, in turn.
+
+    Each run has a process of its own, whose start and imports are not counted. A row's `psnr` is its least agreement
+    (dB) with a plain sequential read: equal frames differ by the scaler only, another frame shows. Raises BackendError
+    where the file's frame rate varies.
+    """
+    info = probe(path)
+    if info.fps is None:
+        raise BackendError(f"{path}: the benchmark needs a file of constant frame rate")
+    stride = max(1, round(info.fps / fps))
+    frames = info.frame_count or round(info.duration * info.fps)
+    indices = tuple(range(stride // 2, frames, stride))
+    truth = pyav_sequential(path, indices, info.fps, size, threads)
+    jobs = [_Job(name, path, indices, info.fps, size, threads) for name, _ in READERS]
+    ways = {job.name: partial(_measured, job, truth, timeout) for job in jobs}
+    work = f"{len(indices)} frames at {size} px from {info.duration:.0f} s of {info.codec}"
+    comparison = in_turn(work, ways, repeats, done, facts={"frames": len(indices)}, warm_up=False)
+    settings: Facts = {"video": path.name, "fps": fps, "size": size, "threads": threads, "repeats": repeats}
+    return Result("decode", machine_facts(), settings, (comparison,))
+
+
+def _measured(job: _Job, truth: Pixels, timeout: float) -> Measured:
+    missing = _why_missing(job.name)
+    if missing:
+        raise NotMeasuredError(missing)
+    run = _run_apart(job, timeout)
+    psnr = _least_psnr(run.pixels, truth)
+    return Measured(run.seconds, run.cpu_seconds, {"psnr": None if psnr is None else round(psnr, 1)})
+
+
+def _why_missing(name: str) -> str | None:
+    if name == "ffmpeg":
+        return None if shutil.which("ffmpeg") else "the ffmpeg program is not installed"
+    module = _MODULES.get(name)
+    return f"{module} is not installed" if module and find_spec(module) is None else None
+
+
+def _run_apart(job: _Job, timeout: float) -> _Run:
+    """One run in a process of its own. Raises NotMeasuredError: a peer may hang or crash."""
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        return pool.submit(_run, job).result(timeout)
+    except (TimeoutError, BrokenProcessPool, VideoError, ImportError, RuntimeError, OSError) as error:
+        for process in multiprocessing.active_children():
+            if isinstance(error, TimeoutError):
+                process.kill()
+        raise NotMeasuredError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+    finally:
+        pool.shutdown()
+
+
+def _run(job: _Job) -> _Run:
+    reader = dict(READERS)[job.name]
+    # The first two frames bring in the libraries, whose import is not what is measured.
+    reader(job.path, job.indices[:2], job.rate, job.size, job.threads) if job.name in _MODULES else None
+    cpu, began = _cpu_seconds(), time.perf_counter()
+    pixels = reader(job.path, job.indices, job.rate, job.size, job.threads)
+    return _Run(time.perf_counter() - began, _cpu_seconds() - cpu, pixels)
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _least_psnr(pixels: Pixels, truth: Pixels) -> float | None:
+    if pixels.shape != truth.shape:
+        return None
+    pairs = zip(pixels, truth, strict=True)
+    errors = [float(np.mean((a.astype(np.float32) - b) ** 2)) for a, b in pairs]
+    return float(10 * np.log10(255**2 / max(*errors, 1e-10)))
+
+
+def make_bench_video(sources: Sequence[Path], path: Path, seconds: float = 300) -> None:
+    """Write 720p30 H.264 (a key frame every 250, B-frames), looping over real clips; needs ffmpeg."""
+    inputs = [argument for source in sources for argument in ("-i", local_address(source))]
+    scaled = ";".join(f"[{i}:v:0]scale=1280:720,setsar=1,fps=30[v{i}]" for i in range(len(sources)))
+    joined = "".join(f"[v{i}]" for i in range(len(sources))) + f"concat=n={len(sources)}:v=1"
+    graph = f"{scaled};{joined},loop=loop=-1:size=32767,trim=duration={seconds}"
+    coding = "keyint=250:min-keyint=250:scenecut=0:bframes=3"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", *inputs, "-filter_complex", graph, "-an", "-c:v", "libx264",
+         "-pix_fmt", "yuv420p", "-x264-params", coding, local_address(path)],
+        check=True,
+    )  # fmt: skip

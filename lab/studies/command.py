@@ -1,0 +1,113 @@
+"""`longvid study …`: the paper's trade-offs, tried out on the kitchen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evals import console
+
+if TYPE_CHECKING:
+    from lab.studies.run import Plan
+    from lab.studies.summary import StudyRun
+
+
+CONFIG = Path("kitchen-study")
+OUT = Path("studies/masking")
+app = typer.Typer(help="Train the paper's methods side by side and compare them.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: longvid study masking --seeds 0,1,2 --methods jst-mask0,jst-mask75,frame-level")
+def masking(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="A TOML file with the stages image and short.")
+    ] = CONFIG,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds, each one image encoder and one training of every method.")
+    ] = "0,1,2",
+    steps: Annotated[int | None, typer.Option(min=2, help="Steps of each method; default: the config's.")] = None,
+    methods: Annotated[str, typer.Option(help="Methods by name, with commas between; default: all.")] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")] = OUT,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Two steps of a micro encoder: does it all run?")] = False,
+) -> None:
+    """Accuracy against training memory: masking, factorised, frame-level, adapters, LoRA, last layers, coarse, tubes.
+
+    For each seed one image encoder is trained, and every method goes on from it with the same videos
+    in the same order. Interrupt it at any time: the same command goes on where it stopped, and more
+    seeds or methods can be added later.
+    """
+    from encoders.shipped import CONFIGS
+    from evals.store import locked
+    from lab.studies.run import Plan, claim
+    from tasks.resources import file_or_shipped
+
+    settings = file_or_shipped(config, CONFIGS, "training configuration")
+    plan = Plan(settings, out, _seeds(seeds), tuple(filter(None, methods.split(","))), steps, smoke)
+    plan.chosen()
+    record = claim(plan, sys.argv)
+    try:
+        with locked(out):
+            _measure(plan)
+            _train(plan, record)
+    except KeyboardInterrupt:
+        console.fail(f"interrupted; the same command goes on with what is in {out}")
+        raise typer.Exit(130) from None
+    report(out)
+
+
+@app.command(epilog="Example: longvid study report studies/masking")
+def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")] = OUT) -> None:
+    """Table, plot and verdicts again, from what has been trained so far."""
+    from lab.studies.report import finding_cells, method_cells, method_columns, write_report
+    from lab.studies.summary import summarise
+
+    study = summarise(folder)
+    columns = method_columns()
+    console.show_table(
+        "accuracy (%) against training memory", columns, [method_cells(m, study) for m in study.methods], columns[3:]
+    )
+    console.show_table(
+        "the paper's findings, in direction",
+        ("finding", "asked of", "difference", "holds above", "here"),
+        [finding_cells(found) for found in study.findings],
+    )
+    for path in write_report(study, folder):
+        console.say(f"written: {path}")
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    from tasks.errors import ModelError
+
+    try:
+        found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise ModelError(f"--seeds '{text}': give whole numbers with commas between, like 0,1,2") from None
+    return found
+
+
+def _measure(plan: Plan) -> None:
+    """Count and time the methods, unless that is done."""
+    from evals.store import read_row, write_row
+    from lab.studies.run import SHORT, measure_costs, ticks
+    from lab.studies.summary import COSTS, StudyCosts
+
+    path, methods = plan.out / COSTS, plan.chosen()
+    known = {cost.method for cost in read_row(path, StudyCosts).methods} if path.exists() else set()
+    if known >= {method.name for method in methods}:
+        return
+    with console.progress("cost of a step", ticks(methods), 0) as tick:
+        write_row(path, measure_costs(methods, plan.vision(), plan.stage(SHORT, 0).data.batch, tick))
+
+
+def _train(plan: Plan, record: StudyRun) -> None:
+    """Train what is left, with a bar over all steps."""
+    from lab.studies.run import left, run
+
+    todo = left(plan)
+    total = len(plan.seeds) * len(plan.chosen())
+    console.say(f"{plan.out}: {total - len(todo.rows)} of {total} trainings are done, {todo.steps} steps are left")
+    with console.progress("training", todo.steps, 0) as tick:
+        run(plan, record, tick)

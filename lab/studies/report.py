@@ -1,0 +1,246 @@
+"""A study as a Markdown table and as the paper's kind of plot: accuracy over what training keeps in memory.
+
+For notebooks, training memory and accuracy as data frames: counted by `longvid bench encode`, tried by `longvid study`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from evals.store import read_row
+from lab.bench.result import read_json
+from lab.studies.summary import (
+    JUDGED,
+    LADDER,
+    MEMORY_METRIC,
+    RETRIEVAL,
+    STATEMENTS,
+    Figure,
+    FindingResult,
+    MethodResult,
+    Study,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+TABLE, PLOTS = "table.md", ("scatter.png", "scatter.svg")
+TITLES = {RETRIEVAL: "text → video R@1", STATEMENTS: "statements told from false ones"}
+LINES = (
+    ("joint", tuple(reversed(LADDER)), "tab:blue"),
+    ("factorised", ("fst", "fst-mask75"), "tab:green"),
+    ("frame-level", ("frame-level", "frame-level-mask75"), "tab:gray"),
+)
+"""Methods that differ in their masking only, joined in the plot."""
+MARKERS = "sD^v<>PX*hp8"
+COLOURS = ("tab:orange", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan", "black")
+"""Of the methods that stand alone, none that a line has."""
+VERDICTS = (
+    "A finding is reproduced where the whole interval lies above the bound, not reproduced where all of it lies "
+    "below, else undecided. The intervals are not corrected for how many findings there are."
+)
+
+
+def write_report(study: Study, folder: Path) -> list[Path]:
+    """Write table and plots; their paths."""
+    (folder / TABLE).write_text(markdown(study), encoding="utf-8")
+    paths = [folder / name for name in PLOTS]
+    write_plot(study, paths)
+    return [folder / TABLE, *paths]
+
+
+def markdown(study: Study) -> str:
+    """The methods, each kind of statement, the findings, and how all of it was made."""
+    kinds = [name for name in study.chances if name not in (*JUDGED, "video_to_text_r1")]
+    parts = [
+        "# Accuracy against training memory on kitchen",
+        _conditions(study),
+        _rows(method_columns(), [method_cells(method, study) for method in study.methods]),
+        f"Chance: {_percent(study.chances[RETRIEVAL])} R@1, {_percent(study.chances[STATEMENTS])} of statements.",
+        "## Statements by kind",
+        _rows(
+            ("method", *(f"{kind} (chance {_percent(study.chances[kind])})" for kind in kinds)),
+            [(m.method, *(_interval(figure_of(m, kind)) for kind in kinds)) for m in study.methods],
+        ),
+        "## Seed by seed",
+        _rows(
+            ("method", *(f"{TITLES[metric]}, seed {seed}" for metric in JUDGED for seed in study.seeds)),
+            [(m.method, *_per_seed(m, study.seeds)) for m in study.methods],
+        ),
+        "## The paper's findings, in direction",
+        _rows(("finding", "asked of", "difference", "holds above", "here"), [finding_cells(f) for f in study.findings]),
+        VERDICTS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _conditions(study: Study) -> str:
+    costs, families = study.costs, len(set(study.run.families))
+    figure = study.methods[0].figures[0]
+    smoke = "**A smoke test: nothing was learnt, the figures mean nothing.** " if study.run.smoke else ""
+    return (
+        f"{smoke}{len(study.methods)} methods, each trained from the same image encoder on the same videos in the same "
+        f"order, seeds {', '.join(map(str, study.seeds))}; {costs.frames} frames of {costs.size} px, batches of "
+        f"{costs.batch}; {len(study.run.videos)} held-out videos in {families} families of siblings. Intervals: "
+        f"{figure.level:.0%}, {figure.method}. Memory is counted (bf16, fused attention, vision tower); the measured "
+        "column is what a step on CPU raised a process's resident memory by, where attention is not fused."
+    )
+
+
+def method_columns() -> tuple[str, ...]:
+    """The head of the main table."""
+    return (
+        "method",
+        TITLES[RETRIEVAL],
+        TITLES[STATEMENTS],
+        "tokens",
+        "trainable",
+        "activations, a video (MB)",
+        "training memory (MB)",
+        "measured (MB)",
+        "step (s)",
+    )
+
+
+def method_cells(method: MethodResult, study: Study) -> tuple[str, ...]:
+    """A method's row of the main table; its step beside that of the first."""
+    cost, first = method.cost, study.costs.methods[0]
+    seconds = "–"
+    if cost.step_seconds and first.step_seconds:
+        seconds = f"{cost.step_seconds:.2f} ({cost.step_seconds / first.step_seconds:.2f}×)"
+    return (
+        method.method,
+        *(_interval(figure_of(method, metric)) for metric in JUDGED),
+        str(cost.tokens),
+        f"{cost.trainable / cost.parameters:.0%} of {cost.parameters / 1e6:.2f}M",
+        f"{cost.activation_bytes / 1e6:.2f}",
+        f"{cost.training_bytes / 1e6:.0f}",
+        "–" if cost.measured_bytes is None else f"{cost.measured_bytes / 1e6:.0f}",
+        seconds,
+    )
+
+
+def finding_cells(found: FindingResult) -> tuple[str, ...]:
+    """A finding's row; differences in points, memory as a ratio."""
+    if found.metric == MEMORY_METRIC:
+        return (found.finding, "activation memory", f"{found.value:.2f}×", f"{found.least:.0f}×", found.verdict)
+    value = "–"
+    if found.value is not None:
+        low, high = found.interval or (found.value, found.value)
+        value = f"{100 * found.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return (found.finding, TITLES[found.metric], value, f"{100 * found.least:+.0f}", found.verdict)
+
+
+def figure_of(method: MethodResult, name: str) -> Figure:
+    """A method's figure by name."""
+    return next(figure for figure in method.figures if figure.name == name)
+
+
+def _per_seed(method: MethodResult, seeds: Sequence[int]) -> list[str]:
+    found = [figure_of(method, metric).per_seed for metric in JUDGED]
+    return [_percent(by_seed[str(s)]) if str(s) in by_seed else "–" for by_seed in found for s in seeds]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _interval(figure: Figure) -> str:
+    if figure.interval is None:
+        return _percent(figure.value)
+    return f"{_percent(figure.value)} [{_percent(figure.interval[0])}, {_percent(figure.interval[1])}]"
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_plot(study: Study, paths: Sequence[Path]) -> None:
+    """A panel for each judged metric: a point for each method, with its interval; maskings of one kind are joined."""
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    canvas = Canvas(figsize=(13, 5), layout="constrained")
+    for number, metric in enumerate(JUDGED, start=1):
+        axes = canvas.add_subplot(1, len(JUDGED), number)
+        points = {m.method: (m.cost.activation_bytes / 1e6, figure_of(m, metric)) for m in study.methods}
+        for label, members, colour in LINES:
+            here = [points.pop(name) for name in members if name in points]
+            _draw(axes, here, label, colour, "o-")
+        for at, (name, point) in enumerate(points.items()):
+            _draw(axes, [point], name, COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
+        axes.axhline(100 * study.chances[metric], color="black", linestyle=":", linewidth=1)
+        axes.set(title=TITLES[metric], xlabel="activations kept in training, one video (MB)", ylabel="%", xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    handles, labels = canvas.axes[0].get_legend_handles_labels()
+    canvas.legend(handles, labels, loc="outside right upper", fontsize=8)
+    for path in paths:
+        canvas.savefig(path, dpi=150)
+
+
+def _draw(axes: Axes, points: Sequence[tuple[float, Figure]], label: str, colour: str, style: str) -> None:
+    if not points:
+        return
+    values = [100 * figure.value for _, figure in points]
+    spans = [figure.interval or (figure.value, figure.value) for _, figure in points]
+    errors = (
+        [value - 100 * low for value, (low, _) in zip(values, spans, strict=True)],
+        [100 * high - value for value, (_, high) in zip(values, spans, strict=True)],
+    )
+    axes.errorbar([x for x, _ in points], values, errors, fmt=style, color=colour, label=label, capsize=2, elinewidth=1)
+
+
+STUDY = Path("studies/masking/study.json")
+METRIC = "text_to_video_r1"
+BENCH = Path("bench.json")
+QUICK_SIZE, QUICK_FRAMES = "tiny", 16
+
+
+def bench_frame(path: Path | None) -> pd.DataFrame:
+    """A row per method, size and frame count of a bench report; of a quick count of the tiny size where there is none.
+
+    `training_gb` is by count, `activations_gb` what masking saves, both in 10^9 bytes. Raises DataError.
+    """
+    if path is not None and path.is_file():
+        report = read_json(path)
+    else:
+        from lab.bench.suite import BenchOptions, bench
+
+        report = bench(BenchOptions((QUICK_SIZE,), (QUICK_FRAMES,)))
+    rows = [{**asdict(row), "training_gb": row.total_bytes / 1e9} for row in report.rows]
+    frame = pd.DataFrame(rows)
+    frame["activations_gb"] = frame["activation_bytes"] / 1e9
+    return frame[["size", "frames", "method", "mask", "tokens", "trainable", "activations_gb", "training_gb"]]
+
+
+def study_frame(path: Path, metric: str = METRIC) -> pd.DataFrame:
+    """A row per method of a study, cheapest first: mean over seeds with its interval, and the memory it trained in.
+
+    `activations_mb` are of one clip, `training_mb` of the batch with weights and optimiser, in 10^6 bytes.
+    Raises RecordError where the file is no study.
+    """
+    rows = [
+        {
+            "method": method.method,
+            "metric": figure.name,
+            "value": figure.value,
+            "low": figure.interval[0] if figure.interval else figure.value,
+            "high": figure.interval[1] if figure.interval else figure.value,
+            "seeds": figure.seeds,
+            "activations_mb": method.cost.activation_bytes / 1e6,
+            "training_mb": method.cost.training_bytes / 1e6,
+        }
+        for method in read_row(path, Study).methods
+        for figure in method.figures
+        if figure.name == metric
+    ]
+    return pd.DataFrame(rows).sort_values("activations_mb", ignore_index=True)

@@ -1,0 +1,68 @@
+"""`longvid bench aggregate`: both ways agree on the same chats, and each is measured."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from baselines.llm.protocol import Chat, ContinuationScores, Reply
+from lab.bench.aggregate import EACH_OPTION, ONE_BY_ONE, OURS, bench_aggregate
+from tasks.model import Appetite, ModelInfo
+from tasks.task import TokenUsage
+from tests.baselines.llm.conftest import CHATS, OPTIONS, tiny_llm
+from tests.baselines.llm.test_scoring import llama
+
+
+def ignore(note: str) -> None:
+    """No progress to show."""
+
+
+class Disagreeing:
+    info = ModelInfo("disagreeing")
+
+    def score(self, chats, continuations):
+        return [ContinuationScores((-1.0, -4.0), (1, 2), TokenUsage(prompt=7))]
+
+    def score_from_scratch(self, chats, continuations):
+        return [ContinuationScores((-3.0, -4.0), (1, 2), TokenUsage(prompt=14))]
+
+
+class Served:
+    """Takes three chats in a call, and notes how many came."""
+
+    info = ModelInfo("served", device="served")
+    appetite = Appetite(batch=3)
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def generate(self, chats, max_tokens):
+        self.asked.append(len(chats))
+        return [Reply("yes", finished=True, usage=TokenUsage()) for _ in chats]
+
+
+def test_both_ways_of_a_real_model_agree_and_take_time() -> None:
+    compared = bench_aggregate(tiny_llm(llama()), CHATS, OPTIONS, 2, ignore).comparisons[0]
+    assert [row.name for row in compared.rows] == [OURS, EACH_OPTION]
+    assert compared.facts["questions"] == compared.facts["same_choices"] == 3
+    assert compared.facts["largest_difference"] < 1e-4
+    assert all(len(row.seconds) == 2 and min(row.seconds) > 0 for row in compared.rows)
+
+
+def test_a_disagreement_is_counted_and_measured() -> None:
+    facts = bench_aggregate(Disagreeing(), [Chat("a"), Chat("b")], [["x", "y"]] * 2, 1, ignore).comparisons[0].facts
+    assert (facts["same_choices"], facts["largest_difference"], facts["prompt_tokens"]) == (0, 2.0, 14)
+
+
+def test_a_served_model_is_asked_as_it_likes_and_call_by_call() -> None:
+    served = Served()
+    compared = bench_aggregate(served, [Chat(str(n)) for n in range(6)], [["x"]] * 6, 1, ignore).comparisons[0]
+    assert [row.name for row in compared.rows] == [OURS, ONE_BY_ONE]
+    assert served.asked == ([3, 3] + [1] * 6) * 2
+
+
+def test_nothing_to_compare_is_refused() -> None:
+    with pytest.raises(ValueError, match="no chats"):
+        bench_aggregate(Disagreeing(), [], [], 1, ignore)

@@ -1,0 +1,38 @@
+"""The trade-off study that ships says what its rows say, and was run as its config says."""
+
+import shutil
+
+from encoders.shipped import CONFIGS
+from evals.training_run import difference
+from lab.studies.command import OUT
+from lab.studies.report import TABLE, markdown
+from lab.studies.run import Plan, asked, completed, studied_methods
+from lab.studies.summary import ROWS, RUN, STUDY, Study, StudyRun, read_trained, summarise
+from tests.evals.conftest import ROOT
+
+SHIPPED = ROOT / OUT
+
+
+def test_figures_verdicts_and_table_follow_from_the_rows(tmp_path):
+    folder = shutil.copytree(SHIPPED, tmp_path / "study")
+    study = summarise(folder)
+    shipped = Study.model_validate_json((SHIPPED / STUDY).read_bytes())
+    assert [found.verdict for found in study.findings] == [found.verdict for found in shipped.findings]
+    assert markdown(study) == (SHIPPED / TABLE).read_text(encoding="utf-8")
+
+
+def test_every_method_was_trained_from_every_seed_on_the_same_videos():
+    rows = read_trained(SHIPPED / ROWS)
+    run = StudyRun.model_validate_json((SHIPPED / RUN).read_bytes())
+    seeds = {row.seed for row in rows}
+    assert len(seeds) >= 2
+    expected = {(method.name, seed) for method in studied_methods(4) for seed in seeds}
+    assert len(rows) == len(expected)
+    assert {(row.method, row.seed) for row in rows} == expected
+    assert {len(row.text_to_video) for row in rows} == {len(run.videos)}
+    assert not run.smoke
+
+
+def test_it_was_run_with_the_config_that_ships():
+    run = StudyRun.model_validate_json((SHIPPED / RUN).read_bytes())
+    assert difference(completed(run, SHIPPED / RUN), asked(Plan(CONFIGS / "kitchen-study.toml", SHIPPED, (0,)))) is None
