@@ -225,6 +225,12 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
                 "--count-invalid-as-wrong", help="Missing, null and impossible choices are wrong, not a reason to stop."
             ),
         ] = False,
+        allow_missing: Annotated[
+            bool,
+            typer.Option(
+                "--allow-missing", help="Texts and vectors: items that the file leaves out are not a reason to exit 1."
+            ),
+        ] = False,
     ) -> None:
         """Turn predictions made elsewhere into a record. Those of ids outside the pool are said and left out."""
         from evals.new_run import describe_import
@@ -240,6 +246,8 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
             protocol["invalid"] = "counted as wrong"
         record = describe_import(task, name, protocol, file_sha256(file), sys.argv)
         if isinstance(task, MultipleChoiceTask):
+            if allow_missing:
+                raise DataError("--allow-missing is for texts and vectors; of choices: --count-invalid-as-wrong")
             everything = load_task(benchmark, benchmark.widest_pool, data)
             choices = ChoicesFile(file, field, invalid_as_wrong=count_invalid_as_wrong)
             results = import_choices(task, everything, record, choices, out)
@@ -248,6 +256,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         else:
             results = import_texts_or_vectors(task, record, file, out)
         show_results([out], [results])
+        say_left_out(results, file, out, allowed=allow_missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +308,21 @@ def say_outside(task: Task[Any], ids: Sequence[str]) -> None:
     outside = [key for key in dict.fromkeys(ids) if key not in known]
     if outside:
         console.say(f"{len(outside)} predictions are outside {task.info.name}: not imported (the first: {outside[0]})")
+
+
+def say_left_out(results: Results, file: Path, out: Path, *, allowed: bool) -> None:
+    """Say how many items a file has no prediction for; exit code 1 unless that is allowed, as with failed items."""
+    if not results.counts.failed:
+        return
+    told = (
+        f"{results.counts.failed} of {results.counts.asked} items have no prediction in {file}, so the record is "
+        f"{results.status}; {out}/samples.jsonl names them"
+    )
+    if allowed:
+        console.warn(told)
+        return
+    console.fail(f"{told} (--allow-missing accepts that)")
+    raise typer.Exit(1)
 
 
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:

@@ -20,7 +20,6 @@ from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import (
     DecodeFaultError,
-    DecodeMemoryError,
     DecodeTimeoutError,
     DecodeWorkerError,
     EmptyVideoError,
@@ -172,7 +171,7 @@ class Asked:
         ("SIGSEGV", DecodeWorkerError, "crashed 2 processes .*may be damaged", 2),
         ("3", DecodeWorkerError, "exit status 3, through no fault of the file's", 2),
         ("a fault", DecodeFaultError, "fault of longvid's, not of the file's.*KeyError: 'no such key', .* line ", 1),
-        ("full memory", ResourcesError, "no memory for 8 frames of it; the file may be whole", 1),
+        ("full memory", ResourcesError, "not enough memory for its frames .Unable to allocate 3.1 GiB.*the file may be whole", 1),
         ("an error of the disk", UnreadableVideoError, "can't be read .Input/output error", 1),
     ],
 )
@@ -200,7 +199,7 @@ def test_memory_that_lacks_where_frames_are_received_leaves_nothing_for_the_next
     with Decoders(AheadPolicy(workers=1, ahead=1)) as decoders:
         with monkeypatch.context() as patch:
             patch.setattr("encoders.decode_ahead.np.empty", full)
-            assert isinstance(next(decoders.decode([one], POLICY)).error, DecodeMemoryError)
+            assert isinstance(next(decoders.decode([one], POLICY)).error, ResourcesError)
         after = next(decoders.decode([two], POLICY))
     assert np.array_equal(after.frames.pixels, read_frames(two, POLICY).pixels)
 
