@@ -77,7 +77,7 @@ def test_shapes_that_mean_nothing_are_refused(changes):
 
 @pytest.mark.parametrize("source", ["encoder config", "some/where.json"])
 def test_a_refusal_names_what_was_read_once(source):
-    shape = preset("imagevit-tiny").to_dict()
+    shape = json.loads(preset("imagevit-tiny").to_json())
     shape["vision"]["depth"] = -1
     with pytest.raises(ModelError) as refusal:
         EncoderConfig.from_dict(shape, source)
