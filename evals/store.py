@@ -74,15 +74,17 @@ def read_samples(folder: Path) -> dict[str, Sample]:
     path = folder / SAMPLES
     if not path.is_file():
         return {}
-    lines = path.read_bytes().split(b"\n")
     samples: dict[str, Sample] = {}
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            sample = Sample.model_validate_json(line)
-        except ValidationError as error:
-            msg = f"{path}, line {number} is damaged ({first_problem(error)}); remove the line to go on without it"
-            raise RecordError(msg) from error
-        samples[sample.id] = sample
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                sample = Sample.model_validate_json(line)
+            except ValidationError as error:
+                msg = f"{path}, line {number} is damaged ({first_problem(error)}); remove the line to go on without it"
+                raise RecordError(msg) from error
+            samples[sample.id] = sample
     return samples
 
 
