@@ -349,12 +349,12 @@ def _attempt(
     error = outcome.exception()
     spent = time.perf_counter() - began
     if error is not None:
-        return DecodedClip(clip, None, _told(clip, error), spent, 0.0), None
+        return DecodedClip(clip, None, blamed(clip, error), spent, 0.0), None
     frames = outcome.result()
     return (frames.pixels.shape, frames.seconds, frames.frame_seconds, frames.share_of_clip, spent), frames.pixels
 
 
-def _told(clip: Clip, error: BaseException) -> LongvidError:
+def blamed(clip: Clip, error: BaseException) -> LongvidError:
     """An error by whose fault it is: the file's, the machine's or the program's."""
     if isinstance(error, LongvidError):
         return error
