@@ -324,7 +324,9 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
     try:
         return kind(**values)
     except ModelError as error:
-        raise ModelError(f"{where}: {error}") from error
+        # A config names itself, and so does whoever reads one that isn't in a file.
+        told = str(error).removeprefix(f"{where.partition(':')[0]}: ")
+        raise ModelError(f"{where}: {told}") from error
 
 
 def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a type hint has no narrower type

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from encoders.packets import REORDER_DEPTH, PacketIndex, Wanted, find_wanted, packets, refuse_after
 from encoders.pixels import Canvas
 from encoders.sampling import FramePolicy
-from encoders.video_errors import DamagedVideoError, ResourcesError
+from encoders.video_errors import DamagedVideoError, memory_error
 from encoders.video_file import OpenVideo, blame_file, open_video
 
 _BEFORE_THE_END = 1e-3
@@ -52,7 +52,7 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
         if chosen is None:
             raise DamagedVideoError(f"{path}: its time stamps contradict the order of its frames")
     except MemoryError as error:
-        raise ResourcesError(f"{path}: no memory for {len(seconds)} frames of it; the file may be whole") from error
+        raise memory_error(path, error) from error
     return chosen
 
 

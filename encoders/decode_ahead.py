@@ -32,11 +32,11 @@ from encoders.frames import Backend, Frames, read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import (
     DecodeFaultError,
-    DecodeMemoryError,
     DecoderStartError,
     DecodeTimeoutError,
     DecodeWorkerError,
     UnreadableVideoError,
+    memory_error,
 )
 from tasks.errors import LongvidError
 from tasks.task import Clip
@@ -163,7 +163,7 @@ def _decode_with(idle: SimpleQueue[_Worker], clip: Clip, policy: FramePolicy) ->
     except LongvidError as error:
         return DecodedClip(clip, None, error, time.perf_counter() - began, 0.0)
     except MemoryError as error:
-        return DecodedClip(clip, None, memory_error(clip, error), time.perf_counter() - began, 0.0)
+        return DecodedClip(clip, None, memory_error(clip.path, error), time.perf_counter() - began, 0.0)
     finally:
         idle.put(worker)
 
@@ -349,29 +349,21 @@ def _attempt(
     error = outcome.exception()
     spent = time.perf_counter() - began
     if error is not None:
-        return DecodedClip(clip, None, _told(clip, error), spent, 0.0), None
+        return DecodedClip(clip, None, blamed(clip, error), spent, 0.0), None
     frames = outcome.result()
     return (frames.pixels.shape, frames.seconds, frames.frame_seconds, frames.share_of_clip, spent), frames.pixels
 
 
-def _told(clip: Clip, error: BaseException) -> LongvidError:
+def blamed(clip: Clip, error: BaseException) -> LongvidError:
     """An error by whose fault it is: the file's, the machine's or the program's."""
     if isinstance(error, LongvidError):
         return error
     if isinstance(error, MemoryError):
-        return memory_error(clip, error)
+        return memory_error(clip.path, error)
     if isinstance(error, OSError):
         return UnreadableVideoError(f"{clip.path}: can't be read ({error.strerror or error})")
     last = traceback.extract_tb(error.__traceback__)[-1]
     return DecodeFaultError(
         f"{clip.path}: decoding failed through a fault of longvid's, not of the file's: please report it "
         f"({type(error).__name__}: {error}, {Path(last.filename).name} line {last.lineno})"
-    )
-
-
-def memory_error(clip: Clip, error: MemoryError) -> DecodeMemoryError:
-    """That memory, not the file, is what lacks."""
-    reason = " ".join(str(error).split()) or "memory is full"
-    return DecodeMemoryError(
-        f"{clip.path}: not enough memory for its frames ({reason}): take fewer or smaller frames, or fewer workers"
     )

@@ -1,5 +1,7 @@
 """One error class per cause for which a video gives no frames; every message names the file."""
 
+from pathlib import Path
+
 from tasks.errors import DataError, ModelError
 
 
@@ -63,10 +65,6 @@ class DecodeWorkerError(VideoError):
     """The worker process died while decoding, and so did the one that tried again."""
 
 
-class DecodeMemoryError(VideoError):
-    """There is not enough memory for the wanted frames; the file may be whole."""
-
-
 class DecodeFaultError(VideoError):
     """Decoding raised what no file should make it raise: a fault of the program, not of the file."""
 
@@ -77,3 +75,12 @@ class DecoderStartError(ModelError):
 
 class BackendError(ModelError):
     """The chosen decoding backend is not installed or does not load."""
+
+
+def memory_error(path: Path | None, error: MemoryError) -> ResourcesError:
+    """That memory, not the file, is what lacks."""
+    reason = " ".join(str(error).split()) or "memory is full"
+    return ResourcesError(
+        f"{path}: not enough memory for its frames ({reason}), and the file may be whole: take fewer or smaller "
+        "frames, or fewer workers"
+    )

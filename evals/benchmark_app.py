@@ -222,6 +222,12 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
                 "--count-invalid-as-wrong", help="Missing, null and impossible choices are wrong, not a reason to stop."
             ),
         ] = False,
+        allow_missing: Annotated[
+            bool,
+            typer.Option(
+                "--allow-missing", help="Texts and vectors: items that the file leaves out are not a reason to exit 1."
+            ),
+        ] = False,
     ) -> None:
         """Turn predictions made elsewhere into a record. Those of ids outside the pool are said and left out."""
         from evals.imports import import_run
@@ -239,14 +245,31 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
             protocol["invalid"] = "counted as wrong"
         record = describe_import(task, name, protocol, file_sha256(file), sys.argv)
         everything = task if pool == benchmark.widest_pool else load_task(benchmark, benchmark.widest_pool, data)
-        given = PredictionsFile(file, field, count_invalid_as_wrong)
+        given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
         predictions = family_of(task.info.family).read_predictions(given, task, everything)
         if predictions.outside:
             count, first = len(predictions.outside), predictions.outside[0]
             console.say(f"{count} predictions are outside {task.info.name}: not imported (the first: {first})")
         for note in predictions.notes:
             console.warn(note)
-        show_results([out], [import_run(task, record, out, predictions.answers)])
+        results = import_run(task, record, out, predictions.answers)
+        show_results([out], [results])
+        say_left_out(results, file, out, allowed=allow_missing)
+
+
+def say_left_out(results: Results, file: Path, out: Path, *, allowed: bool) -> None:
+    """Say how many items a file has no prediction for; exit code 1 unless that is allowed, as with failed items."""
+    if not results.counts.failed:
+        return
+    told = (
+        f"{results.counts.failed} of {results.counts.asked} items have no prediction in {file}, so the record is "
+        f"{results.status}; {out}/samples.jsonl names them"
+    )
+    if allowed:
+        console.warn(told)
+        return
+    console.fail(f"{told} (--allow-missing accepts that)")
+    raise typer.Exit(1)
 
 
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:

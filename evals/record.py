@@ -17,12 +17,17 @@ WALL_CLOCK = {"x-wall-clock": True}
 
 Status = Literal["complete", "partial", "failed"]
 Seconds = Annotated[float | None, Field(ge=0, json_schema_extra=WALL_CLOCK)]
+_NOT_KEPT: set[str] = set()
 
 
 class Row(BaseModel):
     """Base of everything stored: unknown fields are refused, values don't change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="null")
+
+    def model_post_init(self, _: object) -> None:
+        # The sets of the fields that were given take more than half of the memory of a large record's rows.
+        object.__setattr__(self, "__pydantic_fields_set__", _NOT_KEPT)
 
 
 class ModelRow(Row):

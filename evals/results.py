@@ -17,7 +17,7 @@ from evals.provenance import COMMAND, changes
 from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch
 from tasks.intervals import few_clusters
 from tasks.registry import family_of, resolved
-from tasks.task import Metric, Prediction, Score, Task, Trace
+from tasks.task import Item, Metric, Prediction, Score, Task, Trace
 
 WAIT = "wait"
 IDS_SHOWN = 5
@@ -133,7 +133,7 @@ def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str,
 
 
 def score_of(
-    task: Task[Any], item: Any, sample: Sample, vectors: NDArray[np.float32] | None, *, is_fresh: bool
+    task: Task[Any], item: Item, sample: Sample, vectors: NDArray[np.float32] | None, *, is_fresh: bool
 ) -> Score:
     """An item's score: as recorded a moment ago, or of its raw output read again."""
     if is_fresh:

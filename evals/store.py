@@ -75,14 +75,16 @@ def read_samples(folder: Path) -> dict[str, Sample]:
     path = folder / SAMPLES
     if not path.is_file():
         return {}
-    rows = Reader(path.read_bytes().split(b"\n")[:-1], loads=Sample.model_validate_json)
-    try:
-        return {sample.id: sample for sample in rows}
-    except InvalidLineError as error:
-        cause = error.__cause__
-        fault = first_problem(cause) if isinstance(cause, ValidationError) else cause
-        msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to go on without it"
-        raise RecordError(msg) from error
+    with path.open("rb") as file:
+        # A line without its end was being written when the run was killed.
+        whole = (line[:-1] for line in file if line.endswith(b"\n"))
+        try:
+            return {sample.id: sample for sample in Reader(whole, loads=Sample.model_validate_json)}
+        except InvalidLineError as error:
+            cause = error.__cause__
+            fault = first_problem(cause) if isinstance(cause, ValidationError) else cause
+            msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to go on without it"
+            raise RecordError(msg) from error
 
 
 def _as_json(row: Sample | dict[str, object]) -> str:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
 from tasks.answer_words import VOCABULARY
 
-PARSER_VERSION = "choice-parser.v2"
+PARSER_VERSION = "choice-parser.v3"
 UNPARSED = "unparsed"
 MAX_OPTIONS = 26
 RULES = ("marked", "statement", "label", "alone", "quoted")  # how strongly each commits, the strongest first
@@ -273,6 +273,7 @@ def _split_verdicts(text: str) -> str:
         return text
     lines = []
     for line in text.splitlines():
+        line = re.sub(r"^(\W*[A-Za-z][\s\W]*?[✅✓✔☑❌✗✘✖])\s*(?=\w)", r"\1. ", line)  # noqa: PLW2901
         first = re.match(r"[\s\W]*[✅✓✔☑❌✗✘✖]", line)
         several = len(re.findall("[✅✓✔☑❌✗✘✖]", line)) > 1
         lines.append(re.sub("([✅✓✔☑❌✗✘✖])", r"\n\1" if first else r"\1\n", line) if several else line)
@@ -287,20 +288,21 @@ _HEAD = rf"""(?:N[FGgNO]*{_REST_OF_HEAD}[FGg]*{_COPULA}
     | [Fg]*G[FGg]*(?:O[FGgN]*{_REST_OF_HEAD})?{_COPULA}
     | (?:(?<=[FP])|^[FgP]*)O{_REST_OF_HEAD}[FGg]*{_COPULA}
     | (?:^[Fg]+(?=:)):[FO]*
-    | V[FOGgN:,]*
+    | V(?:FhO,?)?[FOGgN:,]*
     | \#(?:[FGgONPm=:KtCT,]|l(?=[LO]))*)"""
 _TEXT = r"\)?(?:[:,(>d-]{0,2}(?P<text>S)\)?)?"
 _TAIL = r"O?T*(?:P=)?(?=$|[.;,:()BITc-]|[-]|XF*O?[LlS])"
 _STATEMENT = re.compile(rf"(?P<head>{_HEAD})\(?O?(?P<value>[LlS]){_TEXT}{_TAIL}", re.VERBOSE)
 _VERB_LAST = re.compile(rf"(?P<head>N[FGg]*)(?P<value>L){_TEXT}T")
 _IS_RIGHT = re.compile(
-    rf"""(?P<value>[LS])\)?O?{_TEXT}[,]?
+    rf"""(?P<value>[LS]|(?<=O)l)\)?O?{_TEXT}[,]?
          (?: (?:[m=]*=[mFgPC,]*|[:-]F*|(?=G)[FgC]*) (?:F*G[FGgN]*O?|[Fg]*[NO]G|[Fg]*N)
              T*(?=$|[.;,:()BIcT&t-])
-           | F*(?:G|g)F*U | =F{1, 3}[NO]t?[FGg]{0, 4}U )""",
+           | F*(?:G|g)F*U | U[FErNwO]{{0,5}}G(?=$|[.,;BI)]) | =F{{1,3}}[NO]t?[FGg]{{0,4}}U )""",
     re.VERBOSE,
 )
 _MATCHES = re.compile(r"[FC,]*(?P<value>(?<=O)L|S)\)?F*U$|[FC,]*O(?P<letter>L)\)?F*U$")
+_WHICH_IS = re.compile(r"[^XRHhJA?|IW]*[,(-](?:t=?|=)F*O(?P<value>L)\)?$")  # "…, which is option B."
 _NOT_BUT = re.compile(
     rf"X[Fm=ONGgP:t]*[LlS]\)?(?:[|,&]{{1,2}}O?[LlS]\)?){{0,3}}(?:,?c[FONPCWm=gG,]*|[,;-][P=]+[FO]*)(?P<value>[LlS]){_TEXT}{_TAIL}"
 )
@@ -310,12 +312,14 @@ _LEAD = re.compile(
     re.VERBOSE,
 )
 _BELIEF = re.compile(
-    rf"[FCWc,-]*(?:P[mF=]*K[Ft]*|P?m?K+t?)(?:P[m=]*)?[FgGONt:=]*(?P<value>[LS]){_TEXT}{_TAIL}|[FCWc,]*P(?P<late>[LS])\)?T"
+    rf"""[FCWc,-]*(?:P[mF=]*K[Ft]*|P?m?K+t?)(?:P[m=]*)?[FgGONt:=]*(?P<value>[LS]){_TEXT}{_TAIL}
+    | [FCWc,]*P(?P<late>[LS])\)?T | [FCWc,]*Pm+F*O?(?P<last>[LS])\)?V$""",
+    re.VERBOSE,
 )
 _VERDICT = re.compile(r"[-(]*G+[F:]*O?(?P<value>[LS])\)?$")  # "✅ B"
 _ALONE = re.compile(
     rf"""[-(D]*(?:[FONGgCWc,:(dTm=PK>#-]|l(?=[LO]))*?(?P<value>[LlS])(?P<closed>[)d]?){_TEXT}
-         (?:[)O,:d(-]*T*(?:P=)?[FT)]*$|[,:(-]*B|[,(]?(?:I|XF*O?[LlS]))""",
+         (?:[)O,:d(-]*T*(?:P=)?[FT)]*$|[,(-]{{1,2}}[FgwDr%]{{0,4}}K[:,D%]{{0,4}}\)?$|,?c[^LSlRXWHhJA|?]*$|[,:(-]*B|[,(]?(?:I|XF*O?[LlS]))""",
     re.VERBOSE,
 )
 _BEGINS = re.compile(r"F?(?P<value>S)(?=[,-])")  # "Yes, he does."
@@ -342,12 +346,21 @@ class _Commitment:
 def _option_of(tokens: Sequence[_Token], match: re.Match[str]) -> int:
     """What the value names; no one's, where a letter and the text behind it differ."""
     groups = match.groupdict()
-    name = next(g for g in ("value", "letter", "late") if groups.get(g) is not None)
+    name = next(g for g in ("value", "letter", "late", "last") if groups.get(g) is not None)
     option = tokens[match.start(name)].option
     text = tokens[match.start("text")].option if groups.get("text") is not None else option
     if option is None or (text not in (option, _NO_ONE)):
         return _NO_ONE
     return option
+
+
+_CONCEDES = frozenset(
+    re.split(
+        r"\s/\s",
+        """although / though / even though / even if / while / whereas / despite / obwohl / während / aunque / mientras
+        / bien que / embora / enquanto / хотя / 虽然""",
+    )
+)
 
 
 def _clean_before(sentence: _Sentence, start: int) -> bool:
@@ -358,6 +371,9 @@ def _clean_before(sentence: _Sentence, start: int) -> bool:
     if supposed or chain is None or "J" in before or re.search(r"A[^cC]*$", before):
         return False
     segment, mark = chain["before"] or "", chain["mark"]
+    marked_at = len(before[:-60]) + chain.start("mark") if mark else 0
+    if mark == "c" and sentence.tokens[marked_at].word in _CONCEDES:
+        return False  # "D, although B is more likely."
     conceded = before[-60:][: chain.start("mark")].endswith("c" + segment)  # "although A is plausible, …"
     return not (
         (mark in (":", ">") and re.search("[RXHA]", segment) and not re.search("[LS]", segment))
@@ -446,7 +462,7 @@ def _commitments(
         option = _option_of(tokens, belief)
         if _clean_after(sentence, belief.end(), option):
             return [_Commitment(option, STATEMENT)]
-    matches = _MATCHES.match(kinds)
+    matches = _MATCHES.match(kinds) or (_WHICH_IS.match(kinds) if last and "wK" not in kinds else None)
     if matches:
         return [_Commitment(_option_of(tokens, matches), STATEMENT)]
     return _short_forms(sentences, index, labels, finished=finished)

@@ -367,7 +367,9 @@ def _json_value(text: str, pair: re.Match[str]) -> tuple[str | None, int]:
 
 
 _CUT = "\ue103"  # stands where a quoted answer is cut off: it is not whole
-_LATEX_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s?\{([^}]{0,300})\}")
+_LATEX_BOX = re.compile(
+    r"\\(?:boxed|fbox|framebox)\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,300}\}){0,300}\}){0,300})\}"  # braces within braces
+)
 _LATEX = re.compile(r"\\[a-zA-Z]+\*?|\\[\[\]()]")
 _QUOTE_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 _LETTER_IN_BRACKETS = re.compile(r"[(\[{【]\s?([A-Za-z])\s?[)\]}】]")

@@ -14,7 +14,8 @@ VOCABULARY: Mapping[str, str] = {
     # an answer, which an option can be
     "N": """answer / answer choice / ans / solution / conclusion / verdict / decision / prediction
         / final answer / final choice / final decision / final response / final verdict / final / correction
-        / my choice / my pick / my selection / my guess / response / answer key / respuesta / solución
+        / my choice / my pick / my selection / my guess / best guess / closest match / best match / closest fit
+        / best fit / best description / response / answer key / respuesta / solución
         / réponse / antwort / lösung / resposta / a resposta / gabarito / o gabarito / ответ / ответом
         / 答案 / 答 / 解答 / 回答 / 答え / 正解 / 정답 / 정답은 / 답 / 답변 / उत्तर / जवाब / الإجابة
         / الجواب / الاجابة / risposta / la risposta / antwoord / cevap / yanıt / odpowiedź / odpověď / svar
@@ -102,10 +103,16 @@ VOCABULARY: Mapping[str, str] = {
         / appears to be / should be / must be / would be / has to be / ought to be / will be
         / is going to be / is therefore / 应该是 / 應該是 / 应为 / 应该为 / 就是 / 应是 / として""",
     # would, must
-    "m": """would / should / must / will / can / has to / ought to / 'll / 'd / have to / 应该 / 应 / 該 / muss
+    "m": """would / should / must / will / can / has to / ought to / 'll / 'd / have to / würde / werde / zou / 应该
+        / 应 / 該 / muss
         / debe / doit / deve""",
     # choose
-    "V": """choose / select / pick / go with / going with / go for / going for / opt for / settle on / choosing
+    "V": """i choose / i pick / i select / i go with / i would choose / i would pick / i will choose / i will go with
+        / i lean towards / i lean toward / i would lean towards / i'd lean towards / i'd lean toward
+        / i'm leaning towards
+        / i am leaning towards / odpowiedź to / poprawna odpowiedź to / prawidłowa odpowiedź to / wählen / nehmen
+        / kiezen
+        / choose / select / pick / go with / going with / go for / going for / opt for / settle on / choosing
         / selecting / picking / vote for / elijo / escojo / selecciono / choisis / wähle / nehme / escolho
         / seleciono / marco / выбираю / выберу / выбрать / 选择 / 選擇 / 选 / 選 / 应选 / 应该选 / 选出
         / 선택합니다 / scelgo / kies""",
@@ -114,11 +121,12 @@ VOCABULARY: Mapping[str, str] = {
         / corresponds / answers the question / explains / characterizes / encapsulates / aligns with
         / corresponds to / describe / match / summarize""",
     # who speaks, and what about
-    "P": """mi / minha / meu / mon / ma / mein / meine / мой / моя / 我的 / 私の / 제 / i / let me
+    "P": """ik / mi / minha / meu / mon / ma / mein / meine / мой / моя / 我的 / 私の / 제 / i / let me
         / il s'agit de / we / my / our / it / it's / this / that's / i'd / i'm / i'll / i've / we'd / let's
         / here's / c'est / ich / yo / je / eu / nous / я / 我 / 我们 / 私 / 저는 / he elegido / im / um""",
     # beliefs
-    "K": """think / believe / say / guess / conclude / feel / reckon / infer / deduce / determine / confident
+    "K": """i think / i believe / i guess / i feel / i conclude / confidence / think / believe / say / guess
+        / conclude / feel / reckon / infer / deduce / determine / confident
         / sure / certain / clear / evident / obvious / mean / means / suggest / suggests / indicate
         / indicates / show / shows / imply / implies / see / am / find / confirm / confirms / points
         / support / supports / depict / depicts / leads / bet / meant / glaube / denke / meine / creo
@@ -129,7 +137,11 @@ VOCABULARY: Mapping[str, str] = {
         / description / analysis / observation / information / actions / transcript / vídeo / vidéo / видео
         / 视频 / 影片 / 動画 / 비디오 / 영상""",
     # harmless
-    "F": """oh / fairly / pretty / absolutely / totally / strongly / the / very / clearly / definitely
+    "F": """of the given options / of the options / of these options / of all options / of all the options
+        / among the options / among the given options / from the given options / if i had to choose
+        / if i had to guess / if i had to pick / if i have to choose / if i have to guess
+        / if i must choose / if forced to choose / if i were to choose / if i were to guess / oh / fairly / pretty
+        / absolutely / totally / strongly / the / very / clearly / definitely
         / certainly / probably / surely / indeed / then / simply / just / here / to be / presumably
         / undoubtedly / obviously / evidently / quite / really / now / yes / ok / okay / well / so far
         / only / single / actual / still / in fact / in this case / for this question / to the question
@@ -151,7 +163,8 @@ VOCABULARY: Mapping[str, str] = {
         / anstatt / en lugar de / au lieu de / plutôt que / em vez de / вместо / а не / 而不是 / 而非 / y no
         / und nicht / et non / e não / better than""",
     # so
-    "C": """that leaves / this leaves / which leaves / leaving only / so / thus / hence / therefore
+    "C": """that makes it / this makes it / which makes it / making it / that leaves / this leaves / which leaves
+        / leaving only / so / thus / hence / therefore
         / consequently / accordingly / overall / finally / in conclusion / in summary / ultimately
         / as a result / in short / to conclude / to sum up / ∴ / ⇒ / also / deshalb / daher / folglich
         / somit / entonces / por lo tanto / por tanto / así que / donc / ainsi / par conséquent / portanto
@@ -180,7 +193,7 @@ VOCABULARY: Mapping[str, str] = {
         / 라고 생각합니다 / 라고 / 을 선택합니다 / 를 선택합니다 / 号 / 番 / 呢 / है / olur / 'dir / 로
         / 으로""",
     # that
-    "t": """that / which / who / dass / que / qu'il / что / と""",
+    "t": """i.e. / i.e / namely / that / which / who / dass / que / qu'il / что / と""",
     # prepositions
     "r": """to / for / of / in / about / from / on / at / by / a la / por / para / pour / à / auf / zu / an / на
         / в / 对 / 关于""",

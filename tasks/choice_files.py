@@ -212,6 +212,8 @@ def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: Mu
     `everything` holds the benchmark's other items, whose choices are left aside. Raises DataError naming the file and
     the ids at fault.
     """
+    if file.allow_missing:
+        raise DataError("--allow-missing is for texts and vectors; of choices: --count-invalid-as-wrong")
     read = read_predictions(file.path, file.field)
     answers = checked_answers(file.path, read, task.items(), everything.items(), invalid_as_wrong=file.invalid_as_wrong)
     known = {item.id for item in task.items()}

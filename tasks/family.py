@@ -92,6 +92,7 @@ class PredictionsFile:
     path: Path
     field: str | None = None
     invalid_as_wrong: bool = False
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

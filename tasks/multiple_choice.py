@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
 
@@ -81,17 +81,24 @@ class ChoicePrompts:
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
     """Digest of everything that defines the items, in order: questions, answers, and the clips they are about."""
-    rows = [
+    return rows_digest(
         [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
         for i in items
-    ]
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+    )
 
 
 def question_set_digest(items: Sequence[ChoiceItem]) -> str:
     """The same without the clips: for published benchmarks, where a question's id decides its clip."""
-    rows = [[i.id, i.cluster, i.question, list(i.options), i.answer] for i in items]
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+    return rows_digest([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
+
+
+def rows_digest(rows: Iterable[Sequence[object]]) -> str:
+    """Digest of a list of rows as JSON, which is not put together: of many questions it takes as much room as they."""
+    digest = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        digest.update((", " * (number > 0) + json.dumps(row, ensure_ascii=False)).encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def route_of(model: object) -> Route:

@@ -209,7 +209,7 @@ def test_a_full_memory_is_not_called_damage(shared_data: Path, monkeypatch: pyte
             raise MemoryError
 
     monkeypatch.setattr(decoding, "Canvas", Full)
-    with pytest.raises(ResourcesError, match=r"bbb_5s\.mp4: no memory for 6 frames"):
+    with pytest.raises(ResourcesError, match=r"bbb_5s\.mp4: not enough memory for its frames .*may be whole"):
         read_frames(clip(broken(shared_data, "bbb_5s.mp4"), 0, 5), POLICY)
 
 

@@ -75,6 +75,18 @@ def test_shapes_that_mean_nothing_are_refused(changes):
         VisionConfig(**{"width": 48, "depth": 1, "heads": 4, "mlp": 96, "size": 32, "patch": 8, **changes})
 
 
+@pytest.mark.parametrize("source", ["encoder config", "some/where.json"])
+def test_a_refusal_names_what_was_read_once(source):
+    shape = json.loads(preset("imagevit-tiny").to_json())
+    shape["vision"]["depth"] = -1
+    with pytest.raises(ModelError) as refusal:
+        EncoderConfig.from_dict(shape, source)
+    told = str(refusal.value)
+    assert told.startswith(f"{source}: vision: ")
+    assert told.count(source) == 1
+    assert told.endswith("depth is -1, which is not from 1 to 512")
+
+
 @pytest.mark.parametrize("size", ["b", "l"])
 @pytest.mark.parametrize("family", ["imagevit", "shortvivit", "longvivit"])
 def test_parameters_a_video_passes_through_are_the_published_count_within_a_percent(family, size):

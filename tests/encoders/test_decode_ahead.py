@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 
-from encoders.decode_ahead import AheadPolicy, Decoders, decode_ahead
+from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders, blamed, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import (
     DecodeFaultError,
-    DecodeMemoryError,
     DecodeTimeoutError,
     DecodeWorkerError,
     EmptyVideoError,
@@ -31,6 +31,11 @@ from tasks.task import Clip
 from tests.encoders.videos import clip
 
 POLICY = FramePolicy(count=8, size=64)
+
+
+def slow(*values: object) -> ParameterSet:
+    """A case of a kind that a fast one holds already: each starts processes anew."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def clips(shared_data: Path) -> list[Clip]:
@@ -44,19 +49,22 @@ def clips(shared_data: Path) -> list[Clip]:
     ]
 
 
-def test_clips_come_in_order_with_the_frames_of_a_direct_read(shared_data: Path) -> None:
-    asked = clips(shared_data)
-    results = list(decode_ahead(asked, POLICY))
-    assert [result.clip for result in results] == asked
-    for result in results:
+@pytest.fixture(scope="module")
+def decoded(shared_data: Path) -> list[DecodedClip]:
+    return list(decode_ahead(clips(shared_data), POLICY))
+
+
+def test_clips_come_in_order_with_the_frames_of_a_direct_read(shared_data: Path, decoded: list[DecodedClip]) -> None:
+    assert [result.clip for result in decoded] == clips(shared_data)
+    for result in decoded:
         if result.frames is not None:
             direct = read_frames(result.clip, POLICY)
             assert np.array_equal(result.frames.pixels, direct.pixels)
             assert result.frames.seen == direct.seen
 
 
-def test_an_error_is_data_of_its_video_alone(shared_data: Path) -> None:
-    errors = [result.error for result in decode_ahead(clips(shared_data), POLICY)]
+def test_an_error_is_data_of_its_video_alone(decoded: list[DecodedClip]) -> None:
+    errors = [result.error for result in decoded]
     assert isinstance(errors[2], EmptyVideoError)
     assert [error is None for error in errors] == [True, True, False, True, True]
 
@@ -111,10 +119,10 @@ def test_what_was_not_begun_when_the_iterator_is_dropped_is_never_decoded(shared
 
 
 def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(shared_data: Path, tmp_path: Path) -> None:
-    slow = clip(shared_data / "videos" / "natural" / "epic_wall_vp9_720p60_10s.webm", 0, 9.9)
+    long = clip(shared_data / "videos" / "natural" / "epic_wall_vp9_720p60_10s.webm", 0, 9.9)
     quick = clip(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", 0, 1)
     policy = AheadPolicy(workers=1, ahead=2, timeout=0.001)
-    stream = decode_ahead([slow], POLICY, policy)
+    stream = decode_ahead([long], POLICY, policy)
     result = next(stream)
     assert isinstance(result.error, DecodeTimeoutError)
     assert "epic_wall_vp9" in str(result.error)
@@ -122,7 +130,7 @@ def test_a_video_that_takes_too_long_is_stopped_and_the_next_is_decoded(shared_d
     assert next(iter(decode_ahead([quick], POLICY))).error is None
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, slow(signal.SIGTERM), slow(signal.SIGHUP)])
 def test_a_worker_killed_from_outside_is_replaced_and_its_video_decoded(
     shared_data: Path, sent: signal.Signals
 ) -> None:
@@ -168,12 +176,12 @@ class Asked:
     ("does", "kind", "told", "looks"),
     [
         ("SIGKILL", DecodeWorkerError, "killed from outside .*memory runs out", 2),
-        ("SIGTERM", DecodeWorkerError, "killed from outside", 2),
+        slow("SIGTERM", DecodeWorkerError, "killed from outside", 2),
         ("SIGSEGV", DecodeWorkerError, "crashed 2 processes .*may be damaged", 2),
-        ("3", DecodeWorkerError, "exit status 3, through no fault of the file's", 2),
+        slow("3", DecodeWorkerError, "exit status 3, through no fault of the file's", 2),
         ("a fault", DecodeFaultError, "fault of longvid's, not of the file's.*KeyError: 'no such key', .* line ", 1),
-        ("full memory", ResourcesError, "no memory for 8 frames of it; the file may be whole", 1),
-        ("an error of the disk", UnreadableVideoError, "can't be read .Input/output error", 1),
+        slow("full memory", ResourcesError, "not enough memory for its frames .Unable.*file may be whole", 1),
+        slow("an error of the disk", UnreadableVideoError, "can't be read .Input/output error", 1),
     ],
 )
 def test_what_ends_a_worker_is_told_by_whose_fault_it_is_and_costs_one_video(
@@ -189,6 +197,29 @@ def test_what_ends_a_worker_is_told_by_whose_fault_it_is_and_costs_one_video(
     assert np.array_equal(results[1].frames.pixels, read_frames(good, POLICY).pixels)
 
 
+def failure(error: Exception) -> Exception:
+    """The error as it is once it was raised: with the place where."""
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (MemoryError("Unable to allocate 3.1 GiB"), ResourcesError, "not enough memory .*3.1 GiB.*may be whole"),
+        (MemoryError(), ResourcesError, "not enough memory .*memory is full"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), UnreadableVideoError, "can't be read .Input/output error"),
+        (KeyError("no such key"), DecodeFaultError, "fault of longvid's.*KeyError: 'no such key', .* line "),
+        (EmptyVideoError("kitchen.mp4: 0 bytes"), EmptyVideoError, "0 bytes"),
+    ],
+)
+def test_an_error_is_told_by_whose_fault_it_is(error: Exception, kind: type[Exception], told: str) -> None:
+    blame = blamed(clip(Path("kitchen.mp4"), 0, 1), failure(error))
+    assert type(blame) is kind
+    assert re.search(f"^kitchen.mp4: .*{told}|^kitchen.mp4: {told}", str(blame))
+
+
 def test_memory_that_lacks_where_frames_are_received_leaves_nothing_for_the_next_clip(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +231,7 @@ def test_memory_that_lacks_where_frames_are_received_leaves_nothing_for_the_next
     with Decoders(AheadPolicy(workers=1, ahead=1)) as decoders:
         with monkeypatch.context() as patch:
             patch.setattr("encoders.decode_ahead.np.empty", full)
-            assert isinstance(next(decoders.decode([one], POLICY)).error, DecodeMemoryError)
+            assert isinstance(next(decoders.decode([one], POLICY)).error, ResourcesError)
         after = next(decoders.decode([two], POLICY))
     assert np.array_equal(after.frames.pixels, read_frames(two, POLICY).pixels)
 
@@ -242,7 +273,7 @@ def with_this_code() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
-@pytest.mark.parametrize("work", [DECODES.format(options=""), EVALUATES])
+@pytest.mark.parametrize("work", [slow(DECODES.format(options="")), EVALUATES])
 def test_a_script_without_a_guard_is_told_so_at_once(tmp_path: Path, shared_data: Path, work: str) -> None:
     done = run_script(tmp_path, shared_data, work)
     assert done.returncode == 1
@@ -279,7 +310,13 @@ def test_a_script_with_a_guard_decodes(tmp_path: Path, shared_data: Path) -> Non
 
 @pytest.mark.parametrize(
     ("sent", "after"),
-    [(signal.SIGINT, 0.0), (signal.SIGINT, 0.4), (signal.SIGINT, 2.0), (signal.SIGTERM, 0.4), (signal.SIGHUP, 0.4)],
+    [
+        slow(signal.SIGINT, 0.0),
+        (signal.SIGINT, 0.4),
+        slow(signal.SIGINT, 2.0),
+        slow(signal.SIGTERM, 0.4),
+        slow(signal.SIGHUP, 0.4),
+    ],
 )
 def test_decoders_say_nothing_when_a_signal_ends_their_group(
     tmp_path: Path, shared_data: Path, sent: signal.Signals, after: float

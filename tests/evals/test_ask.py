@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,6 +118,25 @@ def test_each_video_is_measured_and_decoded_once_whatever_the_order_of_the_quest
     longvid("ask", questions, "--videos", videos, "-m", "constant", "--out", tmp_path / "other")
     # The one that is another file now.
     assert measured == ["8.mp4"]
+
+
+def test_each_question_more_takes_a_few_kilobytes(tmp_path: Path) -> None:
+    peaks = []
+    for count in (400, 1_200):
+        row = {"video": "v.mp4", "options": ["They open the drawer", "They leave the room"], "answer": 0, "start": 0}
+        rows = [{**row, "question": f"What happens after object {i}?", "end": i + 9} for i in range(count)]
+        questions = tmp_path / f"{count}.jsonl"
+        questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        command = ("ask", questions, "-m", "constant", "--out", tmp_path / f"run-{count}")
+        assert longvid(*command).returncode == 0
+        gc.collect()
+        tracemalloc.start()
+        try:
+            assert "are done" in longvid(*command).stdout
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 800 < 5_000  # bytes: 200,000 questions within 1 GB
 
 
 @pytest.mark.slow

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evals.store import read_results
+from tasks.kitchen.benchmark import load_retrieval
 from tests.evals.conftest import assert_one_line, longvid, longvid_process
 
 KITCHEN = ("kitchen-qa", "kitchen-retrieval", "kitchen-captioning", "kitchen-summary")
@@ -67,6 +69,28 @@ def test_a_file_of_the_large_pools_answers_serves_the_small_one(data: Path, tmp_
     assert "400 predictions are outside kitchen-qa@100" in done.stdout
     accuracy = next(metric for metric in read_results(tmp_path / "run").metrics if metric.primary)
     assert accuracy.value == 1.0
+
+
+@pytest.mark.parametrize(("accepted", "code", "level"), [((), 1, "error"), (("--allow-missing",), 0, "warning")])
+def test_an_import_with_gaps_says_so_and_ends_well_only_where_they_are_accepted(
+    data: Path, tmp_path: Path, accepted: tuple[str, ...], code: int, level: str
+) -> None:
+    names = [item.id for item in load_retrieval(data, "video-20").items()][:17]
+    vectors = np.eye(len(names), dtype=np.float32)
+    np.savez(tmp_path / "vectors.npz", ids=np.array(names), video=vectors, text=vectors)
+    where = ("--pool", "video-20", "--data", data, "--out", tmp_path / "run")
+    done = longvid("kitchen-retrieval", "import", tmp_path / "vectors.npz", "--name", "x", *where, *accepted)
+    assert done.returncode == code, done.stderr
+    assert f"{level}: 3 of 20 items have no prediction in {tmp_path / 'vectors.npz'}" in done.stderr
+    assert ("--allow-missing accepts that" in done.stderr) == (code == 1)
+    assert read_results(tmp_path / "run").status == "partial"
+
+
+def test_missing_choices_have_a_flag_of_their_own(data: Path, tmp_path: Path) -> None:
+    answers = data / "kitchen" / "test" / "subset_answers.json"
+    where = ("--name", "x", "--data", data, "--out", tmp_path / "run", "--allow-missing")
+    done = longvid("kitchen-qa", "import", answers, *where)
+    assert_one_line(done, "--allow-missing is for texts and vectors", "--count-invalid-as-wrong")
 
 
 @pytest.mark.slow

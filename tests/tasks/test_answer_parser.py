@@ -603,6 +603,30 @@ def test_of_an_unfinished_reply_only_what_stands_before_the_cut_counts(reply, wh
     assert (None if read is None else "ABCDE"[read]) == cut
 
 
+@pytest.mark.parametrize(
+    ("reply", "cut"),
+    [
+        ("Let's analyze the options one by one.\n\nA. C bakes bread - the video shows", None),
+        ("The correct answer is most likely A, but let me check the", None),
+        ("Consider option B. It says that C mends a tent. This is", None),
+        ("The answer is B. Let me double-check option C", "B"),
+        ('{"reasoning": "The answer A seems right", "ans', None),
+        ("**Answer: E**\n\nThe person sorts the let", "E"),
+    ],
+)
+def test_weighing_that_was_cut_is_no_answer_and_what_stood_before_it_is(reply, cut):
+    read = parse_choice(reply, KITCHEN, finished=False).answer
+    assert (None if read is None else "ABCDE"[read]) == cut
+
+
+@pytest.mark.parametrize(
+    "inner", ["B", "\\text{B}", "\\text{\\textbf{(B)}}", "\\text{B}. \\text{C is mending a torn tent}"]
+)
+def test_braces_within_a_box_belong_to_it(inner):
+    assert parse_choice(f"\\boxed{{{inner}}}", KITCHEN) == parse_choice("\\boxed{B}", KITCHEN)
+    assert letter_read(f"\\boxed{{\\text{{not }} {inner}}}", KITCHEN) is None
+
+
 THOUGHTS = st.sampled_from(
     [
         ("<think>", "</think>"),

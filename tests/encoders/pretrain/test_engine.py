@@ -49,13 +49,14 @@ def whole(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_the_loss_falls(tmp_path):
     train(toy_job(mask=0.0), replace(PLAN, steps=200, warmup=20, log=40, save=200), tmp_path, seed=0)
     rows = curve(tmp_path)
     assert rows[-1]["caption_accuracy"] > 0.8 > 0.4 > rows[0]["caption_accuracy"]
 
 
-@pytest.mark.parametrize("step", [1, 4, 7, 11])
+@pytest.mark.parametrize("step", [4, 7, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 11))])
 def test_an_interrupted_stage_continues_to_the_bit(whole, tmp_path, step):
     with pytest.raises(StoppedError):
         train(toy_job(), PLAN, tmp_path, seed=0, watch=stop_after(step))
@@ -87,6 +88,7 @@ def test_a_stage_ends_where_it_is_told_to_and_may_go_on_from_there(whole, tmp_pa
     assert curve(tmp_path) == curve(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_process_continues_to_the_bit(whole, tmp_path):
     command = [sys.executable, "-m", "tests.encoders.pretrain.toy", str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})

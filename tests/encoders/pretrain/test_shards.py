@@ -44,37 +44,56 @@ def interrupted(world, folder, plan):
         train(job_of(world, plan), plan, folder, seed=0, world=world, watch=stop_after(7))
 
 
-def worker(rank, address, root):
+WHOLE = {"ddp": (DDP, 0), "fsdp": (FSDP, 0), "chunks": (FSDP, 2), "half": (HALF, 0)}
+IN_PARTS = {"resumed": (FSDP, FSDP), "changed": (DDP, FSDP), "alone": (FSDP, None)}
+
+
+def worker(rank, address, root, names):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     world = World(rank, 2)
-    for name, plan, chunk in (("ddp", DDP, 0), ("fsdp", FSDP, 0), ("chunks", FSDP, 2), ("half", HALF, 0)):
-        job = job_of(world, plan, chunk)
-        train(job, plan, root / name, seed=0, world=world)
-        if job.twin:
-            save_tensors(job.twin.state_dict(), root / name / "weights.safetensors")
-    for name, first, then in (("resumed", FSDP, FSDP), ("changed", DDP, FSDP)):
+    for name in names:
+        plan, chunk = WHOLE.get(name, (None, 0))
+        if plan is not None:
+            job = job_of(world, plan, chunk)
+            train(job, plan, root / name, seed=0, world=world)
+            if job.twin:
+                save_tensors(job.twin.state_dict(), root / name / "weights.safetensors")
+            continue
+        first, then = IN_PARTS[name]
         interrupted(world, root / name, first)
-        train(job_of(world, then), then, root / name, seed=0, world=world)
-    interrupted(world, root / "alone", FSDP)
+        if then is not None:
+            train(job_of(world, then), then, root / name, seed=0, world=world)
     distributed.barrier()
     distributed.destroy_process_group()
+
+
+def run_two(root, names):
+    for name in names:
+        (root / name).mkdir()
+    context = multiprocessing.get_context("spawn")
+    address = f"file://{root}/meet-{names[0]}"
+    processes = [context.Process(target=worker, args=(rank, address, root, names)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+        assert process.exitcode == 0
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("shards")
-    for name in ("one", "ddp", "fsdp", "chunks", "half", "resumed", "changed", "alone"):
-        (root / name).mkdir()
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=worker, args=(rank, f"file://{root}/meet", root)) for rank in range(2)]
-    for process in processes:
-        process.start()
+    run_two(root, ["ddp", "fsdp"])
+    (root / "one").mkdir()
     train(job_of(), DDP, root / "one", seed=0)
-    for process in processes:
-        process.join(300)
-        assert process.exitcode == 0
     return root
+
+
+@pytest.fixture(scope="module")
+def more_runs(runs):
+    run_two(runs, ["chunks", "half", *IN_PARTS])
+    return runs
 
 
 def losses(run):
@@ -91,9 +110,13 @@ def test_every_step_is_clipped(runs):
 
 
 @pytest.mark.parametrize("other", ["one", "ddp"])
-@pytest.mark.parametrize("name", ["fsdp", "chunks"])
-def test_losses_norms_and_evaluations_are_those_of_one_process_and_of_ddp(runs, name, other):
-    assert_same(runs / name, runs / other, 1e-4)
+def test_losses_norms_and_evaluations_are_those_of_one_process_and_of_ddp(runs, other):
+    assert_same(runs / "fsdp", runs / other, 1e-4)
+
+
+@pytest.mark.slow
+def test_a_batch_in_chunks_is_the_same_batch(more_runs):
+    assert_same(more_runs / "chunks", more_runs / "one", 1e-4)
 
 
 def test_checkpoints_have_the_tensors_of_one_process(runs):
@@ -110,28 +133,32 @@ def test_the_whole_copy_ends_with_the_checkpoints_weights(runs):
     assert all(torch.equal(weights[name], tensor) for name, tensor in last.items())
 
 
-def test_an_interrupted_run_goes_on_to_the_bit(runs):
-    assert curve(runs / "resumed") == curve(runs / "fsdp")
-    expected = state(runs / "fsdp")
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in state(runs / "resumed").items())
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_to_the_bit(more_runs):
+    assert curve(more_runs / "resumed") == curve(more_runs / "fsdp")
+    expected = state(more_runs / "fsdp")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in state(more_runs / "resumed").items())
 
 
-def test_a_run_of_ddp_goes_on_with_fsdp(runs):
-    assert_same(runs / "changed", runs / "one", 1e-4)
+@pytest.mark.slow
+def test_a_run_of_ddp_goes_on_with_fsdp(more_runs):
+    assert_same(more_runs / "changed", more_runs / "one", 1e-4)
 
 
-def test_a_run_of_two_processes_goes_on_in_one(runs):
-    train(job_of(), FSDP, runs / "alone", seed=0)
-    assert_same(runs / "alone", runs / "one", 1e-4)
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_in_one(more_runs):
+    train(job_of(), FSDP, more_runs / "alone", seed=0)
+    assert_same(more_runs / "alone", more_runs / "one", 1e-4)
 
 
-def test_in_bfloat16_the_loss_is_that_of_autocast_and_weights_stay_in_float32(runs, tmp_path):
+@pytest.mark.slow
+def test_in_bfloat16_the_loss_is_that_of_autocast_and_weights_stay_in_float32(more_runs, tmp_path):
     train(job_of(), replace(DDP, dtype="bfloat16"), tmp_path, seed=0)
-    for ours, theirs in zip(losses(runs / "half"), losses(tmp_path), strict=True):
+    for ours, theirs in zip(losses(more_runs / "half"), losses(tmp_path), strict=True):
         assert ours[0] == pytest.approx(theirs[0], rel=0.01)
         # How bfloat16 rounds a gradient differs by processor: its norm by up to 6 % so far.
         assert ours[1:] == pytest.approx(theirs[1:], rel=0.2)
-    assert {tensor.dtype for tensor in state(runs / "half").values()} == {torch.float32}
+    assert {tensor.dtype for tensor in state(more_runs / "half").values()} == {torch.float32}
 
 
 def test_a_step_without_units_is_refused(tmp_path):

@@ -25,7 +25,8 @@ def losses(folder):
     return [(row["loss"], row["caption_accuracy"], row["samples"], row["bad"]) for row in read_rows(folder / METRICS)]
 
 
-@pytest.mark.parametrize(("source", "chunk"), [pytest.param(ToySource(), 0, marks=pytest.mark.slow), (BROKEN, 2)])
+@pytest.mark.slow  # test_shards.py compares two processes with one among the fast tests
+@pytest.mark.parametrize(("source", "chunk"), [(ToySource(), 0), (BROKEN, 2)])
 def test_two_processes_have_the_loss_of_one(tmp_path, source, chunk):
     context = multiprocessing.get_context("spawn")
     address = f"file://{tmp_path}/meet"

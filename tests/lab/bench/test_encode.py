@@ -146,6 +146,7 @@ def test_torch_and_numpy_suffice(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_without_computing_there_are_no_comparisons_and_all_methods() -> None:
     result = bench_encode(Asked("meta", ("tiny",), (16,)), ignore)
     assert result.comparisons == ()

@@ -12,6 +12,7 @@ from tasks.errors import DataError, ModelError
 from tests.encoders.small import generator, videos, vision
 
 NAMES = [method.name for method in METHODS]
+RUN_FAST = ("jst-mask75", "fst", "lora", "last4-patches")
 MACHINE = Machine("meta", "none", "2", 1, None, compiled=False)
 
 
@@ -90,14 +91,16 @@ def test_masking_three_quarters_saves_two_and_a_half_times_the_activations_at_12
     assert dense >= 2.5 * masked
 
 
-@pytest.mark.parametrize("name", ["last4-mask75", "last4-patches-mask75"])
+@pytest.mark.parametrize("name", [pytest.param("last4-mask75", marks=pytest.mark.slow), "last4-patches-mask75"])
 def test_training_the_last_four_layers_of_vit_l_on_256_masked_frames_fits_16_gb(name):
     row = count_row(method(name), "l", 256)
     assert row.tokens == 6272
     assert row.total_bytes < 16e9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in RUN_FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_every_method_runs_on_this_machine_at_small_size(name):
     row = run_encoder_bench(BenchOptions(("tiny",), (16,), (name,), device="cpu", repeats=1))[0]
     assert row.method == name
