@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -53,7 +53,7 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
     known = [item for item in items if item.answer is not None]
     if not known:
         return
-    yield FloorRow(model="chance", metric=chance_metric(task.info.primary_metric, known, seed))
+    yield FloorRow(model="chance", metric=chance_metric(task.info.primary_metric, known, seed, task.groups))
     right = Counter(item.answer for item in known)
     options = min(len(item.options) for item in known)
     choice = max(range(options), key=lambda index: (right[index], -index))
@@ -61,16 +61,24 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
     yield FloorRow(model=f"constant (choice={choice})", metric=best)
 
 
-def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int) -> MetricRow:
-    """What uniform guessing is expected to score, and the range that 95 % of guessers fall into."""
+def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int, groups: Mapping[str, str]) -> MetricRow:
+    """What uniform guessing is expected to score, and the range that 95 % of guessers fall into.
+
+    `groups` are the items' where the figure is the mean over groups; empty where it is over items.
+    """
     rng = np.random.default_rng(seed)
-    right = np.zeros(GUESSERS)
-    for options, count in sorted(Counter(len(item.options) for item in items).items()):
-        right += rng.binomial(count, 1 / options, size=GUESSERS)
+    members: dict[str, list[int]] = {}
+    for item in items:
+        members.setdefault(groups.get(item.id, ""), []).append(len(item.options))
+    guessed, expected = np.zeros(GUESSERS), 0.0
+    for _, sizes in sorted(members.items()):
+        for options, count in sorted(Counter(sizes).items()):
+            guessed += rng.binomial(count, 1 / options, size=GUESSERS) / (len(sizes) * len(members))
+        expected += float(np.mean([1 / options for options in sizes])) / len(members)
     return MetricRow(
         name=name,
-        value=float(np.mean([1 / len(item.options) for item in items])),
-        interval=percentile_interval(right / len(items)),
+        value=expected,
+        interval=percentile_interval(guessed),
         level=LEVEL,
         method=f"expected value; interval: central range of {GUESSERS} random guessers",
         n=len(items),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.caption_metrics.figures import ClusterSums, figure_bounds
+from tasks.intervals import group_means
 from tasks.paired import Figures, Floats
 from tasks.ranks import DUPLICATE_AWARE, rank_figures
 from tasks.retrieval import LOWER_IS_BETTER, rank_bounds
 
 UNPARSED = "unparsed_rate"
+NO_GROUPS: Mapping[str, tuple[Floats, Floats]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,17 @@ class Measured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Figures that are means over items: `sums` [K] by name, of `sizes` [K] items."""
+    """Figures that are means over items: `sums` [K] by name, of `sizes` [K] items.
+
+    `grouped` are those that are the mean over groups of items: sums and sizes [G, K] of each.
+    """
 
     values: Floats
     sums: Mapping[str, Floats]
     sizes: Floats
     binary: bool
     resamples: int = 5_000
+    grouped: Mapping[str, tuple[Floats, Floats]] = NO_GROUPS
 
     def bounds(self, name: str) -> tuple[float, float]:  # noqa: ARG002 - all are shares
         return (0.0, 1.0)
@@ -64,9 +71,15 @@ class Means:
     def paired(self, other: Means) -> Figures:
         def figures(weights: Floats) -> Mapping[str, Floats]:
             items = weights @ np.concatenate([self.sizes, other.sizes])
-            return {
+            found = {
                 name: weights @ np.concatenate([sums, other.sums[name]]) / items for name, sums in self.sums.items()
             }
+            for name, (sums, sizes) in self.grouped.items():
+                both = (
+                    np.hstack([mine, theirs]) for mine, theirs in zip((sums, sizes), other.grouped[name], strict=True)
+                )
+                found[name] = group_means(weights, *both)
+            return found
 
         return figures
 

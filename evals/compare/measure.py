@@ -19,7 +19,8 @@ from tasks.caption_metrics.figures import item_statistics
 from tasks.caption_metrics.meteor import NotRun
 from tasks.captioning import TOKENIZER, CaptioningTask
 from tasks.errors import RecordError
-from tasks.intervals import cluster_codes
+from tasks.intervals import by_group, cluster_codes
+from tasks.multiple_choice import MultipleChoiceTask
 from tasks.ranks import DUPLICATE_AWARE, duplicate_aware, one_to_one, ranks_from_vectors
 from tasks.retrieval import DIRECTIONS, PRIMARY, RetrievalTask
 from tasks.task import Task
@@ -42,7 +43,7 @@ def measure(records: Sequence[Record], task: Task[Any] | None) -> tuple[Common, 
         return common, [captioned(record, common, task) for record in records]
     scores = [item_scores(record, task) for record in records]
     common = common_items(records, [set(values) for values in scores], task)
-    return common, [means(record, values, common) for record, values in zip(records, scores, strict=True)]
+    return common, [means(record, values, common, task) for record, values in zip(records, scores, strict=True)]
 
 
 def common_items(records: Sequence[Record], answered: Sequence[set[str]], task: Task[Any] | None) -> Common:
@@ -87,8 +88,8 @@ def check_recorded(record: Record, values: Sequence[float]) -> None:
         )
 
 
-def means(record: Record, scores: Mapping[str, ItemScores], common: Common) -> Means:
-    """Choices: the primary figure, and how many replies could not be read."""
+def means(record: Record, scores: Mapping[str, ItemScores], common: Common, task: Task[Any] | None) -> Means:
+    """Choices: the primary figure, over items or a label's groups, and how many replies could not be read."""
     primary = record.run.task.primary_metric
     columns = {primary: primary}
     if all("unparsed" in scores[key] for key in common.ids):
@@ -97,11 +98,14 @@ def means(record: Record, scores: Mapping[str, ItemScores], common: Common) -> M
         name: np.array([scores[key][column] for key in common.ids], dtype=np.float64)
         for name, column in columns.items()
     }
+    groups = task.groups if isinstance(task, MultipleChoiceTask) else {}
+    by = by_group(values[primary], common.codes, common.count, [groups[key] for key in common.ids]) if groups else None
     return Means(
         values=values[primary],
         sums={name: common.sums(column) for name, column in values.items()},
         sizes=common.sums(np.ones(len(common.ids))),
-        binary=bool(np.isin(values[primary], (0.0, 1.0)).all()),
+        binary=by is None and bool(np.isin(values[primary], (0.0, 1.0)).all()),
+        grouped={primary: by[:2]} if by else {},
     )
 
 
