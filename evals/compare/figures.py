@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -17,7 +16,6 @@ from tasks.ranks import DUPLICATE_AWARE, rank_figures
 from tasks.retrieval import LOWER_IS_BETTER, rank_bounds
 
 UNPARSED = "unparsed_rate"
-NO_GROUPS: Mapping[str, tuple[Floats, Floats]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Means:
     sizes: Floats
     binary: bool
     resamples: int = 5_000
-    grouped: Mapping[str, tuple[Floats, Floats]] = NO_GROUPS
+    grouped: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def bounds(self, name: str) -> tuple[float, float]:  # noqa: ARG002 - all are shares
         return (0.0, 1.0)
