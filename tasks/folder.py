@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from math import inf, isfinite
 from pathlib import Path
@@ -196,6 +196,14 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Faults:
+    """What is wrong with a benchmark's rows: those that can't be taken, and answers that are taken for unknown."""
+
+    rows: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """A row's item, its place in the file, and the end that the row itself gives: None for the video's."""
 
@@ -350,6 +358,7 @@ def load_folder(
     pool: str,
     to_ask: bool = False,
     route: str | None = None,
+    faults: Faults | None = None,
 ) -> MultipleChoiceTask | CaptioningTask | RetrievalTask:
     """The task of a pool.
 
@@ -361,33 +370,59 @@ def load_folder(
         pool: one of the folder's.
         to_ask: whether a model will be asked, so that the length of every clip has to be known.
         route: how an answer will be got, where that is known.
+        faults: takes what is wrong, and such rows are left out; without it the first fault is raised.
 
     Raises:
         DataError: naming the file, the line and the field at fault.
     """
     places = default_places(folder, videos)
-    find = cache(partial(find_video, places))
-    seconds = cache(seconds_of)
+    find, seconds = cache(partial(find_video, places)), cache(seconds_of)
     reads: list[Read] = []
     lines: dict[str, int] = {}
-    kind = QuestionRow if folder.alone else ROWS[folder.kind]
-    for number, row in read_rows(folder.rows, kind, folder.what):
-        where = f"{folder.what} {folder.rows}, line {number}"
+    rows = read_rows(folder.rows, cast("type[dict[str, object]]", dict[str, object]), folder.what)
+    while True:
         try:
-            clip = clip_of(folder, row, find(row["video"]), seconds)
-            item = make_item(folder, row, number, clip, route)
+            number, content = next(rows, (0, {}))
+            if not number:
+                break
+            reads.append(read_row(folder, number, content, find, seconds, route, lines, faults))
         except DataError as error:
-            msg = f"{where}: {error}"
-            raise DataError(msg) from error
-        if (first := lines.setdefault(item.id, number)) != number:
-            msg = f"{where}: the id '{item.id}' is used twice, first in line {first}"
-            raise DataError(msg)
-        reads.append(Read(item, number, row.get("end")))
+            if faults is None:
+                raise
+            faults.rows.append(str(error))
     chosen = in_pool(folder, pool, reads)
     if to_ask and (first_lost := next((read for read in chosen if read.item.clip.end == inf), None)):
         lost = no_video(places[0] / first_lost.item.clip.video_id, folder.kind)
         raise DataError(f"{folder.what} {folder.rows}, line {first_lost.line}: {lost}")
     return make_task(folder, pool, chosen)
+
+
+def read_row(
+    folder: Folder,
+    number: int,
+    content: dict[str, object],
+    find: Callable[[str], Path | None],
+    seconds_of: SecondsOf,
+    route: str | None,
+    lines: dict[str, int],
+    faults: Faults | None,
+) -> Read:
+    """A line's item; `lines` holds those of the ids so far. Raises DataError naming the line and the field at fault."""
+    where = f"{folder.what} {folder.rows}, line {number}"
+    row: Any = typed(QuestionRow if folder.alone else ROWS[folder.kind], content, where)
+    if faults is not None and folder.kind == QUESTIONS:
+        try:
+            answer_index(row.get("answer"), row["options"])
+        except DataError as error:
+            faults.answers.append(f"{where}: {error}")
+            row.pop("answer")
+    try:
+        item = make_item(folder, row, number, clip_of(folder, row, find(row["video"]), seconds_of), route)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    if (first := lines.setdefault(item.id, number)) != number:
+        raise DataError(f"{where}: the id '{item.id}' is used twice, first in line {first}")
+    return Read(item, number, row.get("end"))
 
 
 def default_places(folder: Folder, videos: Path | None) -> tuple[Path, ...]:
