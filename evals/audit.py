@@ -176,10 +176,10 @@ def choice_findings(items: Sequence[ChoiceItem], faults: Faults, groups: Mapping
     )
     empty = [item for item in items if not all(map(folded, item.options))]
     yield concerned("empty options", "questions have an empty option", empty, count, "none")
-    known = [item for item in items if item.answer is not None]
-    outside = [item for item in known if not 0 <= (item.answer or 0) < len(item.options)]
-    if faults.answers:
-        yield Finding("answers", told_of(faults.answers), len(faults.answers), spoils=True)
+    known = [item for item in items if item.answer is not None or item.id in faults.answers]
+    outside = [item for item in known if item.answer is not None and not 0 <= item.answer < len(item.options)]
+    if unread := {item.id: faults.answers[item.id] for item in items if item.id in faults.answers}:
+        yield Finding("answers", told_of([*unread.values()]), len(unread), spoils=True, ids=tuple(unread)[:IDS_KEPT])
     else:
         yield concerned("answers", "answers are none of the options", outside, count, answers_told(len(known), count))
     yield from repeated_questions(items)

@@ -197,10 +197,13 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong with a benchmark's rows: those that can't be taken, and answers that are taken for unknown."""
+    """What is wrong with a benchmark's rows: those that can't be taken, and by id answers that can't be read.
+
+    Of an answer that fits several options the first is taken, any other is taken for unknown.
+    """
 
     rows: list[str] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,18 +413,21 @@ def read_row(
     """A line's item; `lines` holds those of the ids so far. Raises DataError naming the line and the field at fault."""
     where = f"{folder.what} {folder.rows}, line {number}"
     row: Any = typed(QuestionRow if folder.alone else ROWS[folder.kind], content, where)
+    unread = ""
     if faults is not None and folder.kind == QUESTIONS:
         try:
             answer_index(row.get("answer"), row["options"])
         except DataError as error:
-            faults.answers.append(f"{where}: {error}")
-            row.pop("answer")
+            unread, answer = f"{where}: {error}", row.pop("answer")
+            row |= {"answer": row["options"].index(answer)} if answer in row["options"] else {}
     try:
         item = make_item(folder, row, number, clip_of(folder, row, find(row["video"]), seconds_of), route)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     if (first := lines.setdefault(item.id, number)) != number:
         raise DataError(f"{where}: the id '{item.id}' is used twice, first in line {first}")
+    if faults is not None and unread:
+        faults.answers[item.id] = unread
     return Read(item, number, row.get("end"))
 
 
