@@ -231,7 +231,7 @@ def shortcut_findings(items: Sequence[ChoiceItem], groups: Mapping[str, str]) ->
     counts = Counter(item.answer for item in items)
     best = max(range(len(letters)), key=lambda place: (counts[place], -place))
     yield rule(f"always {letters[best]}, the best", items, [float(i.answer == best) for i in items], groups)
-    yield place_finding(items, letters, counts)
+    yield place_finding([item for item in items if item.answer is not None], letters, counts)
 
 
 def by_length(item: ChoiceItem, pick: Callable[[Iterable[int]], int]) -> int:
