@@ -245,23 +245,31 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
     known = [item for item in items if item.answer is not None]
     if not known:
         return
-    yield Floor("chance", chance_metric(task.info.primary_metric, known, seed))
+    yield Floor("chance", chance_metric(task.info.primary_metric, known, seed, task.groups))
     right = Counter(item.answer for item in known)
     options = min(len(item.options) for item in known)
     choice = max(range(options), key=lambda index: (right[index], -index))
     yield Floor(f"constant (choice={choice})", primary(summary_of(task, ConstantModel(choice), known, seed)))
 
 
-def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int) -> Metric:
-    """What uniform guessing is expected to score, and the range that 95 % of guessers fall into."""
+def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int, groups: Mapping[str, str]) -> Metric:
+    """What uniform guessing is expected to score, and the range that 95 % of guessers fall into.
+
+    `groups` are the items' where the figure is the mean over groups; empty where it is over items.
+    """
     rng = np.random.default_rng(seed)
-    right = np.zeros(GUESSERS)
-    for options, count in sorted(Counter(len(item.options) for item in items).items()):
-        right += rng.binomial(count, 1 / options, size=GUESSERS)
+    members: dict[str, list[int]] = {}
+    for item in items:
+        members.setdefault(groups.get(item.id, ""), []).append(len(item.options))
+    guessed, expected = np.zeros(GUESSERS), 0.0
+    for _, sizes in sorted(members.items()):
+        for options, count in sorted(Counter(sizes).items()):
+            guessed += rng.binomial(count, 1 / options, size=GUESSERS) / (len(sizes) * len(members))
+        expected += float(np.mean([1 / options for options in sizes])) / len(members)
     return Metric(
         name=name,
-        value=float(np.mean([1 / len(item.options) for item in items])),
-        interval=percentile_interval(right / len(items)),
+        value=expected,
+        interval=percentile_interval(guessed),
         level=LEVEL,
         method=f"expected value; interval: central range of {GUESSERS} random guessers",
         n=len(items),

@@ -1,25 +1,53 @@
-"""`longvid ask QUESTIONS`: questions of one's own about one's own videos, with the record that any run keeps."""
+"""`longvid ask`: questions of one's own about one's own videos, with the record that any run keeps, and the answers."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evals import console
 from evals.benchmark_app import LIMIT, MODEL, OPTIONS, OUT, show_results
+from evals.benchmarks import is_place, load_task, own_benchmark, place_of, seconds_of
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
+from tasks.errors import DataError, ModelError
+from tasks.intervals import LEVEL
+from tasks.model import TextGenerator, TextRequest, require
+from tasks.prompt import load_prompt
+from tasks.registry import System, models, parse_options, route_wanted
+from tasks.task import Clip, Item, Metric, Prediction, Score, Summary, TaskInfo
 
-LENGTHS = "video-seconds.v1"
-"""The folder of the cache that holds videos' lengths; another number where `probe` comes to measure otherwise."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evals.record import Results, Sample
+    from tasks.task import Task
+
+WIDTH = 80
+SHOWN = 20
+FREE_PROMPT, FREE_TOKENS = "own-answer.v1", 256
+ASKED = "questions.jsonl"
+"""In the run's folder, the question that stood on the command line."""
 
 
 def ask(
     questions: Annotated[
-        Path, typer.Argument(help='JSON lines {"video", "question", "options", "answer"}, a line each.')
+        str,
+        typer.Argument(
+            metavar="QUESTIONS|VIDEO",
+            help='A file of JSON lines {"video", "question", "options", "answer"} or a folder with one; or a video.',
+        ),
     ],
     model: MODEL,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="QUESTION [OPTION]…", help="About a video: what to ask; without options, in words."),
+    ] = None,
     model_option: OPTIONS = None,
     videos: Annotated[Path | None, typer.Option(help="Where the videos are; default: beside the questions.")] = None,
     out: OUT = None,
@@ -27,37 +55,225 @@ def ask(
     limit: LIMIT = None,
     max_failures: Annotated[int, typer.Option(min=0, help="Stop after more failed items than this.")] = 25,
 ) -> None:
-    """Ask a model your own questions about your own videos. The same command resumes."""
-    from tasks.own_questions import load_own_questions
-    from tasks.registry import parse_options, route_wanted
-
-    options = parse_options(model_option or [])
-    task = load_own_questions(questions, videos or questions.parent, seconds_of, route_wanted(model, options))
+    """Ask a model your own questions about your own videos, and show its answers. The same command resumes."""
+    options, place = parse_options(model_option or []), Path(questions)
     choices = RunChoices(out, name, limit, max_failures=max_failures)
-    folder, results = carry_out(task, model, options, choices)
+    if words:
+        ask_about_video(place, words, videos, model, options, choices)
+        return
+    if not is_place(place) and place.suffix.lower() != ".jsonl":
+        there = "" if place.exists() else f"there is no file {place}; "
+        raise DataError(
+            f"{there}ask takes a file of questions that ends in .jsonl, a folder with one, or a video and a question: "
+            f'longvid ask {questions} "What happens?" "this" "that" -m {model}'
+        )
+    task = task_of(place, videos, route_wanted(model, options))
+    folder, results = carry_out(task, model, options, choices_with_place(choices, place, videos))
     show_results([folder], [results])
+    show_answers(task, folder, limit)
     fail_without_answers(folder, results)
 
 
-def seconds_of(path: Path) -> float:
-    """A video's length, measured once: that takes a second or more for hours of video, at each start of a run.
+def task_of(place: Path, videos: Path | None, route: str | None) -> Task[Any]:
+    """The task of a file of questions or of a folder. Raises DataError naming the line and the field at fault."""
+    from tasks.folder import load_own_questions
 
-    Raises VideoError.
-    """
-    from encoders.causal_lm.weights import cache_folder
-    from encoders.video_file import probe
-    from evals.store import write_atomic
-    from tasks.digests import file_state_sha256
+    if place.is_dir():
+        benchmark = own_benchmark(place, videos)
+        return load_task(benchmark, benchmark.pools[0], None, to_ask=True)
+    return load_own_questions(place, videos, seconds_of, route)
 
-    kept: Path | None = None
-    # A cache that can't be read or written costs time and nothing else.
-    with suppress(OSError, ValueError):
-        kept = cache_folder() / LENGTHS / file_state_sha256(path)
-        if 0 < (seconds := float(kept.read_text(encoding="utf-8"))) < float("inf"):
-            return seconds
-    seconds = probe(path).duration
-    with suppress(OSError):
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(kept, repr(seconds))
-    return seconds
+
+def choices_with_place(choices: RunChoices, place: Path, videos: Path | None) -> RunChoices:
+    """The choices with where the questions are, for the record."""
+    return replace(choices, place=place_of(own_benchmark(place, videos)))
+
+
+def ask_about_video(
+    video: Path,
+    words: Sequence[str],
+    videos: Path | None,
+    model: str,
+    options: Mapping[str, str],
+    choices: RunChoices,
+) -> None:
+    """Ask the question of the command line. Raises DataError, or ModelError where the model can't answer."""
+    question, *given = words
+    path = video if videos is None or video.is_absolute() else videos / video
+    if video.suffix.lower() == ".jsonl":
+        raise DataError(f"{video} has its questions in it; a question on the command line is about a video")
+    if not path.is_file():
+        raise DataError(f"there is no video {path}")
+    if len(given) == 1:
+        raise DataError(
+            f"a choice needs two options or more, not '{given[0]}' alone; without any, the model answers freely"
+        )
+    folder, task, results = (ask_choice if given else ask_freely)(path, question, given, model, options, choices)
+    show_answers(task, folder, None)
+    console.say(f"record: {folder}")
+    fail_without_answers(folder, results)
+
+
+def ask_choice(
+    path: Path, question: str, given: Sequence[str], model: str, options: Mapping[str, str], choices: RunChoices
+) -> tuple[Path, Task[Any], Results]:
+    """Ask for one of the options; the question is kept beside the record, so that it can be scored and shown again."""
+    from tempfile import TemporaryDirectory
+
+    from evals.record import Place
+    from evals.store import RUN, read_run, write_atomic, write_row
+    from tasks.folder import load_own_questions
+
+    row = json.dumps({"video": path.name, "question": question, "options": list(given)}, ensure_ascii=False) + "\n"
+    with TemporaryDirectory() as passing:
+        asked = Path(passing) / ASKED
+        asked.write_text(row, encoding="utf-8")
+        task = load_own_questions(asked, path.parent, seconds_of, route_wanted(model, options))
+    folder, results = carry_out(task, model, options, choices)
+    write_atomic(folder / ASKED, row)
+    place = Place(path=str((folder / ASKED).resolve()), videos=str(path.parent.resolve()))
+    write_row(folder / RUN, read_run(folder).model_copy(update={"place": place}))
+    return folder, task, results
+
+
+def ask_freely(
+    path: Path,
+    question: str,
+    given: Sequence[str],  # noqa: ARG001 - there are none
+    model: str,
+    options: Mapping[str, str],
+    choices: RunChoices,
+) -> tuple[Path, Task[Any], Results]:
+    """Ask for an answer in the model's own words."""
+    task = FreeTask(FreeItem("q1", path.name, Clip(path.name, 0.0, seconds_of(path), path), question))
+    folder, results = carry_out(task, model, options, choices)
+    return folder, task, results
+
+
+@dataclass(frozen=True, slots=True)
+class FreeItem:
+    """A question about a video, to be answered in words."""
+
+    id: str
+    cluster: str
+    clip: Clip
+    question: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class FreeTask:
+    """One question that a model answers in its own words: there is no right answer, and no figure."""
+
+    def __init__(self, item: FreeItem) -> None:
+        from tasks.digests import text_sha256
+
+        self.item = item
+        digest = text_sha256(item.clip.video_id, f"{item.clip.end!r}", item.question)
+        self.info = TaskInfo(
+            name=f"own-{digest[:8]}@1",
+            family="free-answer",
+            version="1",
+            item_count=1,
+            items_sha256=digest,
+            primary_metric="unscored",
+            chance=0.0,
+            cluster="video",
+            source="the command line",
+            licence="the question's owner's",
+            citation="none",
+        )
+
+    def items(self) -> Sequence[FreeItem]:
+        return [self.item]
+
+    def check(self, model: object) -> None:
+        text = (System.TEXT, System.AGGREGATOR, System.VIDEO_LLM)
+        able = [e.name for e in models().entries.values() if e.system in text and "captioning" in e.families]
+        try:
+            require(model, TextGenerator, "a question without options", "to answer in words")
+        except ModelError as error:
+            raise ModelError(f"{error}; models that do: {', '.join(able)}; or give options to choose from") from None
+
+    def protocol(self, model: object) -> Mapping[str, str]:  # noqa: ARG002 - one route for all models
+        prompt = load_prompt("tasks", FREE_PROMPT)
+        return {"route": "generate", "prompt": prompt.name, "prompt_sha256": prompt.sha256}
+
+    def predict(self, model: object, batch: Sequence[FreeItem]) -> list[Prediction]:
+        if not isinstance(model, TextGenerator):
+            raise ModelError(f"{self.info.name} needs a model that writes text")
+        prompt = load_prompt("tasks", FREE_PROMPT)
+        asked = [
+            TextRequest(
+                item.id, item.clip, prompt.fill("user", question=item.question), FREE_TOKENS, question=item.question
+            )
+            for item in batch
+        ]
+        replies = model.generate(asked)
+        return [
+            Prediction(item.id, reply.text.strip(), reply.text, "whole reply", trace=reply.trace)
+            for item, reply in zip(batch, replies, strict=True)
+        ]
+
+    def reread(self, item: FreeItem, prediction: Prediction) -> Prediction:  # noqa: ARG002 - the reply is the answer
+        return prediction
+
+    def score(self, item: FreeItem, prediction: Prediction) -> Score:
+        return Score(item.id, item.cluster, prediction.answer, {"unscored": None})
+
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
+        count = len(scores)
+        none = Metric(
+            "unscored", None, None, LEVEL, "none (free words)", count, count, primary=True, higher_is_better=True
+        )
+        return Summary((none,))
+
+
+def show_answers(task: Task[Any], folder: Path, limit: int | None) -> None:
+    """Each question with its answer, in lines of 80 columns; of many, the first, and where the others are."""
+    from evals.store import read_samples
+
+    samples = read_samples(folder)
+    asked = [item for item in list(task.items())[:limit] if item.id in samples]
+    for item in asked[:SHOWN]:
+        for line in answer_lines(item, samples[item.id]):
+            console.say(line)
+    if len(asked) > SHOWN:
+        console.say(f"… and {len(asked) - SHOWN} more in {folder}/samples.jsonl")
+        console.say(f"all of them on a page: longvid report {folder} --format html")
+
+
+def answer_lines(item: Item, sample: Sample) -> Iterator[str]:
+    """A question and what became of it, wrapped."""
+    asked = getattr(item, "question", "") or getattr(item, "text", "") or item.clip.video_id
+    yield from wrapped(f"{item.id}: ", str(asked))
+    if sample.error is not None:
+        yield from wrapped("  failed: ", sample.error.message)
+        return
+    options: Sequence[str] = getattr(item, "options", ())
+    right: int | None = getattr(item, "answer", None)
+    chosen = sample.answer if isinstance(sample.answer, int) and sample.answer < len(options) else None
+    if not options:
+        yield from wrapped("  ", str(sample.answer if sample.answer is not None else sample.raw))
+        return
+    verdict = "" if right is None else " (right)" if chosen == right else " (wrong)"
+    if chosen is None:
+        yield from wrapped("  no option could be read in: ", f"{sample.raw or 'an empty reply'}{verdict}")
+    else:
+        yield from wrapped("  ", option_text(chosen, options) + verdict)
+    if right is not None and chosen != right:
+        yield from wrapped("  right is ", option_text(right, options))
+
+
+def option_text(place: int, options: Sequence[str]) -> str:
+    """An option as a line names it: `B. a pancake`."""
+    from tasks.multiple_choice import option_names
+
+    return f"{option_names(len(options))[place]}. {options[place]}"
+
+
+def wrapped(start: str, text: str) -> Iterator[str]:
+    """Lines of at most 80 columns that begin with `start`; the others are set in."""
+    words = " ".join(text.split())
+    yield from textwrap.wrap(
+        f"{start}{words}", WIDTH, subsequent_indent="  " if start.lstrip() == start else "    ", break_on_hyphens=False
+    ) or [start.rstrip()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import command_of, load_task
+from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_videos
 from evals.generate_verb import add_generate
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
 from tasks.registry import Benchmark, commands, resolved
@@ -28,18 +28,27 @@ OPTIONS = Annotated[
     list[str] | None,
     typer.Option("--model-option", "-M", metavar="KEY=VALUE", help="An option of the model; repeatable."),
 ]
+VIDEOS = Annotated[
+    Path | None, typer.Option("--videos", help="Where the videos of your own benchmark are; default: in its folder.")
+]
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: runs/<task>/<model>-….")]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
+MISSING_SHOWN = 10
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
 def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
     """The task that a run directory belongs to."""
+    from evals.benchmarks import task_of_run as own_task_of_run
     from evals.store import read_run
     from tasks.errors import RecordError
 
-    name = read_run(folder).task.name
+    run = read_run(folder)
+    name = run.task.name
     pool = benchmark.pool_of(name)
+    is_own = run.place is not None or name.startswith(OWN_TASKS)
+    if is_own and (benchmark.place is not None or pool is not None):
+        return own_task_of_run(run, data)
     if pool is None:
         raise RecordError(f"{folder} is a run of {name}: use 'longvid {command_of(name)} …'")
     return load_task(benchmark, pool, data)
@@ -50,6 +59,8 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
     app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     if benchmark.generated:
         add_generate(app, benchmark, benchmark.generated)
+    elif benchmark.place is not None:
+        add_prepare_own(app, benchmark)
     else:
         add_prepare(app, benchmark)
     add_plan(app, benchmark)
@@ -62,6 +73,11 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
         if verb and group == benchmark.name:
             app.command(verb, epilog=f"Example: {entry.example}")(resolved(entry.target))
     return app
+
+
+def called(benchmark: Benchmark, verb: str) -> str:
+    """How a verb is called on a benchmark."""
+    return f"longvid {benchmark.name} {verb}" if benchmark.place is None else f"longvid {verb} {benchmark.place}"
 
 
 def example_folder(benchmark: Benchmark) -> str:
@@ -126,15 +142,60 @@ def get_videos(ids: list[str], folder: Path, sources: list[str]) -> tuple[list[s
     return list(report.missing), bool(report.missing) and (bool(report.faults) or not report.fetched)
 
 
+def add_prepare_own(app: typer.Typer, benchmark: Benchmark) -> None:
+    """The verb `prepare` of one's own benchmark: its rows are there, its videos may be missing."""
+
+    @app.command(epilog=f"Example: longvid prepare {benchmark.place} --mirror hf:OWNER/DATASET")
+    def prepare(
+        videos: VIDEOS = None,
+        mirror: Annotated[
+            list[str] | None,
+            typer.Option(help="Fetch missing videos from a folder, https://….zip or hf:OWNER/DATASET; repeatable."),
+        ] = None,
+    ) -> None:
+        """Check the rows, count the videos, and fetch missing ones from mirrors."""
+        from evals.prepare import video_sources
+
+        sources = video_sources(benchmark, official=False, mirrors=mirror or [])
+        place = benchmark.place or Path()
+        tasks = own_tasks(benchmark, videos)
+        stems = list(dict.fromkeys(Path(name).stem for task in tasks for name in without_video(task)))
+        failed = get_videos(stems, place if place.is_dir() else place.parent, sources)[1] if sources else False
+        tasks = own_tasks(benchmark, videos) if sources else tasks
+        for task in tasks:
+            there = sum(item.clip.path is not None for item in task.items())
+            console.say(f"{task.info.name}: {len(task.items())} items, {there} with their video")
+        missing = list(dict.fromkeys(name for task in tasks for name in without_video(task)))
+        if missing:
+            console.say(benchmark.videos)
+            named = " ".join(missing[:MISSING_SHOWN]) + " …" * (len(missing) > MISSING_SHOWN)
+            console.say(f"{len(missing)} videos are missing: {named}")
+        if failed:
+            console.fail("videos are missing because their sources failed or have none of them; see the lines above")
+            raise typer.Exit(1)
+
+
+def own_tasks(benchmark: Benchmark, videos: Path | None) -> list[Task[Any]]:
+    """The tasks of all pools of one's own benchmark."""
+    found = with_videos(benchmark, videos)
+    return [load_task(found, pool, None) for pool in found.pools]
+
+
+def without_video(task: Task[Any]) -> list[str]:
+    """The names of videos that are not there."""
+    return list(dict.fromkeys(item.clip.video_id for item in task.items() if item.clip.path is None))
+
+
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `plan`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} plan {benchmark.example}")
+    @app.command(epilog=f"Example: {called(benchmark, 'plan')} {benchmark.example}")
     def plan(
         model: MODEL,
         model_option: OPTIONS = None,
         pool: POOL = benchmark.pools[0],
         data: DATA = None,
+        videos: VIDEOS = None,
         limit: LIMIT = None,
         probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -147,7 +208,7 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         from evals.planning import make_plan, plan_lines
         from tasks.registry import build_model, parse_options
 
-        task = load_task(benchmark, pool, data)
+        task = load_task(with_videos(benchmark, videos), pool, data, to_ask=True)
         estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
         if json:
             console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
@@ -160,12 +221,13 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `run`."""
     example = f"{benchmark.example} {benchmark.run_example}".rstrip()
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} run {example}")
+    @app.command(epilog=f"Example: {called(benchmark, 'run')} {example}")
     def run(
         model: MODEL,
         model_option: OPTIONS = None,
         pool: POOL = benchmark.pools[0],
         data: DATA = None,
+        videos: VIDEOS = None,
         out: OUT = None,
         name: Annotated[str | None, typer.Option(help="The run's name in reports; default: its folder's.")] = None,
         limit: LIMIT = None,
@@ -179,8 +241,10 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
         from tasks.registry import parse_options
 
-        choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed)
-        folder, results = carry_out(load_task(benchmark, pool, data), model, parse_options(model_option or []), choices)
+        found = with_videos(benchmark, videos)
+        choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
+        task = load_task(found, pool, data, to_ask=True)
+        folder, results = carry_out(task, model, parse_options(model_option or []), choices)
         show_results([folder], [results])
         fail_without_answers(folder, results)
 
@@ -188,7 +252,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `score`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} score {example_folder(benchmark)}/my-run")
+    @app.command(epilog=f"Example: longvid score {example_folder(benchmark)}/my-run")
     def score(folder: RUN_FOLDER, data: DATA = None) -> None:
         """Score a record again with today's parser and metrics; needs no model."""
         from evals.runner import rescore
@@ -201,7 +265,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
 
     @app.command(
         "import",
-        epilog=f"Example: longvid {benchmark.name} import {benchmark.predictions} --name gpt4o --out runs/gpt4o",
+        epilog=f"Example: {called(benchmark, 'import')} {benchmark.predictions} --name gpt4o --out runs/gpt4o",
     )
     def import_file(
         file: Annotated[
@@ -212,6 +276,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
         pool: POOL = benchmark.pools[0],
         data: DATA = None,
+        videos: VIDEOS = None,
         route: Annotated[str, typer.Option(help="How the answers were got, if known.")] = "unknown",
         field: Annotated[
             str | None, typer.Option(help="The rows' field with the model's choice, where several could be it.")
@@ -237,14 +302,15 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         from tasks.family import PredictionsFile
         from tasks.registry import family_of
 
-        task = load_task(benchmark, pool, data)
+        found = with_videos(benchmark, videos)
+        task = load_task(found, pool, data)
         if not file.is_file():
             raise DataError(f"predictions file {file} can't be read (there is no such file)")
         protocol = {"route": route, **({"field": field} if field else {})}
         if count_invalid_as_wrong:
             protocol["invalid"] = "counted as wrong"
-        record = describe_import(task, name, protocol, file_sha256(file), sys.argv)
-        everything = task if pool == benchmark.widest_pool else load_task(benchmark, benchmark.widest_pool, data)
+        record = describe_import(task, name, protocol, file_sha256(file), sys.argv, place_of(found))
+        everything = task if pool == found.widest_pool else load_task(found, found.widest_pool, data)
         given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
         predictions = family_of(task.info.family).read_predictions(given, task, everything)
         if predictions.outside:
@@ -275,7 +341,7 @@ def say_left_out(results: Results, file: Path, out: Path, *, allowed: bool) -> N
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `report`."""
 
-    @app.command(epilog=f"Example: longvid {benchmark.name} report {example_folder(benchmark)}/*")
+    @app.command(epilog=f"Example: longvid report {example_folder(benchmark)}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
         form: Annotated[
@@ -292,7 +358,8 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if form != "html" and (out or captions):
             raise RecordError("--out and --captions are for --format html")
         runs = [read_results(folder) for folder in folders]
-        strangers = [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
+        # A name without a benchmark.toml is that of its rows: runs of one task are refused below.
+        strangers = [] if benchmark.place else [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
         if form == "html":

@@ -20,9 +20,18 @@ from typer.core import TyperCommand, TyperGroup
 
 from evals import console
 from evals.signals import INTERRUPTED, as_interrupts, is_unhandled_interrupt
-from evals.verbs import spelled_out
+from evals.verbs import own_group, spelled_out
 from tasks.errors import LongvidError
-from tasks.registry import BENCHMARK_GROUP, CommandEntry, add_plugins, benchmarks, commands, entry_names, resolve
+from tasks.registry import (
+    BENCHMARK_GROUP,
+    Benchmark,
+    CommandEntry,
+    add_plugins,
+    benchmarks,
+    commands,
+    entry_names,
+    resolve,
+)
 
 USER_ERROR = 2
 LISTING = "longvid.listing"
@@ -62,7 +71,10 @@ class LazyCommands(dict[str, Any]):
         return command_of(name)
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
-        return self[name] if name in self or name in benchmarks().entries else default
+        if name in self or name in benchmarks().entries:
+            return self[name]
+        own = own_group(name)
+        return default if own is None else group_command(own, name)
 
     def values(self) -> Any:  # noqa: ANN401
         return [self[name] for name in self]
@@ -106,11 +118,7 @@ def command_of(name: str) -> Any:  # noqa: ANN401
     """The command or group of a name, built. Raises KeyError for no known one."""
     entry = next((entry for entry in added_commands() if entry.name == name), None)
     if entry is None:
-        from evals.benchmark_app import benchmark_app
-
-        group = typer.main.get_command(benchmark_app(benchmarks().entries[name]))
-        group.name = name
-        return group
+        return group_command(benchmarks().entries[name], name)
     target = resolve(entry.target)
     if isinstance(target, typer.Typer):
         command = typer.main.get_command(target)
@@ -121,6 +129,15 @@ def command_of(name: str) -> Any:  # noqa: ANN401
         command = typer.main.get_command(alone)
     command.name = name
     return command
+
+
+def group_command(benchmark: Benchmark, name: str) -> Any:  # noqa: ANN401
+    """A benchmark's group, built."""
+    from evals.benchmark_app import benchmark_app
+
+    group = typer.main.get_command(benchmark_app(benchmark))
+    group.name = name
+    return group
 
 
 app = typer.Typer(

@@ -34,6 +34,12 @@ COMMANDS = (
         forwards=True,
     ),
     CommandEntry(
+        name="audit",
+        summary="Read a benchmark's own files for what spoils figures.",
+        target="evals.audit:audit",
+        example="longvid audit egoschema@500",
+    ),
+    CommandEntry(
         name="score",
         summary="Score a record again; needs no model.",
         target="evals.verbs:score",

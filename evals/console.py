@@ -86,14 +86,20 @@ def emit(text: str) -> None:
     sys.stdout.write(plain if plain.endswith("\n") else f"{plain}\n")
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> None:
-    """A table; columns named in `numeric` are set right."""
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numeric: Sequence[str] = (),
+    width: int | None = None,
+) -> None:
+    """A table, at most `width` columns wide where that is said; columns named in `numeric` are set right."""
     table = Table(title=safe_cell(title) or None, title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(safe_cell(column), justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(safe_cell(cell) for cell in row))
-    out.print(table)
+    out.print(table, width=width)
 
 
 class Ticker(Protocol):

@@ -56,10 +56,12 @@ class Evaluation:
 
     def to_html(self, out: Path | str) -> Path:
         """Write the run's page; without the benchmark's files it goes without questions and pictures."""
+        from evals.benchmarks import task_of_run
         from evals.html_report.write import write_run_page
+        from evals.store import read_run
 
         try:
-            task = task_of(self.results.task.name, self.data)
+            task = task_of_run(read_run(self.folder), self.data)
         except DataError:
             task = None
         return write_run_page(self.folder, Path(out), task).path
@@ -67,12 +69,13 @@ class Evaluation:
 
 def evaluate(
     model: object,
-    benchmark: str,
+    benchmark: str | Path,
     *,
     out: Path | str | None = None,
     options: Mapping[str, object] | None = None,
     name: str | None = None,
     data: Path | str | None = None,
+    videos: Path | str | None = None,
     limit: int | None = None,
     seed: int = 0,
     max_failures: int = 25,
@@ -81,11 +84,13 @@ def evaluate(
 
     Args:
         model: an object with a capability (longvid.capabilities), or a model's name with its `options`.
-        benchmark: a benchmark's name, with a pool behind an @ where it has several: `egoschema@500`.
+        benchmark: a benchmark's name, with a pool behind an @ where it has several (`egoschema@500`), or the folder of
+            your own (`folder`, `folder@pool`).
         out: the run directory; by default `runs/<task>/<model>-…`.
         options: of a named model, as behind -M on the command line.
         name: the run's name in tables; by default the folder's.
         data: the data root; by default the first of $LONGVID_DATA, ./data and ../shared/data that has the files.
+        videos: where the videos of your own benchmark are; by default in its folder.
         limit: only the first so many items: a partial run, not a result.
         seed: of the intervals and of the chance floor.
         max_failures: the run stops after more failed items than this.
@@ -98,12 +103,15 @@ def evaluate(
         DataError: the benchmark or its files are not there.
         RecordError: the folder holds another run, or too many items failed.
     """
+    from evals.benchmarks import find_target, load_task, place_of
     from evals.run_verb import RunChoices, ask_model, carry_out
     from tasks.adapt import adapted
 
     root = None if data is None else Path(data)
-    task = task_of(benchmark, root)
-    choices = RunChoices(None if out is None else Path(out), name, limit, None, max_failures, True, seed)
+    found, pool = find_target(str(benchmark), None if videos is None else Path(videos))
+    task = load_task(found, pool or found.pools[0], root, to_ask=True)
+    place = None if out is None else Path(out)
+    choices = RunChoices(place, name, limit, None, max_failures, True, seed, place_of(found))
     if isinstance(model, str):
         folder, _ = carry_out(task, model, {key: str(value) for key, value in (options or {}).items()}, choices)
     else:
@@ -114,18 +122,14 @@ def evaluate(
 
 
 def task_of(name: str, data: Path | None = None) -> Task[Any]:
-    """The task of `BENCHMARK`, `BENCHMARK@POOL` or a task's own name, from the first data root that has its files.
+    """The task of a benchmark's name or folder, with or without a pool behind an @, or of a task's own name.
 
-    Raises DataError for an unknown name or pool, or missing files.
+    The files of one that is known by name are those of the first data root that has them. Raises DataError for an
+    unknown name or pool, or missing files.
     """
-    from evals.benchmarks import load_task
-    from tasks.registry import benchmark_of, find_benchmark
+    from evals.benchmarks import find_target, load_task
 
-    owner = benchmark_of(name)
-    if owner is not None:
-        return load_task(owner, owner.pool_of(name) or owner.pools[0], data)
-    base, _, pool = name.partition("@")
-    benchmark = find_benchmark(base)
+    benchmark, pool = find_target(name)
     return load_task(benchmark, pool or benchmark.pools[0], data)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.provenance import collect, redact_options
-from evals.record import ModelRow, Run
+from evals.record import ModelRow, Place, Run
 from tasks.model import Model, ModelInfo
 from tasks.task import Task
 
@@ -26,8 +26,9 @@ def describe_run(
     limit: int | None = None,
     system: str | None = None,
     effective: Mapping[str, str] | None = None,
+    place: Place | None = None,
 ) -> Run:
-    """Everything known before the first item; `system` and `effective` are as `ModelRow` has them."""
+    """Everything known before the first item; `system` and `effective` are as `ModelRow` has them, `place` as `Run`."""
     info = model.info if isinstance(model, Model) else ModelInfo(name=type(model).__name__)
     facts = asdict(info)
     facts.pop("name")
@@ -44,11 +45,19 @@ def describe_run(
         protocol=dict(task.protocol(model)),
         seed=seed,
         limit=limit,
+        place=place,
         provenance=collect(argv),
     )
 
 
-def describe_import(task: Task[Any], name: str, protocol: Mapping[str, str], digest: str, argv: Sequence[str]) -> Run:
+def describe_import(
+    task: Task[Any],
+    name: str,
+    protocol: Mapping[str, str],
+    digest: str,
+    argv: Sequence[str],
+    place: Place | None = None,
+) -> Run:
     """The same for predictions made elsewhere; the file's digest stands in for the model's facts."""
     return Run(
         name=name,
@@ -57,6 +66,7 @@ def describe_import(task: Task[Any], name: str, protocol: Mapping[str, str], dig
         protocol=dict(protocol),
         seed=0,
         imported=True,
+        place=place,
         provenance=collect(argv),
     )
 

@@ -62,9 +62,18 @@ class Provenance(Row):
     created: Annotated[str, Field(json_schema_extra=WALL_CLOCK)]
 
 
+class Place(Row):
+    """Where a benchmark of one's own lay when it was last used: its folder or file, and that of its videos if said."""
+
+    path: str
+    videos: str | None = None
+
+
 class Run(Row):
     """`run.json`: everything known before the first item; written first.
 
+    `place` is where the files of a benchmark of one's own lie, null for those that are known by name. It decides
+    nothing: the item set's digest tells whether they are the same.
     `provenance` is that of whoever began. Each time the run was resumed by other code, on another machine or by
     another command, that one's stands in `resumed`; a sample's `stretch` counts through both.
     """
@@ -77,6 +86,7 @@ class Run(Row):
     seed: int
     limit: int | None = None
     imported: bool = False
+    place: Place | None = None
     provenance: Provenance
     resumed: tuple[Provenance, ...] = ()
 

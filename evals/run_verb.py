@@ -15,14 +15,14 @@ from evals import console
 from tasks.errors import RecordError
 
 if TYPE_CHECKING:
-    from evals.record import Results, Run, Sample
+    from evals.record import Place, Results, Run, Sample
     from evals.runner import Beginning, RunSettings
     from tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class RunChoices:
-    """What the command line says of a run beside its model."""
+    """What the command line says of a run beside its model; `place` is that of a benchmark of one's own."""
 
     out: Path | None = None
     name: str | None = None
@@ -31,6 +31,7 @@ class RunChoices:
     max_failures: int = 25
     retry_failed: bool = True
     seed: int = 0
+    place: Place | None = None
 
 
 def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: RunChoices) -> tuple[Path, Results]:
@@ -69,6 +70,7 @@ def ask_model(
         limit=choices.limit,
         system=system,
         effective=effective,
+        place=choices.place,
     )
     folder = choices.out or default_folder(record)
     record = record.model_copy(update={"name": choices.name or folder.resolve().name})

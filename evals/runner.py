@@ -128,8 +128,9 @@ def claim(folder: Path, run: Run) -> Run:
         why = f". {OTHER_ITEMS}" if ITEMS in changed else ""
         msg = f"{folder} holds another run (different: {', '.join(changed)}); choose another --out or delete it{why}"
         raise RecordError(msg)
-    if earlier.limit != run.limit:
-        earlier = earlier.model_copy(update={"limit": run.limit})
+    changed_since = {"limit": run.limit, "place": run.place or earlier.place}
+    if any(getattr(earlier, name) != value for name, value in changed_since.items()):
+        earlier = earlier.model_copy(update=changed_since)
         write_row(folder / RUN, earlier)
     return earlier
 

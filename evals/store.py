@@ -51,7 +51,7 @@ def read_results(folder: Path) -> Results:
     fault = changed_by_hand(content) or next(contradictions(results), None)
     if fault:
         command = command_of(results.task.name)
-        again = "the same 'longvid ask …'" if command == "ask" else f"'longvid {command} score {folder}'"
+        again = "the same 'longvid ask …'" if command == "ask" else f"'longvid score {folder}'"
         msg = f"{path} is not as it was written: {fault}; {again} writes it anew"
         raise RecordError(msg)
     return results

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from evals.benchmarks import OWN_TASKS
 from tasks.errors import DataError, RecordError
+
+if TYPE_CHECKING:
+    from tasks.registry import Benchmark
 
 ON_BENCHMARKS, ON_RUNS = ("run", "plan", "prepare", "import"), ("score", "report")
 BENCHMARK = Annotated[
-    str, typer.Argument(metavar="BENCHMARK[@POOL]", help="A benchmark, first of all; 'longvid benchmarks' lists them.")
+    str,
+    typer.Argument(
+        metavar="BENCHMARK[@POOL]",
+        help="A benchmark, first of all: one that 'longvid benchmarks' lists, or the folder of your own.",
+    ),
 ]
 RUN = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, first of all.")]
 
@@ -38,27 +46,41 @@ def spelled_out(words: Sequence[str]) -> list[str]:
 
 
 def named(target: str) -> tuple[str, str]:
-    """Benchmark and pool of `egoschema@500`, `egoschema` or a task's own name. Raises DataError for an unknown one."""
-    from tasks.registry import benchmark_of, find_benchmark
+    """Group and pool of a benchmark by its name, with or without its pool, or by its folder. Raises DataError."""
+    from evals.benchmarks import find_target
 
-    owner = benchmark_of(target)
-    if owner is not None:
-        return owner.name, owner.pool_of(target) or ""
-    name, _, pool = target.partition("@")
-    return find_benchmark(name).name, pool
+    benchmark, pool = find_target(target)
+    return (benchmark.name if benchmark.place is None else str(benchmark.place)), pool
 
 
 def group_of(run: Path) -> str:
-    """The command group of a run's benchmark. Raises RecordError for a run of none that is known."""
+    """The command group of a run's benchmark; of one of one's own the run itself (see `own_group`).
+
+    Raises RecordError for a run of none that is known.
+    """
     from evals.store import read_run
     from tasks.registry import benchmark_of
 
-    task = read_run(run).task.name
+    record = read_run(run)
+    task = record.task.name
+    if record.place is not None or task.startswith(OWN_TASKS):
+        return str(run)
     owner = benchmark_of(task)
     if owner is None:
         msg = f"{run} is a run of {task}, which is no benchmark that is known here; --plugin names one of your own"
         raise RecordError(msg)
     return owner.name
+
+
+def own_group(name: str) -> Benchmark | None:
+    """The benchmark of a group that is named by a folder, a file of questions or a run; None where there is none."""
+    from evals.benchmarks import benchmark_of_run, holds_benchmark, own_benchmark
+    from evals.store import RUN, read_run
+
+    path = Path(name)
+    if (path / RUN).is_file():
+        return benchmark_of_run(read_run(path))[0]
+    return own_benchmark(path) if holds_benchmark(path) else None
 
 
 def run(benchmark: BENCHMARK) -> None:

@@ -41,7 +41,7 @@ from tasks.files import read_object
 from tasks.intervals import LEVEL, bounded_interval, jackknife_errors
 from tasks.model import Captioner, TextRequest, require
 from tasks.paired import Figures, Floats
-from tasks.prompt import load_prompt
+from tasks.prompt import Prompt, load_prompt
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
 from tasks.tokenizers import PTB_VERSION, tokenizer
 
@@ -75,12 +75,18 @@ class TrainingText:
 class CaptionProtocol:
     """How captions are asked for and scored: prompt file, longest reply, and the figures' names.
 
-    `conventions` maps each figure prefix to the convention it is computed by; the first is the primary's.
+    `prompt` names a prompt file in tasks/prompts, or is a prompt. `conventions` maps each figure prefix to the
+    convention it is computed by; the first is the primary's.
     """
 
-    prompt: str
+    prompt: str | Prompt
     max_tokens: int
     conventions: Mapping[str, str]
+
+    @property
+    def wording(self) -> Prompt:
+        """The prompt itself."""
+        return self.prompt if isinstance(self.prompt, Prompt) else load_prompt("tasks", self.prompt)
 
 
 def captioning_digest(items: Sequence[CaptionItem]) -> str:
@@ -119,14 +125,14 @@ class CaptioningTask:
         require(model, Captioner, self.info.name, "to write about clips")
 
     def protocol(self, model: object) -> Mapping[str, str]:  # noqa: ARG002 - one route for all models
-        prompt = load_prompt("tasks", self.ask.prompt)
+        prompt = self.ask.wording
         return {"route": ROUTE, "prompt": prompt.name, "prompt_sha256": prompt.sha256, "tokenizer": TOKENIZER}
 
     def predict(self, model: object, batch: Sequence[CaptionItem]) -> list[Prediction]:
         if not isinstance(model, Captioner):
             msg = f"{self.info.name} needs a model that can caption"
             raise ModelError(msg)
-        words = load_prompt("tasks", self.ask.prompt).fill("user")
+        words = self.ask.wording.fill("user")
         requests = [TextRequest(item.id, item.clip, words, self.ask.max_tokens) for item in batch]
         predictions = []
         for item, reply in zip(batch, model.caption(requests), strict=True):
@@ -176,7 +182,8 @@ class CaptioningTask:
     def _details(self, scores: Sequence[Score], captions: Sequence[CaptionedItem]) -> dict[str, JsonValue]:
         shares = [share for score in scores if (share := score.values["share_of_clip"]) is not None]
         frames = [count for score in scores if (count := score.values["frames"]) is not None]
-        clips = [self._by_id[score.item_id].clip.duration for score in scores]
+        durations = [self._by_id[score.item_id].clip.duration for score in scores]
+        clips = [seconds for seconds in durations if np.isfinite(seconds)]
         lengths = [len(self._tokenize(caption.hypothesis)) for caption in captions]
         references = [len(self._tokenize(text)) for caption in captions for text in caption.references]
         return {
@@ -184,7 +191,7 @@ class CaptioningTask:
             "caption_metrics": METRICS_VERSION,
             "mean_words": float(np.mean(lengths)),
             "mean_reference_words": float(np.mean(references)),
-            "mean_clip_seconds": float(np.mean(clips)),
+            "mean_clip_seconds": float(np.mean(clips)) if clips else None,
             "mean_frames": float(np.mean(frames)) if frames else None,
             "mean_share_of_clip_seen": float(np.mean(shares)) if shares else None,
         }

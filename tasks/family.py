@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import DataError
 from tasks.files import read_object
+from tasks.intervals import by_group, group_means
 from tasks.paired import Figures, Floats
 from tasks.task import Item, JsonValue, Metric, Prediction, Task
 
@@ -149,7 +151,10 @@ class Measured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Figures that are means over items: `sums` [K] by name, of `sizes` [K] items, each between `low` and `high`."""
+    """Figures that are means over items: `sums` [K] by name, of `sizes` [K] items, each between `low` and `high`.
+
+    `grouped` are those that are the mean over groups of items: sums and sizes [G, K] of each.
+    """
 
     values: Floats
     sums: Mapping[str, Floats]
@@ -157,10 +162,11 @@ class Means:
     low: float = 0.0
     high: float = 1.0
     resamples: int = 5_000
+    grouped: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     @property
     def binary(self) -> bool:
-        return bool(np.isin(self.values, (0.0, 1.0)).all())
+        return not self.grouped and bool(np.isin(self.values, (0.0, 1.0)).all())
 
     def bounds(self, name: str) -> tuple[float, float]:  # noqa: ARG002 - all lie in one range
         return (self.low, self.high)
@@ -168,9 +174,15 @@ class Means:
     def paired(self, other: Means) -> Figures:
         def figures(weights: Floats) -> Mapping[str, Floats]:
             items = weights @ np.concatenate([self.sizes, other.sizes])
-            return {
+            found = {
                 name: weights @ np.concatenate([sums, other.sums[name]]) / items for name, sums in self.sums.items()
             }
+            for name, (sums, sizes) in self.grouped.items():
+                both = (
+                    np.hstack([mine, theirs]) for mine, theirs in zip((sums, sizes), other.grouped[name], strict=True)
+                )
+                found[name] = group_means(weights, *both)
+            return found
 
         return figures
 
@@ -182,8 +194,12 @@ def means(
     *,
     low: float = 0.0,
     high: float = 1.0,
+    groups: Mapping[str, str] = MappingProxyType({}),
 ) -> Means:
-    """The primary figure as a mean of item scores from `low` to `high`, and how many replies could not be read."""
+    """The primary figure as a mean of item scores from `low` to `high`, and how many replies could not be read.
+
+    `groups` are the items' groups where the figure is the mean over them.
+    """
     columns = {answers.primary: answers.primary}
     if all(UNPARSED in answers.scores[key] for key in common.ids):
         columns[UNPARSED_RATE] = UNPARSED
@@ -192,7 +208,11 @@ def means(
         for name, column in columns.items()
     }
     sums = {name: common.sums(column) for name, column in values.items()}
-    return Means(values[answers.primary], sums, common.sums(np.ones(len(common.ids))), low, high)
+    grouped = {}
+    if groups:
+        of = [groups[key] for key in common.ids]
+        grouped = {answers.primary: by_group(values[answers.primary], common.codes, common.count, of)[:2]}
+    return Means(values[answers.primary], sums, common.sums(np.ones(len(common.ids))), low, high, grouped=grouped)
 
 
 def no_text(item: object) -> ItemText:  # noqa: ARG001 - nothing is known of it

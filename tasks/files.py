@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin
 
 from annotated_types import Ge, Le
+from typing_extensions import get_type_hints, is_typeddict
 
 from tasks.errors import DataError, ModelError
+from tasks.registry import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,7 +197,7 @@ def json_rows(data: bytes, kind: type[T], where: str) -> Iterator[tuple[int, T]]
             try:
                 yield number, adapter.validate_python(row, strict=True)
             except ValidationError as error:
-                raise DataError(f"{where}, line {number}{_problem(error, row)}") from error
+                raise DataError(f"{where}, line {number}{_problem(error, row, kind)}") from error
             rows += 1
     except InvalidLineError as error:
         cause = error.__cause__
@@ -212,7 +214,7 @@ def typed(kind: type[T], content: object, where: str) -> T:
     try:
         return _adapter(kind).validate_python(content, strict=True)
     except ValidationError as error:
-        raise DataError(f"{where}{_problem(error, content)}") from error
+        raise DataError(f"{where}{_problem(error, content, kind)}") from error
 
 
 def csv_rows(text: str, where: str) -> list[tuple[int, dict[str, str]]]:
@@ -317,10 +319,12 @@ def _cached_adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - types of a
     return TypeAdapter(kind)
 
 
-def _problem(error: ValidationError, content: object) -> str:
+def _problem(error: ValidationError, content: object, kind: object) -> str:
     """A fault in words, the innermost of those found: which field, what it must be, what it is."""
     faults = [(*_walked(content, fault["loc"]), fault) for fault in error.errors(include_url=False)]
     path, value, first = max(faults, key=lambda fault: len(fault[0]))
+    if first["type"] == "extra_forbidden":
+        return f": unknown field {_quoted(path)}{nearest(str(path[-1]), _fields(kind, path[:-1]))}"
     if first["type"] == "missing":
         return f": field {_quoted((*path, first['loc'][-1]))} is missing"
     same = [fault for other, _, fault in faults if other == path]
@@ -339,6 +343,16 @@ def _walked(content: object, place: Sequence[str | int]) -> tuple[tuple[str | in
             content = content[part]  # type: ignore[index]  # one of the two
             path.append(part)
     return tuple(path), content
+
+
+def _fields(kind: object, path: Sequence[str | int]) -> list[str]:
+    """The fields that an object at a place within a content of type `kind` may have."""
+    for part in path:
+        if is_typeddict(kind):
+            kind = get_type_hints(kind).get(str(part))
+        elif get_origin(kind) in (dict, list):
+            kind = get_args(kind)[-1]
+    return list(get_type_hints(kind)) if is_typeddict(kind) else []
 
 
 def _named(path: Sequence[str | int]) -> str:

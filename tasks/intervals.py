@@ -10,6 +10,7 @@ time; a percentile bootstrap's share falls to 90 % at ten.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -184,6 +185,54 @@ def wilson_interval(successes: float, n: float, quantile: float = _NORMAL_QUANTI
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = quantile / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def group_means(weights: Floats, sums: Floats, sizes: Floats) -> Floats:
+    """The mean over G groups of their means [R]: `sums` and `sizes` [G, K] by cluster, `weights` [R, K] of clusters.
+
+    A group of which no item counts is left out.
+    """
+    counts = weights @ sizes.T
+    means = np.divide(weights @ sums.T, counts, out=np.zeros_like(counts), where=counts > 0)
+    there = (counts > 0).sum(axis=1)
+    return np.asarray(np.divide(means.sum(axis=1), there, out=np.zeros(len(there)), where=there > 0))
+
+
+def by_group(
+    values: Floats, codes: NDArray[np.intp], clusters: int, groups: Sequence[str]
+) -> tuple[Floats, Floats, list[str]]:
+    """Sums and counts [G, K] of item values [N] by group and cluster, and the groups' names."""
+    group_codes, count = cluster_codes(groups)
+    places = group_codes * clusters + codes
+    cells = count * clusters
+    sums = np.bincount(places, weights=values, minlength=cells).astype(np.float64).reshape(count, clusters)
+    sizes = np.bincount(places, minlength=cells).astype(np.float64).reshape(count, clusters)
+    return sums, sizes, [str(name) for name in np.unique(np.asarray(groups, dtype=np.str_))]
+
+
+def grouped_metric(
+    name: str, values: Sequence[float], clusters: Sequence[str], groups: Sequence[str], *, primary: bool = False
+) -> Metric:
+    """The mean over groups of their means of 0–1 values, with its interval over clusters.
+
+    None where a group lies in one cluster: how that group's figure varies from cluster to cluster can't be known.
+    """
+    whole = fraction_metric(name, values, clusters, primary=primary)
+    if whole.value is None:
+        return whole
+    codes, k = cluster_codes(clusters)
+    sums, sizes, names = by_group(np.asarray(values, dtype=np.float64), codes, k, groups)
+    value = float(group_means(np.ones((1, k)), sums, sizes)[0])
+    interval, method = None, whole.method
+    alone = next((names[group] for group, row in enumerate(sizes) if (row > 0).sum() < 2), None)
+    if k > 1 and alone is not None:
+        method = f"none (all items of '{alone}' are of one cluster)"
+    elif k > 1:
+        # An item of a small group counts for more: what a cluster weighs is its share of every group.
+        shares = (sizes / sizes.sum(axis=1, keepdims=True)).sum(axis=0)
+        errors, freedom = jackknife_errors(lambda weights: {name: group_means(weights, sums, sizes)}, shares)
+        interval, method = bounded_interval(value, errors[name], freedom, k)
+    return replace(whole, value=value, interval=interval, method=method)
 
 
 def fraction_metric(

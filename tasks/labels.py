@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from tasks.task import Item
 
 # Upper ends in seconds. 256 s is what the paper's longest encoder sees at 1 FPS; the others are ours.
@@ -25,7 +27,9 @@ WIDEST = "over three quarters"
 
 
 def labels_of(item: Item) -> dict[str, str]:
-    """All labels of an item: its own, and its clip's length."""
+    """All labels of an item: its own, and its clip's length, where it is known and the item has no such label."""
+    if "length" in item.labels or not isfinite(item.clip.duration):
+        return dict(item.labels)
     return {**item.labels, "length": length_label(item.clip.duration)}
 
 

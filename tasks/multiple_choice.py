@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
+from types import MappingProxyType
 
 import numpy as np
 
 from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
-from tasks.family import Family, ItemText, Predictions, PredictionsFile
-from tasks.intervals import fraction_metric
+from tasks.family import Answers, Common, Family, ItemText, Means, Predictions, PredictionsFile, means
+from tasks.intervals import fraction_metric, grouped_metric
 from tasks.model import (
     ChoiceScorer,
     Chooser,
@@ -28,13 +29,14 @@ from tasks.model import (
 )
 from tasks.prompt import Prompt, load_prompt
 from tasks.routes import Route
-from tasks.task import Clip, JsonValue, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
+from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
 
 REPLY_TOKENS = 64
 LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
 TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; take -M route=options-loglik"
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
+NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
 CAPABILITY_OF_ROUTE: Mapping[Route, type] = {
@@ -48,7 +50,11 @@ CAPABILITY_OF_ROUTE: Mapping[Route, type] = {
 
 @dataclass(frozen=True, slots=True)
 class ChoiceItem:
-    """A question about a clip; `answer` is an index into `options`, None where it is not public."""
+    """A question about a clip; `answer` is an index into `options`, None where it is not public.
+
+    `evidence` are the stretches of the video, in seconds, that the answer turns on, where the benchmark tells. Like
+    labels they are no part of what is asked, and of no digest.
+    """
 
     id: str
     cluster: str
@@ -57,26 +63,28 @@ class ChoiceItem:
     options: tuple[str, ...]
     answer: int | None
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+    evidence: tuple[tuple[float, float], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ChoicePrompts:
-    """Names of the benchmark's prompt files in tasks/prompts, one per route that needs words."""
+    """The benchmark's prompts, one per route that needs words: names of files in tasks/prompts, or prompts."""
 
-    similarity: str
-    loglik: str
-    letter: str
-    generate: str
+    similarity: str | Prompt
+    loglik: str | Prompt
+    letter: str | Prompt
+    generate: str | Prompt
 
     def of(self, route: Route) -> Prompt | None:
         """The prompt of a route, None for `given`."""
-        names = {
+        prompts = {
             Route.SIMILARITY: self.similarity,
             Route.OPTIONS_LOGLIK: self.loglik,
             Route.LETTER_LOGPROB: self.letter,
             Route.GENERATE: self.generate,
         }
-        return load_prompt("tasks", names[route]) if route in names else None
+        found = prompts.get(route)
+        return load_prompt("tasks", found) if isinstance(found, str) else found
 
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
@@ -135,12 +143,21 @@ def lettered(options: Sequence[str]) -> str:
 
 
 class MultipleChoiceTask:
-    """Implements the Task API for one benchmark's items, prompts and info."""
+    """Implements the Task API for one benchmark's items, prompts and info.
 
-    def __init__(self, info: TaskInfo, items: Sequence[ChoiceItem], prompts: ChoicePrompts) -> None:
+    The primary figure is the accuracy over items, or with `mean_over` the mean of the accuracies of that label's
+    groups, each of which counts the same however many questions it has: every item has the label, and the figure's
+    name is `mean_name(mean_over)`.
+    """
+
+    def __init__(
+        self, info: TaskInfo, items: Sequence[ChoiceItem], prompts: ChoicePrompts, mean_over: str | None = None
+    ) -> None:
         self.info = info
         self.prompts = prompts
+        self.mean_over = mean_over
         self._items = tuple(items)
+        self.groups = {} if mean_over is None else {item.id: item.labels[mean_over] for item in self._items}
 
     def items(self) -> Sequence[ChoiceItem]:
         return self._items
@@ -215,10 +232,12 @@ class MultipleChoiceTask:
             "accuracy": float(prediction.answer == item.answer) if known else None,
             "unparsed": float(prediction.answer is None),
         }
+        if self.mean_over is not None:
+            values[self.info.primary_metric] = values["accuracy"]
         return Score(item.id, item.cluster, prediction.answer, values)
 
     def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
-        return summarise_choices(scores, self._items, self.info)
+        return summarise_choices(scores, self._items, self.info, self.groups)
 
 
 def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
@@ -318,24 +337,44 @@ def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Pro
     return predictions
 
 
-def summarise_choices(scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo) -> Summary:
+def mean_name(label: str) -> str:
+    """The figure that is the mean of the accuracies of a label's groups."""
+    return f"accuracy_by_{'_'.join(label.split())}"
+
+
+def accuracy_metrics(
+    known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
+) -> tuple[Metric, list[Metric]]:
+    """The primary figure of scored items, and what stands beside it; `groups` are the items' where it averages them."""
+    values, clusters = [value for _, value in known], [score.cluster for score, _ in known]
+    if not groups:
+        return fraction_metric("accuracy", values, clusters, primary=True), []
+    grouped = grouped_metric(info.primary_metric, values, clusters, [groups[s.item_id] for s, _ in known], primary=True)
+    return grouped, [fraction_metric("accuracy", values, clusters)]
+
+
+def summarise_choices(
+    scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo, groups: Mapping[str, str] = NO_GROUPS
+) -> Summary:
     """Accuracy, unparsed rate, how often each option was chosen, and a warning where one swallows the rest."""
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
-    public = fraction_metric("accuracy", [v for _, v in known], [s.cluster for s, _ in known], primary=True)
+    public, beside = accuracy_metrics(known, info, groups)
     unparsed = fraction_metric(
         "unparsed_rate",
         [float(s.values["unparsed"] or 0.0) for s in scores],
         [s.cluster for s in scores],
         higher_is_better=False,
     )
-    metrics = [public, unparsed]
+    metrics = [public, *beside, unparsed]
     warnings = []
     if len(known) < len(scores):
         hidden = replace(public, value=None, interval=None, method="none (answers not public)", n=len(scores))
-        metrics = [hidden, replace(public, name="accuracy_public", primary=False), unparsed]
+        name = f"{public.name}_public"
+        beside = [replace(metric, name=f"{metric.name}_public") for metric in beside]
+        metrics = [hidden, replace(public, name=name, primary=False), *beside, unparsed]
         warnings.append(
-            f"answers are public for {len(known)} of {len(scores)} items: accuracy stays null until an "
-            f"official score is set; accuracy_public is on the public ones only"
+            f"answers are public for {len(known)} of {len(scores)} items: {public.name} stays null until an "
+            f"official score is set; {name} is on the public ones only"
         )
     chosen = Counter(s.answer for s in scores if s.answer is not None)
     warnings += collapse_warning(chosen)
@@ -372,6 +411,11 @@ def read_predictions(file: PredictionsFile, task: MultipleChoiceTask, everything
     return read_choices(file, task, everything)
 
 
+def choice_means(answers: Answers, common: Common, task: MultipleChoiceTask | None) -> Means:
+    """Accuracy over items, or over a label's groups, and how many replies could not be read."""
+    return means(answers, common, task, groups={} if task is None else task.groups)
+
+
 def item_text(item: ChoiceItem) -> ItemText:
     """A question in words."""
     return ItemText(title=item.question, options=item.options, answer=item.answer)
@@ -396,4 +440,5 @@ FAMILY = Family(
     show=item_text,
     read_predictions=read_predictions,
     floors="baselines.floors:choice_floors",
+    measure=choice_means,
 )

@@ -126,7 +126,8 @@ class Benchmark:
     pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url` is where the video
     with an `{id}` is shown, `video_archive` where all can be fetched without an account, and `video_gigabytes` their
     published size (0: not published). `example` are arguments of `run` and `plan`, `run_example` further ones of `run`
-    alone; `predictions` is an example's file of predictions. `source` says who declares it.
+    alone; `predictions` is an example's file of predictions. `place` is the folder or file of a benchmark of one's own
+    (tasks.folder), `videos_at` where its videos are said to be. `source` says who declares it.
     """
 
     name: str
@@ -145,6 +146,8 @@ class Benchmark:
     predictions: str = "choices.csv"
     everything: str = ""
     generated: Generated | None = None
+    place: Path | None = None
+    videos_at: Path | None = None
     source: str = ""
 
     @property

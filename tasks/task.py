@@ -19,12 +19,17 @@ JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[st
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What to look at, without its pixels: a stretch of a video, in seconds."""
+    """What to look at, without its pixels: a stretch of a video, in seconds.
+
+    `end` is infinite where the whole video is meant and neither its file nor its length is known. `subtitles` is the
+    file of what is said in the video, where the benchmark names one: it need not be there.
+    """
 
     video_id: str
     start: float
     end: float
     path: Path | None = None
+    subtitles: Path | None = None
 
     @property
     def duration(self) -> float:

@@ -52,17 +52,12 @@ def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
 
     Raises RecordError where the local files hold other items than the run's.
     """
-    from evals.benchmarks import command_of, load_task
+    from evals.benchmarks import task_of_run
     from tasks.errors import DataError, RecordError
-    from tasks.registry import benchmarks
 
     named = record.run.task
-    benchmark = benchmarks().entries.get(command_of(named.name))
-    pool = benchmark.pool_of(named.name) if benchmark else None
-    if benchmark is None or pool is None:
-        return None, f"{named.name} is no benchmark of this longvid"
     try:
-        task = load_task(benchmark, pool, data)
+        task = task_of_run(record.run, data)
     except DataError as error:
         return None, str(error)
     if task.info.items_sha256 != named.items_sha256:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tasks.errors import DataError
+from tasks.folder import load_own_questions
 from tasks.multiple_choice import MultipleChoiceTask
-from tasks.own_questions import load_own_questions
 
 ROW: dict[str, Any] = {"video": "a.mp4", "question": "What?", "options": ["This", "That"], "answer": 1}
 
@@ -42,6 +42,17 @@ def test_the_tasks_name_changes_with_the_questions(tmp_path: Path) -> None:
     assert (one.name[:4], one.name[-2:], one.chance) == ("own-", "@1", 0.5)
 
 
+def test_one_question_may_have_more_options_than_another(tmp_path: Path) -> None:
+    task = load(tmp_path, ROW, {**ROW, "options": ["This", "That", "Both", "None"]})
+    assert [len(item.options) for item in task.items()] == [2, 4]
+    assert task.info.chance == pytest.approx((1 / 2 + 1 / 4) / 2)
+
+
+def test_fields_of_others_may_stand_beside_ours_in_a_file_of_questions(tmp_path: Path) -> None:
+    (item,) = load(tmp_path, {**ROW, "annotator": 7}).items()
+    assert item.answer == 1
+
+
 def test_answers_may_be_unknown(tmp_path: Path) -> None:
     (item,) = load(tmp_path, {key: value for key, value in ROW.items() if key != "answer"}).items()
     assert item.answer is None
@@ -57,7 +68,8 @@ def test_answers_may_be_unknown(tmp_path: Path) -> None:
         ({**ROW, "answer": 2}, "line 2: answer 2 is not the index of an option, 0 to 1"),
         ({**ROW, "start": 5, "end": 5}, "line 2: the clip must begin before it ends"),
         ({**ROW, "id": "q1"}, "line 2: the id 'q1' is used twice, first in line 1"),
-        ({**ROW, "options": ["This", "That", "Both"]}, r"as many options as the others, not \[2, 3\]"),
+        ({**ROW, "anwser": 1}, "line 2: unknown field 'anwser', did you mean 'answer'"),
+        ({**ROW, "answer": "Neither"}, "line 2: field 'answer' must be an option's index"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, bad: dict[str, Any] | str, message: str) -> None:

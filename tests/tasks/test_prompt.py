@@ -34,6 +34,8 @@ DIGESTS = {
     "kitchen-loglik.v1": "be016afdd4efb127b6ce381ff7c1ab49a40db6a30090d2c4a3cdc0c8ae4d3d77",
     "kitchen-similarity.v1": "83115abdb43e402610abb814124875e8757e1a2f2396c1f0af4e73f66397210b",
     "kitchen-summary.v1": "cc4dde17d72e0a2e136b7189e24c9a454fa51218c82b3855523e14c6bb100d95",
+    "own-answer.v1": "19674c6f18d8e5f24bb96d0d23c0e08522ca18f44ff5d458c111f8733d45d217",
+    "own-caption.v1": "ebd49c909492abdb6a18dbf8ef8d1b639b526b41743d4c2e08f8193be7da0b42",
     "own-generate.v1": "20ab6135b75dafa7f254a46c1fda82bd07d53430992fcfb89247b59ceb57880d",
     "own-letter.v1": "736581f5ace3bee6a0c2fe11ae3d5af7ff869da341f924fe35818474681291a4",
     "own-loglik.v1": "fc488864d4ae504eee86f899a7f7b93c1b1fe218f591db40ab47653ad506fc2a",

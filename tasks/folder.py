@@ -1,0 +1,648 @@
+"""A benchmark as data: a folder with `questions.jsonl`, `captions.jsonl` or `pairs.jsonl`, and what is known of it.
+
+`benchmark.toml` says name, version, title, licence, citation, source, what a cluster is, how to get the videos, pools,
+primary metric and prompts; of it only `name` is needed. Without the file the folder is one pool of all its rows, named
+by their digest, as a file of questions given to `longvid ask` is. A question is `{"video": PATH, "question": …,
+"options": [2 to 26 texts]}` with, where wanted, `id`, `answer` (index from 0, letter or the option's text), `start` and
+`end` in seconds, `labels`, `evidence` ([[start, end], …]), `subtitles` (a path) and `cluster` (by default the video); a
+caption has `references`, a pair `text` in place of question and options. Videos lie in `videos/` or beside the file, or
+where is said. Nothing is coerced: a fault is refused by file, line and field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from math import inf, isfinite
+from pathlib import Path
+from string import Template, ascii_uppercase
+from types import MappingProxyType
+from typing import Annotated, Any, NotRequired, cast
+
+from annotated_types import MaxLen, MinLen
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from tasks.answer_parser import MAX_OPTIONS
+from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol
+from tasks.digests import text_sha256
+from tasks.errors import DataError, ModelError
+from tasks.files import Seconds, is_file, read_rows, read_text, read_toml, shown, text_lines, typed, unicode_only
+from tasks.multiple_choice import (
+    LETTER_ROUTES,
+    TOO_MANY_FOR_LETTERS,
+    ChoiceItem,
+    ChoicePrompts,
+    MultipleChoiceTask,
+    mean_name,
+)
+from tasks.prompt import Prompt, load_prompt
+from tasks.registry import Benchmark, nearest
+from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask
+from tasks.task import Clip, TaskInfo
+from tasks.video_files import VIDEOS, is_video_name, video_names
+
+SETTINGS = "benchmark.toml"
+QUESTIONS, CAPTIONS, PAIRS = "questions.jsonl", "captions.jsonl", "pairs.jsonl"
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {QUESTIONS: "multiple-choice", CAPTIONS: "captioning", PAIRS: "retrieval"}
+)
+PREDICTIONS: Mapping[str, str] = MappingProxyType(
+    {QUESTIONS: "choices.csv", CAPTIONS: "texts.json", PAIRS: "vectors.npz"}
+)
+UNNAMED = "own-"
+"""How the names of tasks begin that have no `benchmark.toml`; the digest of their rows follows."""
+ALL = "all"
+OVER_ITEMS, MEAN_OVER = "mean over items", "mean over "
+CAPTION_TOKENS = 128
+CAPTION_FIGURES = MappingProxyType({"micro": "micro", "macro": "macro", "paragraph": "paragraph"})
+# Which words a prompt of one's own must have in it, and which it may have.
+PROMPT_WORDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = MappingProxyType(
+    {
+        "similarity": (frozenset({"option"}), frozenset({"question", "option"})),
+        "loglik": (frozenset({"question"}), frozenset({"question"})),
+        "letter": (frozenset({"question", "options"}), frozenset({"question", "options"})),
+        "generate": (frozenset({"question", "options"}), frozenset({"question", "options"})),
+        "caption": (frozenset(), frozenset()),
+    }
+)
+PROMPTS = ChoicePrompts(
+    similarity="own-similarity.v1", loglik="own-loglik.v1", letter="own-letter.v1", generate="own-generate.v1"
+)
+CAPTION_PROMPT = "own-caption.v1"
+SecondsOf = Callable[[Path], float]
+Text = Annotated[str, MinLen(1)]
+Interval = Annotated[list[Seconds], MinLen(2), MaxLen(2)]
+STRICT, OPEN = ConfigDict(extra="forbid"), ConfigDict(extra="allow")
+
+
+class Row(TypedDict):
+    """What every row says of its video."""
+
+    video: Text
+    id: NotRequired[str | int]
+    cluster: NotRequired[str | int]
+    start: NotRequired[Seconds]
+    end: NotRequired[Seconds]
+    labels: NotRequired[dict[str, Text]]
+    subtitles: NotRequired[Text]
+
+
+@with_config(OPEN)
+class QuestionRow(Row):
+    """A line of a file of questions; of other fields only those are refused that are like one of ours."""
+
+    question: str
+    options: Annotated[list[str], MinLen(2)]
+    answer: NotRequired[int | str | None]
+    evidence: NotRequired[list[Interval]]
+
+
+@with_config(STRICT)
+class StrictQuestionRow(QuestionRow):
+    """A line of `questions.jsonl`: other fields are refused."""
+
+
+@with_config(STRICT)
+class CaptionRow(Row):
+    """A line of `captions.jsonl`."""
+
+    references: Annotated[list[Text], MinLen(1)]
+
+
+@with_config(STRICT)
+class PairRow(Row):
+    """A line of `pairs.jsonl`."""
+
+    text: Text
+
+
+@with_config(STRICT)
+class PoolTable(TypedDict):
+    """A pool: the rows with these labels, and of them those whose ids a file lists, one a line."""
+
+    labels: NotRequired[dict[str, str | list[str]]]
+    ids: NotRequired[Text]
+
+
+@with_config(STRICT)
+class PromptTable(TypedDict):
+    """Prompts of one's own, by route; each may have a section `=== reply` behind its text."""
+
+    similarity: NotRequired[Text]
+    loglik: NotRequired[Text]
+    letter: NotRequired[Text]
+    generate: NotRequired[Text]
+    caption: NotRequired[Text]
+
+
+@with_config(STRICT)
+class Settings(TypedDict):
+    """`benchmark.toml`."""
+
+    name: Text
+    version: NotRequired[Text]
+    title: NotRequired[Text]
+    licence: NotRequired[Text]
+    citation: NotRequired[Text]
+    source: NotRequired[Text]
+    cluster: NotRequired[Text]
+    videos: NotRequired[Text]
+    primary: NotRequired[Text]
+    pools: NotRequired[dict[str, PoolTable]]
+    prompts: NotRequired[PromptTable]
+
+
+ROWS: Mapping[str, type[Any]] = MappingProxyType({QUESTIONS: StrictQuestionRow, CAPTIONS: CaptionRow, PAIRS: PairRow})
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A benchmark's files as found: the file of rows, which of the three it is, and the settings.
+
+    `named` is whether there is a `benchmark.toml`. `place` is the folder, or the file of rows where it was given alone:
+    then its fields may be others beside ours, and its options more than letters can name.
+    """
+
+    place: Path
+    rows: Path
+    kind: str
+    settings: Settings
+    named: bool
+
+    @property
+    def toml(self) -> Path:
+        """The file of settings."""
+        return self.place / SETTINGS
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a file of rows that was given alone."""
+        return self.place == self.rows
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """All rows, and the pools that the settings name."""
+        return (ALL, *self.settings.get("pools", {}))
+
+    @property
+    def what(self) -> str:
+        """The file of rows in errors."""
+        return "questions file" if self.alone else "benchmark file"
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What is wrong with a benchmark's rows: those that can't be taken, and by id answers that can't be read.
+
+    Of an answer that fits several options the first is taken, any other is taken for unknown.
+    """
+
+    rows: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A row's item, its place in the file, and the end that the row itself gives: None for the video's."""
+
+    item: Any
+    line: int
+    end: float | None
+
+
+def is_benchmark_folder(place: Path) -> bool:
+    """Whether a folder holds a benchmark."""
+    return any(is_file(place / name) for name in (SETTINGS, *ROWS))
+
+
+def read_folder(place: Path) -> Folder:
+    """A folder's settings and its file of rows, or a file of questions alone.
+
+    Raises DataError for unknown keys, and where there is not one file of rows.
+    """
+    if not place.is_dir():
+        return Folder(place, place, QUESTIONS, {"name": unicode_only(place.name)}, named=False)
+    there = [name for name in ROWS if is_file(place / name)]
+    if len(there) != 1:
+        found = " and ".join(there) if there else "none of them"
+        msg = f"{place} must hold one of {', '.join(ROWS)}: there is {found}"
+        raise DataError(msg)
+    path = place / SETTINGS
+    if not is_file(path):
+        return Folder(place, place / there[0], there[0], {"name": unicode_only(place.resolve().name)}, named=False)
+    settings = read_settings(path)
+    folder = Folder(place, place / there[0], there[0], settings, named=True)
+    check_settings(folder)
+    return folder
+
+
+def read_settings(path: Path) -> Settings:
+    """The content of a `benchmark.toml`. Raises DataError naming the key at fault."""
+    try:
+        content = read_toml(path, "benchmark")
+    except ModelError as error:
+        raise DataError(str(error)) from error
+    return typed(Settings, content, f"benchmark {path}")
+
+
+def check_settings(folder: Folder) -> None:
+    """Raise DataError for names that no command line or folder can have, and settings of another kind of rows."""
+    settings, where = folder.settings, f"benchmark {folder.toml}"
+    for what, name in (("name", settings["name"]), *(("pools", name) for name in settings.get("pools", {}))):
+        if not name.strip(" .") or any(char in "@/\\" or not char.isprintable() for char in name):
+            msg = (
+                f"{where}: field '{what}': a name needs letters or digits and may hold no @, / or \\, not {shown(name)}"
+            )
+            raise DataError(msg)
+    if ALL in settings.get("pools", {}):
+        msg = f"{where}: field 'pools': the pool '{ALL}' is always that of all rows; give yours another name"
+        raise DataError(msg)
+    if folder.kind != QUESTIONS and "primary" in settings:
+        msg = f"{where}: field 'primary' is for {QUESTIONS}; the primary figure of {folder.kind} is always the same"
+        raise DataError(msg)
+    mean_over(folder)
+    wanted = {"caption"} if folder.kind == CAPTIONS else {"similarity", "loglik", "letter", "generate"}
+    for key in settings.get("prompts", {}):
+        if folder.kind == PAIRS or key not in wanted:
+            msg = f"{where}: field 'prompts, {key}': no model is asked so about {folder.kind}"
+            raise DataError(msg)
+        own_prompt(folder, key)
+
+
+def mean_over(folder: Folder) -> str | None:
+    """The label over whose groups the primary figure is the mean; None where it is over items. Raises DataError."""
+    primary = folder.settings.get("primary", OVER_ITEMS)
+    if primary == OVER_ITEMS:
+        return None
+    label = primary.removeprefix(MEAN_OVER).strip()
+    if not primary.startswith(MEAN_OVER) or not label:
+        msg = (
+            f'benchmark {folder.toml}: field \'primary\' must be "{OVER_ITEMS}" or "{MEAN_OVER}LABEL" (each of the '
+            f"label's groups then counts the same), not {shown(primary)}"
+        )
+        raise DataError(msg)
+    return label
+
+
+def own_prompt(folder: Folder, key: str) -> Prompt | None:
+    """The folder's own prompt for a route, None where it has none. Raises DataError for words that nothing fills."""
+    text = cast("Mapping[str, str]", folder.settings.get("prompts", {})).get(key)
+    if text is None:
+        return None
+    where = f"benchmark {folder.toml}: field 'prompts, {key}'"
+    template = Template(text)
+    needed, allowed = PROMPT_WORDS[key]
+    words = set(template.get_identifiers()) if template.is_valid() else {""}
+    if not template.is_valid() or words - allowed or needed - words:
+        may = f"${', $'.join(sorted(allowed))}" if allowed else "no $word"
+        must = f", and must hold ${' and $'.join(sorted(needed))}" if needed else ""
+        raise DataError(f"{where} may hold {may}{must}; a dollar sign is written $$")
+    section = "text" if key == "similarity" else "user"
+    body, mark, reply = text.partition("\n=== reply\n")
+    default = load_prompt("tasks", str(getattr(PROMPTS, key))).sections if key != "caption" else {}
+    sections = {section: body.strip()}
+    if mark or "reply" in default:
+        sections["reply"] = reply.strip() if mark else default["reply"]
+    digest = text_sha256(*(f"{name}\n{words}" for name, words in sections.items()))
+    return Prompt(f"{folder.settings['name']}-{key}", MappingProxyType(sections), digest)
+
+
+def folder_benchmark(place: Path, seconds_of: SecondsOf, videos: Path | None = None) -> Benchmark:
+    """A folder, or a file of questions, as a benchmark like any other.
+
+    Args:
+        place: the folder or the file.
+        seconds_of: gives a video's length in seconds, or raises its own error.
+        videos: where the videos are, if not in `videos/` or beside the rows.
+
+    Returns:
+        The benchmark; its `load` takes `to_ask=True`, too, and then refuses rows whose clip has no known length.
+
+    Raises:
+        DataError: the folder holds no benchmark, or its settings are at fault.
+    """
+    folder = read_folder(place)
+    settings = folder.settings
+    return Benchmark(
+        name=settings["name"],
+        title=settings.get("title", settings["name"]),
+        pools=folder.pools,
+        load=partial(load_folder, folder, seconds_of, videos),
+        videos=settings.get("videos", f"Videos lie in {default_places(folder, videos)[0]}, or where --videos says."),
+        predictions=PREDICTIONS[folder.kind],
+        everything=ALL,
+        place=place,
+        videos_at=videos,
+        source=str(place),
+    )
+
+
+def load_own_questions(
+    path: Path, videos: Path | None, seconds_of: SecondsOf, route: str | None = None
+) -> MultipleChoiceTask:
+    """The task of a file of questions about videos of a folder, by default of the file's.
+
+    With a `route` that names options by letters, more options than there are letters are refused. Raises DataError
+    naming the line and the field at fault.
+    """
+    return cast("MultipleChoiceTask", load_folder(read_folder(path), seconds_of, videos, path, ALL, True, route))
+
+
+def load_folder(
+    folder: Folder,
+    seconds_of: SecondsOf,
+    videos: Path | None,
+    place: Path,  # noqa: ARG001 - the registry's loaders are told a folder; this one knows its own
+    pool: str,
+    to_ask: bool = False,
+    route: str | None = None,
+    faults: Faults | None = None,
+) -> MultipleChoiceTask | CaptioningTask | RetrievalTask:
+    """The task of a pool.
+
+    Args:
+        folder: its files.
+        seconds_of: gives a video's length in seconds, or raises its own error.
+        videos: where the videos are, None for the usual places.
+        place: not used.
+        pool: one of the folder's.
+        to_ask: whether a model will be asked, so that the length of every clip has to be known.
+        route: how an answer will be got, where that is known.
+        faults: takes what is wrong, and such rows are left out; without it the first fault is raised.
+
+    Raises:
+        DataError: naming the file, the line and the field at fault.
+    """
+    places = default_places(folder, videos)
+    find, seconds = cache(partial(find_video, places)), cache(seconds_of)
+    reads: list[Read] = []
+    lines: dict[str, int] = {}
+    rows = read_rows(folder.rows, cast("type[dict[str, object]]", dict[str, object]), folder.what)
+    while True:
+        try:
+            number, content = next(rows, (0, {}))
+            if not number:
+                break
+            reads.append(read_row(folder, number, content, find, seconds, route, lines, faults))
+        except DataError as error:
+            if faults is None:
+                raise
+            faults.rows.append(str(error))
+    chosen = in_pool(folder, pool, reads)
+    if to_ask and (first_lost := next((read for read in chosen if read.item.clip.end == inf), None)):
+        lost = no_video(places[0] / first_lost.item.clip.video_id, folder.kind)
+        raise DataError(f"{folder.what} {folder.rows}, line {first_lost.line}: {lost}")
+    return make_task(folder, pool, chosen)
+
+
+def read_row(
+    folder: Folder,
+    number: int,
+    content: dict[str, object],
+    find: Callable[[str], Path | None],
+    seconds_of: SecondsOf,
+    route: str | None,
+    lines: dict[str, int],
+    faults: Faults | None,
+) -> Read:
+    """A line's item; `lines` holds those of the ids so far. Raises DataError naming the line and the field at fault."""
+    where = f"{folder.what} {folder.rows}, line {number}"
+    row: Any = typed(QuestionRow if folder.alone else ROWS[folder.kind], content, where)
+    unread = ""
+    if faults is not None and folder.kind == QUESTIONS:
+        try:
+            answer_index(row.get("answer"), row["options"])
+        except DataError as error:
+            unread, answer = f"{where}: {error}", row.pop("answer")
+            row |= {"answer": row["options"].index(answer)} if answer in row["options"] else {}
+    try:
+        item = make_item(folder, row, number, clip_of(folder, row, find(row["video"]), seconds_of), route)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    if (first := lines.setdefault(item.id, number)) != number:
+        raise DataError(f"{where}: the id '{item.id}' is used twice, first in line {first}")
+    if faults is not None and unread:
+        faults.answers[item.id] = unread
+    return Read(item, number, row.get("end"))
+
+
+def default_places(folder: Folder, videos: Path | None) -> tuple[Path, ...]:
+    """Where a video is looked for: where is said, else in `videos/` and beside the rows."""
+    if videos is not None:
+        return (videos,)
+    beside = folder.rows.parent
+    return (beside, beside / VIDEOS) if folder.alone else (beside / VIDEOS, beside)
+
+
+def find_video(places: Sequence[Path], name: str) -> Path | None:
+    """The video's file, under its name or its name with a known ending; None where there is none."""
+    names = [name] if is_video_name(Path(name)) else [name, *video_names(name)]
+    return next((path for place in places for each in names if is_file(path := place / each)), None)
+
+
+def no_video(path: Path, kind: str) -> str:
+    """Why a row can't be asked about whose video is missing and whose end is not given."""
+    give = "the question's end" if kind == QUESTIONS else "the row's end"
+    return f"there is no video {path}; put it there, name its folder with --videos, or give {give} in seconds"
+
+
+def clip_of(folder: Folder, row: Row, path: Path | None, seconds_of: SecondsOf) -> Clip:
+    """The stretch of the video that is asked about: all of it, unless the row says otherwise. Raises DataError."""
+    start = float(row.get("start", 0.0))
+    end = float(row["end"]) if "end" in row else inf if path is None else seconds_of(path)
+    if not start < end:
+        msg = f"the clip must begin before it ends, not {start:g} to {end:g} s (fields 'start' and 'end')"
+        raise DataError(msg)
+    subtitles = folder.rows.parent / row["subtitles"] if "subtitles" in row else None
+    return Clip(row["video"], start, end, path, subtitles)
+
+
+def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | None) -> Any:  # noqa: ANN401 - three kinds
+    """A row's item. Raises DataError naming the field at fault."""
+    cluster, labels = str(row.get("cluster", row["video"])), row.get("labels", {})
+    if folder.kind == CAPTIONS:
+        return CaptionItem(str(row.get("id", f"c{number}")), cluster, clip, tuple(row["references"]), labels=labels)
+    if folder.kind == PAIRS:
+        return RetrievalItem(str(row.get("id", f"p{number}")), cluster, clip, row["text"], labels)
+    options = tuple(row["options"])
+    if len(options) > MAX_OPTIONS and (not folder.alone or route in LETTER_ROUTES):
+        more = TOO_MANY_FOR_LETTERS if folder.alone else f"a question has 2 to {MAX_OPTIONS} (field 'options')"
+        raise DataError(f"{len(options)} options, but {more}")
+    if folder.alone:
+        refuse_near_misses(row)
+    return ChoiceItem(
+        id=str(row.get("id", f"q{number}")),
+        cluster=cluster,
+        clip=clip,
+        question=row["question"],
+        options=options,
+        answer=answer_index(row.get("answer"), options),
+        labels=labels,
+        evidence=tuple(stretch(each) for each in row.get("evidence", [])),
+    )
+
+
+def refuse_near_misses(row: Mapping[str, object]) -> None:
+    """Raise DataError for a field that is like one of ours: files of questions may have others beside them."""
+    known = (*Row.__annotations__, *QuestionRow.__annotations__)
+    for name in row:
+        if name not in known and (near := nearest(name, known)):
+            raise DataError(f"unknown field '{name}'{near}")
+
+
+def stretch(times: Sequence[float]) -> tuple[float, float]:
+    """A stretch of evidence. Raises DataError where it ends before it begins."""
+    start, end = map(float, times)
+    if start > end:
+        raise DataError(f"field 'evidence' must hold stretches that begin before they end, not {start:g} to {end:g} s")
+    return start, end
+
+
+def answer_index(answer: int | str | None, options: Sequence[str]) -> int | None:
+    """The right option's index from an index, a letter or the option's own text. Raises DataError."""
+    if answer is None:
+        return None
+    if isinstance(answer, int):
+        if not 0 <= answer < len(options):
+            raise DataError(f"answer {answer} is not the index of an option, 0 to {len(options) - 1} (field 'answer')")
+        return answer
+    places = [place for place, text in enumerate(options) if text == answer]
+    letter = ascii_uppercase.find(answer) if len(answer) == 1 else -1
+    if 0 <= letter < len(options) and letter not in places:
+        places.append(letter)
+    if len(places) == 1:
+        return places[0]
+    if places:
+        raise DataError(f"field 'answer': {shown(answer)} fits several options; give the index, from 0")
+    letters = f"A to {ascii_uppercase[min(len(options), MAX_OPTIONS) - 1]}"
+    raise DataError(
+        f"field 'answer' must be an option's index from 0, its letter ({letters}) or its text, not {shown(answer)}"
+        f"{nearest(answer, options)}"
+    )
+
+
+def in_pool(folder: Folder, pool: str, reads: Sequence[Read]) -> list[Read]:
+    """The rows of a pool, in the file's order. Raises DataError for an id or a label that no row has, and for none."""
+    if pool not in folder.pools:
+        near = nearest(pool, folder.pools)
+        raise DataError(f"{folder.place} has no pool '{pool}'{near}; pools are {', '.join(folder.pools)}")
+    table = folder.settings.get("pools", {}).get(pool, PoolTable())
+    where = f"benchmark {folder.toml}: field 'pools, {pool}'"
+    chosen = list(reads)
+    for kind, values in table.get("labels", {}).items():
+        wanted = {values} if isinstance(values, str) else set(values)
+        there = {read.item.labels[kind] for read in reads if kind in read.item.labels}
+        if not there:
+            kinds = {name for read in reads for name in read.item.labels}
+            raise DataError(f"{where}: no row of {folder.rows} has the label '{kind}'{nearest(kind, kinds)}")
+        if strange := sorted(wanted - there):
+            raise DataError(f"{where}: no row's label '{kind}' is '{strange[0]}'{nearest(strange[0], there)}")
+        chosen = [read for read in chosen if read.item.labels.get(kind) in wanted]
+    if "ids" in table:
+        listed = read_ids(folder, table["ids"], {read.item.id for read in reads})
+        chosen = [read for read in chosen if read.item.id in listed]
+    if not chosen:
+        raise DataError(f"{where}: no row is of this pool")
+    return chosen
+
+
+def read_ids(folder: Folder, name: str, known: set[str]) -> set[str]:
+    """The ids that a file lists, one a line. Raises DataError for one that no row has, or that is listed twice."""
+    path = folder.place / name
+    listed: dict[str, int] = {}
+    for number, line in enumerate(text_lines(read_text(path, "ids of a pool")), start=1):
+        key = line.strip()
+        if not key:
+            continue
+        if key not in known:
+            raise DataError(f"ids of a pool {path}, line {number}: no row of {folder.rows} has the id '{key}'")
+        if (first := listed.setdefault(key, number)) != number:
+            raise DataError(f"ids of a pool {path}, line {number}: the id '{key}' is used twice, first in line {first}")
+    return set(listed)
+
+
+def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> MultipleChoiceTask | CaptioningTask | RetrievalTask:
+    """The task of a pool's rows. Raises DataError where a row lacks the label that the primary figure is over."""
+    items = [read.item for read in reads]
+    if folder.kind == CAPTIONS:
+        prompt = own_prompt(folder, "caption") or CAPTION_PROMPT
+        ask = CaptionProtocol(prompt, CAPTION_TOKENS, CAPTION_FIGURES)
+        return CaptioningTask(info_of(folder, pool, reads, "micro_cider_d", 0.0), items, ask)
+    if folder.kind == PAIRS:
+        return RetrievalTask(info_of(folder, pool, reads, PRIMARY, 1 / len(items)), items)
+    label = mean_over(folder)
+    if label and (lacking := next((read for read in reads if label not in read.item.labels), None)):
+        msg = (
+            f"{folder.what} {folder.rows}, line {lacking.line}: field 'labels' must have '{label}', which the primary "
+            f"figure of {folder.toml} is the mean over"
+        )
+        raise DataError(msg)
+    primary = mean_name(label) if label else "accuracy"
+    info = info_of(folder, pool, reads, primary, chance_of(items, label), label)
+    own = {key: own_prompt(folder, key) or getattr(PROMPTS, key) for key in ChoicePrompts.__dataclass_fields__}
+    return MultipleChoiceTask(info, items, ChoicePrompts(**own), label)
+
+
+def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
+    """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
+    groups: dict[str, list[float]] = {}
+    for item in items:
+        groups.setdefault(item.labels[label] if label else "", []).append(1 / len(item.options))
+    return sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups)
+
+
+def info_of(
+    folder: Folder, pool: str, reads: Sequence[Read], primary: str, chance: float, label: str | None = None
+) -> TaskInfo:
+    """The task's description; one without `benchmark.toml` is named by the digest of its rows."""
+    settings = folder.settings
+    digest = rows_digest(folder, reads, label)
+    return TaskInfo(
+        name=f"{settings['name']}@{pool}" if folder.named else f"{UNNAMED}{digest[:8]}@{len(reads)}",
+        family=FAMILIES[folder.kind],
+        version=settings.get("version", "1"),
+        item_count=len(reads),
+        items_sha256=digest,
+        primary_metric=primary,
+        chance=chance,
+        cluster=settings.get("cluster", "video"),
+        source=settings.get("source", settings["name"]),
+        licence=settings.get("licence", "the file's owner's"),
+        citation=settings.get("citation", "none"),
+    )
+
+
+def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None) -> str:
+    """Digest of everything that defines the items, in order, and of the label that the primary figure is over.
+
+    A named benchmark's rows count as they are written: an end that is the video's own is not told, so that the items
+    are the same with or without the videos. Of others the digest is the one that it always was, of the clips.
+    """
+    rows = []
+    for read in reads:
+        item, clip = read.item, read.item.clip
+        end = (None if read.end is None else float(read.end)) if folder.named else clip.end
+        place = [item.id, item.cluster, clip.video_id, clip.start, end if end is None or isfinite(end) else None]
+        rows.append([*place, *content_of(item), *([item.labels[label]] if label else [])])
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def content_of(item: ChoiceItem | CaptionItem | RetrievalItem) -> list[Any]:
+    """What an item asks, and the right answer."""
+    if isinstance(item, ChoiceItem):
+        return [item.question, list(item.options), item.answer]
+    return [list(item.references)] if isinstance(item, CaptionItem) else [item.text]
+
+
+def labels_count(items: Iterable[Any]) -> dict[str, Counter[str]]:
+    """By kind of label, how many items have each."""
+    counts: dict[str, Counter[str]] = {}
+    for item in items:
+        for kind, value in item.labels.items():
+            counts.setdefault(kind, Counter())[value] += 1
+    return counts
