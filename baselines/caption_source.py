@@ -7,7 +7,7 @@ from baselines.cutting import parse_cutting
 from baselines.models import CaptionOptions
 from baselines.parts import BuildModel, build_part
 from baselines.segment_captions import CaptionSettings, SegmentCaptions
-from encoders.causal_lm.weights import cache_folder
+from encoders.causal_lm.load import cache_folder
 from tasks.errors import ModelError
 from tasks.model import Captioner
 from tasks.prompt import load_prompt

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from baselines.segments import load_boundaries, uniform_boundaries
-from encoders.video_errors import MissingVideoError
+from encoders.video_file import MissingVideoError
 from tasks.digests import file_sha256
 from tasks.errors import DataError, ModelError
 from tasks.task import Clip

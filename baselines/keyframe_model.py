@@ -20,7 +20,7 @@ from baselines.key_frames import KeyFrames, choose_key_frames
 from baselines.models import KeyFrameOptions
 from baselines.parts import BuildModel, build_part
 from encoders.decode import decode
-from encoders.frame_source import ReadClip
+from encoders.decode_ahead import ReadClip
 from encoders.frames import Frames, read_frames
 from encoders.sampling import FramePolicy
 from encoders.task_model import EncoderModel, policy_facts

@@ -23,7 +23,7 @@ from baselines.caption import Caption
 from baselines.captions import Timed, caption_of
 from baselines.cutting import Cutting, Span
 from baselines.llm.outside import SURROGATES, clean
-from encoders.video_errors import MissingVideoError
+from encoders.video_file import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError
 from tasks.files import decoded, parse_json, typed

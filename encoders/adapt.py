@@ -13,9 +13,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from encoders.blocks import Block
 from encoders.config import AdaptConfig, EncoderConfig, Method, VisionConfig
-from encoders.vision import VisionTower
+from encoders.vit import Block, VisionTower
 from tasks.errors import ModelError
 
 PATCHES = ("vision.video.*", "vision.positions.time")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from encoders.config import EncoderConfig
+from encoders.config import EncoderConfig, preset
 from encoders.device import device_name, find_device
 from encoders.dual import DualEncoder, build_encoder
 from encoders.from_open_clip import Inflation, from_open_clip
@@ -23,7 +23,6 @@ from encoders.models import (
     refuse_reading,
     weights_path,
 )
-from encoders.presets import preset
 from encoders.sampling import FramePolicy
 from encoders.shipped import weights_file
 from encoders.task_model import EncoderModel, Runtime, policy_facts
@@ -77,7 +76,7 @@ def finish(
     if options.v2t is None:
         refuse_reading(options)
         return EncoderModel(encoder, tokenizer, policy, runtime, model_info(name, encoder, digest, policy, runtime))
-    from encoders.v2t.build import Sight, over_encoder
+    from encoders.v2t.task_model import Sight, over_encoder
 
     file = weights_file(options.v2t, f"{name}-v2t")
     return over_encoder(Sight(name, encoder, digest, name, policy), file, options, runtime)

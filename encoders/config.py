@@ -12,8 +12,9 @@ import math
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tasks.errors import ModelError
@@ -373,3 +374,55 @@ def _composed(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 -
     if not isinstance(value, dict):
         raise ModelError(f"{where} must be a table, found {_short(value)}")
     return {str(key): _value(args[1], item, f"{where}: {key}") for key, item in value.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A size: vision and text shapes as (width, depth, heads), image side and shared dimensions."""
+
+    vision: tuple[int, int, int]
+    text: tuple[int, int, int]
+    size: int
+    embed: int
+    vocabulary: int = 30522
+    context: int = 512
+
+
+VARIANTS = MappingProxyType(
+    {
+        "tiny": Variant((128, 4, 4), (128, 2, 4), size=64, embed=128, vocabulary=2048, context=128),
+        "b": Variant((768, 12, 12), (512, 8, 8), size=224, embed=256),
+        "l": Variant((1024, 24, 16), (768, 12, 12), size=224, embed=768),
+    }
+)
+FAMILIES = ("imagevit", "shortvivit", "longvivit", "factorized")
+PRESETS = tuple(f"{family}-{size}" for family in FAMILIES for size in VARIANTS)
+
+
+def preset(name: str) -> EncoderConfig:
+    """The configuration registered as `name`. Raises ModelError for any other name."""
+    if name not in PRESETS:
+        raise ModelError(f"no encoder preset '{name}'; known are {', '.join(PRESETS)}")
+    family, _, size = name.partition("-")
+    variant = VARIANTS[size]
+    width, depth, heads = variant.vision
+    vision = VisionConfig(width=width, depth=depth, heads=heads, mlp=4 * width, size=variant.size)
+    text_width, text_depth, text_heads = variant.text
+    text = TextConfig(
+        width=text_width,
+        depth=text_depth,
+        heads=text_heads,
+        mlp=4 * text_width,
+        vocabulary=variant.vocabulary,
+        context=variant.context,
+        eps=1e-12,
+    )
+    return EncoderConfig(name, _as_family(vision, family), text, variant.embed)
+
+
+def _as_family(vision: VisionConfig, family: str) -> VisionConfig:
+    if family == "imagevit":
+        return replace(vision, attention="frame", patches="image")
+    if family == "factorized":
+        return replace(vision, attention="factorized")
+    return replace(vision, frames=256) if family == "longvivit" else vision

@@ -9,12 +9,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from av.video.frame import VideoFrame
 
-from encoders.decode import Decoded, decode
-from encoders.packets import find_wanted
-from encoders.pixels import Canvas
+from encoders.decode import Canvas, Decoded, decode, find_wanted
 from encoders.sampling import FramePolicy
-from encoders.video_errors import BackendError
-from encoders.video_file import open_video
+from encoders.video_file import BackendError, open_video
 
 # Frames held at the stored size at any time.
 _BATCH = 8

@@ -1,8 +1,12 @@
-"""Which device computes, by name."""
+"""Which device computes, by name, and batches of clips for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tasks.errors import ModelError
@@ -29,3 +33,18 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 def device_name(device: torch.device) -> str:
     """`cpu`, or a GPU with its name: what a record keeps."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def batches_of_equals(numbers: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Indices of at most `most` equal numbers (frame counts, limits) at a time, until all have come."""
+    by_number: dict[int, list[int]] = {}
+    for index, number in enumerate(numbers):
+        by_number.setdefault(number, []).append(index)
+    for group in by_number.values():
+        for start in range(0, len(group), most):
+            yield group[start : start + most]
+
+
+def to_device(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Pixels as a tensor there; they travel as bytes and are normalised on the device."""
+    return send(torch.from_numpy(pixels), device)

@@ -10,11 +10,126 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.adapt import add_modules, freeze, trainable_patterns
-from encoders.config import AdaptConfig, EncoderConfig
-from encoders.init import initialise
-from encoders.text import text_tower
+from encoders.config import AdaptConfig, EncoderConfig, TextConfig
 from encoders.tokens import TextBatch
-from encoders.vision import VisionTower
+from encoders.vit import AttentionPool, Block, FactorizedBlock, Patches, Positions, VisionTower, inflate
+
+
+def pool_chunks(vectors: Tensor, weights: Tensor, batch: TextBatch) -> Tensor:
+    """Weighted mean of chunk vectors [C, D] over the chunks of each text: [texts, D]."""
+    weights = weights.to(vectors.dtype)[:, None]
+    sums = vectors.new_zeros(batch.texts, vectors.shape[1]).index_add(0, batch.owner, vectors * weights)
+    total = vectors.new_zeros(batch.texts, 1).index_add(0, batch.owner, weights)
+    return sums / total
+
+
+class BertTower(nn.Module):
+    """Average over the token outputs of transformers' BERT, start and end tokens included (ours)."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        from transformers import BertConfig, BertModel
+
+        shape = BertConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            intermediate_size=config.mlp,
+            max_position_embeddings=config.context,
+            hidden_act=config.activation,
+            layer_norm_eps=config.eps,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+        self.bert = BertModel(shape, add_pooling_layer=False)
+
+    def use_plain_attention(self) -> None:
+        """Leave SDPA: on CPU its backward pass takes three times as long (see encoders.vit)."""
+        self.bert.set_attn_implementation("eager")
+
+    def forward(self, batch: TextBatch) -> Tensor:
+        """[texts, width]: every token of a text counts the same, whatever chunk it fell into."""
+        out = self.bert(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
+        real = batch.mask[..., None].to(out.dtype)
+        lengths = batch.mask.sum(1)
+        means = (out * real).sum(1) / lengths[:, None].to(out.dtype)
+        return pool_chunks(means, lengths, batch)
+
+
+class ClipTower(nn.Module):
+    """CLIP's text transformer; a text of several chunks is the mean of their vectors (ours)."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.positions = nn.Parameter(torch.empty(config.context, config.width))
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.mlp, config.activation, config.eps) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+
+    def forward(self, batch: TextBatch) -> Tensor:
+        """[texts, width]: the output at each chunk's end token."""
+        x = self.embedding(batch.ids) + self.positions[: batch.ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, causal=True)
+        end = batch.mask.sum(1) - 1
+        ends = x[torch.arange(len(x), device=x.device), end]
+        return pool_chunks(self.norm(ends), torch.ones_like(end), batch)
+
+
+def text_tower(config: TextConfig) -> nn.Module:
+    """The tower a config describes: TextBatch → [texts, width]."""
+    return BertTower(config) if config.kind == "bert" else ClipTower(config)
+
+
+@torch.no_grad()
+def initialise(encoder: nn.Module) -> None:
+    """Xavier for linear layers, zero biases, `position_std` for positions; BERT keeps its own.
+
+    Draws from the global generator.
+    """
+    for module in encoder.modules():
+        if isinstance(module, Block | Patches | AttentionPool):
+            _xavier(module)
+        if isinstance(module, VisionTower):
+            _vision(module)
+        elif isinstance(module, Positions):
+            _positions(module)
+        elif isinstance(module, AttentionPool):
+            nn.init.normal_(module.query, std=module.query.shape[1] ** -0.5)
+        elif isinstance(module, ClipTower):
+            nn.init.normal_(module.embedding.weight, std=0.02)
+            nn.init.normal_(module.positions, std=0.01)
+    for module in encoder.modules():
+        if isinstance(module, FactorizedBlock):
+            module.copy_spatial()
+
+
+def _xavier(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            nn.init.zeros_(part.bias)
+
+
+def _positions(module: Positions) -> None:
+    std = module.config.position_std
+    nn.init.normal_(module.space, std=std)
+    if module.time is not None:
+        nn.init.normal_(module.time, std=std)
+
+
+def _vision(tower: VisionTower) -> None:
+    if tower.class_token is not None:
+        nn.init.normal_(tower.class_token, std=tower.config.width**-0.5)
+    if tower.config.patches == "tubelet":
+        for patches in tower.video:
+            if isinstance(patches, Patches):
+                patches.proj.weight.copy_(inflate(tower.image.proj.weight, tower.config.tubelet))
+
 
 MAX_SCALE = math.log(100.0)
 """Ceiling of the log-scale, as in CLIP."""
@@ -43,7 +158,7 @@ class DualEncoder(nn.Module):
         self.log_scale = nn.Parameter(torch.full((1,), math.log(1 / config.temperature)))
 
     def embed_video(self, pixels: Tensor, keep: Tensor | None = None) -> Tensor:
-        """uint8 [B, T, H, W, 3] → unit vectors float32 [B, E]; `keep` as in encoders.masking."""
+        """uint8 [B, T, H, W, 3] → unit vectors float32 [B, E]; `keep` as in encoders.vit."""
         return unit(self.vision_proj(self.vision(pixels, keep).pooled))
 
     def embed_text(self, batch: TextBatch) -> Tensor:

@@ -177,7 +177,7 @@ MODELS = (
         system=System.ENCODER,
         families=("multiple-choice", "captioning"),
         options=VideoToTextOptions,
-        build="encoders.v2t.build:build_video_to_text",
+        build="encoders.v2t.task_model:build_video_to_text",
         example="-M weights=FILE.safetensors",
     ),
     ModelEntry(

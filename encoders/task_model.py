@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.clip_batches import batches_of_equals, to_device
+from encoders.decode_ahead import FrameSource, Reading
+from encoders.device import batches_of_equals, to_device
 from encoders.dual import DualEncoder
-from encoders.frame_source import FrameSource, Reading
 from encoders.frames import Frames
 from encoders.sampling import FramePolicy
 from encoders.tokens import TextTokenizer

@@ -15,9 +15,7 @@ from torch.nn import functional
 
 from encoders.config import EncoderConfig, VisionConfig
 from encoders.dual import DualEncoder, build_encoder
-from encoders.kernels import image_kernel, video_kernels
-from encoders.patchify import reshape_kernel
-from encoders.positions import extend
+from encoders.vit import extend, image_kernel, reshape_kernel, video_kernels
 from encoders.weights import load_strict
 from tasks.errors import ModelError
 

@@ -218,7 +218,7 @@ def seconds_of(path: Path) -> float:
 
     Raises VideoError.
     """
-    from encoders.causal_lm.weights import cache_folder
+    from encoders.causal_lm.load import cache_folder
     from encoders.video_file import probe
     from evals.store import write_atomic
     from tasks.digests import file_state_sha256

@@ -27,8 +27,7 @@ def embed(
 
     With --engine ray the videos and the model's files must be found at the same path by every worker.
     """
-    from encoders.embed_folder import already_embedded, check_target, embed_folder, find_videos
-    from encoders.embed_on_ray import embedder_of
+    from encoders.embed import already_embedded, check_target, embed_folder, embedder_of, find_videos
     from tasks.registry import parse_options
 
     check_target(out)

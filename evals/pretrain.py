@@ -16,7 +16,7 @@ from evals import console
 
 if TYPE_CHECKING:
     from baselines.aggregator_training.settings import AggregatorSettings
-    from encoders.pretrain.journal import Row
+    from encoders.pretrain.checkpoint import Row
     from encoders.pretrain.settings import StageSettings
     from encoders.pretrain.stages import Prepared
     from encoders.pretrain.world import World

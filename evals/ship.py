@@ -16,7 +16,7 @@ from tasks.digests import file_sha256
 from tasks.errors import RecordError
 
 if TYPE_CHECKING:
-    from encoders.pretrain.journal import Row
+    from encoders.pretrain.checkpoint import Row
 
 RECORD_SUFFIX = ".training.json"
 
@@ -53,7 +53,7 @@ def ship(
 
 def read_finished(folder: Path) -> Finished:
     """What a stage's folder holds. Raises RecordError where its training is not at its end."""
-    from encoders.pretrain.journal import METRICS, read_rows
+    from encoders.pretrain.checkpoint import METRICS, read_rows
     from evals.training_run import RUN
 
     if not (folder / RUN).is_file():
@@ -78,7 +78,7 @@ def read_finished(folder: Path) -> Finished:
 
 def earlier_parts(folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
     """The stages beside this one whose training it went on with under the same name: their settings and metrics."""
-    from encoders.pretrain.journal import METRICS, read_rows
+    from encoders.pretrain.checkpoint import METRICS, read_rows
     from evals.training_run import RUN
 
     model = run["settings"].get("model")
@@ -103,7 +103,7 @@ def seconds_of(rows: Sequence[Row]) -> float:
 
 def compact(rows: Sequence[Row]) -> list[dict[str, float | int | str]]:
     """Rows without what the clock decides but their seconds, in five digits."""
-    from encoders.pretrain.journal import WALL_CLOCK
+    from encoders.pretrain.checkpoint import WALL_CLOCK
 
     return [
         {key: rounded(value) for key, value in row.items() if key not in WALL_CLOCK or key == "seconds"} for row in rows

@@ -9,7 +9,7 @@ from typing import Literal
 
 from encoders.causal_lm.lora import LoraShape
 from encoders.config import read_dataclass
-from encoders.pretrain.plan import Plan
+from encoders.pretrain.checkpoint import Plan
 from encoders.pretrain.settings import merged
 from tasks.errors import ModelError
 from tasks.files import is_file, parse_toml, read_toml

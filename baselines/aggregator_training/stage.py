@@ -15,12 +15,11 @@ from baselines.captions import CaptionFile, load_captions
 from baselines.llm.transformers_llm import TransformersLanguageModel, as_language_model
 from baselines.models import AggregatorOptions
 from baselines.prompted import PromptedModel
-from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import read_named
 from encoders.causal_lm.lora import add_lora, lora_parameters, save_lora
-from encoders.pretrain.order import seed_of
+from encoders.causal_lm.scoring import ScoringTokens
 from encoders.pretrain.stages import Prepared
-from encoders.pretrain.step import Job
+from encoders.pretrain.step import Job, seed_of
 from encoders.pretrain.world import World
 from tasks.kitchen.benchmark import PROMPTS
 from tasks.multiple_choice import loglik_request

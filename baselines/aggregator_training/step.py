@@ -14,11 +14,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from baselines.aggregator_training.questions import VideoQuestions, right_options
-from encoders.causal_lm.continuations import ScoringTokens
-from encoders.causal_lm.prefix_tree import PrefixTree, prefix_tree, tree_logprobs
+from encoders.causal_lm.scoring import PrefixTree, ScoringTokens, prefix_tree, tree_logprobs
 from encoders.pretrain.engine import autocast
-from encoders.pretrain.order import request_at
-from encoders.pretrain.step import Loaded, Metrics
+from encoders.pretrain.step import Loaded, Metrics, request_at
 from encoders.pretrain.world import World
 
 

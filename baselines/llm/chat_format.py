@@ -15,9 +15,9 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from baselines.llm.protocol import Chat
-from encoders.causal_lm.continuations import ScoringTokens
-from encoders.causal_lm.continuations import split_tokens as continuations_of
 from encoders.causal_lm.load import read_tokenizer
+from encoders.causal_lm.scoring import ScoringTokens
+from encoders.causal_lm.scoring import split_tokens as continuations_of
 from encoders.control_tokens import encode_quoted, quote
 from tasks.errors import ModelError
 from tasks.task import JsonValue
@@ -90,7 +90,7 @@ def split_tokens(
 ) -> ScoringTokens:
     """Token ids of a prompt and of each continuation as it is tokenised behind that prompt.
 
-    Raises ModelError as encoders.causal_lm.continuations does.
+    Raises ModelError as encoders.causal_lm.scoring does.
     """
     tokens = continuations_of(
         partial(encode, tokenizer), render(tokenizer, chat), continuations, item, partial(quote, tokenizer)

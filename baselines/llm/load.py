@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, vllm_arguments
-from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
-from encoders.causal_lm.smollm2 import find_smollm2
+from encoders.causal_lm.load import SMOLLM2_NAME, find_smollm2
 from encoders.shipped import weights_file
 from tasks.errors import ModelError
 

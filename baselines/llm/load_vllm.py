@@ -19,11 +19,7 @@ from safetensors import SafetensorError, safe_open
 from baselines.llm.chat_format import load_writer
 from baselines.llm.limits import context_limit
 from baselines.llm.options import Serving, vllm_arguments
-from encoders.causal_lm.dense import dense_folder
-from encoders.causal_lm.load import dtype_of
-from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
-from encoders.causal_lm.smollm2 import find_smollm2
-from encoders.causal_lm.weights import weight_files, weights_sha256
+from encoders.causal_lm.load import SMOLLM2_NAME, dense_folder, dtype_of, find_smollm2, weight_files, weights_sha256
 from encoders.config import foreign_file
 from encoders.device import device_name, find_device
 from tasks.digests import file_sha256

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from baselines.llm.limits import check_room, describe_chat
 from baselines.llm.protocol import Chat
-from encoders.causal_lm.continuations import ScoringTokens, split_tokens
+from encoders.causal_lm.scoring import ScoringTokens, split_tokens
 from tasks.task import JsonValue
 
 

@@ -14,7 +14,7 @@ from baselines.llm.limits import check_max_tokens, check_room, describe_chat
 from baselines.llm.prompt_writer import PromptWriter, letters_of, write_prompts, write_scoring
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from baselines.llm.server_writer import PROBE, messages_of
-from encoders.causal_lm.continuations import ScoringTokens
+from encoders.causal_lm.scoring import ScoringTokens
 from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo
 from tasks.task import TokenUsage

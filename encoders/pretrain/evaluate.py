@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.dual import DualEncoder
+from encoders.pretrain.data import Sample, Source, TextView, stack_pixels
 from encoders.pretrain.engine import autocast
-from encoders.pretrain.loader import stack_pixels
-from encoders.pretrain.order import Request, seed_of
-from encoders.pretrain.samples import Sample, Source, TextView
+from encoders.pretrain.step import Request, seed_of
 from encoders.tokens import TextTokenizer
 from tasks.ranks import duplicate_aware, ranks_from_vectors, swapped
 

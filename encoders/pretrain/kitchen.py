@@ -6,23 +6,235 @@ sentences of its steps in order; for a whole video, its paragraph and its facts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import combinations, islice
 from random import Random
+from types import MappingProxyType
 
-from encoders.pretrain.kitchen_captions import events_shown, false_tellings, telling
-from encoders.pretrain.kitchen_facts import benchmark_questions, clip_statements, whole_statements
-from encoders.pretrain.kitchen_words import answered_questions
-from encoders.pretrain.order import Request
-from encoders.pretrain.samples import Sample, TextView, View
+from encoders.pretrain.data import Sample, TextView, View
 from encoders.pretrain.settings import KitchenSettings
+from encoders.pretrain.step import Request
+from tasks.kitchen.benchmark import PROMPTS
+from tasks.kitchen.claims import Before, Claim, Count, wrong
+from tasks.kitchen.claims import texts as texts_of
 from tasks.kitchen.plan import Plan, make_plan
+from tasks.kitchen.questions import KINDS, question
 from tasks.kitchen.render import Pictures, render
-from tasks.kitchen.texts import paragraph
+from tasks.kitchen.texts import facts, paragraph, sentence, steps
 from tasks.kitchen.timeline import Event
-from tasks.kitchen.world import VERSION, WorldConfig
+from tasks.kitchen.world import (
+    ACCENTS,
+    BASES,
+    CAUSE_OF,
+    COUNTS,
+    FINISHES,
+    INGREDIENTS,
+    LIQUIDS,
+    OUTCOMES,
+    SIGNALS,
+    SILENT_KINDS,
+    VERSION,
+    Kind,
+    WorldConfig,
+)
+from tasks.prompt import load_prompt
 from tasks.task import JsonValue
+
+THINGS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        "ingredient": INGREDIENTS,
+        "base": BASES,
+        "liquid": LIQUIDS,
+        "accent": tuple(ACCENTS),
+        "signal": tuple(SIGNALS),
+        "outcome": OUTCOMES,
+        "finish": tuple(FINISHES),
+    }
+)
+LEAST_SHOWN = 1.0
+"""Seconds of a step that a stretch must show before it is told."""
+
+
+def events_shown(plan: Plan, start: float, end: float) -> list[Event]:
+    """The events, distractors left out, that are seen for long enough between two moments (seconds)."""
+    return [
+        event
+        for event in plan.events
+        if event.kind not in SILENT_KINDS and min(event.end, end) - max(event.start, start) >= LEAST_SHOWN
+    ]
+
+
+def telling(events: Sequence[Event], plan: Plan, between: str = " ") -> str:
+    """The sentences of some events."""
+    return between.join(sentence(event, plan) for event in events)
+
+
+def false_tellings(events: Sequence[Event], plan: Plan, rng: Random, count: int, between: str = " ") -> tuple[str, ...]:
+    """At most `count` different false ones: in turn one thing is another, or two steps are exchanged."""
+    true = telling(events, plan, between)
+    found: dict[str, None] = {}
+    for turn in range(4 * count):
+        changed = with_another_thing(events, rng) if turn % 2 == 0 else with_two_exchanged(events, rng)
+        text = telling(changed, plan, between)
+        if text != true:
+            found[text] = None
+        if len(found) == count:
+            break
+    return tuple(found)
+
+
+def with_another_thing(events: Sequence[Event], rng: Random) -> list[Event]:
+    """The same events, one of them with another thing of its kind."""
+    at = rng.randrange(len(events))
+    event = events[at]
+    others = [name for name in THINGS[event.kind] if name != event.what]
+    return [*events[:at], replace(event, what=rng.choice(others)), *events[at + 1 :]]
+
+
+def with_two_exchanged(events: Sequence[Event], rng: Random) -> list[Event]:
+    """The same events, two of them in each other's place; one alone stays."""
+    changed = list(events)
+    if len(events) > 1:
+        one, other = rng.sample(range(len(events)), 2)
+        changed[one], changed[other] = changed[other], changed[one]
+    return changed
+
+
+def answered_questions(plan: Plan, rng: Random, count: int) -> tuple[TextView, ...]:
+    """`count` questions of different kinds about a video, at most one of each: its right option behind the prompt."""
+    return tuple(_answered(plan, kind, rng) for kind in rng.sample(sorted(KINDS), min(count, len(KINDS))))
+
+
+def any_text(plan: Plan, rng: Random, seconds: float, between: str) -> TextView:
+    """One text about a video: all of it, `seconds` of it, one step, a fact, or a question answered; each as often."""
+    kind = rng.randrange(5)
+    if kind == 0:
+        return TextView(paragraph(plan), kind="paragraph")
+    if kind == 1:
+        start = rng.uniform(0.0, plan.duration - seconds)
+        shown = events_shown(plan, start, start + seconds)
+        if shown:
+            return TextView(telling(shown, plan, between), kind="clip")
+    if kind == 2:
+        return TextView(rng.choice(facts(plan)).text, kind="fact")
+    if kind == 3:
+        return answered_questions(plan, rng, 1)[0]
+    return TextView(rng.choice(steps(plan)).sentence, kind="step")
+
+
+def _answered(plan: Plan, kind: str, rng: Random) -> TextView:
+    asked, truth = KINDS[kind](plan, rng)
+    prompt = load_prompt("tasks", PROMPTS.loglik or "")
+    # As encoders.v2t.task_model puts a task's request.
+    words = f"{prompt.fill('user', question=asked)}\n\n{prompt.fill('reply')}"
+    return TextView(truth.text, kind=kind, prompt=words)
+
+
+QUARTERS = (
+    "during the first quarter",
+    "during the second quarter",
+    "during the third quarter",
+    "during the last quarter",
+)
+SIDES = ("before", "after")
+ACCENT_NOUNS = tuple(f"{accent.noun} came" for accent in ACCENTS.values())
+TURNED = {"flame": "the flame was turned up", "lid": "the lid was put on"}
+ENDED = {"smoke": "in the end it smoked", "foam": "in the end it foamed over"}
+
+
+def whole_statements(plan: Plan, events: Sequence[Event], *, brief_apart: bool = False) -> tuple[TextView, ...]:
+    """Of a whole video: what the world states, and the small statements."""
+    composed = (TextView(fact.text, fact.negatives, fact.kind) for fact in facts(plan))
+    views = (*composed, *small_statements(plan, events, 0.0, plan.duration))
+    return told_apart(views) if brief_apart else views
+
+
+def clip_statements(
+    plan: Plan, events: Sequence[Event], start: float, end: float, *, brief_apart: bool = False
+) -> tuple[TextView, ...]:
+    """Of the events seen between two moments (seconds): the small statements, pairs in order, and the count."""
+    views = (
+        *small_statements(plan, events, start, end),
+        *(
+            _claimed(Before(a.what, b.what), "before")
+            for kind in ONCE
+            for a, b in combinations(_once(plan, events, kind), 2)
+        ),
+        *_counted(plan, events),
+    )
+    return told_apart(views) if brief_apart else views
+
+
+def benchmark_questions(plan: Plan) -> tuple[TextView, ...]:
+    """All kinds of kitchen-qa's questions about a video, with that benchmark's options: for measuring, not training."""
+    asked = {kind: texts_of(question(plan, kind, 0).options) for kind in KINDS}
+    return tuple(TextView(right, tuple(wrong), kind) for kind, (right, *wrong) in asked.items())
+
+
+def told_apart(views: Sequence[TextView]) -> tuple[TextView, ...]:
+    """The same statements, those of brief events under kinds of their own (ours).
+
+    Under one kind with the ingredients' they are one in ten: balanced together, an encoder hardly learns them.
+    """
+    return tuple(
+        replace(view, kind=BRIEF_KINDS[view.kind]) if view.kind in BRIEF_KINDS and _of_accents(view) else view
+        for view in views
+    )
+
+
+def small_statements(plan: Plan, events: Sequence[Event], start: float, end: float) -> Iterator[TextView]:
+    """When each thing happened, on which side of the bell, what followed a signal, and how it ended."""
+    for kind in ONCE:
+        for event in _once(plan, events, kind):
+            share = (min(event.end, end) + max(event.start, start) - 2 * start) / (2 * (end - start))
+            quarter = min(int(share * len(QUARTERS)), len(QUARTERS) - 1)
+            yield _chosen([f"{_told(event)} {name}" for name in QUARTERS], quarter, "when")
+    ingredients = [event for event in events if event.kind == "ingredient"]
+    for bell in (event for event in events if event.what == "bell"):
+        for event in ingredients:
+            both = [f"the {event.what} went in {side} the bell" for side in SIDES]
+            yield _chosen(both, int(event.start > bell.start), "bell")
+    for signal in (event for event in events if event.what in CAUSE_OF.values()):
+        following = next((event.what for event in ingredients if event.start > signal.start), None)
+        if following is not None:
+            texts = [f"{TURNED[signal.what]} just before the {name} went in" for name in INGREDIENTS]
+            yield _chosen(texts, INGREDIENTS.index(following), "next")
+    if any(event.kind == "outcome" for event in events):
+        yield _chosen([ENDED[outcome] for outcome in OUTCOMES], OUTCOMES.index(plan.outcome), "outcome")
+
+
+BRIEF_KINDS = {"order": "accents", "before": "accents-before", "when": "accents-when"}
+"""What a kind of statement is called where brief events stand in it and not ingredients."""
+ONCE = ("ingredient", "accent")
+"""Kinds of which a video shows many things once; the accent that is counted is left out."""
+
+
+def _once(plan: Plan, events: Sequence[Event], kind: str) -> list[Event]:
+    return [event for event in events if event.kind == kind and event.what != plan.recipe.counted]
+
+
+def _of_accents(view: TextView) -> bool:
+    return view.text.startswith(ACCENT_NOUNS)
+
+
+def _counted(plan: Plan, events: Sequence[Event]) -> Iterator[TextView]:
+    times = sum(event.what == plan.recipe.counted for event in events)
+    if times in COUNTS:
+        yield _claimed(Count(plan.recipe.counted, times), "count")
+
+
+def _claimed(claim: Claim, kind: str) -> TextView:
+    return TextView(claim.text, tuple(rival.text for rival in wrong(claim)), kind)
+
+
+def _chosen(texts: Sequence[str], true: int, kind: str) -> TextView:
+    return TextView(texts[true], tuple(text for at, text in enumerate(texts) if at != true), kind)
+
+
+def _told(event: Event) -> str:
+    return f"{ACCENTS[event.what].noun} came" if event.kind == "accent" else f"the {event.what} went in"
+
 
 TOKENIZER_VIDEOS = 500
 PICTURES = 1 << 17

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from encoders.pretrain.captions import CaptionTexts, caption_sums
+from encoders.pretrain.data import TextView
 from encoders.pretrain.engine import autocast
-from encoders.pretrain.kitchen_words import any_text
-from encoders.pretrain.order import request_at, seed_of
-from encoders.pretrain.samples import TextView
+from encoders.pretrain.kitchen import any_text
 from encoders.pretrain.settings import KitchenSettings
-from encoders.pretrain.step import Loaded, Metrics
+from encoders.pretrain.step import Loaded, Metrics, request_at, seed_of
 from encoders.pretrain.world import World, total
 from encoders.v2t.text import TextRows
 from tasks.errors import ModelError

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from encoders.config import AdaptConfig, LanguageShape, read_dataclass
-from encoders.masking import MaskBy
-from encoders.pretrain.batch import Views
-from encoders.pretrain.contrastive import StatementLoss
-from encoders.pretrain.plan import Plan
-from encoders.pretrain.samples import View
+from encoders.pretrain.checkpoint import Plan
+from encoders.pretrain.contrastive import StatementLoss, Views
+from encoders.pretrain.data import View
+from encoders.vit import MaskBy
 from tasks.errors import ModelError
 from tasks.files import is_file, parse_toml, read_toml
 
@@ -158,7 +157,7 @@ class VideoToTextSettings:
     """What the stage `captions` sets between the encoder of `init` and the language model `lm`.
 
     `lm` is `smollm2`, `transformers:NAME_OR_FOLDER`, or a stage of the same file that trained one.
-    `connector` holds fields of encoders.v2t.config. Captions have at most `limit` tokens. With `draws`
+    `connector` holds fields of encoders.v2t.model. Captions have at most `limit` tokens. With `draws`
     every video is watched once, through that many masks, before training: for sources of which the spatial tokens
     fit memory. What was trained is written as `stored`.
     """

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from encoders.blocks import Attention, Mlp
 from encoders.build import state_digest
-from encoders.config import EncoderConfig, VisionConfig
-from encoders.dual import DualEncoder, build_encoder
+from encoders.causal_lm.load import (
+    SMOLLM2,
+    TRANSFORMERS,
+    build_language_model,
+    dtype_of,
+    for_transformers,
+    read_named,
+    save_language_model,
+)
+from encoders.config import EncoderConfig, VisionConfig, preset
+from encoders.dual import BertTower, DualEncoder, build_encoder
 from encoders.from_open_clip import from_open_clip
-from encoders.presets import preset
-from encoders.pretrain.batch import Collate, Views
-from encoders.pretrain.contrastive import ContrastiveStep
+from encoders.pretrain.captions import CaptionCollate, CaptionStep, CaptionTexts, WatchedClips, caption_sums, watch_once
+from encoders.pretrain.contrastive import Collate, ContrastiveStep, Views
+from encoders.pretrain.data import Loader, Sample, Source, TextView, mixed, prefetched
+from encoders.pretrain.engine import autocast
 from encoders.pretrain.evaluate import Evaluation
-from encoders.pretrain.loader import Loader, mixed, prefetched
-from encoders.pretrain.order import seed_of
-from encoders.pretrain.samples import Source
+from encoders.pretrain.files import open_source
+from encoders.pretrain.kitchen import KitchenSource
+from encoders.pretrain.language import KitchenTexts, LanguageEvaluation, LanguageStep
 from encoders.pretrain.settings import (
     VIEW_OF,
     DataSettings,
@@ -32,14 +43,16 @@ from encoders.pretrain.settings import (
     StageSettings,
     merged,
 )
-from encoders.pretrain.sources import open_source
-from encoders.pretrain.step import Batches, Job
+from encoders.pretrain.step import Batches, Job, Request, seed_of
 from encoders.pretrain.world import World
-from encoders.text import BertTower
 from encoders.tokens import TextTokenizer, train_tokenizer
 from encoders.transfer import transfer
+from encoders.v2t.model import VideoToText, build_connector, config_for
+from encoders.v2t.weights import Part, lm_part, save_video_to_text
+from encoders.vit import Attention, Mlp
 from encoders.weights import load_encoder, save_encoder
-from tasks.errors import ModelError
+from tasks.digests import file_sha256
+from tasks.errors import DataError, ModelError
 from tasks.task import JsonValue
 
 SCRATCH, OPEN_CLIP = "scratch", "openclip:"
@@ -64,12 +77,8 @@ class Prepared:
 def prepare(settings: StageSettings, weights_of: StageWeights, world: World, where: str = "stage") -> Prepared:
     """Build the stage. Raises ModelError, naming `where`, or DataError where settings, weights and data don't fit."""
     if settings.stage == "lm":
-        from encoders.pretrain.language_stage import prepare_language
-
         return prepare_language(settings, world)
     if settings.stage == "captions":
-        from encoders.pretrain.caption_stage import prepare_captions
-
         return prepare_captions(settings, weights_of, world)
     start = load_start(settings.model, weights_of)
     config = encoder_config(settings, start[0].config if start else None, where)
@@ -226,3 +235,166 @@ def evaluation(
     source = stage_source(settings, data, encoder.config.vision, held_out=True)
     videos = min(settings.evaluation.videos, len(source))
     return Evaluation(encoder, tokenizer, source, videos, data.batch, world.device, settings.training.dtype)
+
+
+def prepare_captions(settings: StageSettings, weights_of: StageWeights, world: World) -> Prepared:
+    """Build the stage. Raises ModelError or DataError where settings, weights and data don't fit."""
+    encoder, encoder_part = open_encoder(settings, weights_of)
+    spec = lm_spec(settings.v2t.lm, weights_of)
+    lm = read_named(spec, dtype=settings.v2t.lm_dtype, device=str(world.device))
+    changes = {**settings.v2t.connector, "mask": settings.model.mask}
+    config = config_for(encoder.config.vision, lm.model.config, **changes)
+    connector = build_connector(config, seed=settings.seed)
+    model = VideoToText(encoder.vision, connector, lm.model).to(world.device)
+    texts = CaptionTexts(lm.tokenizer, config.prompt, settings.v2t.limit)
+    source = stage_source(settings, settings.data, encoder.config.vision)
+    language_part = lm_part(spec, lm)
+    facts: dict[str, JsonValue] = {
+        "init": settings.model.init,
+        "encoder_sha256": encoder_part.sha256,
+        "llm": lm.name,
+        "llm_sha256": language_part.sha256,
+        "data": source.facts,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }
+    batches = caption_batches(settings, source, model, texts, world)
+    job = Job(CaptionStep(model), batches, caption_evaluation(settings, model, texts, world))
+    stored = dtype_of(settings.v2t.stored)
+    return Prepared(job, partial(save_video_to_text, connector, encoder_part, language_part, dtype=stored), facts)
+
+
+def lm_spec(name: str, weights_of: StageWeights) -> str:
+    """The language model that the settings name, a stage's as its folder. Raises ModelError where it is not there."""
+    if name == SMOLLM2 or ":" in name:
+        return name
+    folder = weights_of(name).with_suffix("")
+    if not folder.is_dir():
+        raise ModelError(f"v2t: lm '{name}': no language model at {folder}; train that stage first")
+    return f"{TRANSFORMERS}:{folder}"
+
+
+def open_encoder(settings: StageSettings, weights_of: StageWeights) -> tuple[DualEncoder, Part]:
+    """The frozen encoder that `init` names, and how a checkpoint names it."""
+    init = settings.model.init
+    if init.startswith(OPEN_CLIP):
+        start = load_start(settings.model, weights_of)
+        if start is None:
+            raise ModelError(f"model: init '{init}' is no encoder")
+        return start[0], Part(init.partition("@")[0], state_digest(start[0]))
+    path = start_path(settings.model, weights_of)
+    return load_encoder(path).encoder, Part(path.name, file_sha256(path))
+
+
+def caption_batches(
+    settings: StageSettings, source: Source, model: VideoToText, texts: CaptionTexts, world: World
+) -> Batches:
+    """Batches of pixels, or, with `draws`, of spatial tokens computed here and now."""
+    data, seed = settings.data, seed_of(settings.seed, "data")
+    if model.vision is None:
+        raise ModelError("the stage 'captions' needs an encoder")
+    if settings.v2t.draws == 0:
+        collate = CaptionCollate(model.vision.config, texts, settings.model.mask)
+        return Loader(source, data.batch, collate, seed, world, data.family)
+    captions: list[tuple[TextView, ...]] = []
+
+    def videos() -> Iterator[torch.Tensor]:
+        """Each video's pixels, of which only one at a time is in memory; what is told of it stays."""
+        for sample in source.load(Request(index, seed_of(seed, "sample", index)) for index in range(len(source))):
+            if not isinstance(sample, Sample):
+                raise DataError(f"{sample.key} can't be watched before training: {sample.error}")
+            captions.append(sample.captions)
+            yield torch.from_numpy(sample.pixels)
+
+    with autocast(world.device, settings.training.dtype):
+        tokens = watch_once(model, videos(), settings.model.mask, settings.v2t.draws, seed)
+    return WatchedClips(tokens, tuple(captions), texts, data.batch, seed, world)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionEvaluation:
+    """Loss (nats a token) and next-token accuracy on the first `videos` samples of a held-out source."""
+
+    model: VideoToText
+    collate: CaptionCollate
+    source: Source
+    videos: int
+    batch: int
+    device: torch.device
+    dtype: str
+
+    def __call__(self) -> dict[str, float]:
+        """The figures, and how many samples could not be read."""
+        requests = [Request(index, seed_of(0, "evaluation", index)) for index in range(self.videos)]
+        found = self.source.load(requests)
+        sums, unread = torch.zeros(3), 0
+        while chunk := list(islice(found, self.batch)):
+            good = [sample for sample in chunk if isinstance(sample, Sample)]
+            unread += len(chunk) - len(good)
+            if good:
+                seeds = [seed_of(0, "evaluation", sample.key) for sample in good]
+                batch = self.collate(good, seeds).to(self.device)
+                with autocast(self.device, self.dtype):
+                    logits = self.model(batch.video, batch.rows, batch.keep)
+                sums += torch.stack(caption_sums(logits, batch.rows)).cpu()
+        loss, hits, tokens = sums.tolist()
+        figures = {"loss": loss / tokens, "token_accuracy": hits / tokens} if tokens else {}
+        return figures | ({"unread": float(unread)} if unread else {})
+
+
+def caption_evaluation(
+    settings: StageSettings, model: VideoToText, texts: CaptionTexts, world: World
+) -> CaptionEvaluation | None:
+    """What to measure in the first process, None where the settings name nothing."""
+    if settings.evaluation is None or not world.first or model.vision is None:
+        return None
+    data = settings.evaluation.data
+    source = stage_source(settings, data, model.vision.config, held_out=True)
+    collate = CaptionCollate(model.vision.config, texts, settings.model.mask)
+    videos = min(settings.evaluation.videos, len(source))
+    return CaptionEvaluation(model, collate, source, videos, data.batch, world.device, settings.training.dtype)
+
+
+def prepare_language(settings: StageSettings, world: World) -> Prepared:
+    """Build the stage. Raises ModelError where its data are not the kitchen's: for others, take a published model."""
+    kitchen = settings.data.kitchen
+    if kitchen is None:
+        raise ModelError(
+            "the stage 'lm' learns the words of data.kitchen only; name a published model as v2t.lm instead"
+        )
+    source = KitchenSource(kitchen, "video", frames=1, fps=1.0, size=64)
+    ours = train_tokenizer(source.texts(), settings.lm.vocabulary)
+    model = build_language_model(settings.lm, ours, seed=settings.seed)
+    if world.device.type == "cpu":
+        # As for the text towers: SDPA's backward pass is slow there.
+        model.set_attn_implementation("eager")
+    tokenizer = for_transformers(ours)
+    texts = CaptionTexts(tokenizer, limit=settings.lm.context)
+    seconds = settings.data.frames / settings.data.fps
+    batches = KitchenTexts(kitchen, seconds, texts, settings.data.batch, seed_of(settings.seed, "data"), world)
+    step = LanguageStep(model)
+    facts: dict[str, JsonValue] = {
+        "init": settings.model.init,
+        "data": source.facts,
+        "vocabulary": ours.size,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }
+
+    def save(path: Path) -> str:
+        return save_language_model(model, tokenizer, path.with_suffix(""))
+
+    return Prepared(Job(step, batches, language_evaluation(settings, step, batches, world)), save, facts)
+
+
+def language_evaluation(
+    settings: StageSettings, step: LanguageStep, batches: KitchenTexts, world: World
+) -> LanguageEvaluation | None:
+    """What to measure in the first process, None where the settings name nothing."""
+    if settings.evaluation is None or not world.first:
+        return None
+    data: DataSettings = settings.evaluation.data
+    if data.kitchen is None:
+        raise ModelError("the stage 'lm' is measured on data.kitchen only")
+    held_out = replace(batches, kitchen=data.kitchen, batch=data.batch, seed=seed_of(0, "evaluation"), world=World())
+    return LanguageEvaluation(step, held_out, settings.evaluation.videos, world.device, settings.training.dtype)

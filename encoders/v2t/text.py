@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from encoders.causal_lm.continuations import split_tokens
+from encoders.causal_lm.scoring import split_tokens
 from encoders.control_tokens import encode_text
 from tasks.errors import ModelError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 SLOW_TO_IMPORT = (
     "baselines.build_aggregator",
     "encoders.build",
-    "encoders.v2t.build",
+    "encoders.v2t.task_model",
     "evals.run_verb",
     "transformers.models.bert.modeling_bert",
     "transformers.models.llama.modeling_llama",

@@ -45,7 +45,7 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP) -> Strip:
     try:
         from encoders.decode import decode
         from encoders.sampling import FramePolicy, sample
-        from encoders.video_errors import VideoError
+        from encoders.video_file import VideoError
     except ImportError:
         return Strip(why_not="the video packages are not installed")
     try:

@@ -92,7 +92,7 @@ def video_to_text(
     """Seconds and peak tensor memory of looking at a video and of captioning it, by frame count and mask."""
     from dataclasses import asdict
 
-    from encoders.v2t.build import untrained
+    from encoders.v2t.task_model import untrained
     from lab.bench.video_to_text import bench_video_to_text
     from tasks.machine import machine_facts
 
@@ -242,7 +242,7 @@ def scaling(
     from dataclasses import asdict
     from functools import partial
 
-    from encoders.embed_folder import find_videos
+    from encoders.embed import find_videos
     from lab.bench.end_to_end import embed_with, scaling_rows
     from tasks.machine import machine_facts
     from tasks.registry import parse_options

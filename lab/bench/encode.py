@@ -28,12 +28,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from encoders.adapt import add_modules, freeze, trainable_patterns
-from encoders.config import AdaptConfig, VisionConfig
-from encoders.init import initialise
-from encoders.kernels import time_steps, token_count
-from encoders.masking import kept_count, sample_keep
-from encoders.presets import VARIANTS, preset
-from encoders.vision import VisionTower
+from encoders.config import VARIANTS, AdaptConfig, VisionConfig, preset
+from encoders.dual import initialise
+from encoders.vit import VisionTower, kept_count, sample_keep, time_steps, token_count
 from lab.bench.peers import Build, PerFrame, PerVideo, build_peer
 from lab.bench.result import Comparison, CostRow, Facts, Measured, NotMeasuredError, Way, clocked, in_turn
 from tasks.errors import ModelError

@@ -27,7 +27,7 @@ from tasks.machine import machine_facts
 from tasks.task import Item, Task
 
 if TYPE_CHECKING:
-    from encoders.embed_on_ray import BuildEncoder
+    from encoders.embed import BuildEncoder
     from encoders.ray_pool import Pool
 
 
@@ -157,7 +157,7 @@ def embed_with(
     build: BuildEncoder, pool: Pool | None, videos: Mapping[str, Path], at_once: int, tick: Callable[[str], None]
 ) -> Scaling:
     """Embed all videos on a pool and look at the clock."""
-    from encoders.embed_on_ray import RayEmbedder, embedder_of
+    from encoders.embed import RayEmbedder, embedder_of
 
     with embedder_of(build, pool) as embedder:
         spread = replace(embedder, at_once=at_once) if isinstance(embedder, RayEmbedder) else embedder

@@ -200,6 +200,6 @@ def forward_flops(encoder: str, frames: int) -> int:
 
 def dimensions_of(encoder: str) -> int:
     """The length of a preset's vectors. Raises ModelError for unknown sizes."""
-    from encoders.presets import preset
+    from encoders.config import preset
 
     return preset(f"longvivit-{encoder}").embed

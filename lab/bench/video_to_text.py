@@ -14,10 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedTokenizerBase
 
-from encoders.kernels import token_count
-from encoders.masking import kept_count, sample_keep_each
-from encoders.v2t.generate import Decoding, generate
 from encoders.v2t.model import VideoToText
+from encoders.v2t.speak import Decoding, generate
+from encoders.vit import kept_count, sample_keep_each, token_count
 from lab.bench.encode import median_seconds
 from tasks.errors import ModelError
 

@@ -19,9 +19,9 @@ from pydantic import JsonValue
 
 from encoders.build import state_digest
 from encoders.config import AdaptConfig, VisionConfig, read_dataclass
+from encoders.pretrain.checkpoint import METRICS, read_rows
 from encoders.pretrain.engine import Watch, autocast, train
 from encoders.pretrain.evaluate import Outcomes
-from encoders.pretrain.journal import METRICS, read_rows
 from encoders.pretrain.settings import StageSettings, read_settings
 from encoders.pretrain.stages import Prepared, encoder_config, evaluation, prepare
 from encoders.pretrain.world import World

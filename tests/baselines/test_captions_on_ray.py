@@ -14,7 +14,7 @@ from baselines.captions_on_ray import DistantCaptioner, RayCaptions, captioning_
 from baselines.cutting import parse_cutting
 from baselines.segment_captions import CaptionSettings, SegmentCaptions
 from encoders.ray_pool import Pool
-from encoders.video_errors import EmptyVideoError
+from encoders.video_file import EmptyVideoError
 from tasks.errors import ModelError
 from tasks.model import Preparer
 from tasks.prompt import load_prompt

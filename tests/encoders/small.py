@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.config import EncoderConfig, TextConfig, VisionConfig
+from encoders.config import EncoderConfig, TextConfig, VisionConfig, preset
 from encoders.dual import DualEncoder, build_encoder
-from encoders.presets import preset
 from encoders.tokens import TextBatch, byte_tokenizer
 
 

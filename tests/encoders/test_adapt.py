@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from encoders.adapt import PATCHES, matches, trainable_patterns, trainable_table
-from encoders.config import AdaptConfig
+from encoders.config import AdaptConfig, preset
 from encoders.dual import adapt_encoder
-from encoders.presets import preset
 from tasks.errors import ModelError
 from tests.encoders.small import encoder, stir, texts, videos
 

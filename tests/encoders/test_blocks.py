@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from encoders.blocks import attend
+from encoders.vit import attend
 
 
 @pytest.mark.parametrize("tokens", [16, 384, 400])

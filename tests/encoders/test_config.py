@@ -3,10 +3,9 @@ import json
 import pytest
 import torch
 
-from encoders.config import AdaptConfig, EncoderConfig, VisionConfig
+from encoders.config import PRESETS, AdaptConfig, EncoderConfig, VisionConfig, preset
 from encoders.dual import DualEncoder
-from encoders.presets import PRESETS, preset
-from encoders.vision import VisionTower
+from encoders.vit import VisionTower
 from tasks.errors import ModelError
 
 PUBLISHED = {"b": 86e6, "l": 307e6}

@@ -19,7 +19,7 @@ from _pytest.mark import ParameterSet
 from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders, blamed, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_errors import (
+from encoders.video_file import (
     DecodeFaultError,
     DecodeTimeoutError,
     DecodeWorkerError,
@@ -256,7 +256,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from encoders.decode_ahead import AheadPolicy, decode_ahead
-from encoders.frame_source import FrameSource, Reading
+from encoders.decode_ahead import FrameSource, Reading
 from encoders.sampling import FramePolicy
 from tasks.task import Clip
 """
@@ -278,7 +278,7 @@ def test_a_script_without_a_guard_is_told_so_at_once(tmp_path: Path, shared_data
     done = run_script(tmp_path, shared_data, work)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("encoders.video_errors.DecoderStartError: ")
+    assert last.startswith("encoders.video_file.DecoderStartError: ")
     assert "guard your script" in last
     assert 'if __name__ == "__main__":' in last
     # Neither the video nor Python is blamed, and no item of the script's is done or failed by its copies.

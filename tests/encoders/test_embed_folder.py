@@ -14,7 +14,7 @@ import pytest
 from safetensors import safe_open
 
 from encoders.build import build_preset
-from encoders.embed_folder import (
+from encoders.embed import (
     HereEmbedder,
     Outcome,
     already_embedded,

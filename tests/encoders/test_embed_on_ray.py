@@ -17,8 +17,17 @@ import pytest
 pytest.importorskip("ray")
 
 from encoders.build import build_preset
-from encoders.embed_folder import HereEmbedder, already_embedded, decoders_for, embed_folder, find_videos
-from encoders.embed_on_ray import BuildEncoder, RayEmbedder, check_same, embedder_of
+from encoders.embed import (
+    BuildEncoder,
+    HereEmbedder,
+    RayEmbedder,
+    already_embedded,
+    check_same,
+    decoders_for,
+    embed_folder,
+    embedder_of,
+    find_videos,
+)
 from encoders.models import PresetOptions
 from encoders.ray_pool import Pool
 from encoders.task_model import EncoderModel

@@ -6,9 +6,8 @@ from safetensors.torch import save_file
 
 from encoders.config import AdaptConfig
 from encoders.dual import adapt_encoder
-from encoders.from_open_clip import Inflation, convert_model, from_open_clip
-from encoders.masking import sample_keep
-from encoders.open_clip_tokens import convert_tokenizer
+from encoders.from_open_clip import Inflation, convert_model, convert_tokenizer, from_open_clip
+from encoders.vit import sample_keep
 from encoders.weights import load_encoder, save_encoder
 from tasks.errors import ModelError
 from tests.encoders.small import generator, still, stir, videos

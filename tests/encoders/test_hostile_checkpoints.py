@@ -19,9 +19,8 @@ pytest.importorskip("transformers")
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoders.causal_lm.load import check_folder, read_folder
+from encoders.causal_lm.load import check_folder, read_folder, weight_files
 from encoders.causal_lm.lora import read_description as read_lora
-from encoders.causal_lm.weights import weight_files
 from encoders.config import VisionConfig
 from encoders.pretrain.checkpoint import Progress, load_checkpoint
 from encoders.shipped import SHIPPED

@@ -3,8 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.kernels import token_count
-from encoders.masking import flat_keep, kept_count, random_keep, sample_keep
+from encoders.vit import flat_keep, kept_count, random_keep, sample_keep, token_count
 from tasks.errors import ModelError
 from tests.encoders.small import generator, vision
 

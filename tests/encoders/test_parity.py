@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoders.blocks import Attention, FactorizedBlock
+from encoders.vit import Attention, FactorizedBlock
 from tests.encoders.small import encoder, stir, videos
 from tests.encoders.vivit import vivit_of
 

@@ -4,9 +4,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from encoders.kernels import TUBES, Kernel, check_video, grid_axes, token_count
-from encoders.masking import random_keep
-from encoders.patchify import Patches, PixelNorm, boxes, flatten_convolution, inflate
+from encoders.vit import (
+    TUBES,
+    Kernel,
+    Patches,
+    PixelNorm,
+    boxes,
+    check_video,
+    flatten_convolution,
+    grid_axes,
+    inflate,
+    random_keep,
+    token_count,
+)
 from tasks.errors import ModelError
 from tests.encoders.small import generator, videos, vision
 

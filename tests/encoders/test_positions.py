@@ -2,8 +2,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from encoders.kernels import TUBES, Kernel, space_coordinates, time_coordinates, video_kernels
-from encoders.positions import Positions, extend, read_table
+from encoders.vit import (
+    TUBES,
+    Kernel,
+    Positions,
+    extend,
+    read_table,
+    space_coordinates,
+    time_coordinates,
+    video_kernels,
+)
 from tests.encoders.small import vision
 
 TUBELET = Kernel(2, 8, (2, 8))

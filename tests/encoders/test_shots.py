@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from encoders.shots import detect_shots
-from encoders.video_errors import EmptyVideoError
-from encoders.video_file import probe
+from encoders.video_file import EmptyVideoError, probe
 from tests.encoders.videos import write_video
 
 pytest.importorskip("scenedetect")

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from encoders.config import VisionConfig
-from encoders.init import initialise
-from encoders.masking import sample_keep
-from encoders.vision import VisionTower
+from encoders.dual import initialise
+from encoders.vit import VisionTower, sample_keep
 from tests.encoders.small import generator, videos
 from tests.encoders.vivit import vivit_of
 

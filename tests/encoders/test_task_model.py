@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from encoders.build import build_preset, check_family
-from encoders.clip_batches import to_device
+from encoders.config import PRESETS, preset
+from encoders.device import to_device
 from encoders.models import LONG, SHORT, PresetOptions, frame_policy
-from encoders.presets import PRESETS, preset
 from encoders.sampling import FramePolicy
 from encoders.task_model import EncoderModel, Runtime, pad_to_multiple
 from encoders.tokens import byte_tokenizer
-from encoders.video_errors import VideoError
+from encoders.video_file import VideoError
 from encoders.weights import load_encoder, save_encoder
 from tasks.egoschema import PROMPTS
 from tasks.errors import ModelError

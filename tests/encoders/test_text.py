@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from encoders.config import TextConfig
-from encoders.text import BertTower, ClipTower
+from encoders.dual import BertTower, ClipTower
 from encoders.tokens import byte_tokenizer, load_tokenizer, read_tokenizer, train_tokenizer
 from tasks.errors import ModelError
 from tests.encoders.small import encoder, stir

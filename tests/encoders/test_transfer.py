@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from encoders.config import AdaptConfig
-from encoders.masking import sample_keep
-from encoders.positions import extend
 from encoders.transfer import transfer
+from encoders.vit import extend, sample_keep
 from tasks.errors import ModelError
 from tests.encoders.small import encoder, generator, still, stir, videos
 

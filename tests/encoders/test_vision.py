@@ -3,10 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from encoders.config import PRESETS, preset
 from encoders.dual import build_encoder
-from encoders.masking import sample_keep
-from encoders.pooling import pool_over_time
-from encoders.presets import PRESETS, preset
+from encoders.vit import pool_over_time, sample_keep
 from tasks.errors import ModelError
 from tests.encoders.small import encoder, generator, stir, texts, tiny, videos
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import VivitConfig, VivitModel
 
-from encoders.vision import VisionTower
+from encoders.vit import VisionTower
 
 
 @torch.no_grad()

@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from encoders.pretrain.checkpoint import checkpoints
-from encoders.pretrain.journal import METRICS, WALL_CLOCK, read_rows
+from encoders.pretrain.checkpoint import METRICS, WALL_CLOCK, checkpoints, read_rows
 from encoders.weights import load_encoder
 from tests.evals.conftest import ROOT, assert_one_line, longvid
 

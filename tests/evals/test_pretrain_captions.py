@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from encoders.pretrain.journal import METRICS, read_rows
+from encoders.pretrain.checkpoint import METRICS, read_rows
 from tasks.registry import build_model
 from tests.encoders.pretrain.test_captions import stage
 from tests.evals.conftest import assert_one_line, longvid

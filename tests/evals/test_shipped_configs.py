@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from encoders.pretrain.journal import METRICS, read_rows
+from encoders.pretrain.checkpoint import METRICS, read_rows
 from encoders.pretrain.settings import SOURCES, StageSettings, read_settings, read_tables
 from encoders.shipped import CONFIGS
 from encoders.weights import load_encoder

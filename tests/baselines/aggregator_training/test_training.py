@@ -24,8 +24,8 @@ from baselines.captions import CaptionFile, load_captions
 from baselines.llm.load import load_language_model
 from baselines.llm.transformers_llm import as_language_model
 from encoders.causal_lm.load import read_named
+from encoders.pretrain.checkpoint import Plan
 from encoders.pretrain.engine import train
-from encoders.pretrain.plan import Plan
 from encoders.pretrain.world import World
 from tasks.errors import DataError, ModelError
 from tasks.kitchen.files import write_split

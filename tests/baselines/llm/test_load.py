@@ -18,7 +18,7 @@ from baselines.llm.load import KINDS, load_language_model
 from baselines.llm.load_vllm import DEFAULTS, engine_arguments
 from baselines.llm.options import Serving
 from baselines.llm.transformers_llm import TransformersLanguageModel, load_folder, load_transformers
-from encoders.causal_lm.weights import cache_folder, weight_files, weights_sha256
+from encoders.causal_lm.load import cache_folder, weight_files, weights_sha256
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 from tests.baselines.llm.conftest import CHATS, OPTIONS, byte_tokenizer, tiny_llm

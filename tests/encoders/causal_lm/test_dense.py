@@ -12,8 +12,8 @@ pytest.importorskip("transformers")
 
 import torch
 
-from encoders.causal_lm import dense
-from encoders.causal_lm.dense import DIGESTS, dense_folder
+from encoders.causal_lm import load as dense
+from encoders.causal_lm.load import DIGESTS, dense_folder
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoders.causal_lm.continuations import split_tokens
 from encoders.causal_lm.load import eos_ids, read_named
-from encoders.causal_lm.scoring import Float32Head, use_float32_head
+from encoders.causal_lm.scoring import Float32Head, split_tokens, use_float32_head
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 from tests.encoders.causal_lm.tiny import END, llama

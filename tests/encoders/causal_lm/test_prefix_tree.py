@@ -9,9 +9,15 @@ pytest.importorskip("transformers")
 
 import torch
 
-from encoders.causal_lm.continuations import ScoringTokens
-from encoders.causal_lm.prefix_tree import ROOT, ancestors, continuation_tree, prefix_tree, tree_logprobs
-from encoders.causal_lm.scoring import logprobs_from_scratch
+from encoders.causal_lm.scoring import (
+    ROOT,
+    ScoringTokens,
+    ancestors,
+    continuation_tree,
+    logprobs_from_scratch,
+    prefix_tree,
+    tree_logprobs,
+)
 from tests.encoders.causal_lm.tiny import LMS, llama
 
 VIDEO = (10, 11, 12, 13, 14)

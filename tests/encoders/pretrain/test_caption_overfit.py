@@ -17,17 +17,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from encoders.config import preset
+from encoders.decode_ahead import ReadClip
 from encoders.dual import build_encoder
-from encoders.frame_source import ReadClip
 from encoders.models import VideoToTextOptions
-from encoders.presets import preset
 from encoders.pretrain.engine import train
 from encoders.pretrain.settings import read_settings
 from encoders.pretrain.stages import prepare
 from encoders.pretrain.world import World
 from encoders.tokens import byte_tokenizer
-from encoders.v2t.build import build_video_to_text
-from encoders.v2t.task_model import VideoToTextModel
+from encoders.v2t.task_model import VideoToTextModel, build_video_to_text
 from encoders.video_file import probe
 from encoders.weights import save_encoder
 from tasks.model import OptionRequest, TextRequest

@@ -19,18 +19,14 @@ from encoders.pretrain.captions import (
     caption_sums,
     watch_once,
 )
-from encoders.pretrain.checkpoint import checkpoints
+from encoders.pretrain.checkpoint import METRICS, WALL_CLOCK, Plan, checkpoints, read_rows
+from encoders.pretrain.data import Loader, TextView
 from encoders.pretrain.engine import Watch, train
-from encoders.pretrain.journal import METRICS, WALL_CLOCK, read_rows
-from encoders.pretrain.loader import Loader
-from encoders.pretrain.order import Request
-from encoders.pretrain.plan import Plan
-from encoders.pretrain.samples import TextView
 from encoders.pretrain.settings import read_settings
 from encoders.pretrain.stages import prepare
-from encoders.pretrain.step import Job
+from encoders.pretrain.step import Job, Request
 from encoders.pretrain.world import World
-from encoders.v2t.generate import Decoding, generate
+from encoders.v2t.speak import Decoding, generate
 from encoders.v2t.text import caption_rows
 from encoders.v2t.weights import load_connector, read_description
 from encoders.weights import read_tensors

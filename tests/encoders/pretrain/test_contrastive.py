@@ -5,9 +5,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from encoders.pretrain.batch import NONE, Roles
-from encoders.pretrain.contrastive import caption_loss, statement_loss
-from encoders.pretrain.order import request_at
+from encoders.pretrain.contrastive import NONE, Roles, caption_loss, statement_loss
+from encoders.pretrain.step import request_at
 from tests.encoders.pretrain.toy import ToySource, toy_job
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoders.pretrain.checkpoint import checkpoints
+from encoders.pretrain.checkpoint import BAD, METRICS, WALL_CLOCK, checkpoints, read_rows
 from encoders.pretrain.engine import Watch, train
-from encoders.pretrain.journal import BAD, METRICS, WALL_CLOCK, read_rows
 from encoders.pretrain.step import Job
 from encoders.weights import read_tensors
 from tasks.errors import DataError, ModelError

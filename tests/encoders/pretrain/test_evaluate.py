@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from encoders.pretrain.data import TextView
 from encoders.pretrain.evaluate import PER_KIND, Evaluation, _asked
 from encoders.pretrain.kitchen import KitchenSource
-from encoders.pretrain.order import Request
-from encoders.pretrain.samples import TextView
 from encoders.pretrain.settings import KitchenSettings
+from encoders.pretrain.step import Request
 from encoders.tokens import byte_tokenizer
 from tasks.kitchen.questions import KINDS
 from tests.encoders.pretrain.toy import COLOURS, CORNERS, ToySource

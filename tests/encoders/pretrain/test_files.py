@@ -6,12 +6,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from encoders.pretrain.entries import read_folder, read_manifest, read_shards
-from encoders.pretrain.files import FileSource
-from encoders.pretrain.order import Request
-from encoders.pretrain.samples import Sample
+from encoders.pretrain.data import Sample
+from encoders.pretrain.files import FileSource, read_folder, read_manifest, read_shards
 from encoders.pretrain.settings import FileSettings
-from encoders.pretrain.step import BadSample
+from encoders.pretrain.step import BadSample, Request
 from encoders.video_file import probe
 from tasks.errors import DataError
 from tests.encoders.videos import level, write_video
@@ -227,7 +225,7 @@ def test_real_videos_are_read_as_a_folder_of_clips(shared_data):
 
 
 def _captioned(natural):
-    from encoders.pretrain.entries import entries_of
+    from encoders.pretrain.files import entries_of
 
     for path in sorted(natural.glob("*.mp4")):
         yield from entries_of({"caption": path.stem}, path.name, path, "clip", str(path))

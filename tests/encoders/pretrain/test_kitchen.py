@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from encoders.pretrain.kitchen import KitchenSource
-from encoders.pretrain.order import Request
 from encoders.pretrain.settings import KitchenSettings
+from encoders.pretrain.step import Request
 from tasks.kitchen.plan import make_plan
 from tasks.kitchen.texts import facts, paragraph, steps
 

@@ -1,6 +1,6 @@
 from random import Random
 
-from encoders.pretrain.kitchen_captions import (
+from encoders.pretrain.kitchen import (
     events_shown,
     false_tellings,
     telling,

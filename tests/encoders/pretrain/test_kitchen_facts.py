@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from encoders.pretrain.kitchen_captions import events_shown
-from encoders.pretrain.kitchen_facts import (
+from encoders.pretrain.kitchen import (
     QUARTERS,
     benchmark_questions,
     clip_statements,
+    events_shown,
     small_statements,
     whole_statements,
 )

@@ -11,10 +11,9 @@ import torch
 
 from encoders.causal_lm.load import read_named
 from encoders.config import LanguageShape
-from encoders.pretrain.checkpoint import checkpoints
+from encoders.pretrain.checkpoint import METRICS, WALL_CLOCK, checkpoints, read_rows
 from encoders.pretrain.engine import Watch, train
-from encoders.pretrain.journal import METRICS, WALL_CLOCK, read_rows
-from encoders.pretrain.kitchen_words import answered_questions, any_text
+from encoders.pretrain.kitchen import answered_questions, any_text
 from encoders.pretrain.settings import StageSettings, read_settings
 from encoders.pretrain.stages import Prepared, prepare
 from encoders.pretrain.world import World

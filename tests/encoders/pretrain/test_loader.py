@@ -3,9 +3,8 @@ from itertools import islice
 import pytest
 import torch
 
-from encoders.pretrain.loader import mixed, prefetched
-from encoders.pretrain.order import request_at, seed_of
-from encoders.pretrain.step import Loaded
+from encoders.pretrain.data import mixed, prefetched
+from encoders.pretrain.step import Loaded, request_at, seed_of
 from encoders.pretrain.world import World
 from tasks.errors import DataError, ModelError
 from tests.encoders.pretrain.toy import ToySource, toy_job

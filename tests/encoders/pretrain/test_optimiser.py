@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders.pretrain.engine import train
-from encoders.pretrain.optimiser import (
+from encoders.pretrain.checkpoint import (
+    Plan,
     build_optimiser,
     clamp_scales,
     load_optimiser,
@@ -13,7 +13,7 @@ from encoders.pretrain.optimiser import (
     set_rate,
     trainable,
 )
-from encoders.pretrain.plan import Plan
+from encoders.pretrain.engine import train
 from tasks.errors import ModelError
 from tests.encoders.pretrain.toy import PLAN as SHORT_PLAN
 from tests.encoders.pretrain.toy import toy_job

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from encoders.pretrain.plan import Plan, rate_at
+from encoders.pretrain.checkpoint import Plan, rate_at
 from tasks.errors import ModelError
 
 PLAN = Plan(steps=100, lr=2.0, warmup=10, floor=0.1, log=5, save=10)

@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from encoders.pretrain.questions import Question, ask, truth_of
-from encoders.pretrain.samples import TextView
+from encoders.pretrain.contrastive import Question, ask, truth_of
+from encoders.pretrain.data import TextView
 
 FIRST = TextView("a before b", ("b before a",))
 SECOND = TextView("b before a", ("a before b",))

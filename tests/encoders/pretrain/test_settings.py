@@ -4,12 +4,12 @@ from itertools import islice
 import pytest
 
 from encoders.adapt import trainable_patterns
-from encoders.presets import preset
+from encoders.config import preset
 from encoders.pretrain.settings import merged, read_settings, read_tables
 from encoders.pretrain.stages import encoder_config, mixed_in, prepare
 from encoders.pretrain.world import World
 from encoders.shipped import CONFIGS
-from encoders.v2t.config import VideoToTextConfig
+from encoders.v2t.model import VideoToTextConfig
 from tasks.errors import ModelError
 
 TEXT = """

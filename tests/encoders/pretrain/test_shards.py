@@ -7,10 +7,8 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from encoders.pretrain.checkpoint import checkpoints
+from encoders.pretrain.checkpoint import METRICS, Plan, checkpoints, read_rows
 from encoders.pretrain.engine import train
-from encoders.pretrain.journal import METRICS, read_rows
-from encoders.pretrain.plan import Plan
 from encoders.pretrain.step import Job
 from encoders.pretrain.world import World
 from encoders.weights import read_tensors, save_tensors

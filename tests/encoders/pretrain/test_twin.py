@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
+from encoders.pretrain.checkpoint import METRICS, Plan, read_rows
 from encoders.pretrain.engine import train
-from encoders.pretrain.journal import METRICS, read_rows
-from encoders.pretrain.plan import Plan
 from encoders.pretrain.step import Job
 from tasks.kitchen.plan import make_plan
 from tasks.kitchen.questions import KINDS

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
+from encoders.pretrain.checkpoint import BAD, METRICS, read_rows
 from encoders.pretrain.engine import train
-from encoders.pretrain.journal import BAD, METRICS, read_rows
 from encoders.pretrain.world import World
 from tests.encoders.pretrain.toy import PLAN, ToySource, toy_job
 

@@ -9,15 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders.pretrain.batch import Collate, Views
-from encoders.pretrain.contrastive import ContrastiveStep, StatementLoss
-from encoders.pretrain.loader import Loader
-from encoders.pretrain.order import Request
-from encoders.pretrain.plan import Plan
-from encoders.pretrain.questions import Balance
-from encoders.pretrain.samples import Sample, TextView
+from encoders.pretrain.checkpoint import Plan
+from encoders.pretrain.contrastive import Balance, Collate, ContrastiveStep, StatementLoss, Views
+from encoders.pretrain.data import Loader, Sample, TextView
 from encoders.pretrain.stages import sharing_units
-from encoders.pretrain.step import BadSample, Job
+from encoders.pretrain.step import BadSample, Job, Request
 from encoders.pretrain.world import World
 from encoders.tokens import byte_tokenizer
 from tests.encoders.small import encoder

@@ -15,14 +15,11 @@ from numpy.typing import NDArray
 
 from encoders.config import EncoderConfig, TextConfig, VisionConfig
 from encoders.dual import build_encoder
-from encoders.pretrain.batch import Collate, Views
-from encoders.pretrain.contrastive import ContrastiveStep, StatementLoss
+from encoders.pretrain.contrastive import Collate, ContrastiveStep, StatementLoss, Views
+from encoders.pretrain.data import Loader, Sample, TextView
 from encoders.pretrain.evaluate import Evaluation
-from encoders.pretrain.kitchen_facts import benchmark_questions, whole_statements
-from encoders.pretrain.loader import Loader
-from encoders.pretrain.order import Request
-from encoders.pretrain.samples import Sample, TextView
-from encoders.pretrain.step import Job
+from encoders.pretrain.kitchen import benchmark_questions, whole_statements
+from encoders.pretrain.step import Job, Request
 from encoders.pretrain.world import World
 from encoders.tokens import TextTokenizer, train_tokenizer
 from tasks.kitchen.plan import Plan, make_plan

@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from encoders.causal_lm.load import read_named
+from encoders.config import preset
 from encoders.dual import build_encoder
-from encoders.presets import preset
 from encoders.tokens import byte_tokenizer as encoder_tokenizer
-from encoders.v2t.config import config_for
-from encoders.v2t.connector import build_connector
-from encoders.v2t.parts import lm_part
-from encoders.v2t.weights import Part, save_video_to_text
+from encoders.v2t.model import build_connector, config_for
+from encoders.v2t.weights import Part, lm_part, save_video_to_text
 from encoders.weights import save_encoder
 from tests.encoders.causal_lm.tiny import byte_tokenizer, llama
 

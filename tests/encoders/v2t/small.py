@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from encoders.v2t.config import config_for
-from encoders.v2t.connector import build_connector
-from encoders.v2t.model import VideoToText
+from encoders.v2t.model import VideoToText, build_connector, config_for
 from tests.encoders.causal_lm.tiny import llama
 from tests.encoders.small import encoder
 

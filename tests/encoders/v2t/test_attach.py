@@ -8,11 +8,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from encoders.v2t.attach import Attachment, decoder_layers
-from encoders.v2t.config import config_for
-from encoders.v2t.connector import build_connector
-from encoders.v2t.cross_attention import VideoAttention
-from encoders.v2t.model import VideoToText
+from encoders.v2t.model import Attachment, VideoAttention, VideoToText, build_connector, config_for, decoder_layers
 from encoders.v2t.text import TextRows
 from tasks.errors import ModelError
 from tests.encoders.causal_lm.tiny import LMS, VOCABULARY, llama

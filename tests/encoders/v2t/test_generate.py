@@ -7,9 +7,8 @@ import itertools
 import pytest
 import torch
 
-from encoders.v2t.cross_attention import CrossAttention
-from encoders.v2t.generate import Caption, Decoding, generate
-from encoders.v2t.model import VideoToText
+from encoders.v2t.model import CrossAttention, VideoToText
+from encoders.v2t.speak import Caption, Decoding, generate
 from encoders.v2t.text import TextRows, encode
 from tasks.errors import ModelError
 from tests.encoders.causal_lm.tiny import LMS, VOCABULARY, byte_tokenizer, llama

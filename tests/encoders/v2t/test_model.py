@@ -8,15 +8,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from encoders.masking import sample_keep
-from encoders.presets import preset
+from encoders.config import preset
 from encoders.pretrain.captions import caption_sums
-from encoders.v2t.config import VideoToTextConfig, config_for
-from encoders.v2t.connector import Connector, build_connector
-from encoders.v2t.model import VideoToText
-from encoders.v2t.pool import spatial_tokens
+from encoders.v2t.model import Connector, VideoToText, VideoToTextConfig, build_connector, config_for, spatial_tokens
 from encoders.v2t.text import caption_rows, prompt_rows
-from encoders.vision import VisionTower
+from encoders.vit import VisionTower, sample_keep
 from tasks.errors import ModelError
 from tests.encoders.causal_lm.tiny import LMS, byte_tokenizer
 from tests.encoders.small import encoder, generator, videos, vision

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from encoders.v2t.model import VideoToText
-from encoders.v2t.score import score_options
+from encoders.v2t.speak import score_options
 from encoders.v2t.text import TextRows, encode
 from tasks.errors import ModelError
 from tests.encoders.causal_lm.tiny import LMS, byte_tokenizer

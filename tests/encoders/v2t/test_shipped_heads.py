@@ -11,10 +11,10 @@ import torch
 from encoders.build import build_preset
 from encoders.models import PresetOptions
 from encoders.pretrain.captions import CaptionCollate, CaptionTexts, caption_sums
+from encoders.pretrain.data import Sample, View
 from encoders.pretrain.kitchen import KitchenSource
-from encoders.pretrain.order import Request
-from encoders.pretrain.samples import Sample, View
 from encoders.pretrain.settings import KitchenSettings
+from encoders.pretrain.step import Request
 from encoders.shipped import SHIPPED
 from encoders.v2t.task_model import VideoToTextModel
 from encoders.v2t.weights import read_description

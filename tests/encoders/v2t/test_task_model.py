@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from encoders.models import VideoToTextOptions
-from encoders.v2t.build import build_video_to_text
-from encoders.v2t.task_model import VideoToTextModel
-from encoders.video_errors import VideoError
+from encoders.v2t.task_model import VideoToTextModel, build_video_to_text
+from encoders.video_file import VideoError
 from tasks.digests import text_sha256
 from tasks.model import Captioner, ChoiceScorer, OptionRequest, TextGenerator, TextRequest
 from tasks.routes import Route

@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from encoders.build import build_preset
 from encoders.models import PresetOptions, VideoToTextOptions
-from encoders.v2t.build import build_video_to_text
-from encoders.v2t.task_model import VideoToTextModel
+from encoders.v2t.task_model import VideoToTextModel, build_video_to_text
 from encoders.v2t.weights import load_connector, read_description
 from encoders.weights import save_encoder
 from tasks.digests import file_sha256
@@ -86,8 +85,8 @@ def test_an_absent_encoder_is_named_with_the_folders_looked_in(folder: Path) -> 
 
 
 def test_an_encoder_of_other_weights_is_refused_alone_and_over_a_preset(folder: Path) -> None:
+    from encoders.config import preset
     from encoders.dual import build_encoder
-    from encoders.presets import preset
     from encoders.tokens import byte_tokenizer
 
     save_encoder(build_encoder(preset("longvivit-tiny"), seed=9), byte_tokenizer(), folder / ENCODER)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoders.kernels import token_count
+from encoders.vit import token_count
 from lab.bench.encode import (
     Case,
     Shape,

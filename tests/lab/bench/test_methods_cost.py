@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders.masking import sample_keep
-from encoders.vision import VisionTower
+from encoders.vit import VisionTower, sample_keep
 from lab.bench.encode import METHODS, Method, Shape, build_tower, count_row, find_methods, flops, meta_keep, saved_bytes
 from lab.bench.result import Machine, Report, read_json, table
 from lab.bench.suite import BenchOptions, bench, main, run_encoder_bench

@@ -7,15 +7,10 @@ import json
 import pytest
 import torch
 
-from encoders.config import EncoderConfig, TextConfig
+from encoders.config import EncoderConfig, TextConfig, preset
 from encoders.dual import build_encoder
-from encoders.masking import sample_keep_each
-from encoders.presets import preset
-from encoders.v2t.config import config_for
-from encoders.v2t.connector import Connector, build_connector
-from encoders.v2t.model import VideoToText
-from encoders.v2t.pool import spatial_tokens
-from encoders.vision import VisionTower
+from encoders.v2t.model import Connector, VideoToText, build_connector, config_for, spatial_tokens
+from encoders.vit import VisionTower, sample_keep_each
 from lab.bench.video_to_text import VideoToTextCost, bench_video_to_text, peak_live_bytes
 from tests.encoders.causal_lm.tiny import byte_tokenizer, llama
 from tests.encoders.small import vision

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders.masking import sample_keep
-from encoders.presets import preset
-from encoders.pretrain.plan import Plan
+from encoders.config import preset
+from encoders.pretrain.checkpoint import Plan
 from encoders.pretrain.settings import DataSettings, KitchenSettings, ModelSettings, StageSettings
 from encoders.transfer import transfer
+from encoders.vit import sample_keep
 from lab.bench.encode import count_method, count_row, find_methods, seconds_side_by_side, training_bytes, vision_step
 from lab.studies.run import as_method, choose_methods, studied_methods
 from tasks.errors import ModelError

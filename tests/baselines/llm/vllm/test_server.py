@@ -13,7 +13,7 @@ import pytest
 from baselines.llm.load import load_language_model
 from baselines.llm.options import Serving
 from baselines.llm.protocol import LanguageModel
-from encoders.causal_lm.smollm2 import find_smollm2
+from encoders.causal_lm.load import find_smollm2
 from evals.new_run import describe_run
 from evals.runner import RunSettings, run_task
 from evals.store import read_samples
@@ -30,8 +30,7 @@ pytestmark = pytest.mark.vllm
 @pytest.fixture(scope="module")
 def server() -> Iterator[VllmServer]:
     pytest.importorskip("vllm")
-    from encoders.causal_lm.dense import dense_folder
-    from encoders.causal_lm.load import dtype_of
+    from encoders.causal_lm.load import dense_folder, dtype_of
 
     gguf = find_smollm2()
     head = json.dumps({"head_dtype": "float32"})

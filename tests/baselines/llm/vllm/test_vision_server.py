@@ -12,7 +12,7 @@ import pytest
 from baselines.models import VisionOptions
 from baselines.segments import clock
 from baselines.vision_model import VisionModel, build_vision_model, jpeg
-from encoders.causal_lm.smollm2 import find_smollm2
+from encoders.causal_lm.load import find_smollm2
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from tasks.digests import file_sha256
@@ -31,8 +31,7 @@ CLIPS = (("bikes_10s.mp4", 10.0), ("charades_31s.mp4", 30.0), ("scrambled_eggs_7
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("vllm")
-    from encoders.causal_lm.dense import dense_folder
-    from encoders.causal_lm.load import dtype_of
+    from encoders.causal_lm.load import dense_folder, dtype_of
     from tests.baselines.llm.vllm.small_vision import write_vision_model
 
     gguf = find_smollm2()

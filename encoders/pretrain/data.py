@@ -1,21 +1,70 @@
-"""From a source to the batches of each step and process."""
+"""A source's samples, and the batches that each step and each process gets of them."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count, islice
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.pretrain.order import Request, request_at, seed_of
-from encoders.pretrain.samples import Sample, Source
-from encoders.pretrain.step import BadSample, Batch, Batches, Loaded
+from encoders.pretrain.step import BadSample, Batch, Batches, Loaded, Request, request_at, seed_of
 from encoders.pretrain.world import World
 from tasks.errors import DataError, ModelError
+from tasks.task import JsonValue
+
+View: TypeAlias = Literal["image", "clip", "video"]
+"""What of a video is looked at: one frame, a clip of some seconds, or all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextView:
+    """A text that is true of a video, with texts that look like it and are not; `kind` is what it is balanced by.
+
+    `prompt` is what a language model reads before it: a question, where the text is an answer.
+    """
+
+    text: str
+    false: tuple[str, ...] = ()
+    kind: str = ""
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Pixels uint8 [T, H, W, 3] and the views of them: at least one caption, any number of statements.
+
+    `questions` are a benchmark's own, with its options: what is measured on held-out samples and never trained on.
+    """
+
+    key: str
+    pixels: NDArray[np.uint8]
+    captions: tuple[TextView, ...]
+    statements: tuple[TextView, ...] = ()
+    questions: tuple[TextView, ...] = ()
+
+
+class Source(Protocol):
+    """A data set of `len(source)` samples.
+
+    `load` answers requests in order, lazily and for as long as there are any; a sample that can't be
+    read comes back as a BadSample and is never replaced by another. `texts` are all that a tokenizer
+    should know; `facts` go into the run's record.
+    """
+
+    @property
+    def facts(self) -> Mapping[str, JsonValue]: ...
+
+    def __len__(self) -> int: ...
+
+    def load(self, requests: Iterable[Request]) -> Iterator[Sample | BadSample]: ...
+
+    def texts(self) -> Iterator[str]: ...
+
 
 Slot = Sample | None
 Collate = Callable[[Sequence[Slot], Sequence[int]], Batch]

@@ -1,7 +1,6 @@
-"""Vectors of many videos, written as they come: parts on disk, then one Parquet or safetensors file.
+"""Vectors of many videos in a file: by this process, or by Ray's workers, each with its own model and decoders.
 
-`OUT.parts/` holds the finished parts and `run.json`, which says what made them; it goes when `OUT` is whole. A row of a
-part counts for the file that it was made from alone: for another one under the same name it is made again.
+A folder of parts is written as the work goes on, so that the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from encoders.decode_ahead import DecodedClip, Decoders
+from encoders.ray_pool import Pool, Work, ask, joined, spread
 from encoders.task_model import EncoderModel
-from encoders.video_errors import VideoError
-from encoders.video_file import probe
+from encoders.video_file import VideoError, probe
 from tasks.digests import file_state_sha256, text_sha256
-from tasks.errors import DataError
+from tasks.errors import DataError, ModelError
 from tasks.files import is_unicode, read_json, unicode_only
 from tasks.model import ModelInfo
 from tasks.task import Clip, JsonValue
@@ -330,3 +330,62 @@ def facts_of(out: Path) -> JsonValue:
         metadata = pq.read_schema(file).metadata or {}
     facts: JsonValue = json.loads(metadata.get(b"longvid", b"null"))
     return facts
+
+
+BuildEncoder = Callable[[], EncoderModel]
+Video = tuple[str, Path]
+
+
+@contextmanager
+def embedder_of(build: BuildEncoder, pool: Pool | None) -> Iterator[FolderEmbedder]:
+    """An embedder in this process, or on the workers of a pool. Raises what `build` raises, wherever it runs."""
+    if pool is None:
+        model = build()
+        with decoders_for(model) as decoders:
+            yield HereEmbedder(model, decoders)
+        return
+    with joined(pool):
+        yield RayEmbedder(pool, build, ask(pool, partial(_info, build)))
+
+
+@dataclass(frozen=True, slots=True)
+class RayEmbedder:
+    """Hands out `at_once` videos at a time; the rows come back here. Videos lie at the same path on every machine."""
+
+    pool: Pool
+    build: BuildEncoder
+    info: ModelInfo
+    at_once: int = PART_SIZE
+
+    def embed(self, videos: Mapping[str, Path]) -> Iterator[Outcome]:
+        items = [(key, path.absolute()) for key, path in videos.items()]
+        if items:
+            yield from spread(self.pool, partial(embedding_work, self.build, self.info), items, self.at_once)
+
+
+def embedding_work(build: BuildEncoder, expected: ModelInfo) -> Work[Video, Outcome]:
+    """What a worker does with some videos. Raises ModelError when called where another model was built."""
+    model = build()
+    embedder = HereEmbedder(model, decoders_for(model))
+
+    def work(videos: Sequence[Video]) -> Iterator[Outcome]:
+        check_same(model.info, expected)
+        return embedder.embed(dict(videos))
+
+    return work
+
+
+def check_same(info: ModelInfo, expected: ModelInfo) -> None:
+    """Raise ModelError where a worker's model differs in more than the device it is on."""
+    ours, theirs = asdict(info), asdict(expected)
+    differing = [name for name in ours if name != "device" and ours[name] != theirs[name]]
+    if differing:
+        name = differing[0]
+        raise ModelError(
+            f"the workers' models differ: {name} is {ours[name]!r} on {info.device}, {theirs[name]!r} on "
+            f"{expected.device}; give the model's dtype and the same files on every machine"
+        )
+
+
+def _info(build: BuildEncoder) -> ModelInfo:
+    return build().info

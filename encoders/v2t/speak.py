@@ -1,7 +1,8 @@
-"""Captions by transformers' own decoding, every row looking at its video."""
+"""What video-to-text says: texts written token by token, and options weighed by likelihood in sight of a video."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,11 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from encoders.causal_lm.load import eos_ids
-from encoders.v2t.connector import VideoMemory
-from encoders.v2t.model import VideoToText
-from encoders.v2t.text import prompt_rows
+from encoders.causal_lm.scoring import logprobs_from_cache, split_tokens
+from encoders.v2t.model import VideoMemory, VideoToText
+from encoders.v2t.text import encode, prompt_rows
 from tasks.errors import ModelError
+from tasks.task import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,30 @@ def check_room(model: VideoToText, prompt: int, extra: int) -> None:
     context = getattr(model.lm.config.get_text_config(), "max_position_embeddings", None)
     if context is not None and prompt + extra > context:
         raise ModelError(f"a prompt of {prompt} tokens and {extra} more overflow the context of {context}")
+
+
+@torch.inference_mode()
+def score_options(
+    model: VideoToText,
+    tokenizer: PreTrainedTokenizerBase,
+    memory: VideoMemory,
+    text: str,
+    options: Sequence[str],
+    item: str,
+) -> tuple[tuple[float, ...], TokenUsage]:
+    """Mean log-likelihood per token (nats) of each option behind `text`, in sight of a memory of one video.
+
+    The prompt runs once and the options share its cache. Raises ModelError, naming `item`, when an
+    option merges with the prompt in the tokenizer, overflows the context or is not finite.
+    """
+    if len(memory) != 1:
+        raise ModelError(f"{item}: options are weighed for one video at a time, not {len(memory)}")
+    tokens = split_tokens(lambda words: encode(tokenizer, words), text, options, item)
+    lengths = [len(ids) for ids in tokens.continuations]
+    check_room(model, len(tokens.prompt), max(lengths))
+    with model.attachment.looking_at(memory):
+        totals = logprobs_from_cache(model.lm, tokens)
+    if not all(math.isfinite(total) for total in totals):
+        raise ModelError(f"{item}: the model gave a log-likelihood that is not finite")
+    usage = TokenUsage(prompt=len(tokens.prompt), completion=sum(lengths))
+    return tuple(total / length for total, length in zip(totals, lengths, strict=True)), usage
