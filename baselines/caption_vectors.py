@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from baselines.caption_source import caption_source
 from baselines.captions import CaptionSource
 from baselines.material import readable
 from baselines.models import CaptionVectorOptions
 from baselines.parts import BuildModel, build_part
-from baselines.segment_captions import SegmentCaptions
+from baselines.segment_captions import SegmentCaptions, caption_source
 from baselines.segments import own_segments
 from tasks.errors import DataError
 from tasks.model import Embeddings, Model, ModelInfo, Preparer, VideoTextEncoder

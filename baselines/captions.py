@@ -2,7 +2,7 @@
 
 Five formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
 LaViLa files: one a second), JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds (what
-`longvid caption` writes), speech transcripts (baselines.transcripts), summaries of clips (baselines.clip_summaries),
+`longvid caption` writes), speech transcripts (baselines.captions), summaries of clips (baselines.captions),
 and YouCook2's annotation file: its own sentences, which no captioner can better.
 """
 
@@ -11,21 +11,116 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, NotRequired, Protocol
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Final, NotRequired, Protocol
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Len
 from typing_extensions import TypedDict
 
-from baselines.caption import Caption
-from baselines.clip_summaries import are_clip_summaries, read_clip_summaries
-from baselines.transcripts import read_transcripts
 from tasks.errors import DataError
 from tasks.files import Seconds, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unicode_only
 from tasks.task import Clip, TokenUsage
-from tasks.video_files import video_names
+from tasks.video_files import is_video_name, video_names
 from tasks.youcook2_annotations import read_annotations
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What was seen between two times (seconds), and what writing it took, where that is known."""
+
+    start: float
+    end: float
+    text: str
+    seconds: float = 0.0
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+
+TIME_PARTS = 96
+PHRASE = re.compile(r"<time_token_(\d+)>\s*<time_token_(\d+)>\s*([^<]*)")
+
+
+class Transcript(TypedDict):
+    """What is read of a video's entry."""
+
+    image_id: str
+    duration: Annotated[Seconds, Gt(0)]
+    asr_text: str
+
+
+def read_transcripts(path: Path, content: Mapping[str, object]) -> dict[str, list[str | Caption]]:
+    """Time-stamped phrases by video id; a video without speech has none. Raises DataError naming the entry."""
+    by_video: dict[str, list[str | Caption]] = {}
+    rows = content["annotations"]
+    for number, entry in enumerate(rows if isinstance(rows, list) else [rows], start=1):
+        row = typed(Transcript, entry, f"transcripts file {path}, entry {number} of 'annotations'")
+        name = row["image_id"]
+        video = name.removesuffix(PurePosixPath(name).suffix) if is_video_name(PurePosixPath(name)) else name
+        if video in by_video:
+            msg = f"transcripts file {path}: '{video}' is there twice"
+            raise DataError(msg)
+        by_video[video] = list(phrases(row["asr_text"], row["duration"]))
+    if not any(by_video.values()):
+        msg = f"transcripts file {path} holds no speech"
+        raise DataError(msg)
+    return by_video
+
+
+def phrases(speech: str, duration: float) -> list[Caption]:
+    """The phrases with their times in seconds; a token past the end means the end."""
+    return [
+        Caption(
+            min(int(start), TIME_PARTS) * duration / TIME_PARTS,
+            min(int(end), TIME_PARTS) * duration / TIME_PARTS,
+            " ".join(text.split()),
+        )
+        for start, end, text in PHRASE.findall(speech)
+        if text.strip()
+    ]
+
+
+BOUNDARIES: Final = "clip_boundaries"
+TEXTS: Final = "action_caption_summaries"
+FRAMES_PER_SECOND = 30.0
+"""EgoSchema's clips: 5,400 frames in three minutes."""
+
+
+class Summaries(TypedDict):
+    """What is read of a video's entry."""
+
+    clip_boundaries: list[Annotated[list[float], Len(2, 2)]]
+    action_caption_summaries: list[str]
+
+
+def are_clip_summaries(content: Mapping[str, object]) -> bool:
+    """Whether a captions file has this format, by its first video."""
+    first = next(iter(content.values()), None)
+    return isinstance(first, dict) and BOUNDARIES in first
+
+
+def read_clip_summaries(path: Path, content: Mapping[str, object]) -> dict[str, list[str | Caption]]:
+    """One caption a clip; a clip without length, as some files have at the end, lasts one frame.
+
+    Raises DataError naming the video.
+    """
+    by_video: dict[str, list[str | Caption]] = {}
+    for video, entry in content.items():
+        where = f"captions file {path}, '{video}'"
+        row = typed(Summaries, entry, where)
+        pairs, texts = row[BOUNDARIES], row[TEXTS]
+        if len(pairs) != len(texts):
+            raise DataError(f"{where} has {len(pairs)} {BOUNDARIES} and {len(texts)} {TEXTS}")
+        by_video[video] = [clip_caption(pair, text, where) for pair, text in zip(pairs, texts, strict=True)]
+    return by_video
+
+
+def clip_caption(pair: Sequence[float], text: str, where: str) -> Caption:
+    """A clip's summary as a caption. Raises DataError that begins with `where`."""
+    first, last = pair
+    if not 0 <= first <= last:
+        raise DataError(f"{where} has a clip from frame {first:g} to frame {last:g}")
+    return Caption(first / FRAMES_PER_SECOND, max(last, first + 1) / FRAMES_PER_SECOND, " ".join(text.split()))
+
 
 ORACLE = "oracle: the annotations' own sentences"
 TRANSCRIPT_KEYS = {"annotations", "info"}
@@ -91,7 +186,7 @@ class Timed(TypedDict):
     tokens: NotRequired[Tokens]
 
 
-class Row(Timed):
+class CaptionRow(Timed):
     """A line of a captions file."""
 
     video: str | int
@@ -143,7 +238,7 @@ def read_caption_lines(where: str, data: bytes, captioner: str) -> tuple[dict[st
     """Captions by video and the captioners' names, from JSON lines; `captioner` where a line names none."""
     by_video: dict[str, list[str | Caption]] = {}
     captioners: set[str] = set()
-    for number, row in json_rows(data, Row, where):
+    for number, row in json_rows(data, CaptionRow, where):
         by_video.setdefault(str(row["video"]), []).append(caption_of(row, f"{where}, line {number}"))
         captioners.add(row.get("captioner", captioner))
     return by_video, "+".join(sorted(captioners))

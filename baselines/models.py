@@ -211,7 +211,7 @@ MODELS = (
         system=System.AGGREGATOR,
         families=("multiple-choice", "captioning"),
         options=AggregatorOptions,
-        build="baselines.build_aggregator:build_aggregator",
+        build="baselines.aggregator:build_aggregator",
         example="-M captions=FILE -M llm=smollm2 -M route=options-loglik",
     ),
     ModelEntry(
@@ -229,7 +229,7 @@ MODELS = (
         system=System.ENCODER,
         families=("multiple-choice", "retrieval"),
         options=KeyFrameOptions,
-        build="baselines.keyframe_model:build_keyframes",
+        build="baselines.keyframes:build_keyframes",
         example="-M encoder=shortvivit-b:weights=FILE -M selector=openclip:name=ViT-B-16",
     ),
     ModelEntry(
@@ -238,7 +238,7 @@ MODELS = (
         system=System.ENCODER,
         families=("multiple-choice", "retrieval", "captioning"),
         options=OneFrameOptions,
-        build="baselines.one_frame:build_one_frame",
+        build="baselines.keyframes:build_one_frame",
         example="-M of=shortvivit-tiny:weights=kitchen",
     ),
     ModelEntry(
@@ -247,7 +247,7 @@ MODELS = (
         system=System.TEXT,
         families=("multiple-choice", "captioning"),
         options=BlindOptions,
-        build="baselines.blind:build_blind",
+        build="baselines.prompted:build_blind",
         example="-M llm=smollm2",
     ),
     ModelEntry(

@@ -1,16 +1,22 @@
-"""A language model asked in the words of a composer: the shared half of the blind model and the aggregator."""
+"""A language model asked in the words of a composer, and the blind model: what the words of a question give away."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
+from typing_extensions import TypedDict
+
+from baselines.llm.load import load_for
 from baselines.llm.protocol import Chat, LanguageModel
-from tasks.digests import text_sha256
-from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, appetite_of
-from tasks.routes import Route
+from baselines.models import BlindOptions
+from tasks.digests import file_sha256, text_sha256
+from tasks.files import read_rows
+from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, Route, TextReply, TextRequest, appetite_of
+from tasks.prompt import Prompt, load_prompt
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
 
 
@@ -134,4 +140,96 @@ def trace_of(composed: Composed, usage: TokenUsage, seconds: Mapping[str, float]
         usage=composed.usage + usage,
         seconds={**seconds, **composed.seconds},
         notes=composed.notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What stood in for a video, what was asked about it, and the reply wanted."""
+
+    material: str
+    prompt: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """A file's examples with its digest."""
+
+    rows: tuple[Example, ...]
+    sha256: str
+
+    def opening(self, frame: Prompt, body: Prompt) -> str:
+        """All examples as text, each worded by `body` as the task itself is."""
+        shown = [
+            frame.fill(
+                "example",
+                number=str(number),
+                body=body.fill("user", captions=row.material, prompt=row.prompt),
+                reply=row.reply,
+            )
+            for number, row in enumerate(self.rows, start=1)
+        ]
+        return "\n\n".join([frame.fill("opening"), *shown, frame.fill("closing"), ""])
+
+
+class Row(TypedDict):
+    """A line of the file."""
+
+    captions: str
+    prompt: str
+    reply: str
+
+
+def load_examples(path: Path) -> Examples:
+    """Read JSON lines `{"captions", "prompt", "reply"}`. Raises DataError naming file, line and field."""
+    rows = read_rows(path, Row, "examples file")
+    return Examples(tuple(Example(row["captions"], row["prompt"], row["reply"]) for _, row in rows), file_sha256(path))
+
+
+NO_VECTORS = {
+    "VideoTextEncoder": "a model that sees no video has no vector of it; the floors of retrieval are random-vectors, "
+    "and tfidf or bm25 where there are transcripts"
+}
+
+
+def compose_blind(template: Prompt) -> Composer:
+    """A composer that leaves the clip unseen."""
+
+    def compose(asks: Sequence[Ask]) -> list[Composed]:
+        return [
+            Composed(Chat(template.fill("user", prompt=ask.prompt), template.fill("system"), ask.reply_start))
+            for ask in asks
+        ]
+
+    return compose
+
+
+def build_blind(options: BlindOptions) -> PromptedModel:
+    """Load the language model and wrap it. Raises ModelError for an unknown model or prompt."""
+    question, text = (load_prompt("baselines", options.prompt or name) for name in ("blind.v1", "blind-text.v1"))
+    llm = load_for(options)
+    return PromptedModel(
+        llm,
+        compose_blind(question),
+        info_with_prompts("blind", llm, (question, text)),
+        options.route,
+        options.max_tokens,
+        compose_text=compose_blind(text),
+        lacks=NO_VECTORS,
+        guided=options.guided,
+    )
+
+
+def info_with_prompts(name: str, llm: LanguageModel, prompts: Sequence[Prompt], **details: JsonValue) -> ModelInfo:
+    """What a record keeps of a prompted model: the language model's facts under the baseline's name."""
+    inner = llm.info
+    return ModelInfo(
+        name=name,
+        parameters=inner.parameters,
+        weights_sha256=inner.weights_sha256,
+        device=inner.device,
+        dtype=inner.dtype,
+        prompts={prompt.name: prompt.sha256 for prompt in prompts},
+        details={"llm": inner.name, "context": llm.context, **inner.details, **details},
     )

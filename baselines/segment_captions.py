@@ -11,7 +11,8 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -19,16 +20,19 @@ from annotated_types import Len
 from jsonlines import Writer
 from typing_extensions import TypedDict
 
-from baselines.caption import Caption
-from baselines.captions import Timed, caption_of
-from baselines.cutting import Cutting, Span
+from baselines.captions import Caption, CaptionSource, Timed, caption_of, load_captions
 from baselines.llm.outside import SURROGATES, clean
+from baselines.models import CaptionOptions
+from baselines.parts import BuildModel, build_part
+from baselines.segments import Cutting, Span, parse_cutting
+from encoders.causal_lm.load import cache_folder
+from encoders.ray_pool import Pool, Work, ask, joined, spread
 from encoders.video_file import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
-from tasks.errors import DataError, LongvidError
+from tasks.errors import DataError, LongvidError, ModelError
 from tasks.files import decoded, parse_json, typed
-from tasks.model import Captioner, Model, ModelInfo, TextReply, TextRequest, appetite_of, looking_ahead
-from tasks.prompt import Prompt
+from tasks.model import Captioner, Model, ModelInfo, Preparer, TextReply, TextRequest, appetite_of, looking_ahead
+from tasks.prompt import Prompt, load_prompt
 from tasks.task import Clip, busy_seconds
 
 FORMAT = "segment-captions 1"
@@ -216,3 +220,118 @@ def _held(path: Path) -> Iterator[BinaryIO]:
     with path.open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
+
+
+def caption_source(options: CaptionOptions, build: BuildModel) -> CaptionSource:
+    """Read the captions file, or build the captioner. Raises DataError or ModelError."""
+    if options.captions is not None:
+        return load_captions(options.captions)
+    if options.captioner is None:
+        raise ModelError("give captions=FILE, or captioner=MODEL")
+    cutting = parse_cutting(options.cut)
+    captioner = build_part(build, options.captioner, Captioner, "a captioner")  # type: ignore[type-abstract]  # checked
+    return segment_captions(
+        captioner, CaptionSettings(cutting, load_prompt("baselines", options.caption_prompt), options.caption_tokens)
+    )
+
+
+def segment_captions(captioner: Captioner, settings: CaptionSettings) -> SegmentCaptions:
+    """A captioner behind the user's cache of captions."""
+    return SegmentCaptions(captioner, settings, cache_folder() / "captions")
+
+
+BuildCaptioner = Callable[[], Captioner]
+CLIPS_AT_ONCE = 1
+"""A clip is many captions, each on disk as it is made: what a lost worker costs is the ones in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedClip:
+    """What a worker made of a clip: its captions as they are stored, or the error."""
+
+    clip: Clip
+    rows: tuple[dict[str, Any], ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DistantCaptioner:
+    """The workers' captioner as it is known here."""
+
+    info: ModelInfo
+
+    def caption(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]:
+        raise ModelError(
+            f"{requests[0].item_id}: captioner '{self.info.name}' is on the cluster, its captions not here"
+        )
+
+
+@contextmanager
+def captions_by(
+    build: BuildCaptioner, settings: CaptionSettings, pool: Pool | None
+) -> Iterator[tuple[SegmentCaptions, Preparer]]:
+    """The captions, and who makes those that are not there yet: this process, or the workers of a pool."""
+    if pool is None:
+        captions = segment_captions(build(), settings)
+        yield captions, captions
+        return
+    with joined(pool):
+        captions = segment_captions(DistantCaptioner(ask(pool, partial(_info, build))), settings)
+        yield captions, RayCaptions(pool, build, captions)
+
+
+@dataclass(frozen=True, slots=True)
+class RayCaptions:
+    """A Preparer that has the workers caption what the cache lacks, and keeps what they wrote."""
+
+    pool: Pool
+    build: BuildCaptioner
+    captions: SegmentCaptions
+
+    def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
+        lacking: list[Clip] = []
+        for clip in dict.fromkeys(clips):
+            try:
+                done = self.captions.is_done(clip)
+            except LongvidError as error:
+                on_clip(clip, str(error))
+                continue
+            if done:
+                on_clip(clip, None)
+            else:
+                lacking.append(clip)
+        if not lacking:
+            return
+        build = partial(captioning_work, self.build, self.captions.settings, self.captions.folder, self.captions.sha256)
+        # Workers on other machines stand in other folders.
+        known = {replace(clip, path=clip.path and clip.path.absolute()): clip for clip in lacking}
+        for made in spread(self.pool, build, list(known), CLIPS_AT_ONCE):
+            if made.error is None:
+                self.captions.keep(made.clip, made.rows)
+            on_clip(known[made.clip], made.error)
+
+
+def captioning_work(
+    build: BuildCaptioner, settings: CaptionSettings, folder: Path, expected: str
+) -> Work[Clip, CaptionedClip]:
+    """What a worker does with some clips. Raises ModelError when called where another captioner was built."""
+    captions = SegmentCaptions(build(), settings, folder)
+
+    def work(clips: Sequence[Clip]) -> Iterator[CaptionedClip]:
+        if captions.sha256 != expected:
+            raise ModelError(
+                f"the workers' captioners differ: {info_of(captions.model)} is not what another worker has; give the "
+                "model's dtype and the same files on every machine"
+            )
+        for clip in clips:
+            try:
+                made = CaptionedClip(clip, tuple(captions.rows(clip)))
+            except LongvidError as error:
+                made = CaptionedClip(clip, error=str(error))
+            yield made
+
+    return work
+
+
+def _info(build: BuildCaptioner) -> ModelInfo:
+    return info_of(build())

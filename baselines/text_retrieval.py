@@ -16,8 +16,8 @@ from baselines.captions import CaptionFile, load_captions
 from baselines.models import Bm25Options, TfidfOptions
 from tasks.errors import DataError, ModelError
 from tasks.model import Embeddings, ModelInfo
-from tasks.ptb_tokenizer import ptb_tokens
 from tasks.task import Clip, JsonValue, Trace
+from tasks.tokenizers import ptb_tokens
 
 Rows = NDArray[np.float32]
 

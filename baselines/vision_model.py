@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.llm.api_client import ApiClient, Patience
-from baselines.llm.api_replies import Written, read_chat
-from baselines.llm.load_served import BASE_URL, look_up, read_key
+from baselines.llm.client import ApiClient, Patience, Written, read_chat
+from baselines.llm.served import BASE_URL, look_up, read_key
 from baselines.models import VisionOptions
 from baselines.segments import clock
 from encoders.control_tokens import neutral
@@ -31,9 +30,8 @@ from encoders.sampling import FramePolicy
 from encoders.task_model import policy_facts
 from tasks.digests import text_sha256
 from tasks.errors import ModelError
-from tasks.model import Appetite, ModelInfo, TextReply, TextRequest
+from tasks.model import Appetite, ModelInfo, Route, TextReply, TextRequest
 from tasks.prompt import Prompt, load_prompt
-from tasks.routes import Route
 from tasks.task import Trace
 
 FRAMES = FramePolicy(count=8)

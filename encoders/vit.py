@@ -1,7 +1,6 @@
 """The vision tower from top to bottom: uint8 video → tubelets → positions → masking → blocks → pooling → vector.
 
-Joint space-time, factorised, divided and frame-level attention are chosen by `VisionConfig` (encoders.config), as is
-every other part; the factorised tower's two stages are here, too.
+Joint space-time and frame-level attention, masks, positions and pools are chosen by `VisionConfig` (encoders.config).
 """
 
 from __future__ import annotations

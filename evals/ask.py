@@ -16,10 +16,10 @@ from evals.benchmark_app import LIMIT, MODEL, OPTIONS, OUT, show_results
 from evals.benchmarks import is_place, load_task, own_benchmark, place_of, seconds_of
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
 from tasks.errors import DataError, ModelError
-from tasks.intervals import LEVEL
 from tasks.model import TextGenerator, TextRequest, require
 from tasks.prompt import load_prompt
 from tasks.registry import System, models, parse_options, route_wanted
+from tasks.statistics import LEVEL
 from tasks.task import Clip, Item, Metric, Prediction, Score, Summary, TaskInfo
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from evals.benchmarks import find_target, load_task, seconds_of, with_videos
 from tasks.captioning import CaptionItem
 from tasks.errors import DataError
 from tasks.folder import Faults
-from tasks.intervals import fraction_metric, grouped_metric
 from tasks.labels import labels_of
 from tasks.multiple_choice import ChoiceItem, option_names
 from tasks.retrieval import RetrievalItem
+from tasks.statistics import fraction_metric, grouped_metric
 
 if TYPE_CHECKING:
     from tasks.registry import Benchmark

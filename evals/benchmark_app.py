@@ -101,7 +101,7 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
         ] = None,
     ) -> None:
         """Fetch the official files, checked against pinned digests; works offline where they are already there."""
-        from evals.prepare import fetch, video_sources
+        from evals.fetch import fetch, video_sources
 
         folder = data / benchmark.data_folder
         sources = video_sources(benchmark, official=videos, mirrors=mirror or [])
@@ -128,7 +128,7 @@ def get_videos(ids: list[str], folder: Path, sources: list[str]) -> tuple[list[s
     Returns:
         The videos still missing, in order, and whether a fault is why: a source failed, or none had any of them.
     """
-    from evals.fetch_videos import fetch_videos
+    from evals.fetch import fetch_videos
     from tasks.video_files import video_path
 
     missing = [key for key in ids if video_path(folder, key) is None]
@@ -154,7 +154,7 @@ def add_prepare_own(app: typer.Typer, benchmark: Benchmark) -> None:
         ] = None,
     ) -> None:
         """Check the rows, count the videos, and fetch missing ones from mirrors."""
-        from evals.prepare import video_sources
+        from evals.fetch import video_sources
 
         sources = video_sources(benchmark, official=False, mirrors=mirror or [])
         place = benchmark.place or Path()
@@ -363,7 +363,7 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
         if form == "html":
-            from evals.html_report.command import make_page
+            from evals.html_report.run_page import make_page
 
             make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data))
         else:

@@ -42,9 +42,8 @@ def caption(
 
     With --engine ray the videos and the model's files must be found at the same path by every worker.
     """
-    from baselines.captions_on_ray import captions_by
-    from baselines.cutting import parse_cutting
-    from baselines.segment_captions import CaptionSettings
+    from baselines.segment_captions import CaptionSettings, captions_by
+    from baselines.segments import parse_cutting
     from evals.preparing import prepare_clips
     from tasks.errors import DataError
     from tasks.prompt import load_prompt

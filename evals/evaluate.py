@@ -57,7 +57,7 @@ class Evaluation:
     def to_html(self, out: Path | str) -> Path:
         """Write the run's page; without the benchmark's files it goes without questions and pictures."""
         from evals.benchmarks import task_of_run
-        from evals.html_report.write import write_run_page
+        from evals.html_report.run_page import write_run_page
         from evals.store import read_run
 
         try:
@@ -156,7 +156,7 @@ def compare(*runs: Evaluation | Path | str, data: Path | str | None = None, allo
 
 def leaderboard(places: Iterable[Path | str]) -> Leaderboard:
     """The complete runs under folders, a table per task and pool. Raises RecordError for an empty folder."""
-    from evals.leaderboard.collect import collect_leaderboard
+    from evals.leaderboard.build import collect_leaderboard
 
     return collect_leaderboard([Path(place) for place in places])
 

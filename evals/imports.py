@@ -11,8 +11,7 @@ from typing import Any
 
 from evals.record import ErrorRow, Results, Run, Sample
 from evals.runner import answered_sample, beginning, claim, taken_up, with_vectors, write_results
-from evals.store import SampleLog, locked
-from evals.vector_store import VectorLog
+from evals.store import SampleLog, VectorLog, locked
 from tasks.durable import sync_folder
 from tasks.labels import labels_of
 from tasks.task import Item, Prediction, Task

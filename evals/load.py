@@ -1,19 +1,19 @@
-"""Records as pandas frames, for notebooks."""
+"""Records as pandas frames, and plots of them, for notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from evals.breakdowns import breakdowns, sample_labels
-from evals.item_figures import item_figures
-from evals.leaderboard.costs import cost_columns
-from evals.store import read_results, read_samples
-from evals.vector_store import read_vectors
-from tasks.registry import system_of
+from evals.figures import breakdowns, item_figures, sample_labels
+from evals.leaderboard.rows import cost_columns
+from evals.store import read_results, read_samples, read_vectors
+from tasks.registry import SYSTEM_TITLES, system_of
 
 
 def samples_frame(folder: Path) -> pd.DataFrame:
@@ -79,3 +79,56 @@ def breakdown_frame(folders: Iterable[Path]) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows)
+
+
+COLOURS = dict(
+    zip(SYSTEM_TITLES, ("#2458c5", "#c4570b", "#b3261e", "#75529f", "#6b6b6b", "#0d7b70", "#111111"), strict=True)
+)
+MARKERS = dict(zip(SYSTEM_TITLES, ("o", "s", "P", "^", "v", "D", "x"), strict=True))
+SIZE = (6.4, 3.4)
+
+
+def axes_of(x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty plot that belongs to no window."""
+    figure = Figure(figsize=SIZE, dpi=80, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
+    """Figure against one cost of `runs_frame`, with intervals; a colour and a shape for each kind of system."""
+    figure, axes = axes_of(cost.replace("_", " "), str(runs["metric"].iloc[0]))
+    axes.set_xscale("log")
+    for system, rows in runs[runs[cost].notna()].groupby("system"):
+        error = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+        name = str(system)
+        look, colour = MARKERS[name], COLOURS[name]
+        axes.errorbar(rows[cost], rows["value"], yerr=error, capsize=2, fmt=look, color=colour, label=name)
+        for _, row in rows.iterrows():
+            axes.annotate(str(row["run"]), (row[cost], row["value"]), (6, 4), textcoords="offset points", fontsize=8)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Figure:
+    """Columns of a frame as lines over one of them."""
+    figure, axes = axes_of(x, y)
+    for line in lines:
+        axes.plot(frame[x], frame[line], marker="o", markersize=3, label=line)
+    axes.set_xscale("log")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_memory(frame: pd.DataFrame) -> Figure:
+    """Accuracy against training memory of `memory_accuracy.study_frame`, with intervals."""
+    figure, axes = axes_of("activations kept in training, one clip, MB", str(frame["metric"].iloc[0]))
+    axes.set_xscale("log")
+    error = [frame["value"] - frame["low"], frame["high"] - frame["value"]]
+    axes.errorbar(frame["activations_mb"], frame["value"], yerr=error, fmt="o", capsize=2, color=COLOURS["encoder"])
+    for _, row in frame.iterrows():
+        place = (row["activations_mb"], row["value"])
+        axes.annotate(str(row["method"]), place, (4, 3), textcoords="offset points", fontsize=7)
+    return figure

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from evals.lanes import in_lanes
 from evals.record import Cost, Sample
 from evals.results import cost_of
-from evals.runner import answer, timed
-from evals.vector_store import Vectors
+from evals.runner import answer, in_lanes, timed
+from evals.store import Vectors
 from tasks.errors import DataError
 from tasks.model import appetite_of, looking_ahead
 from tasks.task import Item, Task

@@ -8,8 +8,7 @@ from math import sqrt
 import numpy as np
 import pandas as pd
 
-from tasks.intervals import cluster_codes
-from tasks.paired import items_needed, minimum_detectable_effect
+from tasks.statistics import cluster_codes, items_needed, minimum_detectable_effect
 
 TWO_SAMPLES = "two sets of questions"
 ONE_SAMPLE = "the same questions"

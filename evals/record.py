@@ -7,10 +7,17 @@ same run, however often it was interrupted.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from tasks.errors import DataError, RecordError
+from tasks.files import decoded, parse_json
 from tasks.task import FramesSeen, Metric, TaskInfo, TokenUsage
 
 WALL_CLOCK = {"x-wall-clock": True}
@@ -243,3 +250,126 @@ class Results(Row):
     def primary(self) -> Metric:
         """The figure the task is ranked by."""
         return next(metric for metric in self.metrics if metric.primary)
+
+
+FIELD = "sha256"
+
+
+def seal_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the content without its seal, as JSON with sorted keys."""
+    rest = {key: value for key, value in content.items() if key != FIELD}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def changed_by_hand(content: object) -> str | None:
+    """What speaks against the content being what was written, None where nothing does."""
+    if not isinstance(content, Mapping):
+        return None
+    sealed = content.get(FIELD)
+    if sealed is None:
+        return None if content.get("schema_version", 1) == 1 else f"it has no {FIELD}"
+    return None if sealed == seal_of(content) else f"its {FIELD} does not fit its content"
+
+
+Content = Mapping[str, Any]
+Step = Callable[[Content], Content]
+
+
+def unsealed(content: Content) -> Content:
+    """Version 2 of `results.json` has the digest of its own content; one written before has none."""
+    return {**content, "schema_version": 2, "sha256": content.get("sha256")}
+
+
+def without_waiting(content: Content) -> Content:
+    """Version 3 has the share of time that the model waited for frames; one written before does not know it."""
+    cost = content.get("cost")
+    known = {**cost, "frames_wait_share": None} if isinstance(cost, Mapping) else cost
+    return {**content, "schema_version": 3, "cost": known}
+
+
+STEPS: Mapping[type[Row], Mapping[int, Step]] = MappingProxyType({Results: {1: unsealed, 2: without_waiting}})
+
+
+def migrated(content: Content, kind: type[Row]) -> Content:
+    """The content in the version that `kind` has today. Raises RecordError for a version that has no way here."""
+    field = kind.model_fields.get("schema_version")
+    if field is None:
+        return content
+    version = content.get("schema_version", 1)
+    steps = STEPS.get(kind, {})
+    while version != field.default:
+        if type(version) is not int or version not in steps:
+            msg = f"has schema version {version}, this longvid reads {field.default}"
+            raise RecordError(msg)
+        content = steps[version](content)
+        version += 1
+    return content
+
+
+MOST_BYTES = 64 << 20
+RowT = TypeVar("RowT", bound=Row)
+
+
+def read_content(path: Path) -> object:
+    """The parsed JSON. Raises RecordError for what is missing, no regular file, too large, or no JSON."""
+    try:
+        # A named pipe would be waited for without end.
+        if path.exists() and not path.is_file():
+            raise RecordError(f"{path} is no regular file")
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise RecordError(f"{path} is too large for a record ({size / 1e6:.0f} MB)")
+        return parse_json(decoded(path.read_bytes(), ""), "")
+    except FileNotFoundError:
+        msg = f"{path} does not exist: {path.parent} is not a finished run directory"
+        raise RecordError(msg) from None
+    except OSError as error:
+        raise RecordError(f"{path} can't be read ({error.strerror})") from error
+    except DataError as error:
+        raise RecordError(f"{path} is damaged ({str(error).strip(' ,')})") from error
+
+
+def validated(path: Path, content: object, kind: type[RowT]) -> RowT:
+    """The content as a row of today's version. Raises RecordError naming the file and the field at fault."""
+    try:
+        today = migrated(content, kind) if isinstance(content, Mapping) else content
+        return kind.model_validate(today, strict=False)
+    except ValidationError as error:
+        raise RecordError(f"{path} is not a longvid record ({first_problem(error)})") from error
+    except RecordError as error:
+        raise RecordError(f"{path} {error}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first fault that pydantic found, in a few words."""
+    problem: Mapping[str, Any] = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+
+
+def status_of(counts: Counts) -> Status:
+    """Complete only when every item of the task has an answer; failed when none has."""
+    if counts.answered == 0:
+        return "failed"
+    return "complete" if counts.answered == counts.task_items else "partial"
+
+
+def contradictions(results: Results) -> Iterator[str]:
+    """What can't be true at once, in a few words each."""
+    counts = results.counts
+    if min(counts.model_dump().values()) < 0:
+        yield "a count is negative"
+    if counts.answered + counts.failed + counts.not_reached != counts.asked or counts.asked > counts.task_items:
+        yield f"the counts don't add up ({counts.answered} answered of {counts.asked} asked of {counts.task_items})"
+    if counts.task_items != results.task.item_count:
+        yield f"{counts.task_items} items are counted where {results.task.name} has {results.task.item_count}"
+    if results.status != status_of(counts):
+        yield f"the status is {results.status}, the counts say {status_of(counts)}"
+    primary = [metric.name for metric in results.metrics if metric.primary]
+    if primary != [results.task.primary_metric]:
+        yield f"the primary figure is {', '.join(primary) or 'missing'}, the task's is {results.task.primary_metric}"
+    twice = [name for name, times in Counter(metric.name for metric in results.metrics).items() if times > 1]
+    if twice:
+        yield f"{twice[0]} stands there twice"
+    turned = [metric.name for metric in results.metrics if metric.interval and metric.interval[0] > metric.interval[1]]
+    if turned:
+        yield f"the interval of {turned[0]} ends before it begins"

@@ -1,19 +1,40 @@
-"""A result never stands alone: the run, its floors and the blind model's runs on the same items."""
+"""A result never stands alone: the run, its floors and the blind model's runs on the same items, as text and Markdown."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.markdown import in_markdown, table_lines
+from evals.console import without_codes
 from evals.record import Results
 from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 from tasks.family import UNPARSED_RATE, Family
-from tasks.intervals import few_clusters, superseded
 from tasks.registry import family_of
+from tasks.statistics import few_clusters, superseded
 from tasks.task import Metric
+
+SIGNS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
+
+
+def in_markdown(text: str) -> str:
+    """Text on one line, with everything escaped that Markdown or HTML would act on."""
+    plain = without_codes(" ".join(text.split()))
+    return SIGNS.sub(r"\\\1", plain).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> list[str]:
+    """The lines of a table; columns named in `numeric` are set right."""
+    rule = "|" + "|".join("---:" if column in numeric else "---" for column in columns) + "|"
+    return [line(columns), rule, *(line(row) for row in rows)]
+
+
+def line(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(in_markdown(cell) for cell in cells) + " |"
+
 
 NOT_MEASURED = "–"
 

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from evals.consistency import status_of
 from evals.provenance import COMMAND, changes
-from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch
-from tasks.intervals import few_clusters
+from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch, status_of
 from tasks.registry import family_of, resolved
+from tasks.statistics import few_clusters
 from tasks.task import Item, Metric, Prediction, Score, Task, Trace
 
 WAIT = "wait"

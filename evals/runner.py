@@ -2,38 +2,108 @@
 
 from __future__ import annotations
 
+import re
+import resource
+import sys
 import traceback
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, cast
+from time import monotonic, perf_counter
+from typing import Any, TypeVar, cast
 
 from pydantic import JsonValue
 
 from evals.clips import difference, looked_at, with_content
-from evals.lanes import in_lanes
-from evals.memory import recent_peak_bytes
 from evals.provenance import changes
 from evals.record import ClipRow, ErrorRow, Provenance, Results, Run, Sample
 from evals.results import build_results
 from evals.store import (
     RUN,
     SampleLog,
+    VectorLog,
+    Vectors,
+    as_bytes,
     locked,
+    lost_vectors,
     read_official,
     read_run,
     read_samples,
+    read_vectors,
     write_row,
     write_sealed,
 )
-from evals.vector_store import VectorLog, Vectors, as_bytes, lost_vectors, read_vectors
 from tasks.durable import sync_folder
 from tasks.errors import RecordError, ReplyTypeError
 from tasks.labels import labels_of
 from tasks.model import appetite_of, looking_ahead
 from tasks.task import Item, Prediction, Task
+
+STATUS = Path("/proc/self/status")
+RECENT_SECONDS = 0.02
+HIGH_WATER = re.compile(rb"VmHWM:\s*(\d+)")
+
+
+def recent_peak_bytes() -> int:
+    """The same as a moment ago: reading it again for each answer of a cheap model takes longer than the answer."""
+    return _peak_at(int(monotonic() / RECENT_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _peak_at(moment: int) -> int:  # noqa: ARG001 - another moment, another value
+    return peak_memory_bytes()
+
+
+def peak_memory_bytes() -> int:
+    """Peak resident memory of this process alone.
+
+    Linux's `ru_maxrss` begins at the peak of whatever process started this one, so its own high-water mark is read
+    where the system tells it.
+    """
+    try:
+        with STATUS.open("rb", buffering=0) as file:
+            found = HIGH_WATER.search(file.read())
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def in_lanes(
+    answer: Callable[[Sequence[A]], B], todo: Sequence[A], *, batch: int, lanes: int
+) -> Iterator[tuple[B, float]]:
+    """Answers to `todo`, `batch` items each, as they come; with each the seconds since the one before.
+
+    So the seconds add up to the time that passed, however many lanes there are. Several lanes are threads that
+    don't outlive the caller's interest: an interrupt ends the run at once, and what is in flight is lost.
+    """
+    batches = [todo[start : start + batch] for start in range(0, len(todo), batch)]
+    if lanes == 1 or len(batches) <= 1:
+        yield from _timed(map(answer, batches))
+        return
+    with ThreadPool(min(lanes, len(batches))) as pool:
+        yield from _timed(pool.imap_unordered(answer, batches))
+
+
+def _timed(results: Iterator[B]) -> Iterator[tuple[B, float]]:
+    """Each result with the seconds it was waited for."""
+    while True:
+        started = perf_counter()
+        try:
+            result = next(results)
+        except StopIteration:
+            return
+        yield result, perf_counter() - started
+
 
 TOTAL = "total"
 DECIDING = {"task", "model", "protocol", "seed", "imported"}

@@ -54,7 +54,7 @@ def ship(
 def read_finished(folder: Path) -> Finished:
     """What a stage's folder holds. Raises RecordError where its training is not at its end."""
     from encoders.pretrain.checkpoint import METRICS, read_rows
-    from evals.training_run import RUN
+    from evals.training import RUN
 
     if not (folder / RUN).is_file():
         raise RecordError(f"{folder} is no folder of a training stage: it has no {RUN}")
@@ -79,7 +79,7 @@ def read_finished(folder: Path) -> Finished:
 def earlier_parts(folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
     """The stages beside this one whose training it went on with under the same name: their settings and metrics."""
     from encoders.pretrain.checkpoint import METRICS, read_rows
-    from evals.training_run import RUN
+    from evals.training import RUN
 
     model = run["settings"].get("model")
     stage = str(model.get("init")) if isinstance(model, dict) else ""

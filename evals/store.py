@@ -1,25 +1,42 @@
-"""Reading and writing a run directory so that a kill at any moment loses at most the item in flight."""
+"""Reading and writing a run directory, vectors included: a kill at any moment loses at most the item in flight."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
+from tokenize import TokenError
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
+import numpy as np
 from jsonlines import InvalidLineError, Reader, Writer
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from evals.benchmarks import command_of
-from evals.consistency import contradictions
-from evals.read_json import RowT, first_problem, read_content, validated
-from evals.record import OfficialScore, Results, Row, Run, Sample
-from evals.seal import changed_by_hand, seal_of
+from evals.record import (
+    OfficialScore,
+    Results,
+    Row,
+    RowT,
+    Run,
+    Sample,
+    changed_by_hand,
+    contradictions,
+    first_problem,
+    read_content,
+    seal_of,
+    validated,
+)
 from tasks import durable
+from tasks.durable import open_in_place, sync_folder
 from tasks.errors import RecordError
 
 RUN, SAMPLES, RESULTS, OFFICIAL = "run.json", "samples.jsonl", "results.json", "official.json"
@@ -158,3 +175,146 @@ class SampleLog:
             kept, end = (start + newline + 1, end) if newline >= 0 else (0, start)
         if kept < size:
             self._file.truncate(kept)
+
+
+VECTORS = "vectors.npy"
+Vectors = NDArray[np.float32]
+AGAIN = "the same 'longvid … run' or 'import' command makes what is lost again"
+
+
+def header(rows: int, shape: tuple[int, ...]) -> bytes:
+    """An .npy header; NumPy pads it so that its length does not change while the first axis grows."""
+    buffer = io.BytesIO()
+    npy.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (rows, *shape)})
+    return buffer.getvalue()
+
+
+def row_shape(path: Path, file: IO[bytes]) -> tuple[int, ...]:
+    """The shape of a row, leaving `file` at the first row. Raises RecordError on a damaged header."""
+    try:
+        npy.read_magic(file)
+        shape, fortran, dtype = npy.read_array_header_1_0(file)
+    # NumPy lets some of its tokenizer's own errors through.
+    except (ValueError, SyntaxError, TokenError) as error:
+        msg = f"{path} is damaged ({error}); {AGAIN}"
+        raise RecordError(msg) from error
+    if fortran or dtype != np.dtype("<f4") or len(shape) != 3 or shape[1] != 2 or shape[2] < 1:
+        msg = f"{path} holds {dtype} {shape}, not float32 [rows, 2, D]; {AGAIN}"
+        raise RecordError(msg)
+    return tuple(shape[1:])
+
+
+def read_vectors(folder: Path, samples: Mapping[str, Sample]) -> dict[str, Vectors]:
+    """The vectors [2, D] of every sample that names a row. Raises RecordError when the file lacks one."""
+    found = {}
+    for key, vectors in checked_rows(folder, samples):
+        if isinstance(vectors, str):
+            msg = f"{vectors}; {AGAIN}"
+            raise RecordError(msg)
+        found[key] = vectors
+    return found
+
+
+def lost_vectors(folder: Path, samples: Mapping[str, Sample]) -> dict[str, str]:
+    """The samples whose vectors are not in the file as they were written, each with the reason."""
+    return {key: fault for key, fault in checked_rows(folder, samples) if isinstance(fault, str)}
+
+
+def checked_rows(folder: Path, samples: Mapping[str, Sample]) -> Iterator[tuple[str, Vectors | str]]:
+    """The vectors of every sample that names a row, or why they are lost."""
+    rows = {key: sample for key, sample in samples.items() if sample.vector_row is not None}
+    if not rows:
+        return
+    path = folder / VECTORS
+    try:
+        with path.open("rb") as file:
+            shape = row_shape(path, file)
+            start, width = file.tell(), 4 * shape[0] * shape[1]
+            whole = (file.seek(0, os.SEEK_END) - start) // width
+            for key, sample in rows.items():
+                row = sample.vector_row or 0
+                if row >= whole:
+                    yield key, f"{path} holds {whole} rows, but the record names row {row}: the file is damaged"
+                    continue
+                file.seek(start + row * width)
+                data = file.read(width)
+                fault = fault_in(data, sample.vectors_crc32)
+                yield key, f"{path}, row {row}: {fault}" if fault else np.frombuffer(data, "<f4").reshape(shape).copy()
+    except FileNotFoundError:
+        yield from ((key, f"{path} is missing, where the vectors of item {key} were kept") for key in rows)
+    except RecordError as error:
+        yield from ((key, str(error).removesuffix(f"; {AGAIN}")) for key in rows)
+
+
+def fault_in(data: bytes, checksum: int | None) -> str:
+    """Why a row is not what was written there; without a checksum, as in older records, why it can't be."""
+    if checksum is not None:
+        return "" if zlib.crc32(data) == checksum else "these are not the vectors that were written there"
+    values = np.frombuffer(data, "<f4")
+    if not np.isfinite(values).all():
+        return "the vectors hold NaN or infinity"
+    return "" if values.any() else "the vectors are all zeros: the file is damaged"
+
+
+def as_bytes(vectors: Vectors) -> bytes:
+    """A row as it lies in the file."""
+    return np.ascontiguousarray(vectors, dtype="<f4").tobytes()
+
+
+class VectorLog:
+    """Appends rows; the file appears with the first one. The rows that `samples` name stay."""
+
+    def __init__(self, folder: Path, samples: Mapping[str, Sample]) -> None:
+        self._path = folder / VECTORS
+        self._rows = 1 + max((s.vector_row for s in samples.values() if s.vector_row is not None), default=-1)
+        self._file: IO[bytes] | None = None
+        self._shape: tuple[int, ...] = ()
+        self._is_synced = True
+
+    def __enter__(self) -> Self:
+        if not self._rows:
+            return self
+        if not self._path.is_file():
+            msg = f"{self._path} is missing: the record names {self._rows} rows of it"
+            raise RecordError(msg)
+        self._file = open_in_place(self._path)
+        self._shape = row_shape(self._path, self._file)
+        end = self._file.tell() + self._rows * 4 * int(np.prod(self._shape))
+        # Never longer than it is: what the system would fill it up with are zeros, not vectors.
+        if self._file.seek(0, os.SEEK_END) < end:
+            msg = f"{self._path} is shorter than the {self._rows} rows that the record names"
+            raise RecordError(msg)
+        self._file.truncate(end)
+        self._file.seek(0, os.SEEK_END)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.write(header(self._rows, self._shape))
+            self._file.close()
+
+    def append(self, vectors: Vectors) -> int:
+        """Write one row [2, D] and return its number. Raises RecordError on another shape."""
+        if self._file is None:
+            self._shape = vectors.shape
+            self._file = open_in_place(self._path)
+            self._file.truncate(0)
+            self._file.write(header(0, self._shape))
+            sync_folder(self._path.parent)
+        if vectors.shape != self._shape:
+            msg = f"{self._path} holds rows of {self._shape}, not {vectors.shape}: a model's vectors keep their length"
+            raise RecordError(msg)
+        self._file.write(as_bytes(vectors))
+        self._file.flush()
+        self._is_synced = False
+        self._rows += 1
+        return self._rows - 1
+
+    def sync(self) -> None:
+        """Wait until the disk has all rows."""
+        if self._file is not None and not self._is_synced:
+            os.fsync(self._file.fileno())
+            self._is_synced = True

@@ -14,13 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.caption_files import texts_of
-from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_conventions, tokenised
-from tasks.caption_metrics.corpus import Corpus
-from tasks.caption_metrics.figures import METRICS_VERSION, ClusterSums, figure_bounds, item_statistics
+from tasks.caption_files import dense_captions, is_dense, paragraph, place, texts_of
+from tasks.caption_metrics.conventions import (
+    METRICS_VERSION,
+    CaptionedItem,
+    CaptionScores,
+    ClusterSums,
+    figure_bounds,
+    item_statistics,
+    score_conventions,
+    tokenised,
+)
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
-from tasks.caption_metrics.rouge import rouge_l
-from tasks.dense_captions import dense_captions, is_dense, paragraph, place
+from tasks.caption_metrics.ngrams import Corpus, rouge_l
 from tasks.errors import DataError, ModelError
 from tasks.family import (
     IDS_SHOWN,
@@ -38,10 +44,9 @@ from tasks.family import (
     refuse_choices,
 )
 from tasks.files import read_object
-from tasks.intervals import LEVEL, bounded_interval, jackknife_errors
 from tasks.model import Captioner, TextRequest, require
-from tasks.paired import Figures, Floats
 from tasks.prompt import Prompt, load_prompt
+from tasks.statistics import LEVEL, Figures, Floats, bounded_interval, jackknife_errors
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
 from tasks.tokenizers import PTB_VERSION, tokenizer
 
@@ -257,7 +262,7 @@ def read_texts(file: PredictionsFile, task: CaptioningTask, everything: Captioni
 
 
 def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> Predictions:
-    """Sentences placed on a task's segments, or joined where its items are whole videos (see tasks.dense_captions).
+    """Sentences placed on a task's segments, or joined where its items are whole videos (see tasks.caption_files).
 
     Raises DataError when no video is the task's, or no sentence finds a place.
     """

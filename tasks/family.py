@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import DataError
 from tasks.files import read_object
-from tasks.intervals import by_group, group_means
-from tasks.paired import Figures, Floats
+from tasks.statistics import Figures, Floats, by_group, group_means
 from tasks.task import Item, JsonValue, Metric, Prediction, Task
 
 IDS_SHOWN = 5

@@ -16,19 +16,19 @@ from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.family import Answers, Common, Family, ItemText, Means, Predictions, PredictionsFile, means
-from tasks.intervals import fraction_metric, grouped_metric
 from tasks.model import (
     ChoiceScorer,
     Chooser,
     OptionRequest,
     QueryVideoEncoder,
+    Route,
     TextGenerator,
     TextRequest,
     VideoTextEncoder,
     require,
 )
 from tasks.prompt import Prompt, load_prompt
-from tasks.routes import Route
+from tasks.statistics import fraction_metric, grouped_metric
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
 
 REPLY_TOKENS = 64

@@ -32,10 +32,18 @@ from tasks.family import (
     refuse_choices,
 )
 from tasks.files import is_file, read_arrays, unicode_only, unpacks_too_far
-from tasks.intervals import LEVEL, METHOD, bounded_interval, cluster_codes, jackknife_errors, median_interval
 from tasks.model import VideoTextEncoder, require
-from tasks.paired import Figures, Floats
 from tasks.ranks import DUPLICATE_AWARE, MEDIANS, Ints, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
+from tasks.statistics import (
+    LEVEL,
+    METHOD,
+    Figures,
+    Floats,
+    bounded_interval,
+    cluster_codes,
+    jackknife_errors,
+    median_interval,
+)
 from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo, seconds_together
 
 ROUTE = "embedding-similarity"

@@ -47,5 +47,5 @@ def test_listing_the_baselines_options_loads_no_numpy() -> None:
 
 
 def test_an_aggregator_on_given_captions_loads_no_decoder() -> None:
-    code = "import sys, baselines.build_aggregator; sys.exit('av' in sys.modules)"
+    code = "import sys, baselines.aggregator; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -91,7 +91,7 @@ def load_model(folder: Path) -> object:
 
 
 def load_tokenizer(folder: Path) -> object:
-    from baselines.llm.chat_format import load_writer
+    from baselines.llm.local import load_writer
 
     return load_writer(str(folder))
 
@@ -125,8 +125,8 @@ def test_code_beside_a_model_that_transformers_knows_is_left_alone(tmp_path: Pat
 
 def test_vllm_is_never_told_to_trust() -> None:
     pytest.importorskip("transformers")
-    from baselines.llm.load_vllm import engine_arguments
     from baselines.llm.options import Serving
+    from baselines.llm.vllm import engine_arguments
 
     with pytest.raises(ModelError, match="trust_remote_code runs a model's own code"):
         engine_arguments(Serving(engine='{"trust_remote_code": true}'), "x")

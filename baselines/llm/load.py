@@ -88,16 +88,16 @@ def load_language_model(
     if kind != "vllm" and (given := vllm_arguments(serving)):
         raise ModelError(f"{next(iter(given))} is an argument of llm vllm:…, not of '{spec}'")
     if kind == "openai":
-        from baselines.llm.load_served import load_served
+        from baselines.llm.served import load_served
 
         return load_served(argument, serving, context=context, scoring=scoring)
     if kind == "vllm":
-        from baselines.llm.load_vllm import load_vllm
+        from baselines.llm.vllm import load_vllm
 
         return load_vllm(argument, serving, context=context, dtype=dtype)
     if serving.guided:
         raise ModelError(f"guided choice needs llm vllm:… or openai:… (a vLLM server), not '{spec}'")
-    from baselines.llm.transformers_llm import load_gguf, load_transformers
+    from baselines.llm.local import load_gguf, load_transformers
 
     if kind == "smollm2":
         return load_gguf(find_smollm2(), name=SMOLLM2_NAME, context=context, dtype=dtype, device=device, lora=lora)

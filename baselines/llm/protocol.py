@@ -1,13 +1,15 @@
-"""The small protocol every language model speaks, whatever engine runs it."""
+"""The small protocol that every language model speaks, whatever engine runs it, and how prompts are fitted into it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from encoders.causal_lm.scoring import ScoringTokens, split_tokens
+from tasks.errors import ModelError
 from tasks.model import Appetite, ModelInfo
-from tasks.task import TokenUsage
+from tasks.task import JsonValue, TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,95 @@ class LanguageModel(Protocol):
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
         """Log-likelihoods of continuations, each prompt processed once."""
         ...
+
+
+def describe_chat(index: int, chat: Chat) -> str:
+    """A chat by its place and its first and last words, for messages."""
+    words = " ".join(chat.user.split())
+    return f"chat {index} ('{words[:40]}…{words[-40:]}')" if len(words) > 80 else f"chat {index} ('{words}')"
+
+
+def check_room(item: str, prompt: int, extra: int, what: str, *, context: int, model: str) -> None:
+    """Raise ModelError, naming `item` and the counts, unless `prompt` and `extra` tokens fit the context."""
+    if prompt + extra > context:
+        raise ModelError(
+            f"{item}: {prompt} tokens and {extra} for {what} make {prompt + extra}, "
+            f"more than the context of {context} of '{model}'"
+        )
+
+
+def check_max_tokens(max_tokens: int) -> None:
+    """Raise ModelError for a reply of no length."""
+    if max_tokens < 1:
+        raise ModelError(f"max_tokens is {max_tokens}, must be at least 1")
+
+
+def context_limit(model: str, own: int | None, asked: int | None) -> int:
+    """The longest prompt plus reply: the model's own limit, or less where asked. Raises ModelError."""
+    if own is None and asked is None:
+        raise ModelError(f"model '{model}' states no longest context: give one (-M context=N)")
+    if asked is not None and not 1 <= asked <= (own or asked):
+        raise ModelError(f"context={asked} is outside 1..{own or '∞'} of model '{model}'")
+    return int(asked or own or 0)
+
+
+class PromptWriter(Protocol):
+    """Renders chats by the model's own template and encodes text with its own tokenizer."""
+
+    @property
+    def details(self) -> Mapping[str, JsonValue]:
+        """What a record says about how prompts are written."""
+        ...
+
+    def render(self, chat: Chat) -> str:
+        """The prompt as text, up to and including `reply_start`."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a rendered prompt."""
+        ...
+
+    def quote(self, text: str) -> str:
+        """Text from outside as it may stand behind a rendered prompt: nothing in it is a control token."""
+        ...
+
+
+def write_prompts(
+    writer: PromptWriter, chats: Sequence[Chat], max_tokens: int, *, context: int, model: str
+) -> list[list[int]]:
+    """Token ids of each chat. Raises ModelError where one leaves no room for `max_tokens`."""
+    prompts = []
+    for index, chat in enumerate(chats):
+        ids = writer.encode(writer.render(chat))
+        check_room(describe_chat(index, chat), len(ids), max_tokens, "the reply", context=context, model=model)
+        prompts.append(ids)
+    return prompts
+
+
+def write_scoring(
+    writer: PromptWriter,
+    chats: Sequence[Chat],
+    continuations: Sequence[Sequence[str]],
+    *,
+    context: int,
+    model: str,
+) -> list[ScoringTokens]:
+    """Token ids of each chat and its continuations. Raises ModelError where they don't fit or can't be split.
+
+    One token of room is kept, as these engines always generate one.
+    """
+    written = []
+    for index, (chat, texts) in enumerate(zip(chats, continuations, strict=True)):
+        item = describe_chat(index, chat)
+        tokens = split_tokens(writer.encode, writer.render(chat), texts, item, writer.quote)
+        longest = max(len(ids) for ids in tokens.continuations) + 1
+        check_room(item, len(tokens.prompt), longest, "its longest continuation", context=context, model=model)
+        written.append(tokens)
+    return written
+
+
+def letters_of(tokens: ScoringTokens) -> tuple[int, ...] | None:
+    """The continuations' tokens where each is a single one: these take one pass together."""
+    if any(len(ids) > 1 for ids in tokens.continuations):
+        return None
+    return tuple(ids[0] for ids in tokens.continuations)

@@ -16,13 +16,10 @@ from encoders.pretrain.data import Sample, TextView, View
 from encoders.pretrain.settings import KitchenSettings
 from encoders.pretrain.step import Request
 from tasks.kitchen.benchmark import PROMPTS
-from tasks.kitchen.claims import Before, Claim, Count, wrong
-from tasks.kitchen.claims import texts as texts_of
-from tasks.kitchen.plan import Plan, make_plan
-from tasks.kitchen.questions import KINDS, question
+from tasks.kitchen.plan import Event, Plan, make_plan
 from tasks.kitchen.render import Pictures, render
-from tasks.kitchen.texts import facts, paragraph, sentence, steps
-from tasks.kitchen.timeline import Event
+from tasks.kitchen.texts import KINDS, Before, Claim, Count, facts, paragraph, question, sentence, steps, wrong
+from tasks.kitchen.texts import texts as texts_of
 from tasks.kitchen.world import (
     ACCENTS,
     BASES,

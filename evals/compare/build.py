@@ -1,25 +1,303 @@
-"""Records in, comparison out: each run against the first, on the items that all of them answered."""
+"""Records in, comparison out: each run against the first, on the items that all of them answered.
+
+What must be the same, the differences with their tests, and what may be said of them, in that order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from evals.compare.contrast import Contrast, contrast
-from evals.compare.measure import is_one_item, measure
-from evals.compare.protocol import mismatches, refuse, require_same_figure
-from evals.compare.record import Record
-from evals.compare.rows import ComparedRun, Comparison, Mismatch, Pair, SignificanceTest
-from evals.compare.words import Power, caveat, conclusion, supported
-from evals.leaderboard.costs import cost_columns
+from evals.compare.record import Record, is_one_item, measure
+from evals.compare.rows import ComparedRun, Comparison, Difference, Mismatch, Pair, SignificanceTest
+from evals.leaderboard.rows import cost_columns
 from evals.results import cost_of
-from tasks.family import Common, Unit
-from tasks.intervals import few_clusters
-from tasks.paired import Floats, holm, items_needed, minimum_detectable_effect
+from tasks.errors import RecordError
+from tasks.family import Common, Family, Measured, Unit
+from tasks.ranks import DUPLICATE_AWARE, MEDIANS
 from tasks.registry import family_of
+from tasks.statistics import (
+    LEVEL,
+    METHOD,
+    Figures,
+    Floats,
+    bootstrap_errors,
+    difference_errors,
+    difference_interval,
+    few_clusters,
+    holm,
+    items_needed,
+    mcnemar_p,
+    minimum_detectable_effect,
+    randomisation_p,
+)
 from tasks.task import Task
+
+FRAMES = "frames_"
+NONE = "none recorded"
+DIGEST = " sha256"
+DIGEST_SHOWN = 12
+
+
+def mismatches(first: Record, other: Record) -> tuple[Mismatch, ...]:
+    """All that differs between two runs' protocols, with both values; a digest only where its text's name is equal."""
+    ours, theirs = facts(first), facts(other)
+    names = [what for what in dict.fromkeys((*ours, *theirs)) if ours.get(what, NONE) != theirs.get(what, NONE)]
+    return tuple(
+        Mismatch(what=what, first=ours.get(what, NONE), other=theirs.get(what, NONE))
+        for what in names
+        if what.removesuffix(DIGEST) not in names or not what.endswith(DIGEST)
+    )
+
+
+def facts(record: Record) -> dict[str, str]:
+    """A run's protocol by name: task and item set, frame policy, and all that the task calls its protocol."""
+    task = record.run.task
+    protocol = dict(record.run.protocol)
+    # Replies are read again by `score`: the parser that counts is the one of results.json.
+    if "parser" in protocol and record.results is not None:
+        protocol["parser"] = str(record.results.details.get("parser", protocol["parser"]))
+    digests = {key: value[:DIGEST_SHOWN] for key, value in protocol.items() if key.endswith("sha256")}
+    return {
+        "task": f"{task.name} (version {task.version})",
+        "item set": task.items_sha256[:DIGEST_SHOWN],
+        "frame policy": frame_policy(record),
+        **{key.replace("_", " "): value for key, value in {**protocol, **digests}.items()},
+    }
+
+
+def frame_policy(record: Record) -> str:
+    """The frame policy in words; where none is recorded, how many frames were, if any."""
+    told = {key.removeprefix(FRAMES): v for key, v in record.run.model.details.items() if key.startswith(FRAMES)}
+    if told:
+        return ", ".join(f"{key} {value}" for key, value in sorted(told.items()))
+    counts = [sample.frames.count for sample in record.samples.values() if sample.frames is not None]
+    return f"unknown ({sum(counts) / len(counts):.1f} frames a clip)" if counts else NONE
+
+
+def require_same_figure(records: Sequence[Record]) -> None:
+    """Raise RecordError where runs have no figure in common: nothing can allow that."""
+    kinds = {record.name: (record.run.task.family, record.run.task.primary_metric) for record in records}
+    if len(set(kinds.values())) > 1:
+        said = ", ".join(f"{name} ({family}, {metric})" for name, (family, metric) in kinds.items())
+        raise RecordError(f"these runs have no figure in common: {said}")
+
+
+def refuse(first: Record, found: Mapping[str, Sequence[Mismatch]]) -> None:
+    """Raise RecordError naming, run by run, what differs from the first, with both values."""
+    said = [
+        f"{name}: " + "; ".join(f"{row.what} is {row.other}, not {row.first}" for row in rows)
+        for name, rows in found.items()
+        if rows
+    ]
+    if said:
+        raise RecordError(
+            f"these runs are not comparable with {first.name}: {' | '.join(said)}. --allow-mismatch compares them "
+            f"nevertheless, and says so in the result"
+        )
+
+
+MCNEMAR = "McNemar over source videos, exact, two-sided mid-p"
+MEDIAN_METHOD = "t over clusters, bootstrap standard error ({} resamples), version 2"
+RANDOMISATION = "approximate randomisation over source videos, two-sided, {} draws"
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Differences of all figures; the primary one's p-value with its method, and its standard error if any.
+
+    `freedom` are the degrees of freedom of the standard errors.
+    """
+
+    differences: tuple[Difference, ...]
+    p: float
+    method: str
+    standard_error: float | None
+    freedom: float
+
+    @property
+    def primary(self) -> Difference:
+        """The difference that counts."""
+        return next(row for row in self.differences if row.primary)
+
+
+def contrast(first: Measured, other: Measured, common: Common, primary: str, family: Family, seed: int) -> Contrast:
+    """Compare two runs on the common items; the same seed draws the same resamples for every pair."""
+    rng = np.random.default_rng(seed)
+    figures = first.paired(other)
+    errors: dict[str, float] = {}
+    freedom = 1.0
+    if common.count > 1:
+        errors, freedom = difference_errors(figures, common.sums(np.ones(len(common.ids))))
+        if any(is_median(name) for name in errors):
+            drawn = bootstrap_errors(figures, common.count, rng, first.resamples)
+            errors |= {name: error for name, error in drawn.items() if is_median(name)}
+    rows = [
+        difference_row(
+            name, *pair, errors.get(name), freedom, first, primary=name == primary, lower=family.is_lower_better(name)
+        )
+        for name, pair in both_values(figures, common.count).items()
+    ]
+    if first.binary and other.binary:
+        p, method = mcnemar_p(np.rint(common.sums(other.values - first.values)).astype(int).tolist()), MCNEMAR
+    else:
+        p = randomisation_p(figures, primary, common.count, rng, first.resamples)
+        method = RANDOMISATION.format(first.resamples)
+    ordered = tuple(sorted(rows, key=lambda row: not row.primary))
+    return Contrast(ordered, p, method, errors.get(primary) or None, freedom)
+
+
+def is_median(name: str) -> bool:
+    """Whether a figure is a median, for which the jackknife does not serve."""
+    return name.removesuffix(DUPLICATE_AWARE).endswith(MEDIANS)
+
+
+def both_values(figures: Figures, clusters: int) -> dict[str, tuple[float, float]]:
+    """Every figure of the first run and of the other on all common items."""
+    whole, none = np.ones((1, clusters)), np.zeros((1, clusters))
+    first, other = figures(np.hstack([whole, none])), figures(np.hstack([none, whole]))
+    return {name: (float(values[0]), float(other[name][0])) for name, values in first.items()}
+
+
+def difference_row(
+    name: str,
+    first: float,
+    other: float,
+    error: float | None,
+    freedom: float,
+    measured: Measured,
+    *,
+    primary: bool,
+    lower: bool,
+) -> Difference:
+    """One figure's difference; without an interval where no source video differs from another."""
+    interval = None if error is None else difference_interval(other - first, error, freedom, measured.bounds(name))
+    method = MEDIAN_METHOD.format(measured.resamples) if is_median(name) else f"{METHOD}, paired"
+    return Difference(
+        name=name,
+        first=first,
+        other=other,
+        difference=other - first,
+        interval=interval,
+        level=LEVEL,
+        method="none (no variation)" if interval is None else method,
+        primary=primary,
+        higher_is_better=not lower,
+    )
+
+
+ALPHA = 0.05
+ITEMS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What a comparison could have found: see `Pair`."""
+
+    detectable: float | None
+    items_needed: int | None
+
+
+def supported(row: Difference, test: SignificanceTest) -> bool:
+    """Whether the data speak for a difference: interval and adjusted test alike (ours)."""
+    interval = row.interval
+    apart = interval is not None and not interval[0] <= 0.0 <= interval[1]
+    return apart and test.p_adjusted < ALPHA
+
+
+def conclusion(
+    first: str,
+    other: str,
+    row: Difference,
+    test: SignificanceTest,
+    power: Power,
+    items: int,
+    whole: str | None,
+    unit: Unit,
+) -> str:
+    """The pair in words; `whole` names the task where only a part of its items is compared."""
+    figure = row.name.replace("_", " ")
+    if row.interval is None:
+        said = f"These {items} items say nothing about {other} against {first}: {same_everywhere(row)}."
+    elif supported(row, test):
+        other_is_better = (row.difference > 0) == row.higher_is_better
+        better, worse = (other, first) if other_is_better else (first, other)
+        seen = row if other_is_better else turned(row)
+        said = (
+            f"{better} does better than {worse}: its {figure} is {unit.amount(abs(row.difference))} "
+            f"{'higher' if row.higher_is_better else 'lower'} on the same {items} items "
+            f"(95 % interval of the difference {ends(seen, unit)}, {p_text(test)})."
+        )
+    else:
+        said = (
+            f"These {items} items do not tell {other} and {first} apart: the difference in {figure} is "
+            f"{signed(row.difference, unit)}, and anything within {ends(row, unit)} fits the data ({p_text(test)})."
+        )
+        if power.detectable is not None:
+            said += (
+                f" A true difference of {unit.amount(power.detectable)} would have been found in four of five "
+                f"comparisons like this one."
+            )
+        if power.items_needed is not None:
+            said += f" To find one as small as that seen, about {power.items_needed:,} items would be needed."
+    if whole:
+        said += f" This is about these items, not about {whole}."
+    return said
+
+
+def turned(row: Difference) -> Difference:
+    """The same difference as the first run's minus the other's."""
+    low, high = row.interval or (0.0, 0.0)
+    return row.model_copy(update={"difference": -row.difference, "interval": (-high, -low)})
+
+
+def same_everywhere(row: Difference) -> str:
+    """Why a difference has no interval."""
+    if row.difference == 0:
+        return "both score the same on all of them"
+    return "the difference does not vary, or all items are of one video"
+
+
+def caveat(first: str, other: str, rows: Sequence[Mismatch]) -> str:
+    """What stands behind a conclusion that was allowed over a mismatch."""
+    if not rows:
+        return ""
+    what = ", ".join(f"{row.what} ({row.first} in {first}, {row.other} in {other})" for row in rows)
+    return f" The runs differ in {what}: the difference is not the models' alone."
+
+
+def p_text(test: SignificanceTest) -> str:
+    """The p-value, adjusted where there are several comparisons."""
+    value = "p < 0.0001" if test.p_adjusted < 1e-4 else f"p = {test.p_adjusted:.2g}"
+    return value if test.p == test.p_adjusted else f"{value} after Holm"
+
+
+def signed(value: float, unit: Unit) -> str:
+    """A difference with its sign."""
+    return f"{sign(value)}{unit.amount(abs(value))}"
+
+
+def sign(value: float) -> str:
+    """Plus or minus."""
+    return "−" if value < 0 else "+"
+
+
+def ends(row: Difference, unit: Unit) -> str:
+    """Both ends of a difference's interval, with the unit once."""
+    low, high = row.interval or (0.0, 0.0)
+    return f"{signed(low, unit).removesuffix(unit.points)} to {signed(high, unit)}"
+
+
+def named(ids: Sequence[str], most: int = ITEMS_SHOWN) -> str:
+    """A count of items and the first of their names."""
+    if not ids:
+        return "0"
+    more = f" … and {len(ids) - most} more" if len(ids) > most else ""
+    return f"{len(ids)}: {' '.join(ids[:most])}{more}"
+
 
 SAME = 1e-6
 APART_SHOWN = 5

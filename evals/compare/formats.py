@@ -6,12 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evals.compare.build import ends, named, p_text, signed
 from evals.compare.rows import Comparison, Difference, Pair
-from evals.compare.words import ends, named, p_text, signed
-from evals.leaderboard.costs import NAMES as COSTS
-from evals.leaderboard.costs import cost_cells
-from evals.markdown import in_markdown, table_lines
-from evals.report import NOT_MEASURED, shown
+from evals.leaderboard.rows import NAMES as COSTS
+from evals.leaderboard.rows import cost_cells
+from evals.report import NOT_MEASURED, in_markdown, shown, table_lines
 from tasks.family import UNPARSED_RATE, Family
 from tasks.registry import family_of
 

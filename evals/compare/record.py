@@ -1,16 +1,24 @@
-"""A run as a comparison reads it: from its own files, without a model."""
+"""A run as a comparison reads it, from its own files and without a model; and all of them on the items they share."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from evals.clips import same_clip
 from evals.record import Results, Run, Sample
-from evals.store import RESULTS, read_results, read_run, read_samples
-from evals.vector_store import Vectors, read_vectors
+from evals.results import prediction_of
+from evals.store import RESULTS, Vectors, read_results, read_run, read_samples, read_vectors
 from tasks.errors import RecordError
+from tasks.family import Answers, Common, Measured
+from tasks.registry import family_of
+from tasks.statistics import cluster_codes
+from tasks.task import Task
 
 DECIDING = ("task", "model", "protocol", "seed", "imported")
 
@@ -45,3 +53,78 @@ def read_records(folders: Sequence[Path]) -> list[Record]:
     records = [read_record(folder) for folder in folders]
     times = Counter(record.name for record in records)
     return [replace(r, name=str(r.folder)) if times[r.name] > 1 else r for r in records]
+
+
+SAME = 1e-9
+
+
+def measure(records: Sequence[Record], task: Task[Any] | None) -> tuple[Common, list[Measured]]:
+    """All runs on the items that each of them answered. Raises RecordError where there is none, or no way to score."""
+    family = family_of(records[0].run.task.family)
+    if family.rank is not None:
+        answers = [recorded(record) for record in records]
+        comparable = [set(record.vectors) for record in records]
+    else:
+        answers = [recorded(record) if task is None else read_again(record, task) for record in records]
+        comparable = [scored(found) for found in answers]
+        if task is None:
+            for record, found, ids in zip(records, answers, comparable, strict=True):
+                check_recorded(
+                    record, [value for key in ids if (value := found.scores[key].get(found.primary)) is not None]
+                )
+    common = common_items(records, comparable, task)
+    return common, [family.measure(found, common, task) for found in answers]
+
+
+def recorded(record: Record) -> Answers:
+    """A run's answers as they were recorded."""
+    return Answers(
+        primary=record.run.task.primary_metric,
+        predictions={key: prediction_of(sample, record.vectors.get(key)) for key, sample in record.samples.items()},
+        scores={key: sample.scores for key, sample in record.samples.items()},
+    )
+
+
+def read_again(record: Record, task: Task[Any]) -> Answers:
+    """A run's answers, read and scored by today's code."""
+    answered = [item for item in task.items() if item.id in record.samples]
+    read = {item.id: task.reread(item, prediction_of(record.samples[item.id])) for item in answered}
+    return Answers(
+        primary=task.info.primary_metric,
+        predictions=read,
+        scores={item.id: task.score(item, read[item.id]).values for item in answered},
+    )
+
+
+def scored(answers: Answers) -> set[str]:
+    """The items whose primary score is known; all of them where the figure is of the whole set, as CIDEr-D is."""
+    if not any(answers.primary in values for values in answers.scores.values()):
+        return set(answers.scores)
+    return {key for key, values in answers.scores.items() if values.get(answers.primary) is not None}
+
+
+def check_recorded(record: Record, values: Sequence[float]) -> None:
+    """Raise RecordError where recorded scores are not those of results.json: replies were read again since."""
+    told = record.results.primary.value if record.results else None
+    if not values or (told is not None and abs(float(np.mean(values)) - told) > SAME):
+        raise RecordError(
+            f"{record.folder}: {record.run.task.primary_metric} can't be had from the record alone; name the "
+            f"benchmark's files with --data"
+        )
+
+
+def common_items(records: Sequence[Record], answered: Sequence[set[str]], task: Task[Any] | None) -> Common:
+    """The items of all runs, in the task's order, else the first record's; about other clips they are other items."""
+    shared = {key for key in set.intersection(*answered) if is_one_item(records, key)}
+    order: Iterator[str] = (item.id for item in task.items()) if task else iter(records[0].samples)
+    ids = tuple(key for key in order if key in shared)
+    if not ids:
+        raise RecordError(f"{' and '.join(record.name for record in records)} have no scored item in common")
+    codes, count = cluster_codes([records[0].samples[key].cluster for key in ids])
+    return Common(ids, codes, count)
+
+
+def is_one_item(records: Sequence[Record], key: str) -> bool:
+    """Whether all runs answered an id about the same stretch of the same file, as far as they tell."""
+    first, *others = (record.samples[key].clip for record in records)
+    return all(same_clip(first, other) for other in others)

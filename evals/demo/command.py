@@ -13,8 +13,7 @@ import typer
 from evals import console
 
 if TYPE_CHECKING:
-    from evals.demo.carry_out import Done
-    from evals.demo.steps import Step
+    from evals.demo.run import Done, Step
 
 PLAN = Path("demo")
 JOBS = min(2, os.cpu_count() or 1)
@@ -30,8 +29,7 @@ def demo(
 
     Each run is an ordinary command, which is shown; what is finished is not done again.
     """
-    from evals.demo.plan import read_plan
-    from evals.demo.steps import Places, prepare_arguments, steps_of
+    from evals.demo.run import Places, prepare_arguments, read_plan, steps_of
     from tasks.resources import file_or_shipped, resource
 
     wanted = read_plan(file_or_shipped(plan, resource("evals", "plans"), "plan"))
@@ -53,7 +51,7 @@ def demo(
 
 def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
     """All steps behind one progress bar that counts answers."""
-    from evals.demo.carry_out import Watch, answered, carry_out
+    from evals.demo.run import Watch, answered, carry_out
 
     seen = sum(map(answered, steps))
     try:
@@ -76,8 +74,8 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
 
 def show_leaderboard(out: Path) -> None:
     """The leaderboard on the screen, as JSON and as pages."""
-    from evals.demo.steps import RUNS
-    from evals.leaderboard.collect import collect_leaderboard
+    from evals.demo.run import RUNS
+    from evals.leaderboard.build import collect_leaderboard
     from evals.leaderboard.command import show_compact
     from evals.leaderboard.formats import FORMATS
     from evals.store import write_atomic

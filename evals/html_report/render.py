@@ -4,13 +4,78 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import unicodedata
+from collections.abc import Iterable
 from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from evals.html_report.text import clean
+from tasks.registry import family_of
 from tasks.resources import resource
+
+# Format characters (Cf) hold the bidirectional overrides, which can make a text read as another.
+UNSHOWN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
+KEPT = frozenset("\n\t\u200d\u00ad")
+REPLACEMENT = "�"
+
+
+def clean(text: str) -> str:
+    """The text without control, format and private characters."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(REPLACEMENT if unicodedata.category(c) in UNSHOWN and c not in KEPT else c for c in text)
+
+
+def clipped(text: object, limit: int) -> str:
+    """A cleaned text of at most `limit` characters, which says how long it was where it was cut."""
+    whole = str(text)
+    if len(whole) <= limit:
+        return clean(whole)
+    return f"{clean(whole[:limit])} … (cut: {len(whole):,} characters)"
+
+
+def page_bytes(*texts: str) -> int:
+    """How many bytes texts take in a page, escaped."""
+    return sum(len(str(escape(text)).encode("utf-8", "replace")) for text in texts)
+
+
+Terms = tuple[tuple[str, str], ...]
+
+EVERYWHERE: Terms = (
+    (
+        "floor",
+        (
+            "what is had without looking at the video: random guesses (chance), the same answer every time (constant), "
+            "a language model that reads the question alone (blind), another video's text. A figure is worth what it "
+            "is above its floors."
+        ),
+    ),
+    (
+        "95 % interval",
+        (
+            "where the figure may well lie on other videos of the same kind. It is taken over whole source videos, for "
+            "what is asked about one of them goes together; over fewer than ten no method holds its level."
+        ),
+    ),
+    (
+        "cost",
+        (
+            "of one item, that is one question, text or clip: seconds, language-model tokens and frames looked at; "
+            "memory is the process's peak. A dash is what was not measured."
+        ),
+    ),
+    (
+        "not run here",
+        "imported answers were made elsewhere and scored here; published figures were neither made nor scored here.",
+    ),
+)
+
+
+def terms(families: Iterable[str]) -> Terms:
+    """The words of some families' pages, each once."""
+    return (*(term for family in dict.fromkeys(families) for term in family_of(family).terms), *EVERYWHERE)
+
 
 TEMPLATES = resource("evals", "templates")
 

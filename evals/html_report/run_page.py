@@ -2,31 +2,266 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from baselines.captions import CaptionFile
-from evals.breakdowns import breakdowns, sample_labels
-from evals.html_report import sections
-from evals.html_report.captions import CAPTIONS_DIGEST
-from evals.html_report.cards import Budget, Card, make_cards, within_budget
-from evals.html_report.items import OUTCOMES, item_view, worst_and_best
-from evals.html_report.render import render
-from evals.html_report.table import TableView, table_view
-from evals.html_report.terms import terms
-from evals.item_figures import item_figures
-from evals.leaderboard.build import make_table, record_sha256
-from evals.leaderboard.references import references
+from baselines.captions import CaptionFile, load_captions
+from evals import console
+from evals.figures import Breakdown, Group, ItemFigures, breakdowns, item_figures, sample_labels
+from evals.html_report.items import (
+    CAPTIONS_DIGEST,
+    OUTCOMES,
+    Budget,
+    Card,
+    item_view,
+    make_cards,
+    within_budget,
+    worst_and_best,
+)
+from evals.html_report.render import clipped, render, terms
+from evals.html_report.table import BAR_WIDTH as BAR_END
+from evals.html_report.table import Bar, TableView, bar_scale, memory, seconds, table_view
+from evals.leaderboard.build import make_table, record_sha256, references
+from evals.leaderboard.rows import Figure
+from evals.provenance import changes, commit_text
 from evals.record import Results, Sample
-from evals.results import prediction_of
-from evals.store import RESULTS, read_results, read_samples
-from evals.vector_store import Vectors, read_vectors
-from tasks.errors import RecordError
+from evals.report import figure, neighbours
+from evals.results import WAIT, prediction_of
+from evals.store import RESULTS, Vectors, read_results, read_samples, read_vectors, write_atomic
+from tasks.errors import DataError, RecordError
+from tasks.family import Family
 from tasks.labels import labels_of
+from tasks.multiple_choice import option_names
 from tasks.registry import family_of
-from tasks.task import Item, Task
+from tasks.task import Item, Metric, Task
+
+LABEL_LETTERS = 80
+GROUPS_SHOWN = 12
+LEADS_SHOWN = 5
+SAME = 0.05
+AGREES = 5e-4  # figures print to a tenth of a percent
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How far a run is from a figure that it must be read against, in the figure's own unit."""
+
+    name: str
+    kind: str
+    figure: str
+    points: float
+
+    @property
+    def sign(self) -> str:
+        """Above, below, or the same in the digits that are shown."""
+        return "even" if abs(self.points) < SAME else "up" if self.points > 0 else "down"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """One label's line."""
+
+    label: str
+    n: int
+    clusters: int
+    figure: str
+    interval: str
+    bar: Bar
+    small: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BreakdownView:
+    """A breakdown's table: `overall` is where the run's own figure stands on the bars; past `shown` rows are folded."""
+
+    kind: str
+    figure: str
+    groups: tuple[GroupView, ...]
+    overall: float
+    shown: int = GROUPS_SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """An option with how often it was chosen and how often it is right, as shares of the larger count."""
+
+    letter: str
+    chosen: int
+    right: int
+    chosen_share: float
+    right_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of the work: its time an item, and its share of the whole."""
+
+    name: str
+    text: str
+    share: float
+
+
+def leads(results: Results, view: TableView, family: Family) -> list[Lead]:
+    """The run's distance from its floors and from blind runs, the nearest first."""
+    own = shown_metric(results).value
+    scale = family.unit(results.primary.name).scale
+    if own is None:
+        return []
+    rows = [row for row in view.rows if row.kind in {"floor", "blind"} and not row.here and row.value is not None]
+    found = [Lead(row.name, row.kind, row.figure, scale * (own - (row.value or 0.0))) for row in rows]
+    return sorted(found, key=lambda lead: abs(lead.points))[:LEADS_SHOWN]
+
+
+def shown_metric(results: Results) -> Metric:
+    """The primary figure, or where it is unknown the public one that stands in for it."""
+    primary = results.primary
+    if primary.value is not None:
+        return primary
+    return next((m for m in results.metrics if m.name.endswith("_public") and m.value is not None), primary)
+
+
+def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None, family: Family) -> list[BreakdownView]:
+    """All breakdowns on one scale, so that bars compare between them; small groups widen it only among themselves."""
+    if figures is None or not made:
+        return []
+    overall = sum(figures.values.values()) / len(figures.values)
+    groups = [group for breakdown in made for group in breakdown.groups]
+    large = [group for group in groups if not group.small]
+    everything = [as_figure(figures.name, group) for group in large or groups]
+    everything.append(Figure(name=figures.name, value=overall, method=""))
+    scale, unit = bar_scale(everything), family.unit(figures.name)
+
+    def line(group: Group) -> GroupView:
+        ends = group.interval or (group.value, group.value)
+        return GroupView(
+            label=clipped(group.label, LABEL_LETTERS),
+            n=group.n,
+            clusters=group.clusters,
+            figure=unit.number(group.value),
+            interval="–" if group.interval is None else "–".join(map(unit.number, group.interval)),
+            bar=Bar(*(within(scale(value)) for value in (group.value, *ends))),
+            small=group.small,
+        )
+
+    return [
+        BreakdownView(
+            clipped(breakdown.kind, LABEL_LETTERS),
+            breakdown.figure.replace("_", " "),
+            tuple(line(group) for group in breakdown.groups),
+            scale(overall),
+        )
+        for breakdown in made
+    ]
+
+
+def within(place: float) -> float:
+    """A place on a bar; small groups may reach past the scale of the larger ones."""
+    return min(max(place, 0.0), BAR_END)
+
+
+def as_figure(name: str, group: Group) -> Figure:
+    """A group's value as the scale takes it."""
+    return Figure(name=name, value=group.value, interval=group.interval, method="")
+
+
+def option_counts(results: Results) -> list[Count]:
+    """How often each option was chosen and right; empty where the details hold no such counts."""
+    chosen, right = results.details.get("chosen_counts"), results.details.get("answer_counts")
+    if not isinstance(chosen, list) or not isinstance(right, list) or len(chosen) != len(right):
+        return []
+    pairs = list(zip(chosen, right, strict=True))
+    if not pairs or not all(isinstance(n, int) and n >= 0 for pair in pairs for n in pair):
+        return []
+    counts = [(int(str(c)), int(str(r))) for c, r in pairs]
+    most = max(max(pair) for pair in counts) or 1
+    return [
+        Count(letter, c, r, 100 * c / most, 100 * r / most)
+        for letter, (c, r) in zip(option_names(len(counts)), counts, strict=True)
+    ]
+
+
+def stages(results: Results) -> list[Stage]:
+    """Seconds an item by stage, the longest first, with what no stage accounts for."""
+    total, answered = results.cost.seconds, results.counts.answered
+    spent = results.cost.seconds_by_stage
+    # Decoding held the model up only as far as it waited.
+    overlapped = {"decode"} if WAIT in spent else set()
+    known = {name: value for name, value in spent.items() if value > 0 and name not in overlapped}
+    if WAIT in known:
+        known["waiting for frames"] = known.pop(WAIT)
+    if not total or not answered or not known:
+        return []
+    rest = total - sum(known.values())
+    parts = sorted(known.items(), key=lambda part: -part[1]) + ([("other", rest)] if rest > 0.01 * total else [])
+    whole = max(total, sum(value for _, value in parts))
+    return [Stage(clipped(name, 40), seconds(value / answered), 100 * value / whole) for name, value in parts]
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """What identifies the run: task, model, protocol, machine."""
+    model, provenance, task = results.model, results.provenance, results.task
+    rows = [
+        ("task", f"{task.name}, version {task.version}"),
+        ("items", f"{task.item_count:,}, digest {task.items_sha256[:16]}"),
+        ("model", model.name),
+        *((f"option {name}", value) for name, value in model.options.items()),
+        ("parameters", "" if model.parameters is None else f"{model.parameters:,}"),
+        ("weights", (model.weights_sha256 or "")[:16]),
+        ("device", " ".join(part for part in (model.device, model.dtype) if part)),
+        *results.protocol.items(),
+        ("seed", str(results.seed)),
+        ("peak memory", "" if results.cost.peak_memory_bytes is None else memory(results.cost.peak_memory_bytes)),
+        ("command", " ".join(provenance.argv)),
+        ("code", commit_text(provenance) if provenance.commit else ""),
+        ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+        ("platform", provenance.platform),
+        ("started", provenance.created),
+        *resumed_facts(results),
+        ("source", task.source),
+        ("licence", task.licence),
+        ("citation", task.citation),
+    ]
+    return [(clipped(name, 60), clipped(value, 600)) for name, value in rows if value]
+
+
+def resumed_facts(results: Results) -> list[tuple[str, str]]:
+    """When the run was resumed by other code, on another machine or by another command, and what changed."""
+    rows, before = [], results.provenance
+    if results.resumed:
+        begun = results.counts.answered - sum(part.answered for part in results.resumed)
+        rows.append(("answers by that code", f"{begun:,} of {results.counts.answered:,}"))
+    for number, part in enumerate(results.resumed, start=1):
+        told = "; ".join(changes(before, part.provenance))
+        rows.append((f"resumed {number}", f"{part.provenance.created}, {part.answered:,} answers; changed: {told}"))
+        before = part.provenance
+    return rows
+
+
+def other_figures(results: Results, family: Family) -> list[tuple[str, str, str]]:
+    """All figures but the one in the headline: name, value, interval."""
+    first = shown_metric(results)
+    return [
+        (
+            clipped(metric.name.replace("_", " "), LABEL_LETTERS),
+            figure(metric, family),
+            "–" if metric.interval is None else "–".join(map(family.unit(metric.name).number, metric.interval)),
+        )
+        for metric in results.metrics
+        if metric is not first
+    ]
+
+
+def differs(results: Results, figures: ItemFigures | None) -> bool:
+    """Whether the items' mean is not the recorded figure of that name: then they were read by another parser."""
+    if figures is None or not figures.values:
+        return False
+    recorded = {metric.name: metric for metric in results.metrics}.get(figures.name)
+    if recorded is None or recorded.value is None or recorded.n != len(figures.values):
+        return False
+    return abs(sum(figures.values.values()) / len(figures.values) - recorded.value) > AGREES
+
 
 CARDS = 6
 HITS = 3
@@ -67,7 +302,7 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
     shown, left_out = within_budget(sorted(views, key=lambda view: view.worth))
     worst, best = worst_and_best(views, CARDS)
     budget = Budget()
-    metric = sections.shown_metric(results)
+    metric = shown_metric(results)
     table = run_table(files)
     lowest = list(make_cards(worst, items, samples, captions, budget, family))
     highest = list(make_cards(best, items, samples, captions, budget, family))
@@ -79,12 +314,12 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
         headline="" if metric.value is None else family.unit(metric.name).number(metric.value),
         interval="" if metric.interval is None else "–".join(map(family.unit(metric.name).number, metric.interval)),
         view=table,
-        leads=sections.leads(results, table, family),
-        figures=sections.other_figures(results, family),
-        breakdowns=sections.breakdown_views(made, figures, family),
-        counts=sections.option_counts(results),
-        stages=sections.stages(results),
-        facts=sections.facts(results),
+        leads=leads(results, table, family),
+        figures=other_figures(results, family),
+        breakdowns=breakdown_views(made, figures, family),
+        counts=option_counts(results),
+        stages=stages(results),
+        facts=facts(results),
         worst=lowest,
         best=highest,
         no_pictures=no_pictures([*lowest, *highest]),
@@ -92,7 +327,7 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
         left_out=left_out,
         outcomes=[(o, sum(v.outcome == o for v in shown)) for o in OUTCOMES if any(v.outcome == o for v in shown)],
         has_items=bool(items),
-        older=sections.differs(results, figures),
+        older=differs(results, figures),
         terms=terms([results.task.family]),
         captions_read=captions is None or CAPTIONS_DIGEST in results.model.details,
     )
@@ -133,3 +368,59 @@ def run_table(files: RunFiles) -> TableView:
         runs |= {record_sha256(results): results for results in files.neighbours}
         published = [row for row in references() if row.task == files.results.task.name]
     return table_view(make_table(runs, published), here=own)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A page on disk: its size in bytes, and what a reader should know of how it was made."""
+
+    path: Path
+    size: int
+    notes: tuple[str, ...]
+
+
+def write_run_page(folder: Path, out: Path, task: Task[Any] | None, captions: Path | None = None) -> Written:
+    """Write the page of a run. Raises RecordError, and DataError where the caption file is not the run's."""
+    files = read_run_files(folder)
+    beside = tuple(run for run in neighbours([folder], [files.results]) if run.status == "complete")
+    notes = []
+    if task is not None and task.info.items_sha256 != files.results.task.items_sha256:
+        notes.append(f"{folder} is a run on other items than this {task.info.name}: the page has no questions")
+        task = None
+    page = run_page(
+        replace(files, neighbours=beside), task, run_captions(files.results, captions) if captions else None
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, page)
+    return Written(out, len(page.encode("utf-8")), tuple(notes))
+
+
+def run_captions(results: Results, path: Path) -> CaptionFile:
+    """The captions that a run read. Raises DataError where the file has another digest than the record names."""
+    file = load_captions(path)
+    recorded = results.model.details.get(CAPTIONS_DIGEST)
+    if recorded is not None and recorded != file.sha256:
+        raise DataError(f"captions file {path} is not the one that {results.name} read: its digest differs")
+    return file
+
+
+PAGE = "report.html"
+
+
+def make_page(
+    folders: Sequence[Path], out: Path | None, captions: Path | None, load_task: Callable[[], Task[Any]]
+) -> None:
+    """Write one run's page; without the benchmark's files it goes without questions and pictures, and says so."""
+    if len(folders) != 1:
+        raise RecordError(
+            f"a page is on one run, not {len(folders)}; for many there is 'longvid leaderboard -o x.html'"
+        )
+    task = None
+    try:
+        task = load_task()
+    except DataError as error:
+        console.warn(f"the page has no questions, texts or pictures: {error}")
+    written = write_run_page(folders[0], out or folders[0] / PAGE, task, captions)
+    for note in written.notes:
+        console.warn(note)
+    console.say(f"wrote {written.path} ({written.size / 1e6:.1f} MB)")

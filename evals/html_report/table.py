@@ -1,4 +1,4 @@
-"""A leaderboard's table as a page shows it: figures as text, intervals as bars on one scale, costs with units."""
+"""A leaderboard as a page shows it: figures as text, intervals as bars on one scale, costs with their units and plots."""
 
 from __future__ import annotations
 
@@ -7,12 +7,81 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from evals.html_report.plot import Axes, Level, Plot, Point, draw
-from evals.html_report.units import COSTS, CostKind
-from evals.leaderboard.rows import BoardRow, BoardTable, Figure
+from evals.html_report.render import render, terms
+from evals.leaderboard.rows import BoardRow, BoardTable, CostColumns, Figure, Leaderboard
 from evals.report import NOT_MEASURED
 from tasks.family import Family
 from tasks.registry import SYSTEM_TITLES, family_of, system_of
 from tasks.retrieval import DIRECTIONS
+
+SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+BYTE_SUFFIXES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def three_figures(value: float) -> str:
+    """A number that is not negative, with about three figures and no exponent."""
+    if value >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 0.001 else f"{value:.0e}"
+
+
+def count(value: float) -> str:
+    """Tokens, frames, parameters: 1,659 as `1.66k`."""
+    for size, suffix in SUFFIXES:
+        if value >= size:
+            return f"{three_figures(value / size)}{suffix}"
+    return three_figures(value)
+
+
+def seconds(value: float) -> str:
+    """Seconds; minutes from two minutes on, milliseconds below a tenth of a second."""
+    if value < 0.1:
+        return f"{three_figures(1000 * value)} ms"
+    return f"{three_figures(value / 60)} min" if value >= 120 else f"{three_figures(value)} s"
+
+
+def memory(value: float) -> str:
+    """Bytes, in powers of ten."""
+    for size, suffix in BYTE_SUFFIXES:
+        if value >= size:
+            return f"{three_figures(value / size)} {suffix}"
+    return f"{value:.0f} B"
+
+
+@dataclass(frozen=True, slots=True)
+class CostKind:
+    """One way to count what an answer took: names, where it stands in a row, and how it is written."""
+
+    title: str
+    short: str
+    value: Callable[[CostColumns], float | None]
+    text: Callable[[float], str]
+
+    def cell(self, cost: CostColumns) -> str:
+        """A row's cost as text."""
+        value = self.value(cost)
+        return NOT_MEASURED if value is None else self.text(value)
+
+
+COSTS: Mapping[str, CostKind] = MappingProxyType(
+    {
+        "seconds": CostKind("time per item", "time", lambda cost: cost.seconds_per_item, seconds),
+        "tokens": CostKind(
+            "tokens per item",
+            "tokens",
+            lambda cost: (
+                None
+                if cost.prompt_tokens_per_item is None
+                else cost.prompt_tokens_per_item + (cost.completion_tokens_per_item or 0.0)
+            ),
+            count,
+        ),
+        "frames": CostKind("frames per item", "frames", lambda cost: cost.frames_per_item, count),
+        "memory": CostKind("peak memory", "memory", lambda cost: cost.peak_memory_bytes, memory),
+        "parameters": CostKind("parameters", "params", lambda cost: cost.parameters, count),
+    }
+)
+
 
 BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
 WIDE, NARROW = (1110.0, 430.0), (358.0, 330.0)  # the text column on a screen and on a phone, in pixels
@@ -209,3 +278,10 @@ def cost_plot(key: str, table: BoardTable, family: Family, rows: Sequence[RowVie
     wide = draw(points, levels, axes, width=WIDE[0], height=WIDE[1])
     narrow = draw(points, floors, axes, width=NARROW[0], height=NARROW[1], narrow=True)
     return CostPlot(key, kind.title, wide, narrow)
+
+
+def leaderboard_page(leaderboard: Leaderboard, title: str = "Leaderboard") -> str:
+    """The page, a pure function of the leaderboard."""
+    views = [table_view(table, number) for number, table in enumerate(leaderboard.tables)]
+    words = terms(table.task.family for table in leaderboard.tables)
+    return render("board.html.j2", title=title, views=views, excluded=leaderboard.excluded, terms=words)

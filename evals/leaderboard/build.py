@@ -1,18 +1,54 @@
-"""Records in, leaderboard out: pure, and the same whatever order the records come in."""
+"""Records and published figures in, leaderboard out: pure, the same whatever order they come in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 
-from evals.leaderboard.costs import cost_columns
-from evals.leaderboard.references import Reference, reference_row, references
-from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard
-from evals.record import Results
+from pydantic import TypeAdapter
+
+from evals.find_runs import read_runs
+from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard, cost_columns
+from evals.record import Results, Row, seal_of
 from evals.report import scoring_notes
-from evals.seal import seal_of
-from tasks.intervals import few_clusters
 from tasks.registry import family_of, system_of
+from tasks.resources import resource
+from tasks.statistics import few_clusters
 from tasks.task import Metric
+
+FILE = resource("evals.leaderboard", "reference_rows.json")
+AS_PUBLISHED = "as published"
+
+
+class Reference(Row):
+    """One system's published figures on one task and pool: fractions of 1, CIDEr-D on its own scale of 0 to 10."""
+
+    task: str
+    name: str
+    protocol: str
+    source: str
+    figures: dict[str, float]
+
+
+@cache
+def references() -> tuple[Reference, ...]:
+    """All reference rows, in the file's order."""
+    return TypeAdapter(tuple[Reference, ...]).validate_json(FILE.read_bytes(), strict=False)
+
+
+def reference_row(reference: Reference) -> BoardRow:
+    """A reference as a line of a table."""
+    return BoardRow(
+        kind="reference",
+        run_here=False,
+        name=reference.name,
+        model=reference.name,
+        protocol={"as published": reference.protocol},
+        figures=tuple(Figure(name=name, value=value, method=AS_PUBLISHED) for name, value in reference.figures.items()),
+        source=reference.source,
+    )
+
 
 NO_VALUE = float("-inf")
 
@@ -147,3 +183,15 @@ def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
             "imported runs were made elsewhere and scored here; reference rows were neither run nor scored here"
         )
     return notes
+
+
+def collect_leaderboard(places: Sequence[Path]) -> Leaderboard:
+    """Read every run at or under `places` and build; what can't be read is excluded by its folder's name."""
+    found, skipped = read_runs(places)
+    unreadable = [Excluded(name=printable(run.folder.name), task=None, reason=printable(run.reason)) for run in skipped]
+    return build_leaderboard((run.results for run in found), unreadable)
+
+
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: a folder's name may be any bytes."""
+    return text.encode("utf-8", "replace").decode()

@@ -29,7 +29,7 @@ def leaderboard(
     ] = False,
 ) -> None:
     """One table per task and pool, from complete records: floors and published figures beside them, with the cost."""
-    from evals.leaderboard.collect import collect_leaderboard
+    from evals.leaderboard.build import collect_leaderboard
     from evals.leaderboard.compact import compact_markdown
     from evals.leaderboard.formats import FORMATS
     from evals.store import write_atomic

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from evals.leaderboard.costs import count, number
 from evals.leaderboard.formats import KINDS, figure_text, interval_text, known, left_out, public_text, remarks
-from evals.leaderboard.rows import BoardRow, BoardTable, Kind, Leaderboard
-from evals.markdown import in_markdown, table_lines
-from evals.report import NOT_MEASURED
+from evals.leaderboard.rows import BoardRow, BoardTable, Kind, Leaderboard, count, number
+from evals.report import NOT_MEASURED, in_markdown, table_lines
 from tasks.registry import family_of
 
 FLOOR: Kind = "floor"

@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from evals import console
-from evals.html_report.board_page import leaderboard_page
-from evals.leaderboard.costs import NAMES as COSTS
-from evals.leaderboard.costs import cost_cells
-from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboard
-from evals.markdown import in_markdown, table_lines
-from evals.report import NOT_MEASURED, shown
+from evals.html_report.table import leaderboard_page
+from evals.leaderboard.rows import NAMES as COSTS
+from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboard, cost_cells
+from evals.report import NOT_MEASURED, in_markdown, shown, table_lines
 from tasks.family import Family
 from tasks.registry import family_of
 

@@ -18,8 +18,8 @@ from baselines.llm.protocol import Chat, ContinuationScores, LanguageModel
 from baselines.material import Thin
 from baselines.prompted import Ask
 from evals.benchmarks import benchmark_folder
-from evals.lanes import in_lanes
 from evals.planning import spread
+from evals.runner import in_lanes
 from lab.bench.result import Comparison, Facts, Measured, Result, Way, clocked, in_turn, rows_of
 from tasks.egoschema import PROMPTS, load_egoschema
 from tasks.machine import machine_facts

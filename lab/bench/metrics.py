@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from lab.bench.result import Facts, Measured, NotMeasuredError, Result, Way, clocked, in_turn
-from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, score_captions
-from tasks.caption_metrics.figures import figure_bounds
+from tasks.caption_metrics.conventions import CaptionedItem, CaptionScores, figure_bounds, score_captions
 from tasks.caption_metrics.meteor import NotRun
 from tasks.captioning import CaptioningTask
-from tasks.intervals import bounded_interval, jackknife_errors
 from tasks.machine import machine_facts
+from tasks.statistics import bounded_interval, jackknife_errors
 from tasks.tokenizers import tokenizer
 
 OURS, PEER = "ours", "pycocoevalcap"

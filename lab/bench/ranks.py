@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.memory import peak_memory_bytes
+from evals.runner import peak_memory_bytes
 from lab.bench.result import Facts, Measured, Result, in_turn
 from tasks.machine import machine_facts
 from tasks.ranks import one_to_one, ranks_from_vectors

@@ -26,10 +26,10 @@ from encoders.pretrain.settings import StageSettings, read_settings
 from encoders.pretrain.stages import Prepared, encoder_config, evaluation, prepare
 from encoders.pretrain.world import World
 from encoders.weights import LoadedEncoder, load_encoder
-from evals.memory import peak_memory_bytes
 from evals.provenance import collect
+from evals.runner import peak_memory_bytes
 from evals.store import read_row, write_row
-from evals.training_run import deciding, difference
+from evals.training import deciding, difference
 from lab.bench.encode import Method, count_method, find_methods, seconds_side_by_side, training_bytes, vision_step
 from lab.bench.ranks import in_its_own_process
 from lab.studies.summary import ROWS, RUN, MethodCost, StudyCosts, StudyRun, Trained, append_trained, read_trained

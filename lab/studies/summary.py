@@ -23,11 +23,10 @@ from jsonlines import InvalidLineError, Reader, Writer
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
-from evals.read_json import first_problem
-from evals.record import Provenance, Row, Seconds
+from evals.record import Provenance, Row, Seconds, first_problem
 from evals.store import read_row, write_row
 from tasks.errors import RecordError
-from tasks.intervals import LEVEL, cluster_codes, wilson_interval
+from tasks.statistics import LEVEL, cluster_codes, wilson_interval
 
 RUN, ROWS, COSTS, STUDY = "run.json", "rows.jsonl", "costs.json", "study.json"
 Verdict = Literal["reproduced", "not reproduced", "undecided", "not run"]

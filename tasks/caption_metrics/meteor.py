@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.caption_metrics.corpus import Corpus, Floats
+from tasks.caption_metrics.ngrams import Corpus, Floats
 from tasks.errors import DataError, LongvidError
 
 JAR_VARIABLE = "LONGVID_METEOR_JAR"

@@ -14,11 +14,18 @@ from types import MappingProxyType
 
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
 from tasks.errors import DataError
-from tasks.kitchen.claims import texts
-from tasks.kitchen.labels import dish, question_labels, step_labels, video_labels
 from tasks.kitchen.plan import Plan, make_plan
-from tasks.kitchen.questions import OPTIONS, questions
-from tasks.kitchen.texts import paragraph, steps
+from tasks.kitchen.texts import (
+    OPTIONS,
+    dish,
+    paragraph,
+    question_labels,
+    questions,
+    step_labels,
+    steps,
+    texts,
+    video_labels,
+)
 from tasks.kitchen.world import SIBLINGS, VERSION
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, question_set_digest
 from tasks.registry import Benchmark, Generated

@@ -20,12 +20,9 @@ from tasks.digests import file_sha256
 from tasks.errors import DataError
 from tasks.files import read_text, text_lines
 from tasks.kitchen.benchmark import ALL, SPLIT, training_plans
-from tasks.kitchen.claims import texts
-from tasks.kitchen.labels import dish
 from tasks.kitchen.plan import Plan, make_plan
-from tasks.kitchen.questions import questions
-from tasks.kitchen.texts import steps
-from tasks.kitchen.video_file import write_video
+from tasks.kitchen.render import write_video
+from tasks.kitchen.texts import dish, questions, steps, texts
 from tasks.task import JsonValue
 from tasks.video_files import VIDEOS
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import comb
 
-from tasks.kitchen.claims import Before, Cause, Claim, Count, Dish, Missing, Order, next_ingredient
-from tasks.kitchen.plan import Plan
-from tasks.kitchen.questions import Question
-from tasks.kitchen.timeline import Event
+from tasks.kitchen.plan import Event, Plan
+from tasks.kitchen.texts import Before, Cause, Claim, Count, Dish, Missing, Order, Question, next_ingredient
 
 Seen = Sequence[Event]
 

@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from baselines.aggregator import CaptionComposer, SegmentRule, gather
-from baselines.caption import Caption
-from baselines.captions import load_captions
-from baselines.examples import load_examples
+from baselines.captions import Caption, load_captions
 from baselines.material import Thin
 from baselines.models import AggregatorOptions
-from baselines.prompted import Ask, Composed, Composer, PromptedModel
+from baselines.prompted import Ask, Composed, Composer, PromptedModel, load_examples
 from baselines.segments import render, thin
 from tasks.errors import DataError, ModelError
-from tasks.model import ModelInfo, OptionRequest, TextRequest
+from tasks.model import ModelInfo, OptionRequest, Route, TextRequest
 from tasks.prompt import load_prompt
-from tasks.routes import Route
 from tasks.task import Clip, TokenUsage
 from tests.baselines.conftest import CountingModel
 

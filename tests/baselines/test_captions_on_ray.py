@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from baselines import captions_on_ray
-from baselines.captions_on_ray import DistantCaptioner, RayCaptions, captioning_work
-from baselines.cutting import parse_cutting
-from baselines.segment_captions import CaptionSettings, SegmentCaptions
+from baselines import segment_captions
+from baselines.segment_captions import CaptionSettings, DistantCaptioner, RayCaptions, SegmentCaptions, captioning_work
+from baselines.segments import parse_cutting
 from encoders.ray_pool import Pool
 from encoders.video_file import EmptyVideoError
 from tasks.errors import ModelError
@@ -45,7 +44,7 @@ def at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for first in range(0, len(items), at_once):
             yield from work(items[first : first + at_once])
 
-    monkeypatch.setattr(captions_on_ray, "spread", spread)
+    monkeypatch.setattr(segment_captions, "spread", spread)
 
 
 def elsewhere(scribe: Scribe, folder: Path) -> RayCaptions:

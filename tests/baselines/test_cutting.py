@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.cutting import parse_cutting
+from baselines.segments import parse_cutting
 from tasks.errors import DataError, ModelError
 from tasks.task import Clip
 

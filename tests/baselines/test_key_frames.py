@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.key_frames import choose_key_frames
+from baselines.keyframes import choose_key_frames
 
 SCORES = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=60)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.keyframe_model import KeyFrameModel
+from baselines.keyframes import KeyFrameModel
 from encoders.task_model import EncoderModel
 from tasks.egoschema import PROMPTS
 from tasks.errors import ModelError

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from baselines.blind import build_blind
 from baselines.models import BlindOptions
-from tasks.intervals import fraction_metric
+from baselines.prompted import build_blind
 from tasks.kitchen.benchmark import load_qa
-from tasks.routes import Route
+from tasks.model import Route
+from tasks.statistics import fraction_metric
 from tests.needs import needs_smollm2
 
 

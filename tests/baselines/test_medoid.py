@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from baselines.floors import medoid, rouge_similarities, word_salad
-from tasks.caption_metrics.corpus import Corpus
-from tasks.caption_metrics.rouge import common_length, common_lengths, rouge_l
+from tasks.caption_metrics.ngrams import Corpus, common_length, common_lengths, rouge_l
 from tasks.errors import DataError
 
 

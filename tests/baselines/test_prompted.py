@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from baselines.blind import compose_blind
 from baselines.llm.protocol import Chat
-from baselines.prompted import PromptedModel
-from tasks.model import Appetite, ModelInfo, TextRequest, appetite_of
+from baselines.prompted import PromptedModel, compose_blind
+from tasks.model import Appetite, ModelInfo, Route, TextRequest, appetite_of
 from tasks.prompt import load_prompt
-from tasks.routes import Route
 from tasks.task import Clip
 from tests.baselines.conftest import CountingModel
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from baselines.cutting import parse_cutting
 from baselines.segment_captions import SEGMENTS_AT_ONCE, CaptionSettings, SegmentCaptions
+from baselines.segments import parse_cutting
 from encoders.video_file import EmptyVideoError, MissingVideoError
 from tasks.errors import DataError
 from tasks.model import Appetite, ModelInfo, Preparer, TextReply, TextRequest

@@ -10,14 +10,13 @@ import bm25s
 import numpy as np
 import pytest
 
-from baselines.captions import load_captions
+from baselines.captions import load_captions, phrases
 from baselines.floors import RandomVectors
 from baselines.models import Bm25Options, TfidfOptions
 from baselines.text_retrieval import build_bm25, build_tfidf, spoken_texts
-from baselines.transcripts import phrases
 from tasks.errors import DataError
-from tasks.ptb_tokenizer import ptb_tokens
 from tasks.task import Clip
+from tasks.tokenizers import ptb_tokens
 
 SPEECH = "<time_token_0> <time_token_48> Cut the onions. <time_token_48> <time_token_99> Fry them, slowly"
 

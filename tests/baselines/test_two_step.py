@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from baselines.aggregator import SegmentRule, TwoStepComposer
-from baselines.build_aggregator import load_prompts, segment_rule
+from baselines.aggregator import SegmentRule, TwoStepComposer, load_prompts, segment_rule
 from baselines.captions import load_captions
 from baselines.llm.protocol import Chat, Reply
 from baselines.material import Thin
 from baselines.models import AggregatorOptions
 from baselines.prompted import PromptedModel
 from tasks.errors import ModelError
-from tasks.model import ModelInfo, OptionRequest, TextRequest
-from tasks.routes import Route
+from tasks.model import ModelInfo, OptionRequest, Route, TextRequest
 from tasks.task import Clip
 from tests.baselines.conftest import CountingModel
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baselines.llm.api_client import RefusedError
+from baselines.llm.client import RefusedError
 from baselines.models import VisionOptions
 from baselines.vision_model import VisionModel, build_vision_model
 from encoders.frames import read_frames

@@ -12,11 +12,11 @@ from encoders.frames import Frames
 from encoders.models import PresetOptions
 from encoders.shipped import SHIPPED
 from encoders.task_model import EncoderModel
-from tasks.intervals import fraction_metric
 from tasks.kitchen.benchmark import choice_items
 from tasks.kitchen.plan import Plan, make_plan
-from tasks.kitchen.questions import OPTIONS
 from tasks.kitchen.render import render
+from tasks.kitchen.texts import OPTIONS
+from tasks.statistics import fraction_metric
 
 VIDEOS = 1000
 pytestmark = pytest.mark.slow

@@ -19,9 +19,8 @@ from encoders.video_file import VideoError
 from encoders.weights import load_encoder, save_encoder
 from tasks.egoschema import PROMPTS
 from tasks.errors import ModelError
-from tasks.model import VideoTextEncoder
+from tasks.model import Route, VideoTextEncoder
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
-from tasks.routes import Route
 from tasks.task import Clip, TaskInfo
 
 FAMILIES = ("imagevit-tiny", "shortvivit-tiny", "longvivit-tiny", "factorized-tiny")

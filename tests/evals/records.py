@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evals.record import Cost, Counts, FloorRow, ModelRow, Provenance, Results, Run
-from tasks.intervals import METHOD
+from tasks.statistics import METHOD
 from tasks.task import Metric, TaskInfo
 
 TASK = TaskInfo(

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.breakdowns import SHARE_SEEN, WHOLE, breakdowns, sample_labels
-from evals.item_figures import ItemFigures, item_figures
+from evals.figures import SHARE_SEEN, WHOLE, ItemFigures, breakdowns, item_figures, sample_labels
 from evals.record import Sample
 from evals.store import read_samples
 from tasks.labels import LENGTHS, labels_of

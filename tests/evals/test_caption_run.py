@@ -42,7 +42,7 @@ def cooking(shared_data: Path) -> MultipleChoiceTask:
 def test_frames_become_captions_captions_an_answer_and_the_record_tells_all(
     cooking: MultipleChoiceTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_step: bool
 ) -> None:
-    monkeypatch.setattr("baselines.caption_source.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("baselines.segment_captions.cache_folder", lambda: tmp_path / "cache")
     coca = write_coca(tmp_path / "coca", seed=5)
     options = {
         "captioner": f"coca:name={coca},dtype=float32,max_length=8",
@@ -78,7 +78,7 @@ def test_frames_become_captions_captions_an_answer_and_the_record_tells_all(
 def test_a_resumed_run_captions_nothing_again_and_ends_the_same(
     cooking: MultipleChoiceTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("baselines.caption_source.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("baselines.segment_captions.cache_folder", lambda: tmp_path / "cache")
     coca = write_coca(tmp_path / "coca", seed=5)
     options = {"captioner": f"coca:name={coca},dtype=float32,max_length=8", "llm": "smollm2"}
     run_toy(cooking, build_model("aggregator", options), tmp_path / "run", limit=1, options=options)

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from evals.fetch_videos import VideoReport, fetch_videos, take
-from evals.video_sources import Offer, check_source, hub_files, open_local
-from evals.web_file import open_web
+from evals.fetch import Offer, VideoReport, check_source, fetch_videos, hub_files, open_local, open_web, take
 from tasks.errors import DataError
 from tests.evals.conftest import Handler, assert_one_line, longvid, serving
 
@@ -115,7 +113,7 @@ def test_a_later_source_fills_the_gaps_of_an_earlier_one(folder: Path, web: str,
 def test_of_a_web_archive_only_the_wanted_members_travel(
     web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.web_file.PIECE", 1 << 12)
+    monkeypatch.setattr("evals.fetch.PIECE", 1 << 12)
     assert fetch_videos(["two"], tmp_path, [web], ignore).fetched == ("two",)
     assert contents(tmp_path) == {"two.mp4": CONTENT["two"]}
     assert sum(Ranges.sent) < len(CONTENT["two"]) + (1 << 16)

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from evals.find_runs import read_runs, run_folders
-from evals.read_json import MOST_BYTES
-from evals.record import Results
-from evals.seal import seal_of
+from evals.record import MOST_BYTES, Results, seal_of
 from evals.store import read_results, write_sealed
 from tasks.errors import RecordError
 from tasks.multiple_choice import MultipleChoiceTask

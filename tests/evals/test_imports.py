@@ -12,9 +12,9 @@ from evals.imports import import_run
 from evals.new_run import describe_import
 from evals.runner import rescore
 from evals.store import read_samples
+from tasks.caption_files import BY_ORDER, BY_TIME
 from tasks.caption_metrics.meteor import NotRun
 from tasks.captioning import CaptioningTask, CaptionItem, captioning_digest, read_texts
-from tasks.dense_captions import BY_ORDER, BY_TIME
 from tasks.errors import DataError
 from tasks.family import PredictionsFile
 from tasks.retrieval import RetrievalItem, RetrievalTask, read_vector_pairs, retrieval_digest

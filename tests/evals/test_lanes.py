@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.lanes import in_lanes
 from evals.record import Results
-from evals.runner import TooManyFailuresError
+from evals.runner import TooManyFailuresError, in_lanes
 from evals.schema_files import without_wall_clock
 from evals.store import read_samples
 from tasks.model import Appetite, OptionRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.markdown import in_markdown, table_lines
+from evals.report import in_markdown, table_lines
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=4))

@@ -7,7 +7,7 @@ import sys
 
 from tests.evals.conftest import ROOT
 
-CODE = "from evals.memory import peak_memory_bytes; print(peak_memory_bytes())"
+CODE = "from evals.runner import peak_memory_bytes; print(peak_memory_bytes())"
 
 
 def peak_of_a_small_process() -> int:

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from evals.benchmarks import benchmark_folder
-from evals.prepare import fetch
+from evals.fetch import fetch
 from tasks.digests import file_sha256
 from tasks.errors import DataError
 from tasks.registry import Benchmark, RemoteFile, benchmarks
@@ -178,7 +178,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_given_up(
     mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, form: int
 ) -> None:
     """A few bytes claim 4 MiB where 1 MiB is allowed here: in the wanted file, or in one before it."""
-    monkeypatch.setattr("evals.prepare.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("evals.fetch.MOST_BYTES", 1 << 20)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", format=form) as tar:
         info = tarfile.TarInfo(f"folder/{name}.json")
@@ -190,7 +190,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_given_up(
 
 
 def test_a_download_without_end_is_given_up(mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.prepare.MOST_BYTES", 1 << 16)
+    monkeypatch.setattr("evals.fetch.MOST_BYTES", 1 << 16)
     monkeypatch.setitem(CONTENT, "one.json", bytes(1 << 20))
     with pytest.raises(DataError, match=r"could not download .*more than 0 MiB come"):
         fetch(benchmark(mirror, "one.json"), tmp_path)

@@ -10,10 +10,10 @@ import pytest
 from evals.leaderboard.build import build_leaderboard
 from evals.record import Results
 from evals.report import blind_neighbours, cells, figure, make_report, markdown
-from tasks.caption_metrics.figures import METRICS_VERSION
+from tasks.caption_metrics.conventions import METRICS_VERSION
 from tasks.errors import RecordError
-from tasks.intervals import METHOD
 from tasks.multiple_choice import MultipleChoiceTask
+from tasks.statistics import METHOD
 from tasks.task import Metric
 from tests.evals.conftest import ToyModel, run_toy, toy_task
 from tests.evals.records import TASK, results_of

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.floors import ConstantModel, choice_floors
-from evals.consistency import status_of
 from evals.new_run import describe_run
-from evals.record import Counts, ErrorRow, OfficialScore, Results, Sample
+from evals.record import Counts, ErrorRow, OfficialScore, Results, Sample, status_of
 from evals.results import build_results, cost_of, prediction_of
 from evals.store import read_samples
 from tasks.multiple_choice import MultipleChoiceTask

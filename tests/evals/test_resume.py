@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from evals.clips import PIECE, PIECES, difference, looked_at, same_clip, with_content
-from evals.html_report.sections import facts
+from evals.html_report.run_page import facts
 from evals.new_run import describe_run
 from evals.record import ClipRow, Provenance, Results, Run
 from evals.runner import Beginning, RunSettings, rescore, run_task

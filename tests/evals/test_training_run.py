@@ -10,7 +10,7 @@ import pytest
 
 from encoders.pretrain.settings import StageSettings, read_settings
 from encoders.shipped import CONFIGS
-from evals.training_run import completed, deciding, difference
+from evals.training import completed, deciding, difference
 from tasks.errors import ModelError
 
 CONFIG = CONFIGS / "kitchen-tiny.toml"

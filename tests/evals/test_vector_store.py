@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evals.record import Sample
-from evals.vector_store import VECTORS, VectorLog, lost_vectors, read_vectors
+from evals.store import VECTORS, VectorLog, lost_vectors, read_vectors
 from tasks.errors import RecordError
 
 

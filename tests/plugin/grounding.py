@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tasks.family import Family, Floor, ItemText, Unit
-from tasks.intervals import fraction_metric
 from tasks.model import TextGenerator, TextRequest, require
 from tasks.registry import Benchmark
+from tasks.statistics import fraction_metric
 from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo
 
 INFO = TaskInfo(

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from tasks.caption_files import paired, read_captions, score_caption_files
-from tasks.caption_metrics.corpus import Corpus
 from tasks.caption_metrics.meteor import (
     JAR_VARIABLE,
     MeteorError,
@@ -14,6 +13,7 @@ from tasks.caption_metrics.meteor import (
     find_meteor,
     meteor_statistics,
 )
+from tasks.caption_metrics.ngrams import Corpus
 from tasks.errors import DataError
 from tasks.tokenizers import tokenizer
 

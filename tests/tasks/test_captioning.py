@@ -14,8 +14,8 @@ from tasks.caption_metrics.conventions import CaptionedItem, score_captions
 from tasks.caption_metrics.meteor import _KNOWN, MeteorJar, NotRun, meteor_score, summable
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, captioning_digest
 from tasks.errors import ModelError
-from tasks.intervals import bounded_interval, degrees_of_freedom
 from tasks.model import TextReply, TextRequest
+from tasks.statistics import bounded_interval, degrees_of_freedom
 from tasks.task import Clip, FramesSeen, Metric, Summary, TaskInfo, Trace
 from tasks.tokenizers import tokenizer
 from tasks.youcook2 import CLIP_CAPTIONS, SUMMARIES

@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.caption_files import read_captions, score_caption_files
+from tasks.caption_files import (
+    BY_ORDER,
+    BY_TIME,
+    Sentence,
+    dense_captions,
+    is_dense,
+    paragraph,
+    place,
+    read_captions,
+    score_caption_files,
+)
 from tasks.caption_metrics.meteor import NotRun
-from tasks.dense_captions import BY_ORDER, BY_TIME, Sentence, dense_captions, is_dense, paragraph, place
 from tasks.errors import DataError
 from tasks.task import Clip
 from tasks.tokenizers import tokenizer

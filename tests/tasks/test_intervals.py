@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.intervals import (
+from tasks.statistics import (
     FEW_CLUSTERS,
     bootstrap_weights,
     bounded_interval,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.egoschema import load_egoschema
-from tasks.egoschema_types import KINDS, OTHER, question_type
+from tasks.egoschema import KINDS, OTHER, load_egoschema, question_type
 from tasks.labels import LENGTHS, LONGEST, labels_of, length_label, position_label, span_label
 from tasks.multiple_choice import ChoiceItem
 from tasks.task import Clip

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
-from tasks.intervals import difference_interval
-from tasks.paired import (
+from tasks.statistics import (
     Figures,
     bootstrap_errors,
     difference_errors,
+    difference_interval,
     differences,
     holm,
     items_needed,
@@ -178,7 +178,7 @@ def test_work_in_blocks_gives_the_same_errors(monkeypatch: pytest.MonkeyPatch) -
         difference_errors(pairs.figures, sizes)[0]["0"],
         bootstrap_errors(pairs.figures, CLUSTERS, np.random.default_rng(2), 500)["0"],
     )
-    monkeypatch.setattr("tasks.intervals._BLOCK_ELEMENTS", 7 * 2 * CLUSTERS)
+    monkeypatch.setattr("tasks.statistics._BLOCK_ELEMENTS", 7 * 2 * CLUSTERS)
     parts = (
         difference_errors(pairs.figures, sizes)[0]["0"],
         bootstrap_errors(pairs.figures, CLUSTERS, np.random.default_rng(2), 500)["0"],

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ptb_tokenizer import ptb_tokens
-from tasks.tokenizers import tokenizer
+from tasks.tokenizers import ptb_tokens, tokenizer
 
 GOLDEN = json.loads((Path(__file__).parent / "ptb_golden.json").read_text())
 PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"}

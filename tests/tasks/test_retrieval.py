@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tasks.errors import DataError, ModelError
-from tasks.intervals import t_quantile, wilson_interval
 from tasks.model import Embeddings
 from tasks.retrieval import RetrievalItem, RetrievalTask, retrieval_digest
+from tasks.statistics import t_quantile, wilson_interval
 from tasks.task import Clip, Metric, Score, Summary, TaskInfo, Trace
 
 

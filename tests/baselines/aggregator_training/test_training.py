@@ -16,13 +16,20 @@ pytest.importorskip("peft")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from baselines.aggregator_training.questions import captioned_plans, video_questions
-from baselines.aggregator_training.settings import AggregatorSettings, read_aggregator_settings
-from baselines.aggregator_training.stage import as_tested, prepare_aggregator
-from baselines.aggregator_training.step import ChoiceStep, QuestionBatch, ask
+from baselines.aggregator_training import (
+    AggregatorSettings,
+    ChoiceStep,
+    QuestionBatch,
+    as_tested,
+    ask,
+    captioned_plans,
+    prepare_aggregator,
+    read_aggregator_settings,
+    video_questions,
+)
 from baselines.captions import CaptionFile, load_captions
 from baselines.llm.load import load_language_model
-from baselines.llm.transformers_llm import as_language_model
+from baselines.llm.local import as_language_model
 from encoders.causal_lm.load import read_named
 from encoders.pretrain.checkpoint import Plan
 from encoders.pretrain.engine import train

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from baselines.llm.load import load_language_model
+from baselines.llm.local import TransformersLanguageModel
 from baselines.llm.protocol import Chat
-from baselines.llm.transformers_llm import TransformersLanguageModel
 from tasks.model import ModelInfo
 
 TEMPLATE = (

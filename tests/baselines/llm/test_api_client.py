@@ -13,8 +13,7 @@ import pytest
 pytest.importorskip("httpx2")
 pytest.importorskip("tenacity")
 
-from baselines.llm.api_client import ApiClient, Patience, RefusedError, ServerFaultError
-from baselines.llm.api_replies import Written, read_chat
+from baselines.llm.client import ApiClient, Patience, RefusedError, ServerFaultError, Written, read_chat
 from tasks.errors import ModelError
 from tests.baselines.llm.server_process import FaultyServer, faulty_server
 
@@ -42,7 +41,7 @@ def told_to_wait() -> Iterator[Event]:
     event = Event()
     handler = logging.Handler()
     handler.emit = lambda record: event.set()  # type: ignore[method-assign]
-    logger = logging.getLogger("baselines.llm.api_client")
+    logger = logging.getLogger("baselines.llm.client")
     logger.addHandler(handler)
     yield event
     logger.removeHandler(handler)

@@ -12,8 +12,16 @@ import pytest
 pytest.importorskip("httpx2")
 pytest.importorskip("tenacity")
 
-from baselines.llm.api_client import Json, RefusedError, ServerFaultError
-from baselines.llm.api_replies import read_chat, read_completion, read_echoed, read_letters, read_usage
+from baselines.llm.client import (
+    Json,
+    RefusedError,
+    ServerFaultError,
+    read_chat,
+    read_completion,
+    read_echoed,
+    read_letters,
+    read_usage,
+)
 from tasks.errors import ModelError
 from tasks.task import TokenUsage
 

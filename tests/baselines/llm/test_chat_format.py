@@ -13,11 +13,9 @@ pytest.importorskip("transformers")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from baselines.llm.chat_format import TokenizerWriter, encode, render, split_tokens
-from baselines.llm.prompt_writer import write_prompts, write_scoring
-from baselines.llm.protocol import Chat
-from baselines.llm.server_writer import messages_of
-from baselines.llm.transformers_llm import TransformersLanguageModel
+from baselines.llm.local import TokenizerWriter, TransformersLanguageModel, encode, render, split_tokens
+from baselines.llm.protocol import Chat, write_prompts, write_scoring
+from baselines.llm.served import messages_of
 from tasks.errors import ModelError
 from tests.baselines.llm.conftest import TEMPLATE, byte_tokenizer, tiny_llm
 from tests.encoders.causal_lm.tiny import SIZES

@@ -8,7 +8,7 @@ pytest.importorskip("transformers")
 import torch
 from transformers import GenerationConfig
 
-from baselines.llm.chat_format import encode, render
+from baselines.llm.local import encode, render
 from baselines.llm.protocol import Chat
 from tasks.errors import ModelError
 from tests.baselines.llm.conftest import CHATS, byte_tokenizer, tiny_llm

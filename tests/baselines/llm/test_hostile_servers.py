@@ -15,10 +15,9 @@ import pytest
 pytest.importorskip("httpx2")
 pytest.importorskip("tenacity")
 
-from baselines.llm.api_client import ApiClient, Patience, RefusedError, ServerFaultError
-from baselines.llm.api_replies import Written, read_chat
-from baselines.llm.load_served import look_up
+from baselines.llm.client import ApiClient, Patience, RefusedError, ServerFaultError, Written, read_chat
 from baselines.llm.outside import REPLACEMENT
+from baselines.llm.served import look_up
 from tasks.errors import ModelError
 from tests.baselines.llm.faulty_server import plain
 from tests.baselines.llm.server_process import FaultyServer, faulty_server

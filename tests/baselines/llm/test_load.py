@@ -15,9 +15,9 @@ pytest.importorskip("transformers")
 from safetensors.torch import load_file, save_file
 
 from baselines.llm.load import KINDS, load_language_model
-from baselines.llm.load_vllm import DEFAULTS, engine_arguments
+from baselines.llm.local import TransformersLanguageModel, load_folder, load_transformers
 from baselines.llm.options import Serving
-from baselines.llm.transformers_llm import TransformersLanguageModel, load_folder, load_transformers
+from baselines.llm.vllm import DEFAULTS, engine_arguments
 from encoders.causal_lm.load import cache_folder, weight_files, weights_sha256
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
@@ -142,9 +142,9 @@ def started(monkeypatch) -> list[dict]:
         module.__spec__ = ModuleSpec(name, None)
         module.__dict__.update(members)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "baselines.llm.vllm_llm", raising=False)
+    monkeypatch.delitem(sys.modules, "baselines.llm.vllm", raising=False)
     yield calls
-    sys.modules.pop("baselines.llm.vllm_llm", None)
+    sys.modules.pop("baselines.llm.vllm", None)
 
 
 def test_vllms_parallelism_reaches_its_engine_and_the_record(started, folder) -> None:

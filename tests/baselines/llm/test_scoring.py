@@ -16,9 +16,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from baselines.llm.chat_format import encode, render
+from baselines.llm.local import TransformersLanguageModel, encode, render
 from baselines.llm.protocol import Chat
-from baselines.llm.transformers_llm import TransformersLanguageModel
 from encoders.causal_lm.scoring import Float32Head
 from tasks.errors import ModelError
 from tests.baselines.llm.conftest import CHATS, OPTIONS, byte_tokenizer, tiny_llm

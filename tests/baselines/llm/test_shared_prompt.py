@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from baselines.llm.local import TransformersLanguageModel
 from baselines.llm.protocol import Chat
-from baselines.llm.transformers_llm import TransformersLanguageModel
 from tests.baselines.llm.conftest import tiny_llm
 from tests.baselines.llm.test_scoring import gpt2, llama, mistral_with_window
 

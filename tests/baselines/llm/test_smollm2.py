@@ -13,9 +13,8 @@ pytest.importorskip("transformers")
 import torch
 from transformers import AutoModelForCausalLM
 
-from baselines.llm.chat_format import encode, render
+from baselines.llm.local import TransformersLanguageModel, encode, render
 from baselines.llm.protocol import Chat
-from baselines.llm.transformers_llm import TransformersLanguageModel
 from encoders.causal_lm.load import dense_folder, find_smollm2
 from lab.bench.aggregate import EACH_OPTION, bench_aggregate
 from tasks.digests import file_sha256

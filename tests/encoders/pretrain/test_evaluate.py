@@ -8,7 +8,7 @@ from encoders.pretrain.kitchen import KitchenSource
 from encoders.pretrain.settings import KitchenSettings
 from encoders.pretrain.step import Request
 from encoders.tokens import byte_tokenizer
-from tasks.kitchen.questions import KINDS
+from tasks.kitchen.texts import KINDS
 from tests.encoders.pretrain.toy import COLOURS, CORNERS, ToySource
 from tests.encoders.small import encoder
 

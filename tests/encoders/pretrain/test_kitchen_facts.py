@@ -10,8 +10,7 @@ from encoders.pretrain.kitchen import (
 )
 from tasks.kitchen.benchmark import load_qa
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.questions import KINDS
-from tasks.kitchen.texts import facts
+from tasks.kitchen.texts import KINDS, facts
 from tasks.kitchen.world import ACCENTS
 
 PLANS = [make_plan("train", index) for index in range(40)]

@@ -22,8 +22,7 @@ from encoders.weights import read_tensors
 from tasks.errors import ModelError
 from tasks.kitchen.benchmark import PROMPTS, choice_items
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.questions import KINDS
-from tasks.kitchen.texts import paragraph
+from tasks.kitchen.texts import KINDS, paragraph
 from tasks.multiple_choice import loglik_request
 from tasks.prompt import load_prompt
 

@@ -9,7 +9,7 @@ from encoders.pretrain.checkpoint import METRICS, Plan, read_rows
 from encoders.pretrain.engine import train
 from encoders.pretrain.step import Job
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.questions import KINDS
+from tasks.kitchen.texts import KINDS
 from tests.encoders.pretrain.twin import SIDE, SYMBOLS, symbol_pixels, twin_job
 
 ALL_KINDS = {

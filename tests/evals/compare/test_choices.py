@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from evals.compare.rows import Difference
-from evals.store import read_results
-from evals.vector_store import VECTORS
+from evals.store import VECTORS, read_results
 from tasks.errors import RecordError
 from tasks.multiple_choice import MultipleChoiceTask, bare_request
 from tests.evals.compare.runs import Right, compared, run_as

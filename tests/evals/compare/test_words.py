@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.compare.build import Power, caveat, conclusion, ends, named, supported
 from evals.compare.rows import Difference, Mismatch, SignificanceTest
-from evals.compare.words import Power, caveat, conclusion, ends, named, supported
 from tasks.family import PERCENT
 from tasks.registry import family_of
 

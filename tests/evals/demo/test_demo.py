@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from encoders.shipped import SHIPPED
-from evals.demo.carry_out import Done, Watch, carry_out
-from evals.demo.steps import Step
+from evals.demo.run import Done, Step, Watch, carry_out
 from evals.store import read_results
 from tests.evals.conftest import longvid
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.demo.plan import DemoPlan, Make, System, read_plan
-from evals.demo.steps import Places, prepare_arguments, steps_of
+from evals.demo.run import DemoPlan, Make, Places, System, prepare_arguments, read_plan, steps_of
 from tasks.errors import DataError
 from tasks.resources import resource
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.demo.process import THREADS, start_command
+from evals.demo.run import THREADS, start_command
 from evals.store import read_run
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.doctor import data
-from evals.doctor.check import Check
-from evals.doctor.data import data_checks, video_check
+from evals.doctor import examine
+from evals.doctor.examine import Check, data_checks, video_check
 from tasks.registry import benchmarks
 
 EGOSCHEMA = benchmarks().entries["egoschema"]
@@ -63,7 +62,7 @@ def test_videos_are_found_counted_and_decoded(shared_data: Path, tmp_path: Path)
 def test_the_room_for_missing_videos_is_estimated_from_those_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "ask", lambda *arguments: dict.fromkeys(arguments[1:]))
+    monkeypatch.setattr(examine, "ask", lambda *arguments: dict.fromkeys(arguments[1:]))
     (tmp_path / "a.mp4").write_bytes(b"x" * 1_000)
     check = video_check(EGOSCHEMA, tmp_path, [tmp_path / "a.mp4"], 10**15, 3)
     assert "NOT ENOUGH" in check.found
@@ -78,7 +77,7 @@ def test_without_videos_the_published_size_stands_in(tmp_path: Path) -> None:
 
 
 def test_a_decoder_that_gives_no_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "ask", lambda *arguments: "no answer within 120 s")
+    monkeypatch.setattr(examine, "ask", lambda *arguments: "no answer within 120 s")
     (tmp_path / "a.mp4").write_bytes(b"x")
     check = video_check(EGOSCHEMA, tmp_path, [tmp_path / "a.mp4"], 1, 3)
     assert not check.ok

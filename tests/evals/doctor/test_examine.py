@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.doctor import examine, packages
-from evals.doctor.check import Check
-from evals.doctor.examine import model_checks
-from evals.doctor.packages import java_check, package_check, program_check
+from evals.doctor import examine
+from evals.doctor.examine import Check, java_check, model_checks, package_check, program_check
 from evals.doctor.probe import ask
 from tasks.registry import models
 from tests.evals.conftest import longvid
@@ -78,7 +76,7 @@ def test_an_examination_covers_python_packages_device_programs_disk_and_data(
 
 
 def test_a_required_package_that_is_missing_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(packages, "REQUIRED", ("no-such-package",))
+    monkeypatch.setattr(examine, "REQUIRED", ("no-such-package",))
     monkeypatch.setattr(examine, "ask", lambda what: "not asked in this test")
     done = longvid("doctor", "--no-network", "--data", tmp_path)
     assert done.returncode == 1

@@ -10,8 +10,8 @@ from time import perf_counter
 
 import pytest
 
-from evals.doctor import network
-from evals.doctor.network import UnreachableError, hub_check, in_time, server_check
+from evals.doctor import examine
+from evals.doctor.examine import UnreachableError, hub_check, in_time, server_check
 from tests.evals.conftest import Handler, serving
 
 KEY = "sk-very-secret"
@@ -30,7 +30,7 @@ def answering(body: str, status: int = 200) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "SECONDS", 0.5)
+    monkeypatch.setattr(examine, "SECONDS", 0.5)
     for name in ("HF_HUB_OFFLINE", "OPENAI_BASE_URL", "OPENAI_API_KEY", "HF_ENDPOINT", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -51,7 +51,7 @@ def test_a_hub_that_is_not_there_is_no_fault(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_offline_means_that_the_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(network, "get", pytest.fail)
+    monkeypatch.setattr(examine, "get", pytest.fail)
     assert "not asked" in hub_check().found
 
 
@@ -97,7 +97,7 @@ def test_the_key_is_sent_to_the_server_alone_and_never_shown(monkeypatch: pytest
         assert KEY not in found
     with serving(answering("KEY")) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
-        assert network.get(url) == "None"
+        assert examine.get(url) == "None"
         assert KEY not in hub_check().found
     assert KEY not in server_check("http://127.0.0.1:9").found
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.html_report.render import render
+from evals.html_report.render import clean, clipped, page_bytes, render
 from evals.html_report.run_page import read_run_files, run_page
-from evals.html_report.text import clean, clipped, page_bytes
 from evals.store import RESULTS, SAMPLES
 from tasks.errors import RecordError
 from tests.evals.conftest import ToyModel, run_toy, toy_task

@@ -20,7 +20,7 @@ from evals.html_report.plot import (
     log_ticks,
     steps,
 )
-from evals.html_report.units import count, memory, seconds
+from evals.html_report.table import count, memory, seconds
 
 COST = st.floats(1e-4, 1e13)
 SHARE = st.floats(0.0, 1.0)

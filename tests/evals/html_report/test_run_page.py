@@ -10,13 +10,10 @@ import pytest
 
 from baselines.captions import load_captions
 from baselines.floors import RandomVectors
-from evals.breakdowns import Breakdown, Group
-from evals.html_report.run_page import read_run_files, run_page
-from evals.html_report.sections import breakdown_views, stages
+from evals.figures import Breakdown, Group, ItemFigures
+from evals.html_report.run_page import breakdown_views, read_run_files, run_captions, run_page, stages, write_run_page
 from evals.html_report.table import beside_title
-from evals.html_report.write import run_captions, write_run_page
 from evals.imports import import_run
-from evals.item_figures import ItemFigures
 from evals.new_run import describe_import, describe_run
 from evals.record import Results
 from evals.runner import RunSettings, run_task

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from baselines.captions import CaptionFile, load_captions
-from evals.html_report.captions import CaptionLine
-from evals.html_report.cards import Budget, within_budget
-from evals.html_report.frames import Frame, Strip
-from evals.html_report.items import ItemView
+from evals.html_report.items import Budget, CaptionLine, Frame, ItemView, Strip, within_budget
 from evals.html_report.run_page import read_run_files, run_page
 from tasks.multiple_choice import MultipleChoiceTask
 from tasks.task import Clip, FramesSeen

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from evals.leaderboard.build import build_leaderboard
-from evals.leaderboard.references import Reference, references
+from evals.leaderboard.build import Reference, build_leaderboard, references
 from evals.leaderboard.rows import BoardRow, Leaderboard
 from evals.record import ModelRow, Results
 from tasks.egoschema import ITEM_SETS as EGOSCHEMA

@@ -12,9 +12,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from evals.leaderboard.build import build_leaderboard
+from evals.leaderboard.build import Reference, build_leaderboard
 from evals.leaderboard.formats import FORMATS, as_markdown, cells, columns, remarks
-from evals.leaderboard.references import Reference
 from evals.record import Results
 from evals.schema_files import FOLDER
 from evals.store import write_sealed

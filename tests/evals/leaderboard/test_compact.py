@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evals.leaderboard.build import build_leaderboard
+from evals.leaderboard.build import Reference, build_leaderboard
 from evals.leaderboard.compact import compact, compact_markdown, compact_remarks
-from evals.leaderboard.references import Reference
 from evals.leaderboard.rows import Leaderboard
 from tests.evals.records import TASK, results_of
 

@@ -11,7 +11,7 @@ from tasks.errors import RecordError
 
 pytest.importorskip("torch")
 
-from evals.plots import plot_memory
+from evals.load import plot_memory
 from lab.bench.result import CostRow, Machine, Report, write_json
 from lab.studies.report import STUDY, bench_frame, study_frame
 from tests.evals.conftest import ROOT

@@ -3,7 +3,7 @@
 import shutil
 
 from encoders.shipped import CONFIGS
-from evals.training_run import difference
+from evals.training import difference
 from lab.studies.command import OUT
 from lab.studies.report import TABLE, markdown
 from lab.studies.run import Plan, asked, completed, studied_methods

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from lab.studies.summary import CROSSED, ONE_SEED, estimate
-from tasks.intervals import wilson_interval
+from tasks.statistics import wilson_interval
 
 
 def alone(count):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.caption_metrics.figures import ClusterSums
-from tasks.intervals import bounded_interval, jackknife_errors
+from tasks.caption_metrics.conventions import ClusterSums
+from tasks.statistics import bounded_interval, jackknife_errors
 
 
 def simulated_videos(rng: np.random.Generator, count: int) -> ClusterSums:

@@ -7,10 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from tasks.caption_metrics.conventions import CaptionedItem, score_captions, score_conventions
-from tasks.caption_metrics.figures import METRIC_NAMES
+from tasks.caption_metrics.conventions import METRIC_NAMES, CaptionedItem, score_captions, score_conventions
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor, meteor_score, summable
-from tasks.intervals import jackknife_errors
+from tasks.statistics import jackknife_errors
 from tasks.tokenizers import tokenizer
 
 NO_METEOR = NotRun("not wanted here")

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.kitchen.benchmark import load_clip_captioning, load_qa, load_retrieval, load_summary
-from tasks.kitchen.labels import evidence
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.questions import KINDS, question
+from tasks.kitchen.texts import KINDS, evidence, question
 from tasks.labels import THIRDS
 
 PLANS = [make_plan("test", index) for index in range(40)]

@@ -6,11 +6,9 @@ from collections import Counter
 
 import pytest
 
-from tasks.kitchen.claims import texts
 from tasks.kitchen.oracle import expected_score, seen_at, share_caught
 from tasks.kitchen.plan import Plan, make_plan
-from tasks.kitchen.questions import KINDS, LONG_KINDS_OF_QUESTION, OPTIONS, Question, questions
-from tasks.kitchen.texts import culprit_of
+from tasks.kitchen.texts import KINDS, LONG_KINDS_OF_QUESTION, OPTIONS, Question, culprit_of, questions, texts
 
 PLANS = [make_plan("test", index) for index in range(100)]
 

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 from tasks.errors import DataError
+from tasks.kitchen.pictures import Bar, Ellipse, box, draw, paste, sprite
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.render import Pictures, render
-from tasks.kitchen.scenes import THING
-from tasks.kitchen.shapes import Bar, Ellipse, box, draw, paste
-from tasks.kitchen.sprites import sprite
+from tasks.kitchen.render import THING, Pictures, render
 from tasks.kitchen.world import ACCENTS, INGREDIENTS, SIGNALS
 
 PLAN = make_plan("train", 5)

@@ -15,10 +15,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from tasks.kitchen.claims import texts
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.questions import OPTIONS, questions
 from tasks.kitchen.render import render
+from tasks.kitchen.texts import OPTIONS, questions, texts
 
 CHANCE = 1 / OPTIONS
 WORD = r"\w+"

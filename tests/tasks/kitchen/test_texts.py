@@ -6,11 +6,9 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from tasks.kitchen.claims import Count, texts, wrong
 from tasks.kitchen.oracle import agrees, likeliest
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.questions import KINDS, questions
-from tasks.kitchen.texts import facts, paragraph, steps, true_claims
+from tasks.kitchen.texts import KINDS, Count, facts, paragraph, questions, steps, texts, true_claims, wrong
 
 PLANS = [make_plan("train", index) for index in range(60)]
 

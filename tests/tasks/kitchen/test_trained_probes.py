@@ -16,10 +16,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from tasks.intervals import fraction_metric
-from tasks.kitchen.claims import texts
 from tasks.kitchen.plan import make_plan
-from tasks.kitchen.questions import KINDS, OPTIONS, questions
+from tasks.kitchen.texts import KINDS, OPTIONS, questions, texts
+from tasks.statistics import fraction_metric
 
 WORD = r"\w+"
 pytestmark = pytest.mark.slow

@@ -12,8 +12,7 @@ from encoders.frames import read_frames
 from encoders.sampling import FramePolicy, sample
 from encoders.video_file import VideoInfo, probe
 from tasks.kitchen.plan import Plan, make_plan
-from tasks.kitchen.render import render
-from tasks.kitchen.video_file import write_video
+from tasks.kitchen.render import render, write_video
 from tasks.task import Clip
 
 CLOSE = 6.0

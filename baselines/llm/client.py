@@ -1,0 +1,637 @@
+"""The client of an OpenAI-compatible server: requests side by side, with retries, and replies read strictly.
+
+Whatever can't be read for certain is a fault, not an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any, TypeVar
+
+import httpx2
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from baselines.llm.outside import (
+    REPLACEMENT,
+    SURE_SECRET,
+    SURROGATES,
+    check_certificates,
+    clean,
+    is_this_machine,
+    one_line,
+    proxy_variables,
+    secrets_of,
+    shown_address,
+    unread_certificates,
+)
+from tasks.errors import ModelError
+from tasks.task import TokenUsage
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+Json = Mapping[str, Any]
+TRY_AGAIN = frozenset({408, 409, 425, 429})
+CONNECT_SECONDS = 10.0
+MOST_BYTES = 8 << 20
+"""Longest body of a reply: ten times what the longest list of models takes, or a text of a million tokens."""
+LONGEST_MESSAGE = 600
+DEEPEST = 64
+"""Levels of nesting in a reply; the deepest that is asked for has six."""
+HEADERS = {
+    # A kept connection may hold more than its reply, which would be read as the answer to the next question.
+    "Connection": "close",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+}
+
+
+class ServerFaultError(ModelError):
+    """Something that may pass: worth another try.
+
+    `away`: nobody answered at all. `hold`: seconds the server asked to wait.
+    """
+
+    def __init__(self, message: str, *, away: bool = False, hold: float | None = None) -> None:
+        super().__init__(message)
+        self.away = away
+        self.hold = hold
+
+
+class RefusedError(ModelError):
+    """The server won't do this, however often it is asked. `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to bear with a server (ours: no paper states these).
+
+    `timeout`: seconds for one request; `retries`: further tries after a fault; `away`: seconds that a server
+    may be unreachable, or ask to wait, before requests fail; waits between tries grow to `longest_wait`.
+    """
+
+    timeout: float = 120.0
+    retries: int = 4
+    away: float = 300.0
+    first_wait: float = 0.5
+    longest_wait: float = 10.0
+
+
+class ApiClient:
+    """Asks one server; many threads may ask at once, of which `concurrency` reach it together.
+
+    The key goes into the header of requests and nowhere else: it is cut out of every reply and message, and no
+    redirection is followed with it. `where` is the address as messages show it. A reply that names one of the models
+    in `strangers` as its author is a fault.
+    """
+
+    def __init__(self, base_url: str, key: str | None, patience: Patience, concurrency: int) -> None:
+        self.base_url = _checked(base_url)
+        self.root_url = self.base_url.removesuffix("/v1")
+        self.where = shown_address(self.base_url)
+        self.host = httpx2.URL(self.base_url).host
+        self.strangers: frozenset[str] = frozenset()
+        self._secrets = secrets_of(key, self.base_url)
+        self._patience = patience
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._state = threading.Lock()
+        self._silent_since: float | None = None
+        self._hold_until = 0.0
+        self._named: set[str] = set()
+        headers = HEADERS | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._http = _http_client(self.base_url, headers, min(patience.timeout, CONNECT_SECONDS), concurrency)
+
+    def get(self, url: str) -> Json:
+        """One try, for a look at the server before any work."""
+        return self._once("GET", url, None, lambda body: body, MOST_BYTES)
+
+    def post(self, url: str, body: Json, read: Callable[[Json], T], *, most_bytes: int = MOST_BYTES) -> T:
+        """What `read` finds in the reply; a reply it calls a ServerFaultError is asked for again.
+
+        Raises RefusedError at once where asking again can't help, and ServerFaultError after the last try, also for
+        a reply of more than `most_bytes`.
+        """
+        started = time.monotonic()
+        retrying = Retrying(
+            retry=retry_if_exception_type(ServerFaultError),
+            stop=lambda state: self._give_up(state, started),
+            wait=self._wait,
+            before_sleep=_note,
+            reraise=True,
+        )
+        found: T = retrying(self._once, "POST", url, body, read, most_bytes)
+        return found
+
+    def shown(self, text: str) -> str:
+        """A server's own words as messages and records show them: one short line without the key."""
+        return one_line(text, self._secrets)
+
+    def _once(self, method: str, url: str, body: Json | None, read: Callable[[Json], T], most_bytes: int) -> T:
+        """One exchange; whatever is wrong with it is told in the client's words and the server's, cleaned."""
+        self._wait_for_the_gate()
+        try:
+            with self._slots:
+                answer = self._exchange(method, url, body, most_bytes)
+            self._check_status(answer)
+            reply = self._parsed(answer)
+            self._check_reply(reply, body or {})
+            return read(reply)
+        except (ServerFaultError, RefusedError) as error:
+            error.args = (one_line(str(error), self._secrets, LONGEST_MESSAGE),)
+            raise
+
+    def _exchange(self, method: str, url: str, body: Json | None, most_bytes: int) -> _Answer:
+        """Send a request and receive all of the answer, every way this can fail told apart."""
+        seconds = self._patience.timeout
+        exchange = asyncio.run_coroutine_threadsafe(
+            _exchange(self._http, method, url, _packed(body), seconds, most_bytes), _loop()
+        )
+        try:
+            answer = exchange.result()
+        except TimeoutError as error:
+            self._heard(alive=False)
+            raise ServerFaultError(f"{self.where} gave no answer within {seconds:g} s") from error
+        except httpx2.RemoteProtocolError as error:
+            # One that hangs up may be starting anew; one that speaks no HTTP won't learn it.
+            hung_up = "disconnected" in str(error)
+            self._heard(alive=not hung_up)
+            told = "can't be reached" if hung_up else "broke off or garbled its reply"
+            message = f"{self.where} {told} ({type(error).__name__}: {_cause(error)})"
+            raise ServerFaultError(message, away=hung_up) from error
+        except httpx2.TransportError as error:
+            self._heard(alive=False)
+            message = f"{self.where} can't be reached ({type(error).__name__}: {_cause(error)})"
+            raise ServerFaultError(message, away=True) from error
+        except _TooLongError as error:
+            self._heard(alive=True)
+            raise ServerFaultError(f"{self.where} sent more than {most_bytes >> 20} MB for one reply") from error
+        except zlib.error as error:
+            raise ServerFaultError(f"{self.where} sent a body that can't be unpacked ({error})") from error
+        finally:
+            exchange.cancel()
+        self._heard(alive=True)
+        return answer
+
+    def _parsed(self, answer: _Answer) -> Json:
+        """The reply's JSON object, with the characters that UTF-8 can't hold replaced and the key removed."""
+        sure = [secret for secret in self._secrets if len(secret) >= SURE_SECRET]
+        try:
+            reply = _cleaned(_read_json(answer.text), sure)
+        except _NestedError as error:
+            raise ServerFaultError(f"{self.where} sent JSON nested deeper than {DEEPEST} levels") from error
+        except ValueError as error:
+            raise ServerFaultError(f"{self.where} sent malformed JSON: {self.shown(answer.text)!r}") from error
+        if not isinstance(reply, dict):
+            raise ServerFaultError(f"{self.where} sent no JSON object: {self.shown(answer.text)!r}")
+        return reply
+
+    def _check_reply(self, reply: Json, asked: Json) -> None:
+        """Find out an error that says "200 OK", and the reply of another model than was asked."""
+        if reply.get("error") or reply.get("object") == "error":
+            self._raise_told(reply)
+        named, wanted = reply.get("model"), asked.get("model")
+        if not isinstance(named, str) or not isinstance(wanted, str) or named == wanted:
+            return
+        if named in self.strangers:
+            raise ServerFaultError(f"{self.where} let model '{named}' answer where '{wanted}' was asked")
+        if named.startswith(wanted) or wanted.endswith(named):
+            return
+        with self._state:
+            new = not self._named
+            self._named.add(named)
+        if new:
+            _log.warning("%s", self.shown(f"{self.where}: replies name the model '{named}', '{wanted}' was asked"))
+
+    def _raise_told(self, reply: Json) -> None:
+        error = reply.get("error")
+        codes = [found.get(name) for found in (error, reply) if isinstance(found, dict) for name in ("status", "code")]
+        message = f"{self.where} answered with an error: {self.shown(told_in(reply)) or 'it does not say which'}"
+        for code in codes:
+            if type(code) is int and 400 <= code < 500 and code not in TRY_AGAIN:
+                raise RefusedError(message, code)
+        raise ServerFaultError(message)
+
+    def _check_status(self, answer: _Answer) -> None:
+        status = answer.status
+        if 200 <= status < 300:
+            return
+        message = f"{self.where} answered {status}: {self.shown(_reason(answer.text))}"
+        if 300 <= status < 400:
+            there = answer.headers.get("location", "")
+            message = f"{self.where} answered {status} and points to {shown_address(there) or 'no address'}"
+            raise RefusedError(f"{message}; no redirection is followed: give the right base_url", status)
+        if status == 429 and "insufficient_quota" in answer.text:
+            raise RefusedError(message, status)
+        if status not in TRY_AGAIN and 400 <= status < 500:
+            raise RefusedError(message, status)
+        hold = _retry_after(answer.headers.get("retry-after"))
+        if hold is None:
+            raise ServerFaultError(message)
+        if hold <= self._patience.away:
+            with self._state:
+                self._hold_until = max(self._hold_until, time.monotonic() + hold)
+        raise ServerFaultError(f"{message} (asks to wait {hold:g} s)", hold=hold)
+
+    def _heard(self, *, alive: bool) -> None:
+        """Remember since when the server has been silent, for all threads alike."""
+        with self._state:
+            if alive:
+                self._silent_since = None
+            elif self._silent_since is None:
+                self._silent_since = time.monotonic()
+
+    def _wait_for_the_gate(self) -> None:
+        """A server that asked one request to wait means all of them."""
+        time.sleep(max(0.0, self._hold_until - time.monotonic()))
+
+    def _give_up(self, state: RetryCallState, started: float) -> bool:
+        """Absence and requests to wait are bounded in time, other faults in number.
+
+        The clock of a silence runs for all requests together, so that once it has run out the next ones fail
+        at their first try instead of waiting as long again.
+        """
+        fault = _fault(state)
+        now = time.monotonic()
+        with self._state:
+            silent = 0.0 if self._silent_since is None else now - self._silent_since
+        if silent > self._patience.away:
+            return True
+        if fault.away or fault.hold is not None:
+            return now + (fault.hold or 0.0) - started > self._patience.away
+        return state.attempt_number > self._patience.retries
+
+    def _wait(self, state: RetryCallState) -> float:
+        backoff = wait_random_exponential(multiplier=self._patience.first_wait, max=self._patience.longest_wait)
+        return (_fault(state).hold or 0.0) + backoff(state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back: `text` is the body, unpacked, with what is no text replaced."""
+
+    status: int
+    headers: httpx2.Headers
+    text: str
+
+
+class _TooLongError(Exception):
+    """A body over its limit."""
+
+
+class _NestedError(ValueError):
+    """JSON nested too deeply."""
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One thread for the exchanges of all clients: only from outside can one be ended wherever it stands."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="requests-to-servers", daemon=True).start()
+    return loop
+
+
+os.register_at_fork(after_in_child=_loop.cache_clear)
+
+
+async def _exchange(
+    http: httpx2.AsyncClient, method: str, url: str, content: bytes | None, seconds: float, most_bytes: int
+) -> _Answer:
+    """One request and the whole of its answer within `seconds`, from looking up the name to the last byte."""
+    async with asyncio.timeout(seconds), http.stream(method, url, content=content) as response:
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > most_bytes:
+                raise _TooLongError
+    unpacked = _unpacked(bytes(body), response.headers.get("content-encoding", ""), most_bytes)
+    text = unpacked.decode(json.detect_encoding(unpacked), "replace")
+    return _Answer(response.status_code, response.headers, text)
+
+
+def _http_client(address: str, headers: Mapping[str, str], connect: float, concurrency: int) -> httpx2.AsyncClient:
+    """The client for an address. Raises ModelError, naming the variable, for proxies and certificates that are none."""
+    verify = _certificates(address)
+    try:
+        return httpx2.AsyncClient(
+            headers=headers,
+            timeout=httpx2.Timeout(None, connect=connect),
+            limits=httpx2.Limits(max_connections=concurrency, max_keepalive_connections=0),
+            follow_redirects=False,
+            verify=verify,
+            trust_env=not is_this_machine(address),
+        )
+    except ImportError as error:
+        raise ModelError(f"{_proxies()}: a SOCKS proxy needs the package socksio: pip install socksio") from error
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise ModelError(f"{_proxies()}: no proxy's address, which looks like http://HOST:PORT") from error
+
+
+def _certificates(address: str) -> ssl.SSLContext:
+    """What a server's certificate is checked against; an unencrypted address needs none, so none are loaded."""
+    check_certificates()
+    try:
+        encrypted = address.lower().startswith("https:")
+        return httpx2.create_ssl_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    except OSError as error:
+        raise unread_certificates(error) from error
+
+
+def _proxies() -> str:
+    return " or ".join(f"${name}" for name in proxy_variables())
+
+
+def _cause(error: BaseException) -> str:
+    """The words of what first went wrong: "Connection refused" rather than "All connection attempts failed"."""
+    words = str(error)
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+        words = str(error) or words
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return words
+
+
+def _packed(body: Json | None) -> bytes | None:
+    """A request's body; half a surrogate pair, which no server could read, is replaced."""
+    if body is None:
+        return None
+    return SURROGATES.sub(REPLACEMENT, json.dumps(body, ensure_ascii=False, allow_nan=False)).encode()
+
+
+def _unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
+    """The body as it was before compression, which nobody asked for. Raises zlib.error, or _TooLongError."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise zlib.error(f"packed as '{encoding}', which was not asked for")
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    unpacked = unpacker.decompress(body, most_bytes + 1)
+    if len(unpacked) > most_bytes:
+        raise _TooLongError
+    if not unpacker.eof:
+        raise zlib.error("it is not whole")
+    return unpacked
+
+
+def _read_json(text: str) -> object:
+    """JSON in which no key has two values. Raises ValueError, or _NestedError."""
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise _NestedError from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs) and any(found[name] != value for name, value in pairs):
+        raise ValueError("a key has two values")
+    return found
+
+
+def _cleaned(value: Any, secrets: list[str], depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
+    """The same JSON with all its texts cleaned, but for control codes, which a prompt may hold."""
+    if depth > DEEPEST:
+        raise _NestedError
+    if isinstance(value, str):
+        return clean(value, secrets, controls=False)
+    if isinstance(value, list):
+        return [_cleaned(inner, secrets, depth + 1) for inner in value]
+    if isinstance(value, dict):
+        return {name: _cleaned(inner, secrets, depth + 1) for name, inner in value.items()}
+    return value
+
+
+def _checked(base_url: str) -> str:
+    """The address without a final slash. Raises ModelError, showing no part of it, unless it is an http(s) one."""
+    try:
+        url = httpx2.URL(base_url)
+    except (httpx2.InvalidURL, ValueError):
+        url = httpx2.URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ModelError("base_url must look like http://127.0.0.1:8000/v1")
+    return base_url.rstrip("/")
+
+
+def _fault(state: RetryCallState) -> ServerFaultError:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, ServerFaultError) else ServerFaultError("no outcome")
+
+
+def _note(state: RetryCallState) -> None:
+    _log.warning("%s; trying again (try %d)", _fault(state), state.attempt_number + 1)
+
+
+def told_in(reply: object) -> str:
+    """What an error reply says in any of the usual places; nothing where it has none of them."""
+    if isinstance(reply, str):
+        return reply
+    if not isinstance(reply, dict):
+        return ""
+    found = [reply.get(name) for name in ("error", "message", "detail", "errors")]
+    told = next((words for inner in found if (words := told_in(inner))), "")
+    return told or next((json.dumps(inner, ensure_ascii=False) for inner in found if isinstance(inner, list)), "")
+
+
+def _reason(text: str) -> str:
+    """The message inside an error reply, or the reply as it is."""
+    try:
+        return told_in(_cleaned(_read_json(text), [])) or text
+    except ValueError:
+        return text
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that a `Retry-After` header asks for: a number, or a date."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+FINISHED = {"stop": True, "length": False}
+TEXT_PARTS = frozenset({"text", "output_text"})
+REASONING_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking"})
+ID_PREFIX = "token_id:"
+MOST_TOKENS = 1 << 40
+ROUNDING = 1e-5
+"""Ours: a logarithm of a softmax in float32 may come out this far above 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A completion: its text, whether it ended by itself, and the tokens the server counted."""
+
+    text: str
+    finished: bool
+    usage: TokenUsage
+
+
+def read_completion(body: Json) -> Written:
+    """The text of `/completions` with one choice."""
+    choice = _choices(body, 1)[0]
+    return _written(choice.get("text"), choice, body)
+
+
+def read_chat(body: Json) -> Written:
+    """The text of `/chat/completions` with one choice; reasoning sent apart from the content is left out."""
+    choice = _choices(body, 1)[0]
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise ServerFaultError("the server's reply has no message")
+    refusal = message.get("refusal")
+    if isinstance(refusal, str) and refusal and not message.get("content"):
+        raise RefusedError(f"the model refused: {refusal}", 200)
+    return _written(_content(message.get("content")), choice, body)
+
+
+def read_usage(body: Json) -> TokenUsage:
+    """Tokens as the server counted them; cached ones only where it tells (vLLM: --enable-prompt-tokens-details)."""
+    usage = _part(body, "usage")
+    cached = _part(usage, "prompt_tokens_details").get("cached_tokens")
+    return TokenUsage(_count(usage.get("prompt_tokens")), _count(cached), _count(usage.get("completion_tokens")))
+
+
+def read_echoed(body: Json, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Log-likelihood (nats) of every prompt token but the first, of each prompt echoed with `logprobs`.
+
+    Each choice tells those of its prompt and of the one token that was written behind it. Raises RefusedError where
+    the server echoes none: it can't weigh options. One token more or less shifts all of them, so it is a fault.
+    """
+    rows = []
+    for choice, prompt in zip(_choices(body, len(prompts)), prompts, strict=True):
+        logprobs = _part(choice, "logprobs")
+        values = logprobs.get("token_logprobs")
+        if not isinstance(values, list) or len(values) <= 1 < len(prompt):
+            raise RefusedError("the server echoes no log-likelihoods of prompt tokens", 200)
+        if len(values) != len(prompt) + 1:
+            raise ServerFaultError(
+                f"the server sent log-likelihoods of {len(values)} tokens where {len(prompt)} and one more were asked"
+            )
+        _check_tokens(logprobs.get("tokens"), prompt)
+        rows.append([_logprob(value) for value in values[1 : len(prompt)]])
+    return rows
+
+
+def read_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
+    """Log-likelihoods of the tokens `ids` as the first token of one reply; None where some are not told."""
+    tops = _part(_choices(body, 1)[0], "logprobs").get("top_logprobs")
+    if not isinstance(tops, list) or not tops or not isinstance(tops[0], dict):
+        return None
+    first = tops[0]
+    names = {token: f"{ID_PREFIX}{token}" for token in ids}
+    if not all(name in first for name in names.values()):
+        return None
+    if len(tops) != 1:
+        raise ServerFaultError(f"the server sent log-likelihoods of {len(tops)} tokens where one was asked for")
+    return [_logprob(first[names[token]]) for token in ids]
+
+
+def _part(body: Json, name: str) -> Mapping[str, Any]:
+    """An object within another; an empty one where there is none."""
+    found = body.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _check_tokens(told: object, prompt: Sequence[int]) -> None:
+    """Where the server tells token ids, they must be the prompt's."""
+    if not isinstance(told, list) or not all(isinstance(t, str) and t.startswith(ID_PREFIX) for t in told):
+        return
+    if told[: len(prompt)] != [f"{ID_PREFIX}{token}" for token in prompt]:
+        raise ServerFaultError("the server sent log-likelihoods of other tokens than it was asked for")
+
+
+def _choices(body: Json, count: int) -> list[Mapping[str, Any]]:
+    """The choices in order of their index, as many as were asked for, each once."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        told = told_in(body)
+        raise ServerFaultError(f"the server's reply has no choices{f': {told}' if told else ''}")
+    if len(choices) != count:
+        raise ServerFaultError(f"the server's reply has {len(choices)} choices where {count} were asked for")
+    by_index: dict[int, Mapping[str, Any]] = {}
+    for place, choice in enumerate(choices):
+        index = choice.get("index")
+        index = place if index is None else index
+        if type(index) is not int:
+            raise ServerFaultError(f"the server's reply has a choice whose index is no whole number: {_shown(index)}")
+        if index in by_index or not 0 <= index < count:
+            twice = "twice" if index in by_index else f"where {count} were asked for"
+            raise ServerFaultError(f"the server's reply has choice {index} {twice}")
+        by_index[index] = choice
+        if choice.get("error"):
+            raise ServerFaultError(f"the server's reply holds an error: {told_in(choice) or _shown(choice['error'])}")
+    return [by_index[place] for place in range(count)]
+
+
+def _content(content: object) -> object:
+    """A message's text where it comes in parts; those that hold reasoning are left out."""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in REASONING_PARTS:
+            continue
+        text = part.get("text") if kind in TEXT_PARTS else None
+        if not isinstance(text, str):
+            raise ServerFaultError(f"the server's reply has a part that is no text: {_shown(part)}")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _written(text: object, choice: Mapping[str, Any], body: Json) -> Written:
+    reason = choice.get("finish_reason")
+    if reason == "content_filter":
+        raise RefusedError("the server's content filter stopped the reply", 200)
+    finished = FINISHED.get(reason) if isinstance(reason, str) else None
+    if finished is None:
+        raise ServerFaultError(f"the server ended the reply for no usable reason ({_shown(reason)})")
+    if text is None:
+        text = ""
+    if not isinstance(text, str):
+        raise ServerFaultError(f"the server's reply has no text: {_shown(text)}")
+    if finished and not text.strip():
+        raise ServerFaultError("the server sent an empty completion")
+    return Written(clean(text), finished, read_usage(body))
+
+
+def _shown(value: object) -> str:
+    """A value of the wrong kind, for a message."""
+    return one_line(repr(value), longest=80)
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
+
+
+def _logprob(value: object) -> float:
+    """A log-likelihood: a number, finite, and not positive but for the last bits of a sum."""
+    number = float(value) if type(value) is float or (type(value) is int and abs(value) <= MOST_TOKENS) else math.nan
+    if not math.isfinite(number):
+        raise ServerFaultError(f"the server sent a log-likelihood that is no number: {_shown(value)}")
+    if number > ROUNDING:
+        raise ServerFaultError(f"the server sent a log-likelihood above 0, which none can be: {_shown(value)}")
+    return min(number, 0.0)

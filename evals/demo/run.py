@@ -1,0 +1,285 @@
+"""The demo's plan and how it is carried out: steps as processes of their own, a few at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shlex
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from string import Template
+from time import monotonic, sleep
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evals.store import SAMPLES
+from tasks.errors import DataError, ModelError
+from tasks.files import read_toml
+from tasks.registry import benchmarks
+
+
+class Row(BaseModel):
+    """A table of the file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Make(Row):
+    """A file that `longvid COMMAND --out FILE` makes; names are relative to the demo's folder."""
+
+    file: str
+    command: str
+
+
+class System(Row):
+    """A model with its options, run on tasks `BENCHMARK@POOL`. In options, `$out` and `$root` stand for folders."""
+
+    name: str
+    model: str
+    options: dict[str, str] = {}
+    tasks: list[str]
+
+
+class DemoPlan(Row):
+    """`prepare`: the benchmark and pool whose videos are made first. With `limit` each run stops after that many."""
+
+    prepare: str = ""
+    limit: int | None = None
+    make: list[Make] = []
+    system: list[System]
+
+
+def read_plan(path: Path) -> DemoPlan:
+    """The plan of a file. Raises DataError naming the file and the key or task at fault."""
+    try:
+        content = read_toml(path, "demo plan")
+    except ModelError as error:
+        raise DataError(str(error)) from error
+    try:
+        plan = DemoPlan.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path}: {where}: {problem['msg'].lower()}") from error
+    for task in (*([plan.prepare] if plan.prepare else []), *(task for system in plan.system for task in system.tasks)):
+        name, _, pool = task.partition("@")
+        if name not in benchmarks().entries or pool not in benchmarks().entries[name].pools:
+            raise DataError(f"{path}: no task '{task}': write BENCHMARK@POOL, as 'longvid BENCHMARK run --pool POOL'")
+    return plan
+
+
+SLOW_TO_IMPORT = (
+    "baselines.aggregator",
+    "encoders.build",
+    "encoders.v2t.task_model",
+    "evals.run_verb",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.llama.modeling_llama",
+)
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def start_command(arguments: Sequence[str], log: Path, threads: int) -> ForkServerProcess:
+    """Start `longvid ARGUMENTS`, what it says going to `log`. All commands get the threads of the first."""
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(list(SLOW_TO_IMPORT))
+    process = forks.Process(target=_carry_out, args=(tuple(arguments), log))
+    with process_environment(threads):
+        process.start()
+    return process
+
+
+def _carry_out(arguments: Sequence[str], log: Path) -> None:
+    with log.open("wb") as file, Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["longvid", *arguments]
+    from evals.cli import main
+
+    main()
+
+
+@contextmanager
+def process_environment(threads: int) -> Generator[None, None, None]:
+    """Within it, a process that is started gets so many threads; settings of the user's own stay."""
+    ours = [name for name in THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(ours, str(threads)))
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
+
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The demo's folder and the data root."""
+
+    out: Path
+    data: Path
+
+    def fill(self, text: str) -> str:
+        """`$out` and `$root` in place. Raises DataError for any other."""
+        try:
+            return Template(text).substitute(out=self.out, root=self.data)
+        except (KeyError, ValueError) as error:
+            raise DataError(f"demo plan: '{text}' may name $out and $root, nothing else after a $") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command of longvid. It makes `target`: a file, or a run directory of `items` items."""
+
+    name: str
+    arguments: tuple[str, ...]
+    target: Path
+    needs: tuple[Path, ...] = ()
+    items: int = 0
+
+    @property
+    def line(self) -> str:
+        """What to type to do the same."""
+        return shlex.join(("longvid", *self.arguments))
+
+
+def prepare_arguments(plan: DemoPlan, places: Places) -> list[str]:
+    """The command that makes the videos, empty where the plan names none."""
+    benchmark, _, pool = plan.prepare.partition("@")
+    return [benchmark, "prepare", "--pool", pool, "--data", str(places.data)] if plan.prepare else []
+
+
+def steps_of(plan: DemoPlan, places: Places) -> list[Step]:
+    """All steps in the plan's order: files first."""
+    files = {make.file: places.out / make.file for make in plan.make}
+    steps = [make_step(make, places, files) for make in plan.make]
+    for system in plan.system:
+        steps += [run_step(system, task, plan.limit, places, files) for task in system.tasks]
+    return steps
+
+
+def make_step(make: Make, places: Places, files: dict[str, Path]) -> Step:
+    """The step that makes a file."""
+    first, *rest = (places.fill(word) for word in shlex.split(make.command))
+    target = files[make.file]
+    return Step(make.file, (first, *rest, "--out", str(target)), target, needed(make.command, files, target))
+
+
+def run_step(system: System, task: str, limit: int | None, places: Places, files: dict[str, Path]) -> Step:
+    """The step that runs a system on a task."""
+    benchmark, _, pool = task.partition("@")
+    options = {key: places.fill(value) for key, value in system.options.items()}
+    target = places.out / RUNS / benchmarks().entries[benchmark].names()[pool] / system.name.replace(" ", "-")
+    arguments = [benchmark, "run", "--pool", pool, "--model", system.model]
+    for key, value in options.items():
+        arguments += ["-M", f"{key}={value}"]
+    arguments += ["--data", str(places.data), "--out", str(target), "--name", system.name]
+    arguments += ["--limit", str(limit)] if limit else []
+    items = int(benchmarks().entries[benchmark].names()[pool].rpartition("@")[2])
+    needs = needed(" ".join(system.options.values()), files)
+    return Step(f"{system.name} on {task}", tuple(arguments), target, needs, min(items, limit or items))
+
+
+def needed(text: str, files: dict[str, Path], target: Path | None = None) -> tuple[Path, ...]:
+    """The plan's files that a text names."""
+    return tuple(path for name, path in files.items() if f"$out/{name}" in text and path != target)
+
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step that ended: its seconds, and what it said last where it failed."""
+
+    step: Step
+    seconds: float
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class Running:
+    """A step under way and the file that it writes its words to."""
+
+    step: Step
+    process: ForkServerProcess
+    log: Path
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who hears of progress: steps that start and end, and, again and again, how many items are answered."""
+
+    start: Callable[[Step], None]
+    end: Callable[[Done], None]
+    items: Callable[[int], None]
+
+
+def carry_out(steps: Sequence[Step], logs: Path, jobs: int, watch: Watch) -> list[Done]:
+    """Carry out all steps, `jobs` at a time, each as soon as what it needs is there; those left over without it fail.
+
+    An interrupt ends all that runs.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    waiting, running, done = list(steps), list[Running](), list[Done]()
+    try:
+        while waiting or running:
+            unfinished = {one.step.target for one in running}
+            ready = [s for s in waiting if all(path.exists() and path not in unfinished for path in s.needs)]
+            if not ready and not running:
+                for step in waiting:
+                    done.append(Done(step, 0.0, f"{missing(step)} could not be made"))
+                    watch.end(done[-1])
+                break
+            for step in ready[: jobs - len(running)]:
+                waiting.remove(step)
+                watch.start(step)
+                running.append(start(step, logs, jobs))
+            sleep(POLL_SECONDS)
+            for one in [one for one in running if one.process.exitcode is not None]:
+                running.remove(one)
+                done.append(Done(one.step, monotonic() - one.since, fault_of(one)))
+                watch.end(done[-1])
+            watch.items(sum(answered(step) for step in steps if step not in waiting))
+    finally:
+        for one in running:
+            one.process.terminate()
+        for one in running:
+            one.process.join()
+    return done
+
+
+def start(step: Step, logs: Path, jobs: int) -> Running:
+    """Start a step with its share of the processors."""
+    log = logs / f"{step.name.replace('/', '-').replace(' ', '-')}.log"
+    step.target.parent.mkdir(parents=True, exist_ok=True)
+    process = start_command(step.arguments, log, max(1, (os.cpu_count() or 1) // jobs))
+    return Running(step, process, log, monotonic())
+
+
+def fault_of(one: Running) -> str:
+    """What a failed step said last, empty for one that ended well."""
+    if one.process.exitcode == 0:
+        return ""
+    said = [line for line in one.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return f"{said[-1].strip() if said else f'exit code {one.process.exitcode}'} ({one.log})"
+
+
+def missing(step: Step) -> str:
+    """The first file that a step waits for in vain."""
+    return next(path.name for path in step.needs if not path.exists())
+
+
+def answered(step: Step) -> int:
+    """How many items of a run have a row."""
+    path = step.target / SAMPLES
+    # An item that failed and was asked again has two rows.
+    return min(step.items, path.read_bytes().count(b"\n")) if step.items and path.is_file() else 0

@@ -1,0 +1,485 @@
+"""Files and videos from elsewhere into a plain local folder, each whole or not at all.
+
+Official files are checked against pinned digests; videos come from mirrors, archives and the hub.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import io
+import logging
+import os
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from evals.store import write_atomic
+from tasks.digests import file_sha256
+from tasks.errors import DataError
+from tasks.files import unpacks_too_far
+from tasks.registry import Benchmark, RemoteFile
+from tasks.video_files import VIDEOS, files_below, is_video_name, video_path
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from pooch.typing import Downloader
+
+
+PIECE = 8 << 20
+CHUNK = 1 << 20
+TIMEOUT = (30, 120)
+ATTEMPTS = 3
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class WebFile(io.RawIOBase):
+    """Reads by HTTP ranges; `size` is what the server says. Raises OSError when the server can't do that."""
+
+    def __init__(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        super().__init__()
+        self._url = url
+        self._session = requests.Session()
+        self._session.headers.update(headers)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=ATTEMPTS))
+        self._position = 0
+        self.size = self._total()
+
+    def _total(self) -> int:
+        content_range = self._range(0, 1)[1]
+        total = content_range.rpartition("/")[2]
+        if not total.isdigit():
+            msg = f"{self._url} does not tell its size"
+            raise OSError(msg)
+        return int(total)
+
+    def _range(self, start: int, end: int) -> tuple[bytes, str]:
+        """Bytes [start, end) and what the server says about them."""
+        wanted = {"Range": f"bytes={start}-{end - 1}"}
+        response = self._session.get(self._url, headers=wanted, timeout=TIMEOUT, stream=True)
+        with response:
+            response.raise_for_status()
+            if response.status_code != 206:
+                msg = f"{self._url} is on a server that sends whole files only (HTTP {response.status_code})"
+                raise OSError(msg)
+            data = bytearray()
+            for chunk in response.iter_content(CHUNK):
+                data += chunk
+                if len(data) > end - start:
+                    msg = f"{self._url} is on a server that sends more than it is asked for"
+                    raise OSError(msg)
+            return bytes(data), response.headers.get("Content-Range", "")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        end = min(self._position + len(view), self.size)
+        if end <= self._position:
+            return 0
+        data, _ = self._range(self._position, end)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._session.close()
+        super().close()
+
+
+def open_web(url: str, headers: Mapping[str, str] = NO_HEADERS) -> IO[bytes]:
+    """The file, read in pieces of 8 MiB. Raises OSError."""
+    return io.BufferedReader(WebFile(url, headers), PIECE)
+
+
+HUB = "hf:"
+ZIP = ".zip"
+# Ours: a video is compressed already, and an archive makes nothing of it that grows like this again.
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A file as a source offers it. `sha256` or `crc32` are known where the source publishes them.
+
+    `packed` is the size of a member within its archive.
+    """
+
+    name: str
+    size: int | None
+    open: Callable[[], IO[bytes]]
+    sha256: str | None = None
+    crc32: int | None = None
+    packed: int | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name without folders and ending: a video's id."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The ending, in lower case."""
+        return PurePosixPath(self.name).suffix.lower()
+
+
+def check_source(source: str) -> None:
+    """Raise DataError on what is no source, before anything is fetched."""
+    is_web_archive = source.startswith(("https://", "http://")) and urlsplit(source).path.endswith(ZIP)
+    is_hub = source.startswith(HUB) and source.partition("@")[0].count("/") == 1
+    if not is_web_archive and not is_hub and not local_path(source).is_dir():
+        msg = f"'{source}' is no source of videos: give a folder, https://….zip or {HUB}OWNER/DATASET[@REVISION]"
+        raise DataError(msg)
+
+
+def local_path(source: str) -> Path:
+    """The folder that a path or a file:// address names."""
+    return Path(unquote(urlsplit(source).path)) if source.startswith("file://") else Path(source).expanduser()
+
+
+def files_of(source: str) -> list[Offer]:
+    """Every file of a source. Raises OSError when it can't be reached."""
+    if source.startswith(HUB):
+        return hub_files(source.removeprefix(HUB))
+    if source.startswith(("https://", "http://")):
+        return [Offer(PurePosixPath(urlsplit(source).path).name, None, partial(open_web, source))]
+    paths = files_below(local_path(source))
+    return [Offer(path.name, path.stat().st_size, partial(open_local, path)) for path in paths]
+
+
+def open_local(path: Path) -> IO[bytes]:
+    """A local file, to be read."""
+    return path.open("rb")
+
+
+def hub_files(dataset: str) -> list[Offer]:
+    """The files of a hub data set at a revision, with their SHA-256. Raises OSError, DataError without the library."""
+    try:
+        from huggingface_hub import HfApi, constants, hf_hub_url
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # whichever library it uses
+        from huggingface_hub.hf_api import RepoFile
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+    except ImportError as error:
+        msg = f"{HUB}{dataset} needs huggingface_hub: pip install 'longvid[llm]'"
+        raise DataError(msg) from error
+    name, _, revision = dataset.partition("@")
+    if constants.HF_HUB_OFFLINE:
+        msg = f"{HUB}{dataset} is not asked while HF_HUB_OFFLINE is set"
+        raise OSError(msg)
+    at = revision or None
+    try:
+        tree = list(HfApi().list_repo_tree(name, recursive=True, repo_type="dataset", revision=at))
+    except HTTPError as error:
+        msg = f"{HUB}{dataset} can't be listed ({type(error).__name__}: {error})"
+        raise OSError(msg) from error
+    entries = [entry for entry in tree if isinstance(entry, RepoFile)]
+    headers = build_hf_headers()
+    return [
+        Offer(
+            entry.path,
+            entry.size,
+            partial(open_web, hf_hub_url(name, entry.path, repo_type="dataset", revision=at), headers),
+            entry.lfs.sha256 if entry.lfs else None,
+        )
+        for entry in entries
+    ]
+
+
+def videos_of(source: str, wanted: Collection[str]) -> Iterator[Offer]:
+    """The wanted videos that a source has; `wanted` may shrink meanwhile. Archives are opened last, one at a time.
+
+    Raises OSError or zipfile.BadZipFile when the source or an archive can't be read.
+    """
+    files = files_of(source)
+    yield from (file for file in files if is_video_name(PurePosixPath(file.name)) and file.stem in wanted)
+    for file in files:
+        if file.suffix != ZIP or not wanted:
+            continue
+        with closing(file.open()) as stream, zipfile.ZipFile(stream) as archive:
+            for info in archive.infolist():
+                member = Offer(
+                    info.filename,
+                    info.file_size,
+                    partial(archive.open, info),
+                    crc32=info.CRC,
+                    packed=info.compress_size,
+                )
+                if is_video_name(PurePosixPath(member.name)) and member.stem in wanted:
+                    yield member
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReport:
+    """Which videos came, which are still missing, and what went wrong, by video or source."""
+
+    fetched: tuple[str, ...]
+    missing: tuple[str, ...]
+    faults: dict[str, str]
+
+
+def fetch_videos(
+    wanted: Sequence[str], folder: Path, sources: Sequence[str], done: Callable[[str], None]
+) -> VideoReport:
+    """Put the videos that `folder`/videos lacks there, from the first source that has each.
+
+    A source or a video that fails is told, and the next source is tried.
+    """
+    missing = {key: None for key in wanted if video_path(folder, key) is None}
+    fetched: list[str] = []
+    faults: dict[str, str] = {}
+    for source in sources:
+        if not missing:
+            break
+        try:
+            for offer in videos_of(source, missing.keys()):
+                fault = take(offer, folder / VIDEOS)
+                if fault:
+                    faults[f"{offer.stem} from {source}"] = fault
+                    continue
+                del missing[offer.stem]
+                fetched.append(offer.stem)
+                done(offer.stem)
+        except (OSError, zipfile.BadZipFile) as error:
+            faults[source] = f"{type(error).__name__}: {error}"
+    return VideoReport(tuple(fetched), tuple(missing), faults)
+
+
+def take(offer: Offer, folder: Path) -> str:
+    """Copy one video into place; what went wrong, or nothing.
+
+    The part that came is kept under a hidden name that holds its digest, and the next try goes on behind it: only the
+    same file, and only one that can be checked, is ever taken up again. Raises OSError when the disk takes no more.
+    """
+    if offer.size is not None and offer.packed is not None and unpacks_too_far(offer.size, offer.packed):
+        return f"{offer.packed} bytes of the archive would unpack to {offer.size}: no video does"
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = offer.sha256 or (None if offer.crc32 is None else f"{offer.crc32:08x}")
+    part = folder / f".{offer.stem}{offer.suffix}.{digest or 'unchecked'}.part"
+    if digest is None:
+        part.unlink(missing_ok=True)
+    try:
+        with offer.open() as source, part.open("ab") as target:
+            source.seek(target.tell())
+            copy(source, target, offer.size)
+            target.flush()
+            os.fsync(target.fileno())
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        return f"{type(error).__name__}: {error}"
+    except (EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # a damaged member, or (RuntimeError) one that is encrypted or packed in a way Python can't read
+        part.unlink(missing_ok=True)
+        return f"{type(error).__name__}: {error}"
+    fault = difference(part, offer)
+    if fault:
+        part.unlink()
+        return fault
+    part.replace(folder / f"{offer.stem}{offer.suffix}")
+    return ""
+
+
+def copy(source: IO[bytes], target: IO[bytes], size: int | None) -> None:
+    """Copy the rest of a file, and at most one byte more than its size, which tells that there are too many."""
+    while chunk := source.read(CHUNK if size is None else min(CHUNK, size + 1 - target.tell())):
+        target.write(chunk)
+
+
+def difference(path: Path, offer: Offer) -> str:
+    """How a file differs from what was offered, in words; nothing where it is that."""
+    size = path.stat().st_size
+    if offer.size is not None and size != offer.size:
+        return f"{size} bytes came where {offer.size} are due"
+    if offer.sha256 is not None and file_sha256(path) != offer.sha256:
+        return "its SHA-256 is not the published one"
+    if offer.crc32 is not None and file_crc32(path) != offer.crc32:
+        return "its CRC-32 is not the archive's"
+    return ""
+
+
+def file_crc32(path: Path) -> int:
+    """CRC-32 of a file's bytes, as archives record it."""
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+TAR = ".tar.gz"
+# Ours: the largest file of annotations known here has 7 MB.
+MOST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file that is now in place, and whether it had to be downloaded."""
+
+    path: Path
+    downloaded: bool
+
+
+def fetch(benchmark: Benchmark, folder: Path, source: str | None = None) -> list[Fetched]:
+    """Put every official file into `folder`; files already there with the right digest need no network.
+
+    `source` replaces the official place by a mirror (a base URL). Raises DataError when a file can't be had
+    or is not the official one; a wrong local file is never overwritten.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return [fetch_file(folder, remote, source) for remote in benchmark.files]
+
+
+def video_sources(benchmark: Benchmark, *, official: bool, mirrors: Sequence[str]) -> list[str]:
+    """Where to look for videos, in order. Raises DataError on what is no source, or where there is no official one."""
+    if official and not benchmark.video_archive:
+        msg = f"{benchmark.name} has no place of videos that needs no account: see 'longvid {benchmark.name} prepare'"
+        raise DataError(msg)
+    for mirror in mirrors:
+        check_source(mirror)
+    return [*([benchmark.video_archive] if official else []), *mirrors]
+
+
+def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
+    """One file: verified if present, downloaded if not."""
+    path = folder / remote.name
+    if path.is_file():
+        if file_sha256(path) != remote.sha256:
+            msg = f"{path} is not the official file (its SHA-256 differs); move it away and prepare again"
+            raise DataError(msg)
+        return Fetched(path, downloaded=False)
+    url = f"{source.rstrip('/')}/{remote.name}" if source else remote.url
+    if not url.startswith(("https://", "http://")):
+        msg = f"'{source}' is not a web address; a mirror's begins with https:// or http://"
+        raise DataError(msg)
+    if url.endswith(TAR):
+        return fetch_member(path, url, remote.sha256)
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    try:
+        pooch.retrieve(
+            url, known_hash=f"sha256:{remote.sha256}", fname=remote.name, path=folder, downloader=bounded_downloader()
+        )
+    except (requests.RequestException, OSError) as error:
+        msg = f"could not download {url} ({type(error).__name__}: {error}); put the file at {path} by hand"
+        raise DataError(msg) from error
+    except ValueError as error:
+        msg = f"{url} gave a file whose SHA-256 is not the pinned one; nothing was kept ({error})".split("\n")[0]
+        raise DataError(msg) from error
+    return Fetched(path, downloaded=True)
+
+
+class Bound:
+    """Counts a download's bytes, as pooch lets a progress bar do, and ends it where they are too many."""
+
+    def __init__(self) -> None:
+        self.total = self.come = 0
+
+    def update(self, count: int) -> None:
+        """Take note of more bytes. Raises OSError."""
+        self.come += count
+        if max(self.total, self.come) > MOST_BYTES + count:
+            msg = f"more than {MOST_BYTES >> 20} MiB come where a benchmark's annotations are due"
+            raise OSError(msg)
+
+    def reset(self) -> None:
+        """Called before the last update, which counts everything once more."""
+        self.total = self.come = 0
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def bounded_downloader() -> Downloader:
+    """A download by HTTP that a server can't go on with for ever."""
+    import pooch
+
+    return pooch.HTTPDownloader(progressbar=Bound())
+
+
+class Unpacked(io.RawIOBase):
+    """What a .gz file unpacks to. Raises OSError where that is too much: a small file can claim any size."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = gzip.open(path)  # noqa: SIM115 - closed by `close`
+        self._left = MOST_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(CHUNK if size < 0 else min(size, CHUNK))
+        self._left -= len(data)
+        if self._left < 0:
+            msg = f"it unpacks to more than {MOST_BYTES >> 20} MiB"
+            raise OSError(msg)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def member_of(archive: Path, name: str) -> bytes:
+    """The first file of that name in a .tar.gz, whatever its folder; nothing where there is none.
+
+    Raises OSError, EOFError, tarfile.TarError or zlib.error for an archive that is damaged or too large.
+    """
+    with Unpacked(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+        for member in tar:
+            if member.isfile() and Path(member.name).name == name:
+                file = tar.extractfile(member)
+                return file.read() if file else b""
+    return b""
+
+
+def fetch_member(path: Path, url: str, sha256: str) -> Fetched:
+    """A file published inside a .tar.gz: only the member of that name is read, and kept if its digest fits.
+
+    Raises DataError when the archive can't be had or lacks the file.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory(prefix="longvid-") as folder:
+            archive = pooch.retrieve(
+                url, known_hash=None, fname="archive", path=folder, downloader=bounded_downloader()
+            )
+            data = member_of(Path(archive), path.name)
+    except (requests.RequestException, OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        msg = f"could not get {path.name} out of {url} ({type(error).__name__}: {error}); put it at {path} by hand"
+        raise DataError(msg) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        msg = f"{url} holds no {path.name} with the pinned SHA-256; nothing was kept"
+        raise DataError(msg)
+    write_atomic(path, data.decode("utf-8"))
+    return Fetched(path, downloaded=True)

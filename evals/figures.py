@@ -1,0 +1,129 @@
+"""What each item of a run scored, and the mean of it by label: question type, length, recipe, share of the video seen.
+
+From records alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evals.record import Sample
+from evals.store import Vectors
+from tasks.labels import LENGTHS, LONGEST, SPANS, THIRDS, WIDEST
+from tasks.registry import family_of
+from tasks.statistics import FEW_CLUSTERS, fraction_metric
+from tasks.task import TaskInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFigures:
+    """A figure's name and its values by item id; items without a value (failed, hidden) are left out.
+
+    `right_or_wrong`: they are all 0 or 1.
+    """
+
+    name: str
+    values: Mapping[str, float]
+    right_or_wrong: bool = False
+
+
+def item_figures(task: TaskInfo, samples: Mapping[str, Sample], vectors: Mapping[str, Vectors]) -> ItemFigures | None:
+    """The family's figure of each item; None where nothing was scored item by item."""
+    family = family_of(task.family)
+    if family.rank is not None:
+        if not vectors:
+            return None
+        ranks = next(iter(family.rank(vectors, 0).values())).rank
+        return ItemFigures(task.primary_metric, {key: float(rank == 1) for key, rank in ranks.items()}, True)
+    end = family.item_score or task.primary_metric
+    names = sorted({name for sample in samples.values() for name in sample.scores if name.endswith(end)})
+    for name in names:
+        values = {
+            key: value
+            for key, sample in samples.items()
+            if sample.error is None and (value := sample.scores.get(name)) is not None
+        }
+        if values:
+            return ItemFigures(name, values, family.right_or_wrong)
+    return None
+
+
+# Ours: with fewer items, or on clusters too few for any method, a group's interval says little.
+SMALL_ITEMS, SMALL_CLUSTERS = 20, FEW_CLUSTERS
+SHARE_SEEN = "share of the video seen"
+SHARES: tuple[tuple[float, str], ...] = ((0.25, "up to 25 %"), (0.5, "25–50 %"), (0.75, "50–75 %"), (0.999, "75–99 %"))
+WHOLE = "all of it"
+# Labels with an order of their own; others are sorted by size.
+ORDERED = (
+    *(name for _, name in LENGTHS),
+    LONGEST,
+    *THIRDS,
+    *(name for _, name in SPANS),
+    WIDEST,
+    *(name for _, name in SHARES),
+    WHOLE,
+)
+ORDER = {name: place for place, name in enumerate(ORDERED)}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The items that share a label: how many, from how many videos, and their mean with its interval."""
+
+    label: str
+    n: int
+    clusters: int
+    value: float
+    interval: tuple[float, float] | None
+
+    @property
+    def small(self) -> bool:
+        """Whether the group is too small for its interval to be trusted (rule above, ours)."""
+        return self.n < SMALL_ITEMS or self.clusters < SMALL_CLUSTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """A figure by one kind of label."""
+
+    kind: str
+    figure: str
+    groups: tuple[Group, ...]
+
+
+def sample_labels(sample: Sample, given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The recorded labels, `given` ones of kinds that the record is too old to have, and the share seen."""
+    labels = {**(given or {}), **sample.labels}
+    share = sample.frames.share_of_clip if sample.frames else None
+    if share is not None:
+        labels[SHARE_SEEN] = next((name for end, name in SHARES if share <= end), WHOLE)
+    return labels
+
+
+def breakdowns(
+    figures: ItemFigures,
+    samples: Mapping[str, Sample],
+    labels: Mapping[str, Mapping[str, str]],
+) -> list[Breakdown]:
+    """A breakdown per kind of label that splits the items; `labels` by item id."""
+    kinds = dict.fromkeys(kind for key in figures.values for kind in labels.get(key, {}))
+    made = []
+    for kind in kinds:
+        members: dict[str, list[str]] = {}
+        for key in figures.values:
+            if kind in labels.get(key, {}):
+                members.setdefault(labels[key][kind], []).append(key)
+        if len(members) > 1:
+            groups = [group(name, ids, figures, samples) for name, ids in members.items()]
+            groups.sort(key=lambda g: (ORDER.get(g.label, len(ORDER)), -g.n, g.label))
+            made.append(Breakdown(kind, figures.name, tuple(groups)))
+    return made
+
+
+def group(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample]) -> Group:
+    """One label's figure, by the same interval as the run's own."""
+    values = [figures.values[key] for key in ids]
+    clusters = [samples[key].cluster for key in ids]
+    metric = fraction_metric(figures.name, values, clusters)
+    return Group(name, metric.n, metric.clusters, sum(values) / len(values), metric.interval)
