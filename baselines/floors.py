@@ -26,9 +26,10 @@ from tasks.caption_metrics.ngrams import Floats, Tokens, common_lengths, f_measu
 from tasks.captioning import CaptioningTask, CaptionItem, TrainingText
 from tasks.errors import DataError, ModelError
 from tasks.family import Floor
-from tasks.model import Embeddings, ModelInfo, OptionRequest, Route, TextReply, TextRequest
+from tasks.model import Embeddings, ModelInfo, OptionRequest, TextReply, TextRequest
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.retrieval import RetrievalItem, RetrievalTask
+from tasks.routes import Route
 from tasks.statistics import LEVEL, percentile_interval
 from tasks.task import Clip, JsonValue, Metric, Summary, Task, Trace
 from tasks.tokenizers import tokenizer

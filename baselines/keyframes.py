@@ -26,8 +26,9 @@ from encoders.task_model import EncoderModel, policy_facts
 from encoders.v2t.task_model import VideoToTextModel
 from tasks.digests import text_sha256
 from tasks.errors import ModelError
-from tasks.model import Embeddings, ModelInfo, OptionRequest, Route, TextRequest
+from tasks.model import Embeddings, ModelInfo, OptionRequest, TextRequest
 from tasks.registry import build_model
+from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace, busy_seconds
 
 # Below it a halved gap counts as none.

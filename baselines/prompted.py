@@ -15,8 +15,9 @@ from baselines.llm.protocol import Chat, LanguageModel
 from baselines.models import BlindOptions
 from tasks.digests import file_sha256, text_sha256
 from tasks.files import read_rows
-from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, Route, TextReply, TextRequest, appetite_of
+from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, appetite_of
 from tasks.prompt import Prompt, load_prompt
+from tasks.routes import Route
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
 
 

@@ -27,7 +27,7 @@ from baselines.parts import BuildModel, build_part
 from baselines.segments import Cutting, Span, parse_cutting
 from encoders.causal_lm.load import cache_folder
 from encoders.ray_pool import Pool, Work, ask, joined, spread
-from encoders.video_file import MissingVideoError
+from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError, ModelError
 from tasks.files import decoded, parse_json, typed

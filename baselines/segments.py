@@ -12,7 +12,7 @@ from typing import Annotated
 from annotated_types import Len
 
 from baselines.captions import Caption, clean_caption
-from encoders.video_file import MissingVideoError
+from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import Seconds, read_json, typed

@@ -30,8 +30,9 @@ from encoders.sampling import FramePolicy
 from encoders.task_model import policy_facts
 from tasks.digests import text_sha256
 from tasks.errors import ModelError
-from tasks.model import Appetite, ModelInfo, Route, TextReply, TextRequest
+from tasks.model import Appetite, ModelInfo, TextReply, TextRequest
 from tasks.prompt import Prompt, load_prompt
+from tasks.routes import Route
 from tasks.task import Trace
 
 FRAMES = FramePolicy(count=8)

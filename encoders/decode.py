@@ -26,17 +26,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from encoders.sampling import FramePolicy
-from encoders.video_file import (
-    DamagedVideoError,
-    OpenVideo,
-    OutsideVideoError,
-    TruncatedVideoError,
-    blame_file,
-    memory_error,
-    open_video,
-    quarter_turns,
-    read_packets,
-)
+from encoders.video_errors import DamagedVideoError, OutsideVideoError, TruncatedVideoError, memory_error
+from encoders.video_file import OpenVideo, blame_file, open_video, quarter_turns, read_packets
 
 # How far before the first wanted time to look for a key frame before reading from the very beginning.
 _LOOK_BACK_SECONDS = (0.0, 12.0)

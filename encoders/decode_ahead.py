@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from encoders.frames import Backend, Frames, read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import (
+from encoders.video_errors import (
     DecodeFaultError,
     DecoderStartError,
     DecodeTimeoutError,

@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 
 from encoders.decode import Canvas, Decoded, decode, find_wanted
 from encoders.sampling import FramePolicy
-from encoders.video_file import BackendError, open_video
+from encoders.video_errors import BackendError
+from encoders.video_file import open_video
 
 # Frames held at the stored size at any time.
 _BATCH = 8

@@ -25,7 +25,8 @@ from safetensors.numpy import save_file
 from encoders.decode_ahead import DecodedClip, Decoders
 from encoders.ray_pool import Pool, Work, ask, joined, spread
 from encoders.task_model import EncoderModel
-from encoders.video_file import VideoError, probe
+from encoders.video_errors import VideoError
+from encoders.video_file import probe
 from tasks.digests import file_state_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import is_unicode, read_json, unicode_only

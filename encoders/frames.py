@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from encoders.decode import decode
 from encoders.decode_torchcodec import decode_torchcodec
 from encoders.sampling import FramePolicy, sample
-from encoders.video_file import MissingVideoError
+from encoders.video_errors import MissingVideoError
 from tasks.task import Clip, FramesSeen
 
 Backend = Literal["pyav", "torchcodec"]

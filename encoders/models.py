@@ -11,8 +11,8 @@ from typing import Literal
 from encoders.sampling import FramePolicy
 from encoders.shipped import weights_file
 from tasks.errors import ModelError
-from tasks.model import Route
 from tasks.registry import ModelEntry, System
+from tasks.routes import Route
 
 Dtype = Literal["auto", "bfloat16", "float32"]
 Attention = Literal["frame", "joint", "factorized"]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from encoders.video_file import FramePolicyError
+from encoders.video_errors import FramePolicyError
 
 # A clip of 10.0000001 s at 1 FPS is one of 10 s whose length went through float arithmetic.
 _ROUNDING = 1e-6

@@ -10,7 +10,8 @@ import av
 import av.error
 
 from encoders.decode import find_wanted, frames_between
-from encoders.video_file import DamagedVideoError, blame_file, open_video, probe
+from encoders.video_errors import DamagedVideoError
+from encoders.video_file import blame_file, open_video, probe
 from tasks.errors import ModelError
 
 DETECTOR = "ContentDetector"

@@ -18,7 +18,8 @@ from encoders.dual import DualEncoder
 from encoders.frames import Frames
 from encoders.sampling import FramePolicy
 from encoders.tokens import TextTokenizer
-from tasks.model import Appetite, Embeddings, ModelInfo, Route
+from tasks.model import Appetite, Embeddings, ModelInfo
+from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
 
 Embed = Callable[[Tensor], Tensor]

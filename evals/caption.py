@@ -80,7 +80,8 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
     Raises DataError for a source that is neither.
     """
     from encoders.embed import find_videos, unusable_names
-    from encoders.video_file import VideoError, probe
+    from encoders.video_errors import VideoError
+    from encoders.video_file import probe
     from tasks.registry import benchmarks
     from tasks.task import Clip
 

@@ -18,8 +18,9 @@ from evals.new_run import describe_run
 from evals.runner import RunSettings, run_task
 from evals.store import RESULTS
 from tasks.egoschema import PROMPTS
-from tasks.model import ModelInfo, OptionRequest, OptionScores, Route
+from tasks.model import ModelInfo, OptionRequest, OptionScores
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
+from tasks.routes import Route
 from tasks.task import Clip, FramesSeen, TaskInfo, TokenUsage, Trace
 
 RUNS_VARIABLE = "LONGVID_RUNS"

@@ -1,4 +1,4 @@
-"""A result never stands alone: the run, its floors and the blind model's runs on the same items, as text and Markdown."""
+"""A result never stands alone: the run, its floors and blind runs on the same items, as text and as Markdown."""
 
 from __future__ import annotations
 

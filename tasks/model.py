@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,16 +15,6 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.task import Clip, JsonValue, Trace
-
-
-class Route(StrEnum):
-    """How an answer is got out of a model. `given` is for models that name an option outright."""
-
-    SIMILARITY = "embedding-similarity"
-    OPTIONS_LOGLIK = "options-loglik"
-    LETTER_LOGPROB = "letter-logprob"
-    GENERATE = "generate+parse"
-    GIVEN = "given"
 
 
 @dataclass(frozen=True, slots=True)

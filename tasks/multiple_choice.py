@@ -21,13 +21,13 @@ from tasks.model import (
     Chooser,
     OptionRequest,
     QueryVideoEncoder,
-    Route,
     TextGenerator,
     TextRequest,
     VideoTextEncoder,
     require,
 )
 from tasks.prompt import Prompt, load_prompt
+from tasks.routes import Route
 from tasks.statistics import fraction_metric, grouped_metric
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.errors import ModelError
-from tasks.model import Route
+from tasks.routes import Route
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 UNRECORDED = {"decides": False}

@@ -31,7 +31,8 @@ from encoders.vit import VisionTower, sample_keep_each
 from encoders.weights import load_encoder
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import ModelError
-from tasks.model import ModelInfo, OptionRequest, OptionScores, Route, TextReply, TextRequest
+from tasks.model import ModelInfo, OptionRequest, OptionScores, TextReply, TextRequest
+from tasks.routes import Route
 from tasks.task import Clip, TokenUsage, Trace
 
 Request = TextRequest | OptionRequest

@@ -1,4 +1,4 @@
-"""A run's items as a page shows them: what was asked, what came back, how it was read, what it was worth; with pictures."""
+"""A run's items as a page shows them: what was asked, what came back, what it was worth, and pictures."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP) -> Strip:
     try:
         from encoders.decode import decode
         from encoders.sampling import FramePolicy, sample
-        from encoders.video_file import VideoError
+        from encoders.video_errors import VideoError
     except ImportError:
         return Strip(why_not="the video packages are not installed")
     try:

@@ -1,4 +1,4 @@
-"""A leaderboard as a page shows it: figures as text, intervals as bars on one scale, costs with their units and plots."""
+"""A leaderboard as a page shows it: figures as text, intervals as bars on one scale, costs with their units."""
 
 from __future__ import annotations
 

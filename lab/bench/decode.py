@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import BackendError, VideoError, probe
+from encoders.video_errors import BackendError, VideoError
+from encoders.video_file import probe
 from lab.bench.result import Facts, Measured, NotMeasuredError, Result, in_turn
 from tasks.machine import machine_facts
 from tasks.task import Clip

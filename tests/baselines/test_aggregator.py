@@ -14,8 +14,9 @@ from baselines.models import AggregatorOptions
 from baselines.prompted import Ask, Composed, Composer, PromptedModel, load_examples
 from baselines.segments import render, thin
 from tasks.errors import DataError, ModelError
-from tasks.model import ModelInfo, OptionRequest, Route, TextRequest
+from tasks.model import ModelInfo, OptionRequest, TextRequest
 from tasks.prompt import load_prompt
+from tasks.routes import Route
 from tasks.task import Clip, TokenUsage
 from tests.baselines.conftest import CountingModel
 

@@ -6,8 +6,9 @@ import pytest
 
 from baselines.prompted import NO_VECTORS, Ask, PromptedModel, compose_blind, info_with_prompts
 from tasks.errors import ModelError
-from tasks.model import Captioner, ModelInfo, Route, TextRequest, VideoTextEncoder, require
+from tasks.model import Captioner, ModelInfo, TextRequest, VideoTextEncoder, require
 from tasks.prompt import load_prompt
+from tasks.routes import Route
 from tasks.task import Clip
 from tests.baselines.conftest import CountingModel
 

@@ -13,7 +13,7 @@ from baselines import segment_captions
 from baselines.segment_captions import CaptionSettings, DistantCaptioner, RayCaptions, SegmentCaptions, captioning_work
 from baselines.segments import parse_cutting
 from encoders.ray_pool import Pool
-from encoders.video_file import EmptyVideoError
+from encoders.video_errors import EmptyVideoError
 from tasks.errors import ModelError
 from tasks.model import Preparer
 from tasks.prompt import load_prompt

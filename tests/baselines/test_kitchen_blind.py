@@ -9,7 +9,7 @@ import pytest
 from baselines.models import BlindOptions
 from baselines.prompted import build_blind
 from tasks.kitchen.benchmark import load_qa
-from tasks.model import Route
+from tasks.routes import Route
 from tasks.statistics import fraction_metric
 from tests.needs import needs_smollm2
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from baselines.llm.protocol import Chat
 from baselines.prompted import PromptedModel, compose_blind
-from tasks.model import Appetite, ModelInfo, Route, TextRequest, appetite_of
+from tasks.model import Appetite, ModelInfo, TextRequest, appetite_of
 from tasks.prompt import load_prompt
+from tasks.routes import Route
 from tasks.task import Clip
 from tests.baselines.conftest import CountingModel
 

@@ -13,7 +13,7 @@ import pytest
 
 from baselines.segment_captions import SEGMENTS_AT_ONCE, CaptionSettings, SegmentCaptions
 from baselines.segments import parse_cutting
-from encoders.video_file import EmptyVideoError, MissingVideoError
+from encoders.video_errors import EmptyVideoError, MissingVideoError
 from tasks.errors import DataError
 from tasks.model import Appetite, ModelInfo, Preparer, TextReply, TextRequest
 from tasks.prompt import load_prompt

@@ -15,7 +15,8 @@ from baselines.material import Thin
 from baselines.models import AggregatorOptions
 from baselines.prompted import PromptedModel
 from tasks.errors import ModelError
-from tasks.model import ModelInfo, OptionRequest, Route, TextRequest
+from tasks.model import ModelInfo, OptionRequest, TextRequest
+from tasks.routes import Route
 from tasks.task import Clip
 from tests.baselines.conftest import CountingModel
 

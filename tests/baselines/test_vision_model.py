@@ -17,7 +17,7 @@ from baselines.models import VisionOptions
 from baselines.vision_model import VisionModel, build_vision_model
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import EmptyVideoError
+from encoders.video_errors import EmptyVideoError
 from tasks.errors import ModelError
 from tasks.model import Captioner, Model, TextGenerator, TextRequest
 from tasks.registry import build_model

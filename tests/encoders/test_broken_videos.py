@@ -17,7 +17,7 @@ from encoders import decode as decoding
 from encoders.decode_ahead import AheadPolicy, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import (
+from encoders.video_errors import (
     CoverArtOnlyError,
     DamagedVideoError,
     EmptyVideoError,
@@ -27,9 +27,8 @@ from encoders.video_file import (
     ResourcesError,
     UnreadableVideoError,
     VideoError,
-    blame_file,
-    probe,
 )
+from encoders.video_file import blame_file, probe
 from tasks.errors import DataError
 from tests.encoders.videos import ODD_BUT_WHOLE, clip, plain_read
 

@@ -13,7 +13,8 @@ from encoders.cut_off import is_cut_off
 from encoders.decode import decode
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import TruncatedVideoError, VideoError, open_video, probe
+from encoders.video_errors import TruncatedVideoError, VideoError
+from encoders.video_file import open_video, probe
 from tests.encoders.videos import NATURAL, ODD_BUT_WHOLE, clip
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")

@@ -19,7 +19,7 @@ from _pytest.mark import ParameterSet
 from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders, blamed, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import (
+from encoders.video_errors import (
     DecodeFaultError,
     DecodeTimeoutError,
     DecodeWorkerError,

@@ -8,7 +8,8 @@ import pytest
 
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import BackendError, DamagedVideoError, EmptyVideoError, probe
+from encoders.video_errors import BackendError, DamagedVideoError, EmptyVideoError
+from encoders.video_file import probe
 from tests.encoders.videos import clip, psnr
 
 FILES = [

@@ -12,7 +12,7 @@ import pytest
 from encoders.decode_ahead import FrameSource, Reading, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import EmptyVideoError
+from encoders.video_errors import EmptyVideoError
 from tasks.task import Clip
 from tests.encoders.videos import clip
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_file import MissingVideoError, OutsideVideoError, TruncatedVideoError, probe
+from encoders.video_errors import MissingVideoError, OutsideVideoError, TruncatedVideoError
+from encoders.video_file import probe
 from tasks.task import Clip, FramesSeen
 from tests.encoders.videos import (
     NATURAL,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.sampling import FramePolicy, sample
-from encoders.video_file import FramePolicyError
+from encoders.video_errors import FramePolicyError
 
 STARTS = st.floats(0, 5000, allow_nan=False)
 LENGTHS = st.floats(0.05, 4000, allow_nan=False)

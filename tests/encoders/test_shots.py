@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from encoders.shots import detect_shots
-from encoders.video_file import EmptyVideoError, probe
+from encoders.video_errors import EmptyVideoError
+from encoders.video_file import probe
 from tests.encoders.videos import write_video
 
 pytest.importorskip("scenedetect")

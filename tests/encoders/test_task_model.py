@@ -15,12 +15,13 @@ from encoders.models import LONG, SHORT, PresetOptions, frame_policy
 from encoders.sampling import FramePolicy
 from encoders.task_model import EncoderModel, Runtime, pad_to_multiple
 from encoders.tokens import byte_tokenizer
-from encoders.video_file import VideoError
+from encoders.video_errors import VideoError
 from encoders.weights import load_encoder, save_encoder
 from tasks.egoschema import PROMPTS
 from tasks.errors import ModelError
-from tasks.model import Route, VideoTextEncoder
+from tasks.model import VideoTextEncoder
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
+from tasks.routes import Route
 from tasks.task import Clip, TaskInfo
 
 FAMILIES = ("imagevit-tiny", "shortvivit-tiny", "longvivit-tiny", "factorized-tiny")

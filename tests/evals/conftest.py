@@ -22,8 +22,9 @@ from evals.new_run import describe_run
 from evals.record import Results, Sample
 from evals.runner import RunSettings, run_task
 from tasks.egoschema import PROMPTS, load_egoschema
-from tasks.model import ModelInfo, OptionRequest, Route, TextReply, TextRequest
+from tasks.model import ModelInfo, OptionRequest, TextReply, TextRequest
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
+from tasks.routes import Route
 from tasks.task import Clip, FramesSeen, TaskInfo, TokenUsage, Trace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,8 +23,9 @@ from evals.runner import RunSettings, run_task
 from evals.schema_files import without_wall_clock
 from evals.store import read_results, read_run, read_samples
 from tasks.egoschema import load_egoschema
-from tasks.model import ModelInfo, OptionRequest, Route
+from tasks.model import ModelInfo, OptionRequest
 from tasks.multiple_choice import MultipleChoiceTask
+from tasks.routes import Route
 from tests.evals.conftest import ROOT, ignore, longvid_process, toy_task
 
 FOLDERS = 2

@@ -17,8 +17,9 @@ from evals.runner import RunSettings, TooManyFailuresError, rescore, run_task
 from evals.schema_files import without_wall_clock
 from evals.store import read_results, read_run, read_samples
 from tasks.errors import ModelError, RecordError
-from tasks.model import ModelInfo, OptionRequest, OptionScores, Route
+from tasks.model import ModelInfo, OptionRequest, OptionScores
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
+from tasks.routes import Route
 from tasks.task import Clip, Prediction, Trace
 from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
 

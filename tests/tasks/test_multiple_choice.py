@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import DataError, ModelError
-from tasks.model import Embeddings, OptionRequest, OptionScores, Route, TextReply, TextRequest
+from tasks.model import Embeddings, OptionRequest, OptionScores, TextReply, TextRequest
 from tasks.multiple_choice import (
     ChoiceItem,
     ChoicePrompts,
@@ -18,6 +18,7 @@ from tasks.multiple_choice import (
     lettered,
     option_names,
 )
+from tasks.routes import Route
 from tasks.task import Clip, Prediction, TaskInfo, TokenUsage, Trace
 
 OPTIONS = ("C Cooks.", "C sews", "a man reads", "C sleeps", "nobody moves")

@@ -14,8 +14,8 @@ import pytest
 from baselines.floors import ChanceModel, ConstantModel
 from baselines.models import AggregatorOptions
 from tasks.errors import ModelError
-from tasks.model import Route
 from tasks.registry import build_model, deciding, find_model, models, option_help, parse_options, typed_options
+from tasks.routes import Route
 from tests.evals.conftest import ROOT, assert_one_line, longvid
 
 

@@ -15,7 +15,7 @@ from baselines.llm.load import load_language_model
 from baselines.llm.options import LanguageModelOptions, Serving
 from baselines.llm.protocol import Chat
 from tasks.errors import ModelError
-from tasks.model import Route
+from tasks.routes import Route
 from tests.baselines.llm.server_process import FaultyServer, faulty_server
 
 CHAT = Chat(user="Which?", system="Be brief.", reply_start="It is")

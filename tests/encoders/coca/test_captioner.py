@@ -9,7 +9,7 @@ import pytest
 
 from encoders.coca.captioner import JOINT, CocaCaptioner, build_coca
 from encoders.models import CocaOptions
-from encoders.video_file import EmptyVideoError
+from encoders.video_errors import EmptyVideoError
 from tasks.errors import ModelError
 from tasks.model import Captioner, TextRequest
 from tasks.task import Clip

@@ -9,9 +9,10 @@ import pytest
 
 from encoders.models import VideoToTextOptions
 from encoders.v2t.task_model import VideoToTextModel, build_video_to_text
-from encoders.video_file import VideoError
+from encoders.video_errors import VideoError
 from tasks.digests import text_sha256
-from tasks.model import Captioner, ChoiceScorer, OptionRequest, Route, TextGenerator, TextRequest
+from tasks.model import Captioner, ChoiceScorer, OptionRequest, TextGenerator, TextRequest
+from tasks.routes import Route
 from tasks.task import Clip
 from tests.encoders.v2t.files import write_all
 from tests.encoders.videos import write_video

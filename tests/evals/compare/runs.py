@@ -17,8 +17,9 @@ from evals.new_run import describe_run
 from evals.record import Results
 from evals.runner import answer, rescore, with_vectors, write_results
 from evals.store import RUN, SampleLog, VectorLog, write_row
-from tasks.model import ModelInfo, OptionRequest, Route
+from tasks.model import ModelInfo, OptionRequest
 from tasks.multiple_choice import MultipleChoiceTask
+from tasks.routes import Route
 from tasks.task import Task
 
 

@@ -17,8 +17,8 @@ from baselines.llm.options import Serving
 from baselines.llm.protocol import LanguageModel
 from baselines.models import AggregatorOptions
 from tasks.egoschema import load_egoschema
-from tasks.model import Route
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
+from tasks.routes import Route
 from tasks.task import Prediction
 
 QUESTIONS = int(os.environ.get("LONGVID_VLLM_QUESTIONS", "100"))

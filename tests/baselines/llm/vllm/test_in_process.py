@@ -16,7 +16,7 @@ from evals.runner import RunSettings, run_task
 from evals.store import read_samples
 from tasks.kitchen.benchmark import load_qa
 from tasks.kitchen.files import write_split
-from tasks.model import Route
+from tasks.routes import Route
 from tasks.task import Prediction
 from tests.baselines.llm.vllm.conftest import QUESTIONS, Asking, agreement, largest_difference
 

@@ -18,7 +18,8 @@ from evals.new_run import describe_run
 from evals.runner import RunSettings, run_task
 from evals.store import read_samples
 from tasks.digests import file_sha256
-from tasks.model import OptionRequest, Route
+from tasks.model import OptionRequest
+from tasks.routes import Route
 from tasks.task import Prediction
 from tests.baselines.llm.vllm.conftest import CONTEXT, DTYPE, QUESTIONS, Asking, agreement
 from tests.baselines.llm.vllm.server import START_SECONDS, VllmServer
