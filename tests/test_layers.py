@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,3 +50,16 @@ def test_listing_the_baselines_options_loads_no_numpy() -> None:
 def test_an_aggregator_on_given_captions_loads_no_decoder() -> None:
     code = "import sys, baselines.aggregator; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_readme_s_map_names_files_that_are_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if re.match(r"\| `\w+/` \|", line)]
+    missing = []
+    for row in rows:
+        folder, *names = re.findall(r"`([\w./]+)`", row)
+        missing += [
+            f"{folder}{name}" for name in names if name.endswith((".py", "/")) and not (ROOT / folder / name).exists()
+        ]
+    assert len(rows) >= len(ROOMS)
+    assert not missing
