@@ -6,8 +6,6 @@ A folder of parts is written as the work goes on, so that the same command goes 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +26,7 @@ from encoders.task_model import EncoderModel
 from encoders.video_errors import VideoError
 from encoders.video_file import probe
 from tasks.digests import file_state_sha256, text_sha256
+from tasks.durable import whole_file, write_atomic
 from tasks.errors import DataError, ModelError
 from tasks.files import is_unicode, read_json, unicode_only
 from tasks.model import ModelInfo
@@ -181,7 +180,7 @@ def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
     text = json.dumps(facts, indent=2, sort_keys=True)
     earlier = claimed(parts)
     if earlier is None:
-        atomically(parts / RUN, lambda path: path.write_text(text, encoding="utf-8"))
+        write_atomic(parts / RUN, text)
     elif earlier != json.loads(text):
         raise DataError(f"{parts} was made by another model or frame policy; delete it or choose another name")
 
@@ -253,7 +252,8 @@ def write_part(parts: Path, rows: Sequence[Row]) -> None:
     """One more part, whole or not at all."""
     numbers = [int(path.stem) for path in parts.glob("*.parquet") if path.stem.isdecimal()]
     table = as_table(rows)
-    atomically(parts / f"{1 + max(numbers, default=0):06d}.parquet", lambda path: write_table(table, path))
+    with whole_file(parts / f"{1 + max(numbers, default=0):06d}.parquet") as path:
+        write_table(table, path)
 
 
 def read_parts(
@@ -292,11 +292,13 @@ def write_out(out: Path, rows: Sequence[Row], facts: Mapping[str, Any], parts: P
     if out.suffix == ".parquet":
         rows = [{name: value for name, value in row.items() if name != MADE_FROM} for row in rows]
         table = as_table(rows).replace_schema_metadata({"longvid": text})
-        atomically(out, lambda path: write_table(table, path), parts)
+        with whole_file(out, parts) as path:
+            write_table(table, path)
         return
     vectors = np.asarray([row["vector"] for row in rows], dtype=np.float32)
     ids = json.dumps([row["id"] for row in rows])
-    atomically(out, lambda path: save_file({"vectors": vectors}, path, {"ids": ids, "longvid": text}), parts)
+    with whole_file(out, parts) as path:
+        save_file({"vectors": vectors}, path, {"ids": ids, "longvid": text})
 
 
 def as_table(rows: Sequence[Row]) -> pa.Table:
@@ -305,18 +307,6 @@ def as_table(rows: Sequence[Row]) -> pa.Table:
     flat = pa.array(np.concatenate([np.asarray(row["vector"], dtype=np.float32) for row in rows]))
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in rows[0] if name != "vector"}
     return pa.table({**columns, "vector": pa.FixedSizeListArray.from_arrays(flat, dimensions)})
-
-
-def atomically(path: Path, write: Callable[[Path], object], folder: Path | None = None) -> None:
-    """Let `write` fill a file in `folder`, by default beside `path`, then put it in place once it is on the disk."""
-    temporary = (folder or path.parent) / f".{path.name}.{secrets.token_hex(4)}"
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def batched(clips: Iterator[DecodedClip], size: int) -> Iterator[list[DecodedClip]]:

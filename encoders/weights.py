@@ -7,7 +7,6 @@ the model that the config describes has been held against the shapes in the weig
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from encoders.config import EncoderConfig, foreign_file, read_json
 from encoders.dual import DualEncoder, build_encoder
 from encoders.tokens import TextTokenizer, load_tokenizer
 from tasks.digests import file_sha256
+from tasks.durable import whole_file
 from tasks.errors import ModelError
 
 T = TypeVar("T")
@@ -39,12 +39,8 @@ class LoadedEncoder:
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file that appears whole or not at all. It holds nothing but the tensors."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as unfinished:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, unfinished)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from encoders.pretrain.settings import StageSettings
 from encoders.pretrain.stages import Prepared
 from evals import console
 from evals.provenance import collect
+from tasks.durable import write_atomic
 from tasks.errors import RecordError
 
 if TYPE_CHECKING:
@@ -68,9 +69,7 @@ def claim(
         "provenance": collect(argv).model_dump(mode="json"),
     }
     shutil.copyfile(config, folder / CONFIG)
-    temporary = path.with_name(f".{RUN}")
-    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomic(path, json.dumps(record, indent=2) + "\n")
     return None
 
 

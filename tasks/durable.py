@@ -19,21 +19,28 @@ READABLE = 0o644
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: to a neighbour first, flushed to disk, then renamed.
+    """Write a file whole or not at all."""
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
-    The rename itself is on the disk, too, when this returns.
+
+@contextmanager
+def whole_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """A place for `path` to be written to, in `folder` (by default its own), from where it is moved once it is on disk.
+
+    The move itself is on the disk, too, when the context ends; where writing fails, `path` is as it was.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    unfinished = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield unfinished
+        with unfinished.open("rb") as file:
             os.fsync(file.fileno())
-        Path(temporary).chmod(READABLE)
-        Path(temporary).replace(path)
+        unfinished.chmod(READABLE)
+        unfinished.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

@@ -27,6 +27,7 @@ from encoders.dual import MAX_SCALE
 from encoders.pretrain.step import BadSample, trainable
 from encoders.pretrain.world import share_like, whole_tensors
 from encoders.weights import read_tensors, save_tensors
+from tasks.durable import whole_file
 from tasks.errors import ModelError
 
 
@@ -224,10 +225,8 @@ def read_rows(path: Path) -> list[Row]:
 def _cut(path: Path, step: int) -> None:
     rows = [row for row in read_rows(path) if int(row["step"]) <= step]
     if path.is_file():
-        temporary = path.with_name(f".{path.name}")
-        with temporary.open("w", encoding="utf-8") as file:
+        with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
             Writer(file).write_all(rows)
-        temporary.replace(path)
 
 
 FOLDER = "checkpoints"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.digests import file_sha256
+from tasks.durable import write_atomic
 from tasks.errors import DataError
 from tasks.files import read_text, text_lines
 from tasks.kitchen.benchmark import ALL, SPLIT, training_plans
@@ -141,9 +142,7 @@ def write_once(path: Path, content: str) -> None:
             msg = f"{path} belongs to another version of kitchen; move {path.parent} away and prepare again"
             raise DataError(msg)
         return
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(content, encoding="utf-8")
-    unfinished.replace(path)
+    write_atomic(path, content)
 
 
 def read_sums(path: Path) -> dict[str, str]:
@@ -163,6 +162,4 @@ def read_sums(path: Path) -> dict[str, str]:
 
 def write_sums(path: Path, known: dict[str, str]) -> None:
     """Write all digests, whole or not at all."""
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text("".join(f"{digest}  {name}\n" for name, digest in known.items()), encoding="utf-8")
-    unfinished.replace(path)
+    write_atomic(path, "".join(f"{digest}  {name}\n" for name, digest in known.items()))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.durable import whole_file
 from tasks.errors import DataError
 from tasks.kitchen.pictures import Colour, paste, sprite
 from tasks.kitchen.plan import Event, Plan
@@ -311,14 +312,12 @@ def write_video(plan: Plan, path: Path, side: int = SIDE) -> None:
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    with av.open(local_address(unfinished), "w", format="mp4") as container:
+    with whole_file(path) as unfinished, av.open(local_address(unfinished), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=plan.config.fps, options=OPTIONS)
         stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, plan.config.fps)
         encode(plan, container, stream)
-    unfinished.replace(path)
 
 
 def encode(plan: Plan, container: av.container.OutputContainer, stream: VideoStream) -> None:

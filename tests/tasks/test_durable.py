@@ -1,0 +1,29 @@
+"""Files appear whole or not at all, and are readable for everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.durable import whole_file, write_atomic
+
+
+def test_a_file_that_could_not_be_written_whole_is_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    write_atomic(path, "before")
+    with pytest.raises(RuntimeError, match="stop"), whole_file(path) as unfinished:
+        unfinished.write_text("half")
+        raise RuntimeError("stop")
+    assert [file.name for file in tmp_path.iterdir()] == ["figures.json"]
+    assert path.read_text() == "before"
+
+
+def test_a_whole_file_takes_the_place_of_the_one_before_and_can_be_read_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_text("before")
+    with whole_file(path, tmp_path) as unfinished:
+        unfinished.write_bytes(b"after")
+        assert path.read_text() == "before"
+    assert path.read_bytes() == b"after"
+    assert path.stat().st_mode & 0o777 == 0o644
