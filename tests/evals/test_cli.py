@@ -149,8 +149,8 @@ def test_a_disk_that_fills_up_on_the_way_loses_nothing_and_the_run_resumes(share
     assert "Traceback" not in done.stderr
     kept = read_samples(tmp_path / "run")
     assert 10 < len(kept) < 100
-    assert longvid(*arguments, tmp_path / "run").returncode == 0
-    longvid(*arguments, tmp_path / "whole")
+    assert longvid_process(*arguments, tmp_path / "run").returncode == 0
+    longvid_process(*arguments, tmp_path / "whole")
     ours, theirs = (without_wall_clock(read_results(tmp_path / name)) for name in ("run", "whole"))
     assert {**ours, "provenance": None} == {**theirs, "provenance": None}
 

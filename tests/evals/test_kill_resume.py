@@ -26,7 +26,7 @@ from tasks.egoschema import load_egoschema
 from tasks.model import ModelInfo, OptionRequest
 from tasks.multiple_choice import MultipleChoiceTask
 from tasks.routes import Route
-from tests.evals.conftest import ROOT, ignore, longvid, toy_task
+from tests.evals.conftest import ROOT, ignore, longvid_process, toy_task
 
 FOLDERS = 2
 MOMENTS = {"start": 6, "items": 14, "finish": 5}
@@ -193,10 +193,10 @@ def test_the_command_resumes_after_a_kill(shared_data: Path, tmp_path: Path) -> 
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert 0 < len(read_samples(tmp_path / "killed")) < 150
-    resumed = longvid(*arguments, tmp_path / "killed")
+    resumed = longvid_process(*arguments, tmp_path / "killed")
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming" in resumed.stdout
-    longvid(*arguments, tmp_path / "whole")
+    longvid_process(*arguments, tmp_path / "whole")
     ours, theirs = (without_wall_clock(read_results(tmp_path / name)) for name in ("killed", "whole"))
     assert ours.pop("provenance") != theirs.pop("provenance")  # the command lines name different folders
     assert ours == theirs
