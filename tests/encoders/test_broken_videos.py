@@ -117,7 +117,7 @@ def test_no_frame_after_the_damage_is_ever_handed_on(shared_data: Path, start: f
             read_frames(clip(path, start, start + 0.05), FramePolicy(count=1), threads=threads)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 12))])
 def test_random_damage_gives_right_frames_or_an_error(shared_data: Path, tmp_path: Path, seed: int) -> None:
     whole = broken(shared_data, "bbb_5s.mp4")
     data = bytearray(whole.read_bytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from encoders.video_file import open_video, probe
 from tests.encoders.videos import NATURAL, ODD_BUT_WHOLE, clip
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
+# Each has its kind of container among those that are tried always.
+SELDOM = {"sound.webm", "sound.mkv", "short_clusters.mkv", "b_frames.avi", "long_sound.mkv", "long_sound.mp4"}
 POLICY = FramePolicy(count=16, size=32, fit="squash")
 SINE = ("-f", "lavfi", "-i", "sine=440:d=14")
 VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
@@ -51,6 +54,11 @@ ODD = {
 }
 
 
+def some(names: Iterable[str]) -> list[object]:
+    """The names, those of SELDOM for the slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SELDOM else name for name in names]
+
+
 def make(shared_data: Path, path: Path, options: tuple[str, ...]) -> Path:
     source = shared_data / "videos" / "natural" / "bikes_10s.mp4"
     sound = SINE if "-c:a" in options else ()
@@ -69,7 +77,7 @@ def cut(path: Path, share: float) -> Path:
     return short
 
 
-@pytest.mark.parametrize("name", list(DECLARED))
+@pytest.mark.parametrize("name", some(DECLARED))
 def test_a_cut_file_that_tells_its_length_is_refused_where_it_breaks_off(
     shared_data: Path, tmp_path: Path, name: str
 ) -> None:
@@ -92,7 +100,7 @@ def test_a_cut_file_that_tells_its_length_is_refused_where_it_breaks_off(
         assert given >= 1
 
 
-@pytest.mark.parametrize("name", list(UNDECLARED))
+@pytest.mark.parametrize("name", some(UNDECLARED))
 def test_a_cut_file_that_tells_no_length_is_refused(shared_data: Path, tmp_path: Path, name: str) -> None:
     whole = make(shared_data, tmp_path / name, UNDECLARED[name])
     assert len(read_frames(clip(whole, 0, probe(whole).duration), POLICY).pixels) == 16
@@ -101,7 +109,7 @@ def test_a_cut_file_that_tells_no_length_is_refused(shared_data: Path, tmp_path:
             probe(cut(whole, share))
 
 
-@pytest.mark.parametrize("name", list(ODD))
+@pytest.mark.parametrize("name", some(ODD))
 def test_a_whole_file_of_an_odd_kind_is_read_to_its_end(shared_data: Path, tmp_path: Path, name: str) -> None:
     path = make(shared_data, tmp_path / name, ODD[name])
     duration = probe(path).duration

@@ -31,7 +31,11 @@ WITHOUT_TIMES = {
     "mpeg2.mpg": ("-c:v", "mpeg2video", "-bf", "2", "-q:v", "3"),
     "raw.h264": (*X264, "-bf", "3"),
 }
-DISPLACED = ("displaced.mkv", "displaced.mp4", "displaced.flv", "displaced.ts")
+DISPLACED = (
+    "displaced.mkv",
+    "displaced.mp4",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("displaced.flv", "displaced.ts")),
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,8 @@ from tests.encoders.videos import (
 
 NEEDS_FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
 SMALL = FramePolicy(count=1, size=48, fit="squash")
+TWO_THREADS = ("bbb_5s.mp4", "vfr_vp8_45s.webm", "hevc10_hdr_13s.mp4")
+LARGE = ("epic_wall_h264_720p60_10s.mp4", "epic_wall_vp9_720p60_10s.webm")
 CHEAP_TO_READ = [name for name in (*NATURAL, *ODD_BUT_WHOLE) if "epic" not in name]
 
 
@@ -48,8 +50,16 @@ def grey(seconds: list[float], path: Path, stamps: list[float]) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", CHEAP_TO_READ)
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "threads"),
+    [
+        *((name, 1) for name in CHEAP_TO_READ),
+        *(
+            (name, 2) if name in TWO_THREADS else pytest.param(name, 2, marks=pytest.mark.slow)
+            for name in CHEAP_TO_READ
+        ),
+    ],
+)
 def test_sampled_frames_equal_those_of_a_plain_sequential_read(shared_data: Path, name: str, threads: int) -> None:
     path = find(shared_data, name)
     plain = plain_read(path, until=12)
@@ -74,7 +84,7 @@ def test_any_stretch_of_a_file_gives_the_frames_of_a_plain_read(shared_data: Pat
 
 
 @NEEDS_FFMPEG
-@pytest.mark.parametrize("name", [*NATURAL, *ODD_BUT_WHOLE])
+@pytest.mark.parametrize("name", [*CHEAP_TO_READ, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_frames_are_those_of_the_ffmpeg_program(shared_data: Path, name: str) -> None:
     path = find(shared_data, name)
     info = probe(path)
@@ -84,12 +94,10 @@ def test_frames_are_those_of_the_ffmpeg_program(shared_data: Path, name: str) ->
         assert psnr(picture, theirs) > 38
 
 
+@pytest.mark.slow
 def test_one_scene_in_h264_and_vp9_gives_nearly_the_same_pixels(shared_data: Path) -> None:
     policy = FramePolicy(count=8)
-    one, other = (
-        read_frames(clip(find(shared_data, name), 0, 9.9), policy, threads=2).pixels
-        for name in ("epic_wall_h264_720p60_10s.mp4", "epic_wall_vp9_720p60_10s.webm")
-    )
+    one, other = (read_frames(clip(find(shared_data, name), 0, 9.9), policy, threads=2).pixels for name in LARGE)
     assert min(psnr(a, b) for a, b in zip(one, other, strict=True)) > 33
 
 

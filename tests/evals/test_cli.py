@@ -91,7 +91,7 @@ def test_a_truncated_captions_file_is_one_line(shared_data: Path, tmp_path: Path
     whole = (shared_data / "captions" / "egoschema_lavila_1s.json").read_bytes()
     (tmp_path / "cut.json").write_bytes(whole[:100_000])
     arguments = ("--model", "aggregator", "-M", f"captions={tmp_path}/cut.json", "--data", shared_data)
-    done = longvid_process("egoschema", "run", *arguments, "--out", tmp_path / "run")
+    done = longvid("egoschema", "run", *arguments, "--out", tmp_path / "run")
     assert_one_line(done, f"{tmp_path}/cut.json", "truncated")
     assert not (tmp_path / "run").exists()
 
@@ -109,17 +109,20 @@ def test_a_truncated_captions_file_is_one_line(shared_data: Path, tmp_path: Path
     ids=["model", "option", "form", "pool", "data", "llm"],
 )
 def test_a_wrong_name_is_one_line_and_leaves_no_folder(
-    shared_data: Path, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
 ) -> None:
-    done = longvid_process(
-        "egoschema", "run", *arguments, "--out", tmp_path / "run", env={**os.environ, "LONGVID_DATA": str(shared_data)}
-    )
+    monkeypatch.setenv("LONGVID_DATA", str(shared_data))
+    done = longvid("egoschema", "run", *arguments, "--out", tmp_path / "run")
     assert_one_line(done, *words)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_flag_is_exit_code_2_without_a_traceback() -> None:
-    done = longvid_process("egoschema", "run", "--modell", "chance")
+    done = longvid("egoschema", "run", "--modell", "chance")
     assert done.returncode == 2
     assert "--model" in done.stderr
     assert "Traceback" not in done.stderr
@@ -129,7 +132,7 @@ def test_a_full_disk_is_one_line_and_what_was_there_is_kept(shared_data: Path, c
     (chance_run / "samples.jsonl").unlink()
     (chance_run / "samples.jsonl").symlink_to("/dev/full")
     before = read_run(chance_run)
-    done = longvid_process(*RUN, "--data", shared_data, "--out", chance_run)
+    done = longvid(*RUN, "--data", shared_data, "--out", chance_run)
     assert_one_line(done, "No space left on device")
     assert read_run(chance_run).model_copy(update={"resumed": before.resumed}) == before
 
@@ -153,7 +156,7 @@ def test_a_disk_that_fills_up_on_the_way_loses_nothing_and_the_run_resumes(share
 
 
 def test_a_place_that_cannot_be_written_is_one_line(shared_data: Path) -> None:
-    assert_one_line(longvid_process(*RUN, "--data", shared_data, "--out", "/proc/longvid-run"), "/proc/longvid-run")
+    assert_one_line(longvid(*RUN, "--data", shared_data, "--out", "/proc/longvid-run"), "/proc/longvid-run")
 
 
 def test_a_read_only_folder_is_one_line_and_nothing_is_lost(shared_data: Path, chance_run: Path) -> None:
@@ -182,7 +185,7 @@ def test_another_run_is_not_written_over(shared_data: Path, chance_run: Path) ->
 
 def test_too_many_failures_are_exit_code_2_with_partial_results(shared_data: Path, tmp_path: Path) -> None:
     arguments = ("--model", "constant", "-M", "choice=9", "--max-failures", 3, "--data", shared_data)
-    done = longvid_process("egoschema", "run", *arguments, "--out", tmp_path / "run")
+    done = longvid("egoschema", "run", *arguments, "--out", tmp_path / "run")
     assert done.returncode == 2
     assert "4 items failed (--max-failures 3)" in done.stderr.splitlines()[-1]
     assert read_results(tmp_path / "run").status == "failed"

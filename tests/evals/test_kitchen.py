@@ -9,7 +9,7 @@ import pytest
 
 from evals.store import read_results
 from tasks.kitchen.benchmark import load_retrieval
-from tests.evals.conftest import assert_one_line, longvid, longvid_process
+from tests.evals.conftest import assert_one_line, longvid
 
 KITCHEN = ("kitchen-qa", "kitchen-retrieval", "kitchen-captioning", "kitchen-summary")
 
@@ -33,12 +33,12 @@ def test_every_verb_is_there_with_an_example(name: str) -> None:
 
 
 def test_without_videos_the_reader_is_told_to_prepare(tmp_path: Path) -> None:
-    done = longvid_process("kitchen-qa", "run", "--model", "chance", "--data", tmp_path)
+    done = longvid("kitchen-qa", "run", "--model", "chance", "--data", tmp_path)
     assert_one_line(done, "no kitchen-qa files", "longvid kitchen-qa prepare")
 
 
 def test_an_unknown_pool_is_one_line(tmp_path: Path) -> None:
-    done = longvid_process("kitchen-qa", "prepare", "--data", tmp_path, "--pool", "501")
+    done = longvid("kitchen-qa", "prepare", "--data", tmp_path, "--pool", "501")
     assert_one_line(done, "no pool '501'", "500, 100")
     assert not (tmp_path / "kitchen").exists()
 

@@ -17,7 +17,7 @@ from evals.fetch import fetch
 from tasks.digests import file_sha256
 from tasks.errors import DataError
 from tasks.registry import Benchmark, RemoteFile, benchmarks
-from tests.evals.conftest import Handler, assert_one_line, longvid, longvid_process, serving
+from tests.evals.conftest import Handler, assert_one_line, longvid, serving
 
 CONTENT = {"one.json": b'{"a": 1}', "two.json": b'{"b": 2}' * 1000}
 
@@ -204,7 +204,7 @@ def test_a_mirror_that_is_no_web_address_is_refused_as_that(tmp_path: Path, sour
 
 
 def test_an_unreachable_server_is_one_clear_line(tmp_path: Path) -> None:
-    done = longvid_process("egoschema", "prepare", "--data", tmp_path, "--source", "http://127.0.0.1:1")
+    done = longvid("egoschema", "prepare", "--data", tmp_path, "--source", "http://127.0.0.1:1")
     assert_one_line(done, "could not download http://127.0.0.1:1/questions.json", "by hand")
 
 

@@ -49,7 +49,9 @@ def questions(folder: Path, count: int = 400) -> Path:
     return path
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGHUP, signal.SIGINT))]
+)
 def test_a_signal_leaves_the_results_of_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
     run, slow = tmp_path / "run", tmp_path / "slow.py"
     slow.write_text(SLOW_MODEL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,39 @@ def test_an_id_with_a_dot_keeps_it(tmp_path: Path) -> None:
     path.touch()
     assert video_path(tmp_path, "a.b") == path
     assert video_path(tmp_path, "a") is None
+
+
+def test_the_usual_ending_is_preferred_and_a_folder_is_none_of_them(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    (videos / "a.mp4").mkdir(parents=True)
+    for name in ("a.MKV", "a.webm", "a.mkv"):
+        (videos / name).touch()
+    assert video_path(tmp_path, "a") == videos / "a.mkv"
+
+
+@pytest.mark.parametrize("age", [0, 3600])
+def test_a_video_that_comes_or_goes_is_seen_at_once(tmp_path: Path, age: int) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    os.utime(videos, (time.time() - age,) * 2)
+    assert video_path(tmp_path, "a") is None
+    (videos / "a.mp4").touch()
+    assert video_path(tmp_path, "a") == videos / "a.mp4"
+    (videos / "a.mp4").unlink()
+    assert video_path(tmp_path, "a") is None
+
+
+def test_thousands_of_ids_list_the_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "a.mp4").touch()
+    os.utime(videos, (time.time() - 3600,) * 2)
+    looks: list[object] = []
+    listed = os.listdir
+    monkeypatch.setattr("os.listdir", lambda place: (looks.append(place), listed(place))[1])
+    assert [video_path(tmp_path, f"{number}") for number in range(5_000)] == [None] * 5_000
+    assert video_path(tmp_path, "a") == videos / "a.mp4"
+    assert looks == [videos]
 
 
 def test_names_that_are_no_videos() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,31 +92,12 @@ def test_the_embedded_model_reads_turn_marks_in_captions_as_text(
 
 
 @needs_smollm2
-def test_prompts_of_all_egoschema_captions_keep_their_tokens(
-    smollm2: TransformersLanguageModel, shared_data: Path
-) -> None:
+def test_real_captions_keep_their_tokens(smollm2: TransformersLanguageModel, shared_data: Path) -> None:
     tokenizer = smollm2._tokenizer
-    for user in egoschema_prompts(shared_data):
+    videos = json.loads((shared_data / "captions" / "egoschema_lavila_1s.json").read_text(encoding="utf-8"))
+    for uid in sorted(videos)[::5]:
+        user = "\n".join(videos[uid])
         chat = Chat(user, system="Be brief.", reply_start="Answer:")
         messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": user}]
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False) + "Answer:"
         assert encode(tokenizer, render(tokenizer, chat)) == tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def egoschema_prompts(data: Path) -> list[str]:
-    """The captions of each video as one text."""
-    files = sorted((data / "captions").rglob("*egoschema*.json*")) or sorted((data / "egoschema").rglob("*caption*"))
-    if not files:
-        pytest.skip(f"no captions of EgoSchema below {data}")
-    flatten: Callable[[object], list[str]]
-
-    def flatten(value: object) -> list[str]:
-        if isinstance(value, dict):
-            return [text for part in value.values() for text in flatten(part)]
-        if isinstance(value, list):
-            return [text for part in value for text in flatten(part)]
-        return [value] if isinstance(value, str) else []
-
-    content = json.loads(files[0].read_text(encoding="utf-8"))
-    videos = content.values() if isinstance(content, dict) else content
-    return ["\n".join(flatten(video)) for video in videos]

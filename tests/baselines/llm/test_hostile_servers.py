@@ -24,8 +24,8 @@ from tests.baselines.llm.server_process import FaultyServer, faulty_server
 
 KEY = "sk-very-secret"
 ONCE = Patience(timeout=20.0, retries=0, away=0.0)
-HASTY = replace(ONCE, timeout=1.0)
-LATE = "gave no answer within 1 s"
+HASTY = replace(ONCE, timeout=0.4)
+LATE = "gave no answer within 0.4 s"
 
 
 @pytest.fixture(scope="module")

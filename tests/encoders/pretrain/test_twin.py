@@ -32,6 +32,7 @@ def test_every_thing_of_the_world_has_a_stripe_of_its_own() -> None:
     assert len({row.tobytes() for row in seen}) > 15
 
 
+@pytest.mark.slow
 def test_one_family_seen_again_and_again_is_learnt_in_every_kind_together(tmp_path: Path) -> None:
     rows = trained(tmp_path, twin_job(width=32, depth=1, batch=4, videos=4)[0], steps=40, lr=1e-2)
     assert rows[-1]["statement_loss"] < rows[0]["statement_loss"] - 0.3

@@ -16,7 +16,7 @@ from tasks.egoschema import PROMPTS
 from tasks.errors import DataError, ModelError
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
 from tasks.task import Clip, TaskInfo
-from tests.evals.conftest import ToyModel, longvid_process, toy_task
+from tests.evals.conftest import ToyModel, longvid, longvid_process, toy_task
 
 
 def ignore(note: str) -> None:
@@ -63,7 +63,7 @@ def test_a_model_that_reads_no_frames_is_refused() -> None:
 
 
 def test_an_unknown_benchmark_is_one_line() -> None:
-    done = longvid_process("bench", "end-to-end", "-m", "chance", "--benchmark", "egoscheme")
+    done = longvid("bench", "end-to-end", "-m", "chance", "--benchmark", "egoscheme")
     assert done.returncode == 2
     assert "no benchmark 'egoscheme'" in done.stderr
 
