@@ -41,7 +41,7 @@ KINDS = (
         "vllm:NAME_OR_PATH",
         "the same and smollm2, run by vLLM in this process: batched, prompts cached, on any number of GPUs",
         ("vllm", "torch", "transformers", "safetensors"),
-        "vLLM wants an environment of its own ('make .venv-vllm/.installed' for CPU); "
+        "pip install 'longvid[vllm]' into an environment of its own ('make .venv-vllm/.installed' for CPU); "
         "or start 'vllm serve' there and use openai:MODEL",
     ),
     LanguageModelKind(
