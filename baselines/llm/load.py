@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, vllm_arguments
+from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, parse_engine, vllm_arguments
 from encoders.causal_lm.smollm2 import NAME as SMOLLM2_NAME
 from encoders.causal_lm.smollm2 import find_smollm2
 from encoders.shipped import weights_file
@@ -86,7 +86,7 @@ def load_language_model(
     _require_packages(known)
     if lora is not None and kind not in ADAPTABLE:
         raise ModelError(f"a LoRA adapter needs llm {' or '.join(ADAPTABLE)}:…, not '{spec}'")
-    if kind != "vllm" and (given := vllm_arguments(serving)):
+    if kind != "vllm" and (given := vllm_arguments(serving) or parse_engine(serving.engine)):
         raise ModelError(f"{next(iter(given))} is an argument of llm vllm:…, not of '{spec}'")
     if kind == "openai":
         from baselines.llm.load_served import load_served
