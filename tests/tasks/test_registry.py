@@ -149,8 +149,27 @@ def test_listing_and_help_import_no_torch_and_no_pandas(arguments: list[str]) ->
     assert not re.search(r"\bevals\.(record|store)$", done.stderr, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("code", "left_out"),
+    [
+        ("sys.argv[1:] = ['--help']; main()", {"rich", "pydantic", "numpy"}),
+        ("sys.argv[1:] = ['--version']; main()", {"rich", "pydantic", "numpy"}),
+        ("sys.argv[1:] = ['models']; main()", {"pydantic", "numpy", "pandas"}),
+        ("import longvid", {"rich", "typer", "pydantic", "numpy", "pandas"}),
+    ],
+    ids=["help", "version", "models", "import longvid"],
+)
+def test_starting_up_loads_nothing_that_takes_long(code: str, left_out: set[str]) -> None:
+    first = "import sys, atexit; atexit.register(lambda: print(*sys.modules, sep='\\n', file=sys.stderr)); "
+    imports = "" if code.startswith("import") else "from evals.cli import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", first + imports + code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not set(done.stderr.splitlines()) & (left_out | {"torch", "transformers", "av"})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--help"], ["models"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["--version"]], ids=" ".join)
 def test_listing_and_help_answer_in_half_a_second(arguments: list[str]) -> None:
     def seconds() -> float:
         started = perf_counter()
