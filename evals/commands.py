@@ -115,13 +115,13 @@ COMMANDS = (
     CommandEntry(
         name="pretrain",
         summary="Train one stage of the encoder's recipe.",
-        target="evals.training:pretrain",
+        target="evals.pretrain:pretrain",
         example="longvid pretrain --stage image --config kitchen-tiny --out runs/tiny",
     ),
     CommandEntry(
         name="train-aggregator",
         summary="Train an adapter for an aggregator's language model.",
-        target="evals.training:train_aggregator",
+        target="evals.pretrain:train_aggregator",
         example="longvid train-aggregator --captions train.json --held-out val.json --out runs/aggregator",
     ),
     CommandEntry(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,15 +11,6 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 PIPE_WIDTH = 140
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
@@ -30,13 +20,6 @@ LONGEST_TEXT = 20_000
 LONGEST_CELL = 500
 # Control codes but line ends and tabs, lone surrogates, and marks that reverse the reading direction.
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-
-
-def show_what_can_be_shown() -> None:
-    """Let a terminal or pipe that knows fewer characters (ASCII, Latin-1) get a `?` for each of the others."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def safe(text: object) -> str:
@@ -94,6 +77,8 @@ def show_table(
     width: int | None = None,
 ) -> None:
     """A table, at most `width` columns wide where that is said; columns named in `numeric` are set right."""
+    from rich.table import Table
+
     table = Table(title=safe_cell(title) or None, title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(safe_cell(column), justify="right" if column in numeric else "left", overflow="fold")
@@ -114,6 +99,15 @@ def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
     if not err.is_terminal:
         yield plain_ticker(label, total, done)
         return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,33 +1,26 @@
-"""`longvid pretrain` and `train-aggregator`: a training stage as a folder that is taken up where it was stopped."""
+"""A training as a folder: its record, whether it may be taken up again, and what differs where it may not."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from encoders.config import read_dataclass
 from encoders.pretrain.checkpoint import checkpoints
 from encoders.pretrain.settings import StageSettings
 from encoders.pretrain.stages import Prepared
-from evals import console
 from evals.provenance import collect
 from tasks.durable import write_atomic
 from tasks.errors import RecordError
 
 if TYPE_CHECKING:
     from baselines.aggregator_training import AggregatorSettings
-    from encoders.pretrain.checkpoint import Row
     from encoders.pretrain.settings import StageSettings
     from encoders.pretrain.stages import Prepared
-    from encoders.pretrain.world import World
 
 
 RUN = "run.json"
@@ -112,176 +105,3 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "
         if found:
             return found
     return None
-
-
-EXAMPLE = "Example: longvid pretrain --stage image --config kitchen-tiny --out runs/tiny"
-
-
-def pretrain(
-    stage: Annotated[str, typer.Option(help="A stage of the file: image, short, long, … in this order.")],
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", help="A TOML file of stages, or a shipped one's name."),
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of all stages; default: runs/pretrain/<config>.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, data and masks; default: the file's.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=100; repeatable."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
-) -> None:
-    """Train one stage; its weights, record and checkpoints go to OUT/STAGE.
-
-    A stage starts from the weights that `model.init` names: `scratch`, an earlier stage in the same
-    OUT, a file, or an open_clip model. An interrupted stage goes on with --resume to the very same
-    weights. Torchrun: python -m torch.distributed.run --nproc-per-node 8 -m evals.training …
-    """
-    from encoders.pretrain.settings import read_settings
-    from encoders.pretrain.world import join_world
-    from encoders.shipped import CONFIGS
-    from tasks.resources import file_or_shipped
-
-    config = file_or_shipped(config, CONFIGS, "training configuration")
-    settings = read_settings(config, stage, seed=seed, changes=changes or ())
-    root = out or Path("runs") / "pretrain" / config.stem
-    check_resume(root / stage, resume=resume)
-    with join_world(settings.device) as world:
-        run_stage(settings, config, root, stage, world)
-
-
-def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, world: World) -> None:
-    """Prepare, train, write the weights."""
-    from encoders.pretrain.settings import weights_name
-    from encoders.pretrain.stages import prepare
-
-    def weights_of(other: str) -> Path:
-        return root / other / weights_name(config, other)
-
-    if world.first and settings.stage == "captions" and settings.v2t.draws:
-        console.say(f"{settings.name}: watching every video once before the first step")
-    prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
-    train_prepared(prepared, settings, config, root / stage / weights_name(config, stage), settings.data.batch, world)
-
-
-def train_prepared(
-    prepared: Prepared,
-    settings: StageSettings | AggregatorSettings,
-    config: Path,
-    target: Path,
-    batch: int,
-    world: World,
-) -> None:
-    """Train into the folder of `target` and write the weights there; only the first process reports."""
-    from encoders.pretrain.checkpoint import checkpoints
-    from encoders.pretrain.engine import train
-
-    folder = target.parent
-    if world.first:
-        warning = claim(folder, config, settings, prepared, sys.argv)
-        if warning:
-            console.warn(warning)
-        describe(settings, prepared, batch, world)
-    done = int(checkpoints(folder)[-1].name) if checkpoints(folder) else 0
-    if world.first and done:
-        console.say(f"resuming {folder} after step {done} of {settings.training.end}")
-    try:
-        with progress_bar(settings.name, settings.training.end, done, world) as tick:
-            progress = train(
-                prepared.job, settings.training, folder, seed=settings.seed, world=world, watch=watch(tick, world)
-            )
-    except KeyboardInterrupt:
-        console.fail(f"interrupted; the last checkpoint is in {folder}, and --resume goes on from there")
-        raise typer.Exit(130) from None
-    if not world.first:
-        return
-    digest = prepared.save(target)
-    if progress.bad:
-        console.warn(f"{progress.bad} of {progress.samples} samples could not be read: {folder / 'bad-samples.jsonl'}")
-    written = target if target.exists() else target.with_suffix("")  # a language model is a folder
-    console.say(f"weights: {written} (sha256 {digest[:12]})")
-
-
-def progress_bar(label: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:
-    """The first process shows how far it is, the others nothing."""
-    return console.progress(label, steps, done) if world.first else nullcontext(lambda note: None)  # noqa: ARG005
-
-
-def describe(settings: StageSettings | AggregatorSettings, prepared: Prepared, batch: int, world: World) -> None:
-    """Say what is about to be trained."""
-    facts = prepared.facts
-    console.say(
-        f"{settings.name} from {facts['init']}, {facts['trainable']} of {facts['parameters']} parameters "
-        f"train, {settings.training.end} steps of {batch} samples, {world.size} x {world.device}"
-    )
-
-
-def watch(tick: console.Ticker, world: World) -> Any:  # noqa: ANN401 - the engine's Watch, which needs torch
-    """What the engine tells of goes to the progress bar, and evaluations to the screen."""
-    from encoders.pretrain.engine import Watch
-    from evals.runner import peak_memory_bytes
-
-    latest = {"rate": ""}
-
-    def on_row(row: Row) -> None:
-        if row["kind"] == "evaluation":
-            figures = [f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float) and k != "seconds"]
-            console.note(f"step {row['step']}: {', '.join(figures)}")
-        else:
-            latest["rate"] = f", {row['samples_per_second']:.1f} samples/s"
-
-    def on_step(_step: int, loss: float) -> None:
-        tick(f"loss {loss:.3f}{latest['rate']}")
-
-    return Watch(row=on_row, step=on_step, memory=peak_memory_bytes) if world.first else Watch()
-
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command(epilog=EXAMPLE)(pretrain)
-
-
-def main() -> None:
-    """The command as a module, for torchrun."""
-    from evals.cli import run_app
-
-    run_app(app)
-
-
-AGGREGATOR = Path("kitchen-aggregator")
-
-
-def train_aggregator(
-    captions: Annotated[Path, typer.Option(help="Of kitchen's training videos: see below.")],
-    held_out: Annotated[Path, typer.Option(help="Captions of val videos, to measure on.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter, its record and checkpoints.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file, or a shipped one's name.")] = AGGREGATOR,
-    seed: Annotated[int | None, typer.Option(help="Seed of adapter and order; default: the file's.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=100; repeatable."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
-) -> None:
-    """Train a LoRA adapter on the prompts that options-loglik asks; accuracy by kind of question before and after.
-
-    Captions are those of the annotations (longvid kitchen-annotations) or a captioner's own (longvid kitchen-videos,
-    then longvid caption).
-
-    An aggregator with it: --model aggregator -M captions=FILE -M llm=smollm2 -M lora=OUT/NAME.safetensors
-    """
-    from baselines.aggregator_training import prepare_aggregator, read_aggregator_settings
-    from encoders.pretrain.world import join_world
-    from tasks.resources import file_or_shipped, resource
-
-    config = file_or_shipped(config, resource("baselines", "configs"), "training configuration")
-    settings = read_aggregator_settings(config, seed=seed, changes=changes or ())
-    check_resume(out, resume=resume)
-    with join_world(settings.device) as world:
-        prepared = prepare_aggregator(settings, captions, held_out, world)
-        train_prepared(prepared, settings, config, out / f"{settings.name}.safetensors", settings.batch, world)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,6 +63,10 @@ SYSTEM_TITLES: Mapping[str, str] = MappingProxyType(
         System.UNKNOWN: "not declared",
     }
 )
+DECIDING, ANSWERS, FRAMES, CAPTIONS, RUNTIME = "what it is", "how it answers", "frames", "captions", "how it runs"
+OPTIONS = "options"
+GROUPS = (DECIDING, OPTIONS, CAPTIONS, FRAMES, ANSWERS, RUNTIME)
+"""The groups in which a model's options are listed, in this order; one of a plugin's own comes first."""
 CAPABILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "VideoTextEncoder": ("embed_video", "embed_text"),
@@ -498,16 +504,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OptionHelp:
-    """One option of a model, as listed."""
+    """One option of a model, as listed: in which group, and within which other option it is given, if in one."""
 
     name: str
     kind: str
     default: str
     help: str
+    group: str = OPTIONS
+    within: str = ""
 
 
 def option_help(name: str) -> list[OptionHelp]:
-    """The options of a model: name, type, default, meaning."""
+    """The options of a model, the deciding ones first.
+
+    A field's metadata say its meaning (`help`), its group (`group`, of GROUPS or one of its own) and, for a setting
+    that is given within another option, which that is (`within`). `also_within` is an option and the name under which
+    one that stands by itself can be given there, too.
+    """
+    rows = sorted(_fields_help(name), key=lambda row: GROUPS.index(row.group) if row.group in GROUPS else 0)
+    own = [row for row in rows if not row.within]
+    return own + [row for row in rows if row.within]
+
+
+def _fields_help(name: str) -> list[OptionHelp]:
     options = resolved(find_model(name).options)
     hints = get_type_hints(options)
     rows = []
@@ -515,7 +534,11 @@ def option_help(name: str) -> list[OptionHelp]:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         default = "required" if required else "" if field.default is None else str(field.default)
         kind = kind_name(hints.get(field.name, str))
-        rows.append(OptionHelp(field.name, kind, default, str(field.metadata.get("help", ""))))
+        said = field.metadata
+        group = said.get("group", DECIDING if required else OPTIONS)
+        rows.append(
+            OptionHelp(field.name, kind, default, str(said.get("help", "")), group, str(said.get("within", "")))
+        )
     return rows
 
 
@@ -559,10 +582,83 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
     return options
 
 
+def spelled_out(name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options with the settings given within another (`engine={"timeout": 5}`, or a file) under their own names.
+
+    What is no setting of the model's stays where it was given. Raises ModelError for what is no object, and for a
+    setting that is given twice.
+    """
+    settings: dict[str, dict[str, str]] = {}
+    for field in dataclasses.fields(resolved(find_model(name).options)):
+        outer, key = field.metadata.get("also_within", (field.metadata.get("within"), field.name))
+        if outer in options:
+            settings.setdefault(outer, {})[key] = field.name
+    found = dict(options)
+    for outer, names in settings.items():
+        table = _table(outer, options[outer])
+        for key in table.keys() & names.keys():
+            if names[key] in found:
+                raise ModelError(f"model '{name}': '{names[key]}' is given twice, by itself and within {outer}=")
+            found[names[key]] = _as_option(table[key])
+        rest = {key: value for key, value in table.items() if key not in names}
+        if not rest:
+            del found[outer]
+        elif len(rest) < len(table) or not options[outer].lstrip().startswith("{"):
+            found[outer] = json.dumps(rest)
+    return found
+
+
+def _table(option: str, text: str) -> dict[str, Any]:
+    """The settings in an option's value: a JSON object, or a .json or .toml file with it.
+
+    A TOML file may hold them in a section of the option's name.
+    """
+    from tasks.files import parse_json, read_text, read_toml, shown
+
+    path = Path(text).expanduser()
+    where = f"-M {option}="
+    if path.suffix == ".toml":
+        content: Any = read_toml(path, f"{where}, file")
+        content = content.get(option, content)
+    elif path.suffix == ".json":
+        content = parse_json(read_text(path, f"{where}, file"), f"{where}, file {path},")
+    elif text.strip():
+        content = parse_json(text, f"{where} {shown(text)}:")
+    else:
+        content = {}
+    if not isinstance(content, dict):
+        raise ModelError(f'{where} must be an object such as {{"timeout": 60}} or a .json or .toml file, not {text}')
+    return content
+
+
+def _as_option(value: object) -> str:
+    """A JSON value as one writes it after `key=`."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def moved_options(name: str, options: Mapping[str, str]) -> list[str]:
+    """For each option given by itself that now belongs within another, a sentence that says so."""
+    fields = {field.name: field for field in dataclasses.fields(resolved(find_model(name).options))}
+    return [
+        f"-M {key}={value} is now -M {fields[key].metadata['within']}='{{\"{key}\": {_as_json(value)}}}'"
+        for key, value in options.items()
+        if key in fields and "within" in fields[key].metadata
+    ]
+
+
+def _as_json(value: str) -> str:
+    """An option's text as a JSON value."""
+    try:
+        return json.dumps(json.loads(value))
+    except ValueError:
+        return json.dumps(value)
+
+
 def typed_options(name: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401 - the model's own dataclass
     """The model's options dataclass from strings. Raises ModelError naming the option at fault."""
     from pydantic import TypeAdapter, ValidationError
 
+    options = spelled_out(name, options)
     known = [row.name for row in option_help(name)]
     for key in options:
         if key not in known:
@@ -581,7 +677,9 @@ def typed_options(name: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401
 def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
     """The options that can change an answer: those that a run is told by. The others are in its command line."""
     fields = {field.name: field for field in dataclasses.fields(resolved(find_model(name).options))}
-    return {key: value for key, value in options.items() if fields[key].metadata.get("decides", True)}
+    return {
+        key: value for key, value in spelled_out(name, options).items() if fields[key].metadata.get("decides", True)
+    }
 
 
 def route_wanted(name: str, options: Mapping[str, str]) -> str | None:
@@ -604,6 +702,8 @@ def build_model(name: str, options: Mapping[str, str]) -> object:
     """Build a model from its name and option strings. Raises ModelError or DataError."""
     entry = find_model(name)
     typed = typed_options(name, options)
+    for note in moved_options(name, options):
+        logging.getLogger("longvid").warning(note)
     build = resolved(entry.build)
     model = build(typed) if entry.preset is None else build(entry.preset, typed)
     if not entry.plain:

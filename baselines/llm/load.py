@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, vllm_arguments
+from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, parse_engine, vllm_arguments
 from encoders.causal_lm.load import SMOLLM2_NAME, find_smollm2
 from encoders.shipped import weights_file
 from tasks.errors import ModelError
@@ -40,7 +40,7 @@ KINDS = (
         "vllm:NAME_OR_PATH",
         "the same and smollm2, run by vLLM in this process: batched, prompts cached, on any number of GPUs",
         ("vllm", "torch", "transformers", "safetensors"),
-        "vLLM wants an environment of its own ('make .venv-vllm/.installed' for CPU); "
+        "pip install 'longvid[vllm]' into an environment of its own ('make .venv-vllm/.installed' for CPU); "
         "or start 'vllm serve' there and use openai:MODEL",
     ),
     LanguageModelKind(
@@ -85,7 +85,7 @@ def load_language_model(
     _require_packages(known)
     if lora is not None and kind not in ADAPTABLE:
         raise ModelError(f"a LoRA adapter needs llm {' or '.join(ADAPTABLE)}:…, not '{spec}'")
-    if kind != "vllm" and (given := vllm_arguments(serving)):
+    if kind != "vllm" and (given := vllm_arguments(serving) or parse_engine(serving.engine)):
         raise ModelError(f"{next(iter(given))} is an argument of llm vllm:…, not of '{spec}'")
     if kind == "openai":
         from baselines.llm.served import load_served

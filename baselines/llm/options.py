@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tasks.errors import ModelError
+from tasks.registry import ANSWERS, DECIDING, RUNTIME
 from tasks.routes import Route
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 UNRECORDED = {"decides": False}
+ENGINE = {"within": "engine", "group": RUNTIME}
+"""What is given within `engine=`. By itself, as before, it is still taken, with a note."""
 VLLM_ARGUMENTS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "gpu_memory_utilization")
 """Options that go to vLLM's engine under their own names; its max_model_len is `context`."""
 SCORING_ROUTES = frozenset({Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB})
@@ -20,38 +24,54 @@ SCORING_ROUTES = frozenset({Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB})
 class Serving:
     """How an engine is reached and driven. Those marked `decides: False` change no answer, so a run resumes without."""
 
-    guided: bool = field(default=False, metadata={"help": "generate+parse: hold the reply to a letter (vllm, openai)"})
+    guided: bool = field(
+        default=False,
+        metadata={"help": "generate+parse: hold the reply to a letter (vllm, openai)", "group": ANSWERS},
+    )
     base_url: str | None = field(
         default=None,
-        metadata={"help": "server of openai:MODEL, http://HOST:PORT/v1; default: $OPENAI_BASE_URL", **UNRECORDED},
-    )
-    key_from: str = field(
-        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the server's key", **UNRECORDED}
-    )
-    tokenizer: str | None = field(
-        default=None, metadata={"help": "folder or hub name of a served model's tokenizer; default: ask the server"}
-    )
-    concurrency: int = field(default=8, metadata={"help": "requests in flight at a server", **UNRECORDED})
-    timeout: float = field(default=120.0, metadata={"help": "seconds for one request to a server", **UNRECORDED})
-    retries: int = field(default=4, metadata={"help": "further tries after a server's fault", **UNRECORDED})
-    patience: float = field(
-        default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED}
-    )
-    batch: int = field(default=64, metadata={"help": "questions handed to vllm:MODEL at once", **UNRECORDED})
-    tensor_parallel_size: int | None = field(
-        default=None, metadata={"help": "vllm: GPUs that share each layer of the model"}
-    )
-    pipeline_parallel_size: int | None = field(
-        default=None, metadata={"help": "vllm: groups of GPUs that hold the layers one after the other"}
-    )
-    data_parallel_size: int | None = field(
-        default=None, metadata={"help": "vllm: copies of the model; more than 1 through 'vllm serve' only"}
-    )
-    gpu_memory_utilization: float | None = field(
-        default=None, metadata={"help": "vllm: share of each GPU's memory that it takes", **UNRECORDED}
+        metadata={
+            "help": "server of openai:MODEL, http://HOST:PORT/v1; default: $OPENAI_BASE_URL",
+            "group": RUNTIME,
+            **UNRECORDED,
+        },
     )
     engine: str = field(
-        default="", metadata={"help": 'further arguments of vllm:MODEL\'s engine as JSON, {"max_num_seqs": 64}'}
+        default="",
+        metadata={
+            "help": 'how vLLM or the server is driven, as JSON, {"timeout": 60, "max_model_len": 4096}, or a .json or '
+            ".toml file: the settings below, and any other of vLLM's engine",
+            "group": RUNTIME,
+        },
+    )
+    key_from: str = field(
+        default="OPENAI_API_KEY",
+        metadata={"help": "openai: environment variable that holds the server's key", **UNRECORDED, **ENGINE},
+    )
+    tokenizer: str | None = field(
+        default=None,
+        metadata={"help": "openai: folder or hub name of the model's tokenizer; default: ask the server", **ENGINE},
+    )
+    concurrency: int = field(default=8, metadata={"help": "openai: requests in flight", **UNRECORDED, **ENGINE})
+    timeout: float = field(default=120.0, metadata={"help": "openai: seconds for one request", **UNRECORDED, **ENGINE})
+    retries: int = field(
+        default=4, metadata={"help": "openai: further tries after a server's fault", **UNRECORDED, **ENGINE}
+    )
+    patience: float = field(
+        default=300.0, metadata={"help": "openai: seconds a server may be away or ask to wait", **UNRECORDED, **ENGINE}
+    )
+    batch: int = field(default=64, metadata={"help": "vllm: questions handed over at once", **UNRECORDED, **ENGINE})
+    tensor_parallel_size: int | None = field(
+        default=None, metadata={"help": "vllm: GPUs that share each layer of the model", **ENGINE}
+    )
+    pipeline_parallel_size: int | None = field(
+        default=None, metadata={"help": "vllm: groups of GPUs that hold the layers one after the other", **ENGINE}
+    )
+    data_parallel_size: int | None = field(
+        default=None, metadata={"help": "vllm: copies of the model; more than 1 through 'vllm serve' only", **ENGINE}
+    )
+    gpu_memory_utilization: float | None = field(
+        default=None, metadata={"help": "vllm: share of each GPU's memory that it takes", **UNRECORDED, **ENGINE}
     )
 
     def __post_init__(self) -> None:
@@ -71,6 +91,17 @@ def check_reach(concurrency: int, timeout: float, retries: int, patience: float)
             raise ModelError(f"{name} must be finite and can't be negative: {value}")
 
 
+def parse_engine(text: str) -> dict[str, Any]:
+    """The engine arguments in `engine=` that are no options of ours. Raises ModelError for JSON that is no object."""
+    try:
+        given = json.loads(text) if text else {}
+    except ValueError as error:
+        raise ModelError(f"-M engine= is no JSON ({error}): {text}") from error
+    if not isinstance(given, dict):
+        raise ModelError(f'-M engine= must be an object such as {{"tensor_parallel_size": 2}}, not {text}')
+    return given
+
+
 def vllm_arguments(serving: Serving) -> dict[str, int | float]:
     """The options given that go to vLLM's engine by name."""
     found = {name: getattr(serving, name) for name in VLLM_ARGUMENTS}
@@ -83,16 +114,32 @@ class LanguageModelOptions(Serving):
 
     llm: str = field(
         default="smollm2",
-        metadata={"help": "language model: smollm2, transformers:…, vllm:… or openai:… ('longvid models' lists them)"},
+        metadata={
+            "help": "language model: smollm2, transformers:…, vllm:… or openai:… ('longvid models' lists them)",
+            "group": DECIDING,
+        },
     )
     lora: str | None = field(
         default=None,
-        metadata={"help": "an adapter on it: .safetensors file, or kitchen:NAME for a shipped one"},
+        metadata={"help": "an adapter on it: .safetensors file, or kitchen:NAME for a shipped one", "group": DECIDING},
     )
-    route: Route = field(default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is got"})
-    dtype: Dtype = field(default="bfloat16", metadata={"help": "of weights loaded here; a server has its own"})
-    max_tokens: int | None = field(default=None, metadata={"help": "longest reply; default: the task's"})
-    context: int | None = field(default=None, metadata={"help": "use less context than the model has, in tokens"})
+    route: Route = field(
+        default=Route.OPTIONS_LOGLIK, metadata={"help": "how the answer is obtained", "group": DECIDING}
+    )
+    max_tokens: int | None = field(
+        default=None, metadata={"help": "longest reply; default: the task's", "group": ANSWERS}
+    )
+    dtype: Dtype = field(
+        default="bfloat16", metadata={"help": "of weights loaded here; a server has its own", "group": RUNTIME}
+    )
+    context: int | None = field(
+        default=None,
+        metadata={
+            "help": "use less context than the model has, in tokens; within engine=: max_model_len",
+            "group": RUNTIME,
+            "also_within": ("engine", "max_model_len"),
+        },
+    )
 
     def __post_init__(self) -> None:
         Serving.__post_init__(self)

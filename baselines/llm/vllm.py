@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from vllm.inputs import TokensPrompt
 from vllm.sampling_params import StructuredOutputsParams
 
 from baselines.llm.local import load_writer
-from baselines.llm.options import Serving, vllm_arguments
+from baselines.llm.options import Serving, parse_engine, vllm_arguments
 from baselines.llm.protocol import (
     Chat,
     ContinuationScores,
@@ -225,13 +224,7 @@ def engine_arguments(serving: Serving, source: str) -> dict[str, Any]:
     Raises ModelError for JSON that is no object or sets what an option sets, and for copies of the model, which vLLM
     runs behind its server only.
     """
-    text, named = serving.engine, vllm_arguments(serving)
-    try:
-        given = json.loads(text) if text else {}
-    except ValueError as error:
-        raise ModelError(f"-M engine= is no JSON ({error}): {text}") from error
-    if not isinstance(given, dict):
-        raise ModelError(f'-M engine= must be an object such as {{"tensor_parallel_size": 2}}, not {text}')
+    named, given = vllm_arguments(serving), parse_engine(serving.engine)
     if taken := (OURS | set(named)) & set(given):
         raise ModelError(f"-M engine= can't set {', '.join(sorted(taken))}: the model's other options do")
     if given.get("trust_remote_code"):

@@ -58,7 +58,7 @@ OPTIONAL = {
     "open_clip_torch": "open_clip weights: pip install 'longvid[openclip]'",
     "scenedetect-headless": "shot boundaries: pip install 'longvid[shots]'",
     "tenacity": "language models behind a server: pip install 'longvid[server]'",
-    "vllm": "vLLM, in an environment of its own",
+    "vllm": "vLLM: pip install 'longvid[vllm]', into an environment of its own",
 }
 PROGRAMS = {"ffmpeg": "tests of the decoder"}
 JAVA_SECONDS = 20

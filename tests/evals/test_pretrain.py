@@ -180,7 +180,7 @@ def test_a_config_that_is_no_toml_is_named(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_torchrun_trains_to_the_same_losses(config, recipe, tmp_path, parallel):
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29751", "-m", "evals.training"]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29751", "-m", "evals.pretrain"]
     done = subprocess.run(
         [
             sys.executable,

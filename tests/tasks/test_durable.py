@@ -12,9 +12,14 @@ from tasks.durable import whole_file, write_atomic
 def test_a_file_that_could_not_be_written_whole_is_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     write_atomic(path, "before")
-    with pytest.raises(RuntimeError, match="stop"), whole_file(path) as unfinished:
-        unfinished.write_text("half")
-        raise RuntimeError("stop")
+
+    def write_half() -> None:
+        with whole_file(path) as unfinished:
+            unfinished.write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_half()
     assert [file.name for file in tmp_path.iterdir()] == ["figures.json"]
     assert path.read_text() == "before"
 

@@ -13,8 +13,21 @@ import pytest
 
 from baselines.floors import ChanceModel, ConstantModel
 from baselines.models import AggregatorOptions
-from tasks.errors import ModelError
-from tasks.registry import build_model, deciding, find_model, models, option_help, parse_options, typed_options
+from evals import console
+from evals.listing import models as list_models
+from tasks.errors import DataError, ModelError
+from tasks.registry import (
+    build_model,
+    deciding,
+    effective,
+    find_model,
+    models,
+    moved_options,
+    option_help,
+    parse_options,
+    spelled_out,
+    typed_options,
+)
 from tasks.routes import Route
 from tests.evals.conftest import ROOT, assert_one_line, longvid
 
@@ -136,8 +149,27 @@ def test_listing_and_help_import_no_torch_and_no_pandas(arguments: list[str]) ->
     assert not re.search(r"\bevals\.(record|store)$", done.stderr, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("code", "left_out"),
+    [
+        ("sys.argv[1:] = ['--help']; main()", {"rich", "pydantic", "numpy"}),
+        ("sys.argv[1:] = ['--version']; main()", {"rich", "pydantic", "numpy"}),
+        ("sys.argv[1:] = ['models']; main()", {"pydantic", "numpy", "pandas"}),
+        ("import longvid", {"rich", "typer", "pydantic", "numpy", "pandas"}),
+    ],
+    ids=["help", "version", "models", "import longvid"],
+)
+def test_starting_up_loads_nothing_that_takes_long(code: str, left_out: set[str]) -> None:
+    first = "import sys, atexit; atexit.register(lambda: print(*sys.modules, sep='\\n', file=sys.stderr)); "
+    imports = "" if code.startswith("import") else "from evals.cli import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", first + imports + code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not set(done.stderr.splitlines()) & (left_out | {"torch", "transformers", "av"})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--help"], ["models"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["--version"]], ids=" ".join)
 def test_listing_and_help_answer_in_half_a_second(arguments: list[str]) -> None:
     def seconds() -> float:
         started = perf_counter()
@@ -151,3 +183,104 @@ def test_listing_and_help_answer_in_half_a_second(arguments: list[str]) -> None:
         return perf_counter() - started
 
     assert min(seconds() for _ in range(5)) < 0.5
+
+
+FLAT = {"llm": "openai:x", "timeout": "60", "tensor_parallel_size": "2", "tokenizer": "folder", "context": "4096"}
+ENGINE = '{"timeout": 60, "tensor_parallel_size": 2, "tokenizer": "folder", "max_model_len": 4096}'
+TOML = 'timeout = 60\ntensor_parallel_size = 2\ntokenizer = "folder"\nmax_model_len = 4096\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("", ENGINE), ("e.json", ENGINE), ("e.toml", TOML), ("e.toml", f"[engine]\n{TOML}"), ("e.TOML", None)],
+    ids=["text", "json", "toml", "section", "no file"],
+)
+def test_an_engines_settings_are_given_in_one_option_or_one_by_one_and_are_the_same_run(
+    file: str, content: str | None, tmp_path: Path
+) -> None:
+    if content is None:
+        with pytest.raises((ModelError, DataError), match="engine="):
+            typed_options("blind", {"engine": str(tmp_path / file)})
+        return
+    engine = content
+    if file:
+        (tmp_path / file).write_text(content, encoding="utf-8")
+        engine = str(tmp_path / file)
+    given = {"llm": "openai:x", "engine": engine}
+    assert spelled_out("blind", given) == FLAT
+    assert typed_options("blind", given) == typed_options("blind", FLAT)
+    assert effective("blind", given) == effective("blind", FLAT)
+    assert deciding("blind", given) == deciding("blind", FLAT)
+
+
+@pytest.mark.parametrize(
+    ("engine", "left"),
+    [
+        ('{"max_num_seqs":64}', '{"max_num_seqs":64}'),
+        ('{"max_num_seqs": 64, "retries": 1}', '{"max_num_seqs": 64}'),
+        ("{}", None),
+        ("", None),
+    ],
+)
+def test_what_is_vllms_alone_stays_in_the_option_as_older_records_have_it(engine: str, left: str | None) -> None:
+    assert spelled_out("aggregator", {"captions": "x", "engine": engine}).get("engine") == left
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("blind", {"engine": "{"}, "engine="),
+        ("blind", {"engine": "[1]"}, 'engine= must be an object such as {"timeout": 60}'),
+        ("blind", {"engine": '{"timeout": 1, "timeout": 2}'}, "'timeout' twice"),
+        (
+            "blind",
+            {"engine": '{"timeout": 1}', "timeout": "2"},
+            "'timeout' is given twice, by itself and within",
+        ),
+        ("blind", {"engine": '{"max_model_len": 1}', "context": "2"}, "'context' is given twice"),
+        ("blind", {"engine": '{"timeout": "soon"}'}, r"option 'timeout': .* \(given: soon\)"),
+        ("vlm", {"model": "x", "engine": '{"timeuot": 1}'}, "does not know: .*timeuot"),
+    ],
+)
+def test_an_engine_that_says_no_settings_is_refused(model: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises((ModelError, DataError), match=message):
+        typed_options(model, options)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "instead"),
+    [
+        ("gpu_memory_utilization", "0.9", """-M engine='{"gpu_memory_utilization": 0.9}'"""),
+        ("key_from", "MY_KEY", """-M engine='{"key_from": "MY_KEY"}'"""),
+    ],
+)
+def test_an_option_given_the_former_way_is_taken_and_says_what_replaced_it(
+    key: str, value: str, instead: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert moved_options("blind", {"llm": "x", key: value}) == [f"-M {key}={value} is now {instead}"]
+    with pytest.raises(ModelError, match="unknown llm"):
+        build_model("blind", {"llm": "nothing", key: value})
+    assert instead in caplog.text
+
+
+def test_a_setting_within_another_option_is_no_option_of_the_first_list() -> None:
+    rows = option_help("aggregator")
+    assert [row.name for row in rows][:5] == ["captions", "captioner", "llm", "lora", "route"]
+    within = [row.within for row in rows]
+    assert within == sorted(within)
+    assert {row.name for row in rows if row.within == "engine"} >= {"timeout", "gpu_memory_utilization", "key_from"}
+
+
+@pytest.mark.parametrize(("name", "most"), [("", 60), ("aggregator", 100)])
+def test_lists_fit_a_terminal_of_eighty_columns(
+    name: str, most: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console.out, "width", 80)
+    monkeypatch.setattr(console.out, "file", sys.stdout)
+    list_models(name or None)
+    lines = capsys.readouterr().out.splitlines()
+    assert 30 < len(lines) < most
+    assert max(map(len, lines)) <= 80
+    shown = {word for line in lines for word in line.split()}
+    listed = {row.name for row in option_help(name)} if name else set(models().entries)
+    assert listed <= shown

@@ -1,0 +1,77 @@
+"""What `make` installs, with a stand-in for Python that only says what it was asked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STAND_IN = """#!/bin/sh
+echo "ran $*"
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    *urlopen*) exit "$UNREACHABLE" ;;
+    *--index-url*) exit "$INDEX_FAILS" ;;
+esac
+"""
+
+
+def set_up(folder: Path, index: str, *, unreachable: int = 0, index_fails: int = 0) -> list[str]:
+    """The lines that setting up prints."""
+    python = folder / "python"
+    python.write_text(STAND_IN, encoding="utf-8")
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", f"PYTHON={python}", f"VENV={folder}/venv", f"TORCH_INDEX={index}", f"{folder}/venv/.installed"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "UNREACHABLE": str(unreachable), "INDEX_FAILS": str(index_fails)},
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def line_of(lines: list[str], words: str) -> int:
+    return next(number for number, line in enumerate(lines) if words in line)
+
+
+def test_without_a_gpu_torch_comes_from_the_index_for_cpus_before_all_else(tmp_path: Path) -> None:
+    lines = set_up(tmp_path, "https://index.invalid/cpu")
+    from_index = line_of(lines, "--index-url https://index.invalid/cpu torch torchvision torchcodec")
+    assert line_of(lines, "PyTorch for CPUs, without CUDA") < from_index < line_of(lines, "-e .[all,dev]")
+    assert not any("with CUDA" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("index", "unreachable", "index_fails"),
+    [("", 0, 0), ("https://index.invalid/cpu", 1, 0), ("https://index.invalid/cpu", 0, 1)],
+)
+def test_seven_gigabytes_are_told_before_they_are_downloaded(
+    index: str, unreachable: int, index_fails: int, tmp_path: Path
+) -> None:
+    lines = set_up(tmp_path, index, unreachable=unreachable, index_fails=index_fails)
+    assert line_of(lines, "with CUDA") < line_of(lines, "-e .[all,dev]")
+    assert "7 GB" in lines[line_of(lines, "with CUDA")]
+
+
+def extras() -> dict[str, list[str]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"": project["dependencies"], **project["optional-dependencies"]}
+
+
+def test_vllm_is_an_extra_of_its_own_that_no_other_brings() -> None:
+    bringing = [name for name, packages in extras().items() if any(p.startswith("vllm") for p in packages)]
+    assert bringing == ["vllm"]
+
+
+def test_a_minimal_install_brings_no_torch() -> None:
+    heavy = ("torch", "transformers", "open_clip", "av", "ray", "vllm", "longvid")
+    assert not [package for package in extras()[""] if package.startswith(heavy)]
+
+
+def test_all_names_every_extra_but_vllm_and_the_developers() -> None:
+    (everything,) = extras()["all"]
+    named = set(everything.removeprefix("longvid[").removesuffix("]").split(","))
+    assert named == set(extras()) - {"", "all", "vllm", "peers", "dev"}

@@ -1,0 +1,136 @@
+"""Command lines that the README named at commit e3876fb: each still parses, and its model options are known."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from evals.cli import app
+from lab.bench.suite import main as bench_encoders
+from tasks.registry import parse_options, spelled_out, typed_options
+
+ROOT = Path(__file__).resolve().parent.parent
+LINES = """\
+longvid egoschema prepare
+longvid compare runs/a runs/b
+longvid egoschema plan --model blind --probe 8
+longvid egoschema import akeys_gpt4o.json --name akeys --out runs/akeys
+longvid bench aggregate CAPTIONS --questions 4
+longvid bench encode --device meta --json bench.json --plot bench.png
+longvid bench video-to-text --device cpu --repeats 1
+longvid study masking
+longvid youcook2-captioning import FILE --name svpc --out RUN
+longvid doctor
+longvid models
+longvid models aggregator
+longvid benchmarks
+longvid --plugin tests/plugin/colours.py models
+longvid kitchen-qa prepare
+longvid youcook2-summary prepare --videos --mirror FOLDER
+longvid youcook2-summary prepare --videos --mirror https://host/videos.zip
+longvid youcook2-summary prepare --videos --mirror hf:OWNER/DATASET
+longvid egoschema plan --model blind
+longvid egoschema run --model aggregator -M captions=FILE -M llm=smollm2 -M route=letter-logprob
+longvid egoschema run --model longvivit-l -M weights=FILE.safetensors
+longvid egoschema score RUN
+longvid egoschema import FILE --name NAME --out RUN --field NAME --count-invalid-as-wrong
+longvid egoschema report RUN RUN2 --format table
+longvid egoschema report RUN --format markdown
+longvid egoschema report RUN --format json
+longvid egoschema report RUN --format html
+longvid egoschema submit RUN --upload
+longvid egoschema set-score RUN 0.333 --source kaggle
+longvid youcook2-retrieval run --model bm25 -M captions=FILE
+longvid youcook2-captioning report RUN
+longvid youcook2-summary run --model word-salad
+longvid kitchen-qa run --model chance
+longvid kitchen-retrieval run --model random-vectors
+longvid kitchen-captioning run --model word-salad
+longvid kitchen-summary run --model word-salad
+longvid runs FOLDER
+longvid compare A B C --allow-mismatch
+longvid leaderboard RUNS -o leaderboard.json
+longvid leaderboard RUNS --format csv
+longvid pretrain --stage image --config FILE --out FOLDER --resume
+longvid pretrain --stage captions --config FILE --out FOLDER
+longvid ship STAGE STAGE2 --out FOLDER
+longvid train-aggregator --captions FILE --held-out FILE --out FOLDER
+longvid study masking --seeds 0,1,2
+longvid ask QUESTIONS.jsonl --videos FOLDER -m chance
+longvid kitchen-videos --split train --videos 200 -o FOLDER
+longvid caption FOLDER -m coca -M name=x -o captions.jsonl --cut uniform:16
+longvid caption egoschema -m aggregator -M captions=FILE --cut whole -o summaries.jsonl
+longvid embed FOLDER --model openclip -M name=ViT-B-16 -M pretrained=TAG --out vectors.parquet
+longvid embed FOLDER -m shortvivit-tiny -M weights=kitchen -o v.parquet --engine ray --workers 2 --gpus-per-worker 0.5
+longvid embed FOLDER -m shortvivit-tiny -M weights=kitchen -o v.parquet --engine ray --address HOST:6379
+longvid metrics captions HYP.json REF.json --tokenizer ptb
+longvid metrics retrieval SIMILARITIES.npy
+longvid bench decode VIDEO
+longvid bench encode
+longvid bench train-step
+longvid bench metrics
+longvid bench ranks
+longvid bench aggregate CAPTIONS
+longvid bench end-to-end -m longvivit-tiny -M weights=kitchen
+longvid bench video-to-text
+longvid bench scaling FOLDER -m longvivit-tiny -M weights=kitchen --workers 1 --workers 2
+longvid bench sizing
+longvid kitchen-retrieval run -m caption-vectors -M captioner=aggregator:captions=FILE -M cut=whole \
+    -M caption_prompt=retrieval-text.v1 -M encoder=MODEL
+longvid youcook2-retrieval run -m tfidf -M captions=summaries.jsonl
+longvid ask tests/data/natural_questions.jsonl --videos ../shared/data/videos/natural -m aggregator \
+    -M captioner=vlm:model=Qwen/Qwen2.5-VL-7B-Instruct,base_url=http://127.0.0.1:8000/v1 -M cut=uniform:16
+longvid egoschema run --model aggregator -M captions=egoschema_lavila_1s.json -M two_step=true \
+    -M llm=vllm:Qwen/Qwen3-4B-Instruct-2507 -M route=letter-logprob
+longvid caption egoschema -m vlm -M model=Qwen/Qwen2.5-VL-7B-Instruct -M base_url=http://127.0.0.1:8000/v1 \
+    -M concurrency=32 --cut uniform:16 -o captions.jsonl
+longvid egoschema run --model aggregator -M captions=FILE -M llm=vllm:NAME -M tensor_parallel_size=4 \
+    -M pipeline_parallel_size=2 -M gpu_memory_utilization=0.9 -M context=32768 -M 'engine={"max_num_seqs": 64}'
+longvid egoschema run --model blind -M llm=openai:NAME -M concurrency=64 -M timeout=60
+""".replace("\\\n", " ").splitlines()
+
+
+def parsed(words: list[str]) -> dict[str, Any]:
+    """What the command that a line names would be called with. Nothing is run."""
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("longvid", words)
+    while hasattr(command, "resolve_command"):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+    found: dict[str, Any] = context.params
+    return found
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_line_of_the_readme_still_parses(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("LONGVID_PLUGINS", "")
+    params = parsed(shlex.split(line)[1:])
+    if options := params.get("model_option"):
+        given = parse_options(options)
+        assert typed_options(params["model"], given)
+        assert spelled_out(params["model"], given)
+
+
+@pytest.mark.parametrize("module", ["encoders.bench", "evals.egoschema", "evals.pretrain"])
+def test_a_module_that_the_readme_runs_is_there(module: str) -> None:
+    assert find_spec(module) is not None
+
+
+def test_the_encoders_bench_takes_its_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    wanted = ["--device", "meta", "--sizes", "tiny", "--frames", "16", "--methods", "jst-mask0"]
+    assert bench_encoders([*wanted, "--json", str(tmp_path / "bench.json")]) == 0
+    assert (tmp_path / "bench.json").is_file()
+    assert "jst-mask0" in capsys.readouterr().out
+
+
+def test_the_makefile_has_every_target_that_the_readme_names() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = {line.partition(":")[0] for line in makefile.splitlines() if line[:1].isalpha() and ":" in line}
+    named = ("demo", "test", "aggregator-oracle", "aggregator-shortvivit", "seeds", "recipe", "recipe-quick", "ship")
+    assert targets >= {*named, "test-slow", "test-gpu", "test-vllm", "check"}
