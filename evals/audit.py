@@ -70,7 +70,7 @@ def audit(
     """Read a benchmark's own files for what spoils figures. Exit code 1 where something does."""
     from json import dumps
 
-    found, pool = find_target(benchmark, videos)
+    found, pool = find_target(benchmark)
     faults = Faults()
     task = task_and_faults(with_videos(found, videos), pool or found.pools[0], data, faults)
     with console.progress("videos' lengths", len(videos_of(task)), 0) as tick:
@@ -119,8 +119,9 @@ def row_faults(faults: Faults) -> Iterator[Finding]:
 
 
 def told_of(faults: Sequence[str]) -> str:
-    """The first fault, and how many there are."""
-    return f"{len(faults):,} at fault; the first: {faults[0]}" if len(faults) > 1 else faults[0]
+    """The first fault, and how many there are; which file it is in was said on the command line."""
+    first = f"line {faults[0].partition(', line ')[2]}" if ", line " in faults[0] else faults[0]
+    return f"{len(faults):,} at fault; the first: {first}" if len(faults) > 1 else first
 
 
 def examined(task: Task[Any], tick: console.Ticker, faults: Faults) -> list[Finding]:
