@@ -230,7 +230,7 @@ def read_folder(place: Path) -> Folder:
     there = [name for name in ROWS if is_file(place / name)]
     if len(there) != 1:
         found = " and ".join(there) if there else "none of them"
-        msg = f"{place} must hold one of {', '.join(ROWS)}: there is {found}"
+        msg = f"benchmark folder {place} must hold one of {', '.join(ROWS)}: there is {found}"
         raise DataError(msg)
     path = place / SETTINGS
     if not is_file(path):
@@ -611,7 +611,7 @@ def info_of(
         primary_metric=primary,
         chance=chance,
         cluster=settings.get("cluster", "video"),
-        source=settings.get("source", settings["name"]),
+        source=settings.get("source", settings["name"] if folder.named else unicode_only(folder.rows.name)),
         licence=settings.get("licence", "the file's owner's"),
         citation=settings.get("citation", "none"),
     )
