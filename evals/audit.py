@@ -258,12 +258,16 @@ def place_finding(items: Sequence[ChoiceItem], letters: Sequence[str], counts: C
     expected = [
         sum(1 / len(item.options) for item in items if place < len(item.options)) for place in range(len(letters))
     ]
-    told = ", ".join(f"{letter} {counts[place]:,}" for place, letter in enumerate(letters))
-    if min(expected) < SMALLEST_EXPECTED:
+    observed = [counts[place] for place in range(len(letters))]
+    told = ", ".join(f"{letter} {count:,}" for letter, count in zip(letters, observed, strict=True))
+    # The last places, which few questions have, are counted together.
+    while len(expected) > 1 and expected[-1] < SMALLEST_EXPECTED:
+        expected[-2:], observed[-2:] = [sum(expected[-2:])], [sum(observed[-2:])]
+    if len(expected) < 2 or min(expected) < SMALLEST_EXPECTED:
         return Finding("right answers' places", f"{told} (too few for a test)", len(items))
     from scipy.stats import chisquare
 
-    p = float(chisquare([counts[place] for place in range(len(letters))], expected).pvalue)
+    p = float(chisquare(observed, expected).pvalue)
     said = "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
     return Finding("right answers' places", f"{told}; chi-squared against even: {said}", len(items), p=p)
 
@@ -314,12 +318,21 @@ def repeated_clips(items: Sequence[Item], *, spoils: bool) -> Finding:
     )
 
 
+def first_of_each(items: Sequence[Item], key: Callable[[Item], Hashable]) -> list[Item]:
+    """The first item of each key."""
+    found: dict[Hashable, Item] = {}
+    for item in items:
+        found.setdefault(key(item), item)
+    return list(found.values())
+
+
 def file_findings(items: Sequence[Item]) -> Iterator[Finding]:
     """Videos and subtitles that are named and not there."""
-    videos = list({item.clip.video_id: item for item in items}.values())
+    videos = first_of_each(items, lambda item: item.clip.video_id)
     missing = [item for item in videos if item.clip.path is None]
     yield concerned("missing videos", "videos are missing", missing, len(videos), "none", spoils=False)
-    spoken = list({item.clip.subtitles: item for item in items if item.clip.subtitles is not None}.values())
+    with_subtitles = [item for item in items if item.clip.subtitles is not None]
+    spoken = first_of_each(with_subtitles, lambda item: item.clip.subtitles)
     if spoken:
         lost = [item for item in spoken if item.clip.subtitles is None or not item.clip.subtitles.is_file()]
         yield concerned("missing subtitles", "subtitle files are missing", lost, len(spoken), "none", spoils=False)
