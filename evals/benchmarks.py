@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,9 +169,11 @@ def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
     def load(folder: Path, pool: str) -> Task[Any]:
         task: Task[Any] = resolved(benchmark.load)(folder, pool)
         if (task.info.name, task.info.items_sha256) != (run.task.name, run.task.items_sha256):
+            unseen = next((item.clip.video_id for item in task.items() if item.clip.end == inf), None)
             msg = (
-                f"{benchmark.place} holds other items than those of {run.task.name} in the record: a row, a pool or a "
-                f"video has changed; name the folder as it was with --data, or run again"
+                f"{benchmark.place} holds other items than those of {run.task.name} in the record: "
+                f"{'a row, a pool or a video has changed' if unseen is None else f'there is no video {unseen}'}; name "
+                f"the folder as it was with --data{'' if unseen is None else ', that of its videos with --videos'}"
             )
             raise DataError(msg)
         return task
@@ -197,9 +200,9 @@ def missing_benchmark(run: Run, place: Path | None) -> Benchmark:
     return Benchmark(name, name, (pool_named(run),), load, task_names=(run.task.name,))
 
 
-def task_of_run(run: Run, data: Path | None = None) -> Task[Any]:
+def task_of_run(run: Run, data: Path | None = None, videos: Path | None = None) -> Task[Any]:
     """The task of a run, on the run's own items. Raises DataError where its files are missing or hold others."""
-    benchmark, pool = benchmark_of_run(run, data)
+    benchmark, pool = benchmark_of_run(run, data, videos)
     return load_task(benchmark, pool, data)
 
 

@@ -16,6 +16,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache, partial
 from math import inf, isfinite
 from pathlib import Path
@@ -590,10 +591,11 @@ def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> MultipleChoic
 
 def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
     """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[Fraction]] = {}
     for item in items:
-        groups.setdefault(item.labels[label] if label else "", []).append(1 / len(item.options))
-    return sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups)
+        groups.setdefault(item.labels[label] if label else "", []).append(Fraction(1, len(item.options)))
+    # Exact: with five options everywhere it is 0.2 to the last bit, as it is in records of earlier versions.
+    return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
 
 
 def info_of(

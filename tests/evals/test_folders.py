@@ -183,13 +183,35 @@ def test_a_record_that_does_not_tell_where_its_questions_are_resumes_and_is_scor
     file, run = questions(tmp_path / "set", toml="") / "questions.jsonl", tmp_path / "run"
     ok("ask", file, "-m", "chance", "--out", run)
     rows = (run / "samples.jsonl").read_bytes()
-    old = {key: value for key, value in json.loads((run / "run.json").read_text()).items() if key != "place"}
-    (run / "run.json").write_text(json.dumps(old))
+    forget_place(run)
     assert_one_line(longvid("score", run), "the record doesn't tell where its questions are", "--data")
     ok("score", run, "--data", file)
     ok("ask", file, "-m", "chance", "--out", run)
     assert (run / "samples.jsonl").read_bytes() == rows
     ok("score", run)
+
+
+def forget_place(run: Path) -> None:
+    """The record as earlier versions wrote it."""
+    old = {key: value for key, value in json.loads((run / "run.json").read_text()).items() if key != "place"}
+    (run / "run.json").write_text(json.dumps(old))
+
+
+def test_a_run_of_an_earlier_version_is_found_by_its_digests(shared_data: Path, tmp_path: Path) -> None:
+    file, natural = ROOT / "tests" / "data" / "natural_questions.jsonl", shared_data / "videos" / "natural"
+    command = ("ask", file, "--videos", natural, "-m", "constant", "--out", tmp_path / "run")
+    ok(*command, "--limit", 3)
+    task = read_run(tmp_path / "run").task
+    # As recorded by the version before questions could have different numbers of options.
+    assert (task.name, task.chance, task.source) == ("own-0db71343@6", 1 / 5, "natural_questions.jsonl")
+    forget_place(tmp_path / "run")
+    assert_one_line(longvid("score", tmp_path / "run", "--data", file), "there is no video", "--videos")
+    ok("score", tmp_path / "run", "--data", file, "--videos", natural)
+    rows = (tmp_path / "run" / "samples.jsonl").read_bytes()
+    ok(*command)
+    assert (tmp_path / "run" / "samples.jsonl").read_bytes().startswith(rows)
+    assert read_results(tmp_path / "run").status == "complete"
+    ok("score", tmp_path / "run")
 
 
 @pytest.mark.parametrize("target", ["no/such/folder", "."])
