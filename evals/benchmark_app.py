@@ -54,7 +54,7 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None, videos: P
         return own_task_of_run(run, data, videos)
     if pool is None:
         raise RecordError(f"{folder} is a run of {name}: use 'longvid {command_of(name)} …'")
-    return load_task(benchmark, pool, data)
+    return load_task(with_videos(benchmark, videos), pool, data)
 
 
 def benchmark_app(benchmark: Benchmark) -> typer.Typer:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -639,12 +638,3 @@ def content_of(item: ChoiceItem | CaptionItem | RetrievalItem) -> list[Any]:
     if isinstance(item, ChoiceItem):
         return [item.question, list(item.options), item.answer]
     return [list(item.references)] if isinstance(item, CaptionItem) else [item.text]
-
-
-def labels_count(items: Iterable[Any]) -> dict[str, Counter[str]]:
-    """By kind of label, how many items have each."""
-    counts: dict[str, Counter[str]] = {}
-    for item in items:
-        for kind, value in item.labels.items():
-            counts.setdefault(kind, Counter())[value] += 1
-    return counts

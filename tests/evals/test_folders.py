@@ -133,6 +133,7 @@ def test_videos_lie_where_is_said_and_the_record_keeps_where(shared_data: Path, 
     ok("score", tmp_path / "run")
     assert_one_line(longvid("run", folder, "-m", "chance", "--videos", tmp_path / "none"), "--videos", "no folder")
     assert_one_line(longvid("run", "egoschema", "-m", "chance", "--videos", natural), "--videos is for a folder")
+    assert_one_line(longvid("audit", "egoschema", "--videos", natural), "--videos is for a folder")
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -231,11 +232,48 @@ def test_a_known_name_is_never_a_folder(shared_data: Path, tmp_path: Path, monke
     assert [read_results(Path(name)).task.name for name in ("known", "own")] == ["egoschema@500", "mine@all"]
 
 
+def test_missing_videos_are_fetched_from_a_mirror(shared_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "benchmark.toml").write_text('name = "mine"\nvideos = "Ask {me}."\n')
+    names = ("ego_frying_2s.mp4", "nasa_13s", "nowhere.mp4")
+    write_rows(
+        folder / "questions.jsonl", [{"video": n, "question": "?", "options": ["a", "b"], "end": 2} for n in names]
+    )
+    said = ok("prepare", folder, "--mirror", shared_data / "videos" / "natural")
+    assert sorted(path.name for path in (folder / "videos").iterdir()) == ["ego_frying_2s.mp4", "nasa_13s.mp4"]
+    assert "mine@all: 3 items, 2 with their video" in said
+    assert said.splitlines()[-2:] == ["Ask {me}.", "1 videos are missing: nowhere.mp4"]
+
+
+def test_predictions_are_imported_and_shown_without_videos_and_their_lengths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_meteor(monkeypatch)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_rows(folder / "captions.jsonl", [{"id": n, "video": f"v{n}", "references": [f"text {n}"]} for n in range(3)])
+    (folder / "benchmark.toml").write_text('name = "mine"\n')
+    (tmp_path / "texts.json").write_text(json.dumps({str(n): f"text {n}" for n in range(3)}))
+    ok("import", folder, tmp_path / "texts.json", "--name", "x", "--out", tmp_path / "run")
+    results = read_results(tmp_path / "run")
+    assert (results.details["mean_clip_seconds"], results.status) == (None, "complete")
+    assert next(metric.value for metric in results.metrics if metric.name == "micro_rouge_l") == 1.0
+    ok("report", tmp_path / "run", "--format", "html")
+    assert "0–end" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert_one_line(longvid("run", folder, "-m", "word-salad"), "line 1: there is no video", "the row's end")
+
+
 # --- Other families -----------------------------------------------------------------------------------
 
 
+def without_meteor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jar takes half a minute."""
+    monkeypatch.setattr("tasks.caption_metrics.meteor.shutil.which", lambda name: None)
+
+
 def test_captions_go_from_run_to_comparison(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.caption_metrics.meteor.shutil.which", lambda name: None)  # the jar takes half a minute
+    without_meteor(monkeypatch)
     folder = tmp_path / "set"
     folder.mkdir()
     texts = ["a man cooks rice", "a dog runs after the ball", "two people paint a wall", "a girl sings a song"]
