@@ -399,6 +399,6 @@ def label_findings(items: Sequence[Item]) -> Iterator[Finding]:
         least, most = min(counts.values()), max(counts.values())
         size = f"{least:,} items each" if least == most else f"{least:,} to {most:,} items: unequal"
         lacking = len(items) - counts.total()
-        without = f"; {lacking:,} items have none" if lacking else ""
+        without = f"; {lacking:,} without" if lacking else ""
         many = "1 group" if len(counts) == 1 else f"{len(counts)} groups"
         yield Finding(f"label {kind}", f"{many} of {size}{without}", len(counts))

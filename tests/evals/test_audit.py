@@ -166,7 +166,7 @@ def test_rules_score_by_the_mean_over_groups_where_that_is_the_primary_figure(tm
 def test_unequal_groups_of_a_label_are_told(tmp_path: Path) -> None:
     told = [{**row, "labels": {"kind": "a" if n < 5 else "b"}} if n else row for n, row in enumerate(rows())]
     found = audited(write(tmp_path / "set", told), code=0)
-    assert found["label kind"]["found"] == "2 groups of 4 to 19 items: unequal; 1 items have none"
+    assert found["label kind"]["found"] == "2 groups of 4 to 19 items: unequal; 1 without"
 
 
 def test_clips_and_evidence_past_the_end_of_their_video_are_found(shared_data: Path, tmp_path: Path) -> None:

@@ -32,6 +32,18 @@ class Vectors:
     def embed_text(self, texts):
         return [[1.0, float(len(text))] for text in texts]
 
+class Scores:
+    def score_options(self, requests):
+        return [list(range(len(request.options))) for request in requests]
+
+class Weighs(Scores):
+    def __init__(self, route: str):
+        self.route = route
+
+class Chooses:
+    def choose(self, requests):
+        return [len(request.options) - 1 for request in requests]
+
 class Letter:
     def __init__(self, letter: str = "B") -> None:
         self.letter = letter
@@ -98,6 +110,28 @@ def test_every_verb_takes_a_folder_and_every_report_its_runs(tmp_path: Path, mod
     assert "mine@all: 12 items, 0 with their video" in ok("prepare", folder)
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "route"),
+    [
+        ("Letter", (), "generate+parse"),
+        ("Weighs", ("-M", "route=options-loglik"), "options-loglik"),
+        ("Weighs", ("-M", "route=letter-logprob"), "letter-logprob"),
+        ("Chooses", (), "given"),
+        ("Vectors", (), "embedding-similarity"),
+    ],
+)
+def test_every_route_takes_questions_of_any_number_of_options(
+    tmp_path: Path, models: Path, model: str, options: Sequence[str], route: str
+) -> None:
+    folder = questions(tmp_path / "set")
+    ok("run", folder, "-m", f"{models}:{model}", *options, "--out", tmp_path / "run")
+    results, samples = read_results(tmp_path / "run"), read_samples(tmp_path / "run")
+    assert (results.protocol["route"], results.counts.answered) == (route, 12)
+    if model in ("Weighs", "Chooses"):
+        assert [sample.answer for sample in samples.values()] == [1 + n % 4 for n in range(12)]
+    assert results.task.chance == pytest.approx((1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4)
+
+
 def test_a_pool_stands_behind_an_at(tmp_path: Path) -> None:
     toml = 'name = "mine"\n[pools.odd]\nlabels = {kind = "odd"}\n'
     folder = questions(tmp_path / "a@b", toml=toml)
@@ -161,6 +195,15 @@ def test_a_folder_whose_rows_have_changed_is_not_the_runs(tmp_path: Path) -> Non
     questions(folder, question="Another?")
     assert_one_line(longvid("score", run), "holds other items than those of mine@all in the record")
     assert_one_line(longvid("run", folder, "-m", "chance", "--out", run), "holds another run", "items_sha256")
+
+
+def test_a_report_needs_no_folder_that_can_be_read(tmp_path: Path) -> None:
+    folder, run = questions(tmp_path / "set"), tmp_path / "run"
+    ok("run", folder, "-m", "chance", "--out", run)
+    (folder / "benchmark.toml").write_text("name = 3\n")
+    assert "chance" in ok("report", run)
+    ok("report", run, "--format", "html")
+    assert_one_line(longvid("score", run), "benchmark.toml: field 'name' must be a text, not 3")
 
 
 def test_a_file_of_questions_is_a_benchmark_too(tmp_path: Path, models: Path) -> None:
