@@ -83,6 +83,11 @@ def called(benchmark: Benchmark, verb: str) -> str:
     return f"longvid {benchmark.name} {verb}" if benchmark.place is None else f"longvid {verb} {benchmark.place}"
 
 
+def called_on_runs(benchmark: Benchmark, verb: str) -> str:
+    """How a verb is called on runs of a benchmark; those of one's own are told by themselves."""
+    return f"longvid {benchmark.name} {verb}" if benchmark.place is None else f"longvid {verb}"
+
+
 def example_folder(benchmark: Benchmark) -> str:
     """Where runs of its first pool lie."""
     return f"runs/{benchmark.names()[benchmark.pools[0]]}"
@@ -255,7 +260,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `score`."""
 
-    @app.command(epilog=f"Example: longvid score {example_folder(benchmark)}/my-run")
+    @app.command(epilog=f"Example: {called_on_runs(benchmark, 'score')} {example_folder(benchmark)}/my-run")
     def score(folder: RUN_FOLDER, data: DATA = None, videos: VIDEOS = None) -> None:
         """Score a record again with today's parser and metrics; needs no model."""
         from evals.runner import rescore
@@ -370,7 +375,7 @@ def say_outside(task: Task[Any], ids: Sequence[str]) -> None:
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `report`."""
 
-    @app.command(epilog=f"Example: longvid report {example_folder(benchmark)}/*")
+    @app.command(epilog=f"Example: {called_on_runs(benchmark, 'report')} {example_folder(benchmark)}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
         form: Annotated[
