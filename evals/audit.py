@@ -70,7 +70,7 @@ def audit(
     """Read a benchmark's own files for what spoils figures. Exit code 1 where something does."""
     from json import dumps
 
-    found, pool = find_target(benchmark, videos)
+    found, pool = find_target(benchmark)
     faults = Faults()
     task = task_and_faults(with_videos(found, videos), pool or found.pools[0], data, faults)
     with console.progress("videos' lengths", len(videos_of(task)), 0) as tick:
@@ -119,8 +119,9 @@ def row_faults(faults: Faults) -> Iterator[Finding]:
 
 
 def told_of(faults: Sequence[str]) -> str:
-    """The first fault, and how many there are."""
-    return f"{len(faults):,} at fault; the first: {faults[0]}" if len(faults) > 1 else faults[0]
+    """The first fault, and how many there are; which file it is in was said on the command line."""
+    first = f"line {faults[0].partition(', line ')[2]}" if ", line " in faults[0] else faults[0]
+    return f"{len(faults):,} at fault; the first: {first}" if len(faults) > 1 else first
 
 
 def examined(task: Task[Any], tick: console.Ticker, faults: Faults) -> list[Finding]:
@@ -257,12 +258,16 @@ def place_finding(items: Sequence[ChoiceItem], letters: Sequence[str], counts: C
     expected = [
         sum(1 / len(item.options) for item in items if place < len(item.options)) for place in range(len(letters))
     ]
-    told = ", ".join(f"{letter} {counts[place]:,}" for place, letter in enumerate(letters))
-    if min(expected) < SMALLEST_EXPECTED:
+    observed = [counts[place] for place in range(len(letters))]
+    told = ", ".join(f"{letter} {count:,}" for letter, count in zip(letters, observed, strict=True))
+    # The last places, which few questions have, are counted together.
+    while len(expected) > 1 and expected[-1] < SMALLEST_EXPECTED:
+        expected[-2:], observed[-2:] = [sum(expected[-2:])], [sum(observed[-2:])]
+    if len(expected) < 2 or min(expected) < SMALLEST_EXPECTED:
         return Finding("right answers' places", f"{told} (too few for a test)", len(items))
     from scipy.stats import chisquare
 
-    p = float(chisquare([counts[place] for place in range(len(letters))], expected).pvalue)
+    p = float(chisquare(observed, expected).pvalue)
     said = "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
     return Finding("right answers' places", f"{told}; chi-squared against even: {said}", len(items), p=p)
 
@@ -313,12 +318,21 @@ def repeated_clips(items: Sequence[Item], *, spoils: bool) -> Finding:
     )
 
 
+def first_of_each(items: Sequence[Item], key: Callable[[Item], Hashable]) -> list[Item]:
+    """The first item of each key."""
+    found: dict[Hashable, Item] = {}
+    for item in items:
+        found.setdefault(key(item), item)
+    return list(found.values())
+
+
 def file_findings(items: Sequence[Item]) -> Iterator[Finding]:
     """Videos and subtitles that are named and not there."""
-    videos = list({item.clip.video_id: item for item in items}.values())
+    videos = first_of_each(items, lambda item: item.clip.video_id)
     missing = [item for item in videos if item.clip.path is None]
     yield concerned("missing videos", "videos are missing", missing, len(videos), "none", spoils=False)
-    spoken = list({item.clip.subtitles: item for item in items if item.clip.subtitles is not None}.values())
+    with_subtitles = [item for item in items if item.clip.subtitles is not None]
+    spoken = first_of_each(with_subtitles, lambda item: item.clip.subtitles)
     if spoken:
         lost = [item for item in spoken if item.clip.subtitles is None or not item.clip.subtitles.is_file()]
         yield concerned("missing subtitles", "subtitle files are missing", lost, len(spoken), "none", spoils=False)
@@ -385,6 +399,6 @@ def label_findings(items: Sequence[Item]) -> Iterator[Finding]:
         least, most = min(counts.values()), max(counts.values())
         size = f"{least:,} items each" if least == most else f"{least:,} to {most:,} items: unequal"
         lacking = len(items) - counts.total()
-        without = f"; {lacking:,} items have none" if lacking else ""
+        without = f"; {lacking:,} without" if lacking else ""
         many = "1 group" if len(counts) == 1 else f"{len(counts)} groups"
         yield Finding(f"label {kind}", f"{many} of {size}{without}", len(counts))

@@ -37,7 +37,7 @@ MISSING_SHOWN = 10
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
-def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[Any]:
+def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None, videos: Path | None = None) -> Task[Any]:
     """The task that a run directory belongs to."""
     from evals.benchmarks import task_of_run as own_task_of_run
     from evals.store import read_run
@@ -48,10 +48,10 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None) -> Task[A
     pool = benchmark.pool_of(name)
     is_own = run.place is not None or name.startswith(OWN_TASKS)
     if is_own and (benchmark.place is not None or pool is not None):
-        return own_task_of_run(run, data)
+        return own_task_of_run(run, data, videos)
     if pool is None:
         raise RecordError(f"{folder} is a run of {name}: use 'longvid {command_of(name)} …'")
-    return load_task(benchmark, pool, data)
+    return load_task(with_videos(benchmark, videos), pool, data)
 
 
 def benchmark_app(benchmark: Benchmark) -> typer.Typer:
@@ -78,6 +78,11 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
 def called(benchmark: Benchmark, verb: str) -> str:
     """How a verb is called on a benchmark."""
     return f"longvid {benchmark.name} {verb}" if benchmark.place is None else f"longvid {verb} {benchmark.place}"
+
+
+def called_on_runs(benchmark: Benchmark, verb: str) -> str:
+    """How a verb is called on runs of a benchmark; those of one's own are told by themselves."""
+    return f"longvid {benchmark.name} {verb}" if benchmark.place is None else f"longvid {verb}"
 
 
 def example_folder(benchmark: Benchmark) -> str:
@@ -252,12 +257,12 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `score`."""
 
-    @app.command(epilog=f"Example: longvid score {example_folder(benchmark)}/my-run")
-    def score(folder: RUN_FOLDER, data: DATA = None) -> None:
+    @app.command(epilog=f"Example: {called_on_runs(benchmark, 'score')} {example_folder(benchmark)}/my-run")
+    def score(folder: RUN_FOLDER, data: DATA = None, videos: VIDEOS = None) -> None:
         """Score a record again with today's parser and metrics; needs no model."""
         from evals.runner import rescore
 
-        show_results([folder], [rescore(task_of_run(benchmark, folder, data), folder)])
+        show_results([folder], [rescore(task_of_run(benchmark, folder, data, videos), folder)])
 
 
 def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -341,7 +346,7 @@ def say_left_out(results: Results, file: Path, out: Path, *, allowed: bool) -> N
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `report`."""
 
-    @app.command(epilog=f"Example: longvid report {example_folder(benchmark)}/*")
+    @app.command(epilog=f"Example: {called_on_runs(benchmark, 'report')} {example_folder(benchmark)}/*")
     def report(
         folders: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories of one task.")],
         form: Annotated[
@@ -349,6 +354,7 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         ] = "table",
         out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: RUN/report.html.")] = None,
         data: DATA = None,
+        videos: VIDEOS = None,
         captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
@@ -365,7 +371,7 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if form == "html":
             from evals.html_report.run_page import make_page
 
-            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data))
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos))
         else:
             show_results(folders, runs, form)
 

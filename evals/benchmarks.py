@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,9 +156,19 @@ def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = N
     given = [] if data is None else [data, *([data / told.name] if told else [])]
     place = next((path for path in (*given, *([told] if told else [])) if holds_benchmark(path)), None)
     if place is None:
-        return missing_benchmark(run, data or told), pool_named(run)
+        lost = data or told
+        where = (
+            f"there are no files of a benchmark in {lost}"
+            if lost
+            else "the record doesn't tell where its questions are"
+        )
+        fault = DataError(f"{name}: {where}; name its folder or its questions file with --data")
+        return faulty_benchmark(run, fault), pool_named(run)
     at = Path(run.place.videos) if run.place and run.place.videos else None
-    return as_recorded(own_benchmark(place, videos or (at if at and at.is_dir() else None)), run)
+    try:
+        return as_recorded(own_benchmark(place, videos or (at if at and at.is_dir() else None)), run)
+    except DataError as error:
+        return faulty_benchmark(run, error), pool_named(run)
 
 
 def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
@@ -168,9 +179,11 @@ def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
     def load(folder: Path, pool: str) -> Task[Any]:
         task: Task[Any] = resolved(benchmark.load)(folder, pool)
         if (task.info.name, task.info.items_sha256) != (run.task.name, run.task.items_sha256):
+            unseen = next((item.clip.video_id for item in task.items() if item.clip.end == inf), None)
             msg = (
-                f"{benchmark.place} holds other items than those of {run.task.name} in the record: a row, a pool or a "
-                f"video has changed; name the folder as it was with --data, or run again"
+                f"{benchmark.place} holds other items than those of {run.task.name} in the record: "
+                f"{'a row, a pool or a video has changed' if unseen is None else f'there is no video {unseen}'}; name "
+                f"the folder as it was with --data{'' if unseen is None else ', that of its videos with --videos'}"
             )
             raise DataError(msg)
         return task
@@ -183,23 +196,19 @@ def pool_named(run: Run) -> str:
     return run.task.name.rpartition("@")[2]
 
 
-def missing_benchmark(run: Run, place: Path | None) -> Benchmark:
-    """Stands for one whose files are not to be found: reports go without, what needs its task says why it can't."""
-    told = (
-        f"there are no files of a benchmark in {place}" if place else "the record doesn't tell where its questions are"
-    )
-    msg = f"{run.task.name}: {told}; name its folder or its questions file with --data"
+def faulty_benchmark(run: Run, fault: DataError) -> Benchmark:
+    """Stands for one whose files are missing or at fault: reports go without, what needs its task says why it can't."""
 
     def load(folder: Path, pool: str) -> Task[Any]:  # noqa: ARG001 - as every loader
-        raise DataError(msg)
+        raise fault
 
     name = run.task.name.rpartition("@")[0]
     return Benchmark(name, name, (pool_named(run),), load, task_names=(run.task.name,))
 
 
-def task_of_run(run: Run, data: Path | None = None) -> Task[Any]:
+def task_of_run(run: Run, data: Path | None = None, videos: Path | None = None) -> Task[Any]:
     """The task of a run, on the run's own items. Raises DataError where its files are missing or hold others."""
-    benchmark, pool = benchmark_of_run(run, data)
+    benchmark, pool = benchmark_of_run(run, data, videos)
     return load_task(benchmark, pool, data)
 
 

@@ -6,6 +6,7 @@ one code for both. What is defined here shows the help and says what is missing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -50,7 +51,7 @@ def named(target: str) -> tuple[str, str]:
     from evals.benchmarks import find_target
 
     benchmark, pool = find_target(target)
-    return (benchmark.name if benchmark.place is None else str(benchmark.place)), pool
+    return (benchmark.name if benchmark.place is None else as_path(benchmark.place)), pool
 
 
 def group_of(run: Path) -> str:
@@ -64,12 +65,17 @@ def group_of(run: Path) -> str:
     record = read_run(run)
     task = record.task.name
     if record.place is not None or task.startswith(OWN_TASKS):
-        return str(run)
+        return as_path(run)
     owner = benchmark_of(task)
     if owner is None:
         msg = f"{run} is a run of {task}, which is no benchmark that is known here; --plugin names one of your own"
         raise RecordError(msg)
     return owner.name
+
+
+def as_path(path: Path) -> str:
+    """A path that is no command's or benchmark's name, whatever it is called."""
+    return str(path) if path.is_absolute() else f"{os.curdir}{os.sep}{path}"
 
 
 def own_group(name: str) -> Benchmark | None:

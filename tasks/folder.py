@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache, partial
 from math import inf, isfinite
 from pathlib import Path
@@ -230,7 +230,7 @@ def read_folder(place: Path) -> Folder:
     there = [name for name in ROWS if is_file(place / name)]
     if len(there) != 1:
         found = " and ".join(there) if there else "none of them"
-        msg = f"{place} must hold one of {', '.join(ROWS)}: there is {found}"
+        msg = f"benchmark folder {place} must hold one of {', '.join(ROWS)}: there is {found}"
         raise DataError(msg)
     path = place / SETTINGS
     if not is_file(path):
@@ -590,10 +590,11 @@ def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> MultipleChoic
 
 def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
     """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[Fraction]] = {}
     for item in items:
-        groups.setdefault(item.labels[label] if label else "", []).append(1 / len(item.options))
-    return sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups)
+        groups.setdefault(item.labels[label] if label else "", []).append(Fraction(1, len(item.options)))
+    # Exact: with five options everywhere it is 0.2 to the last bit, as it is in records of earlier versions.
+    return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
 
 
 def info_of(
@@ -611,7 +612,7 @@ def info_of(
         primary_metric=primary,
         chance=chance,
         cluster=settings.get("cluster", "video"),
-        source=settings.get("source", settings["name"]),
+        source=settings.get("source", settings["name"] if folder.named else unicode_only(folder.rows.name)),
         licence=settings.get("licence", "the file's owner's"),
         citation=settings.get("citation", "none"),
     )
@@ -637,12 +638,3 @@ def content_of(item: ChoiceItem | CaptionItem | RetrievalItem) -> list[Any]:
     if isinstance(item, ChoiceItem):
         return [item.question, list(item.options), item.answer]
     return [list(item.references)] if isinstance(item, CaptionItem) else [item.text]
-
-
-def labels_count(items: Iterable[Any]) -> dict[str, Counter[str]]:
-    """By kind of label, how many items have each."""
-    counts: dict[str, Counter[str]] = {}
-    for item in items:
-        for kind, value in item.labels.items():
-            counts.setdefault(kind, Counter())[value] += 1
-    return counts

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import cast
 
 from baselines.captions import CaptionFile, clean_caption
@@ -264,7 +265,8 @@ def facts_of(sample: Sample, item: Item | None) -> tuple[tuple[str, str], ...]:
     if item is not None:
         clip = item.clip
         name = "" if clip.video_id in {sample.id, sample.cluster} else f"{clipped(clip.video_id, 80)}, "
-        facts.append(("clip", f"{name}{clip.start:.0f}–{clip.end:.0f} s"))
+        end = f"{clip.end:.0f} s" if isfinite(clip.end) else "end"
+        facts.append(("clip", f"{name}{clip.start:.0f}–{end}"))
     if sample.cluster != sample.id:
         facts.append(("source video", clipped(sample.cluster, 80)))
     if sample.frames is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import shutil
+import subprocess
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -220,3 +221,143 @@ def test_a_folder_deleted_during_a_run_is_not_said_to_be_kept(tmp_path: Path, mo
     done = longvid("ask", question_file(tmp_path), "-m", "chance", "--out", tmp_path / "run")
     assert_one_line(done, str(tmp_path / "run"), "lost")
     assert "kept" not in done.stderr
+
+
+PANCAKE = NATURAL / "flipping_a_pancake_10s.mkv"
+TALKER = '''
+class Talker:
+    """Says how long a clip is."""
+
+    def generate(self, requests):
+        return [f"{r.question} It takes {r.clip.duration:.1f} s." for r in requests]
+'''
+
+
+def lines_of(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.rstrip() for line in done.stdout.splitlines()]
+
+
+def test_each_question_is_printed_with_its_answer(tmp_path: Path) -> None:
+    rows = [
+        {"question": "Right?", "answer": 1},
+        {"question": "Wrong?", "answer": 0},
+        {"question": f"Open, and {'long ' * 40}?"},
+    ]
+    common = {"video": "v.mp4", "options": ["a", "b " * 60], "end": 2}
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps({**common, **row, "id": f"n{n}"}) + "\n" for n, row in enumerate(rows)))
+    done = longvid("ask", path, "-m", "constant", "-M", "choice=1", "--out", tmp_path / "run")
+    lines = lines_of(done)
+    told = lines[lines.index("n0: Right?") :]
+    assert told[1].startswith("  B. b b")
+    assert told[2].endswith("(right)")
+    assert "n1: Wrong?" in told
+    assert told[told.index("n1: Wrong?") + 2].endswith("(wrong)")
+    assert told[told.index("n1: Wrong?") + 3] == "  right is A. a"
+    assert all(len(line) <= 80 for line in told)
+
+
+def test_of_many_questions_the_first_are_printed_and_where_the_others_are(tmp_path: Path) -> None:
+    row = {"video": "v.mp4", "question": "What?", "options": ["a", "b"], "end": 2}
+    path = tmp_path / "questions.jsonl"
+    path.write_text(f"{json.dumps(row)}\n" * 30)
+    lines = lines_of(longvid("ask", path, "-m", "constant", "--out", tmp_path / "run"))
+    assert sum(line == "  A. a" for line in lines) == 20
+    assert lines[-2] == f"… and 10 more in {tmp_path}/run/samples.jsonl"
+    assert lines[-1] == f"all of them on a page: longvid report {tmp_path}/run --format html"
+
+
+def test_what_failed_and_what_could_not_be_read_is_printed_as_that(tmp_path: Path) -> None:
+    models = tmp_path / "models.py"
+    models.write_text(
+        "class Mumbles:\n"
+        "    def generate(self, requests):\n"
+        "        if any(r.item_id == 'q2' for r in requests):\n"
+        "            raise OSError('no frames')\n"
+        "        return ['I can not tell.' for _ in requests]\n"
+    )
+    done = longvid("ask", question_file(tmp_path), "-m", f"{models}:Mumbles", "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "  no option could be read in: I can not tell. (wrong)" in lines_of(done)
+    assert "  failed: no frames" in lines_of(done)
+
+
+def test_a_question_on_the_command_line_is_asked_kept_and_scored(shared_data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = (
+        "ask",
+        shared_data / PANCAKE,
+        "What is flipped?",
+        "an egg",
+        "a pancake",
+        "-m",
+        "constant",
+        "-M",
+        "choice=1",
+    )
+    done = longvid(*command, "--out", run)
+    assert done.returncode == 0, done.stderr
+    assert lines_of(done) == ["q1: What is flipped?", "  B. a pancake", f"record: {run}"]
+    (sample,) = read_samples(run).values()
+    assert sample.clip is not None
+    assert sample.clip.video == PANCAKE.name
+    rows = (run / "samples.jsonl").read_bytes()
+    assert longvid(*command, "--out", run).returncode == 0
+    assert (run / "samples.jsonl").read_bytes() == rows
+    assert longvid("score", run).returncode == 0
+    assert longvid("report", run, "--format", "html").returncode == 0
+    assert "What is flipped?" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_options_a_model_answers_in_words(shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "talker.py").write_text(TALKER)
+    done = longvid(
+        "ask", shared_data / PANCAKE, "What now?", "-m", f"{tmp_path}/talker.py:Talker", "-o", tmp_path / "run"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "  What now? It takes 10.3 s." in lines_of(done)
+    results = read_results(tmp_path / "run")
+    assert (results.task.family, results.primary.value, results.status) == ("free-answer", None, "complete")
+    assert results.protocol["prompt"] == "own-answer.v1"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("What?",),
+            "TextGenerator (generate) to answer in words; model 'constant' does not offer it; models that do: ",
+        ),
+        (("What?", "only one"), "a choice needs two options or more, not 'only one' alone"),
+        ((), "a video and a question: longvid ask"),
+    ],
+)
+def test_what_can_t_be_asked_about_a_video_is_one_line(
+    shared_data: Path, tmp_path: Path, words: Sequence[str], told: str
+) -> None:
+    assert_one_line(longvid("ask", shared_data / PANCAKE, *words, "-m", "constant", "-o", tmp_path / "run"), told)
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "told"),
+    [
+        ("none.jsonl", (), "questions file none.jsonl does not exist"),
+        ("none.mp4", ("What?", "a", "b"), "there is no video none.mp4"),
+        ("none.mp4", (), "there is no file none.mp4; ask takes a file of questions that ends in .jsonl"),
+        ("none.jsonl", ("What?",), "none.jsonl has its questions in it"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, words: Sequence[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(longvid("ask", what, *words, "-m", "constant"), told)
+
+
+def test_ask_takes_a_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    question_file(tmp_path / "set")
+    (tmp_path / "set" / "benchmark.toml").write_text('name = "mine"\n')
+    done = longvid("ask", tmp_path / "set", "-m", "constant", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert read_results(tmp_path / "run").task.name == "mine@all"
