@@ -8,9 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
-from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders, memory_error
+from encoders.decode_ahead import AheadPolicy, DecodedClip, Decoders
 from encoders.frames import Frames, read_frames
 from encoders.sampling import FramePolicy
+from encoders.video_errors import memory_error
 from tasks.errors import LongvidError
 from tasks.task import Clip
 
@@ -138,7 +139,7 @@ class FrameSource:
         except LongvidError as fault:
             frames, error = None, fault
         except MemoryError as fault:
-            frames, error = None, memory_error(clips[0], fault)
+            frames, error = None, memory_error(clips[0].path, fault)
         spent = perf_counter() - began
         return [DecodedClip(clips[0], frames, error, spent, spent)]
 
