@@ -12,7 +12,7 @@ import pytest
 from encoders.decode_ahead import FrameSource, Reading, decode_ahead
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_errors import EmptyVideoError
+from encoders.video_errors import EmptyVideoError, ResourcesError
 from tasks.task import Clip
 from tests.encoders.videos import clip
 
@@ -124,3 +124,14 @@ def test_clips_at_hand_are_not_waited_for(clips: list[Clip]) -> None:
     with frames.holding(decode_ahead(clips[:2], POLICY)):
         assert [one.seconds for one in frames.read(clips[:2])] == [{"decode": 0.0, "wait": 0.0}] * 2
     assert frames.read(clips[:1])[0].decode_seconds > 0
+
+
+def test_memory_that_lacks_for_a_clip_nobody_announced_is_told_of_its_file(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("encoders.frame_source.read_frames", full)
+    with pytest.raises(ResourcesError, match=r"bikes_10s\.mp4: not enough memory"):
+        source().read(clips[:1])

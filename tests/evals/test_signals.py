@@ -30,10 +30,14 @@ class Slow(ChanceModel):
 
 @pytest.fixture(autouse=True)
 def interruptible() -> Iterator[None]:
-    """A shell starts what runs in its background with Ctrl-C ignored, and so would be what these tests start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell's background ignores Ctrl-C, and `nohup` a closed terminal: so would do what these tests start."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def wait_for(done: object, process: subprocess.Popen[str], seconds: float = 240.0) -> None:

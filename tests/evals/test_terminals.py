@@ -160,6 +160,7 @@ def test_a_missing_module_of_our_own_is_no_users_error(monkeypatch: pytest.Monke
 
 WITHOUT = """
 import sys
+from importlib.machinery import PathFinder
 blocked, sys.argv = set(sys.argv[1].split(",")), ["longvid", *sys.argv[2:]]
 found = PathFinder.find_spec
 def find(name, path=None, target=None):
