@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from evals.cli import EXTRAS
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = """#!/bin/sh
@@ -75,3 +78,41 @@ def test_all_names_every_extra_but_vllm_and_the_developers() -> None:
     (everything,) = extras()["all"]
     named = set(everything.removeprefix("longvid[").removesuffix("]").split(","))
     assert named == set(extras()) - {"", "all", "vllm", "peers", "dev"}
+
+
+MINIMAL = """
+import sys
+from importlib.machinery import PathFinder
+blocked, found = set(sys.argv[1].split(",")), PathFinder.find_spec
+def find(name, path=None, target=None):
+    return None if name.partition(".")[0] in blocked else found(name, path, target)
+PathFinder.find_spec = find
+from evals.cli import app
+for words in sys.argv[2:]:
+    app(words.split("|"), standalone_mode=False)
+assert not blocked & set(sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_records_are_imported_scored_shown_and_compared_without_any_extra(shared_data: Path, tmp_path: Path) -> None:
+    predictions = shared_data / "predictions"
+    commands = (
+        f"import|egoschema|{predictions}/egoschema_vamos_gpt4o_submission.csv|--name|vamos|--out|runs/vamos",
+        f"import|egoschema|{predictions}/egoschema_akeys_gpt4o.json|--name|akeys|--out|runs/akeys",
+        "score|runs/vamos",
+        "report|runs/vamos|runs/akeys",
+        "report|runs/vamos|--format|html",
+        "compare|runs/vamos|runs/akeys|--allow-mismatch",
+        "leaderboard|runs|-o|leaderboard.json",
+    )
+    environment = {**os.environ, "LONGVID_DATA": str(shared_data), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", MINIMAL, ",".join(EXTRAS), *commands],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "57.2 %" in done.stdout
+    assert "akeys does better than vamos" in " ".join(done.stdout.split())
+    assert (tmp_path / "runs" / "vamos" / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "leaderboard.json").is_file()
