@@ -132,6 +132,6 @@ def test_memory_that_lacks_for_a_clip_nobody_announced_is_told_of_its_file(
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("encoders.frame_source.read_frames", full)
+    monkeypatch.setattr("encoders.decode_ahead.read_frames", full)
     with pytest.raises(ResourcesError, match=r"bikes_10s\.mp4: not enough memory"):
         source().read(clips[:1])
