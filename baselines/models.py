@@ -153,6 +153,11 @@ class ConstantOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthOptions:
+    """Options of `--model longest-option` and `shortest-option`: none."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChanceOptions:
     """Options of `--model chance`."""
 
@@ -258,6 +263,18 @@ MODELS = (
         options=ConstantOptions,
         build="baselines.floors:build_constant",
         example="-M choice=4",
+    ),
+    *(
+        ModelEntry(
+            name=f"{which}-option",
+            summary=f"the {which} option by its characters; of equally long ones the first",
+            system=System.FLOOR,
+            families=("multiple-choice",),
+            options=LengthOptions,
+            build="baselines.floors:build_length",
+            preset=f"{which}-option",
+        )
+        for which in ("longest", "shortest")
     ),
     ModelEntry(
         name="chance",

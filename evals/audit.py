@@ -23,7 +23,7 @@ from tasks.errors import DataError
 from tasks.folder import Faults
 from tasks.intervals import fraction_metric, grouped_metric
 from tasks.labels import labels_of
-from tasks.multiple_choice import ChoiceItem, option_names
+from tasks.multiple_choice import ChoiceItem, by_length, option_names
 from tasks.retrieval import RetrievalItem
 
 if TYPE_CHECKING:
@@ -226,18 +226,14 @@ def repeated_questions(items: Sequence[ChoiceItem]) -> Iterator[Finding]:
 def shortcut_findings(items: Sequence[ChoiceItem], groups: Mapping[str, str]) -> Iterator[Finding]:
     """What always taking the longest option, the shortest, or one letter scores, and where right answers stand."""
     for name, pick in (("longest option", max), ("shortest option", min)):
-        yield rule(f"the {name}", items, [float(item.answer == by_length(item, pick)) for item in items], groups)
+        yield rule(
+            f"the {name}", items, [float(item.answer == by_length(item.options, pick)) for item in items], groups
+        )
     letters = option_names(max(len(item.options) for item in items))
     counts = Counter(item.answer for item in items)
     best = max(range(len(letters)), key=lambda place: (counts[place], -place))
     yield rule(f"always {letters[best]}, the best", items, [float(i.answer == best) for i in items], groups)
     yield place_finding([item for item in items if item.answer is not None], letters, counts)
-
-
-def by_length(item: ChoiceItem, pick: Callable[[Iterable[int]], int]) -> int:
-    """The option with the most (or fewest) characters; of equally long ones the first."""
-    lengths = [len(option) for option in item.options]
-    return lengths.index(pick(lengths))
 
 
 def rule(check: str, items: Sequence[ChoiceItem], values: Sequence[float], groups: Mapping[str, str]) -> Finding:

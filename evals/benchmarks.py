@@ -41,7 +41,7 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     roots = data_roots(data)
     for root in roots:
         folder = root / benchmark.data_folder
-        if (folder / benchmark.marker).exists():
+        if benchmark.is_in(folder):
             return folder
     if not benchmark.marker:
         return roots[0] / benchmark.data_folder
@@ -61,7 +61,10 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
     check_pool(benchmark, pool)
     folder = benchmark_folder(benchmark, data)
     load = resolved(benchmark.load)
-    task: Task[Any] = load(folder, pool, to_ask=True) if to_ask and benchmark.place else load(folder, pool)
+    if to_ask and benchmark.place:
+        asked: Task[Any] = load(folder, pool, to_ask=True)
+        return asked
+    task: Task[Any] = load(folder, pool, seconds_of=seconds_of) if benchmark.measures else load(folder, pool)
     return task
 
 

@@ -38,6 +38,7 @@ from tasks.multiple_choice import (
     ChoiceItem,
     ChoicePrompts,
     MultipleChoiceTask,
+    chance_of,
     mean_name,
 )
 from tasks.prompt import Prompt, load_prompt
@@ -586,14 +587,6 @@ def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> MultipleChoic
     info = info_of(folder, pool, reads, primary, chance_of(items, label), label)
     own = {key: own_prompt(folder, key) or getattr(PROMPTS, key) for key in ChoicePrompts.__dataclass_fields__}
     return MultipleChoiceTask(info, items, ChoicePrompts(**own), label)
-
-
-def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
-    """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
-    groups: dict[str, list[float]] = {}
-    for item in items:
-        groups.setdefault(item.labels[label] if label else "", []).append(1 / len(item.options))
-    return sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups)
 
 
 def info_of(

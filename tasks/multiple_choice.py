@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
 from types import MappingProxyType
@@ -51,6 +51,8 @@ CAPABILITY_OF_ROUTE: Mapping[Route, type] = {
 @dataclass(frozen=True, slots=True)
 class ChoiceItem:
     """A question about a clip; `answer` is an index into `options`, None where it is not public.
+
+    An index that no option has (-1) says that none of them is right: whatever is chosen is wrong.
 
     `evidence` are the stretches of the video, in seconds, that the answer turns on, where the benchmark tells. Like
     labels they are no part of what is asked, and of no digest.
@@ -122,6 +124,12 @@ def route_of(model: object) -> Route:
         if isinstance(model, capability):
             return route
     return Route.GENERATE
+
+
+def by_length(options: Sequence[str], pick: Callable[[Iterable[int]], int]) -> int:
+    """The option with the most characters, or with `pick=min` the fewest; of equally long ones the first."""
+    lengths = [len(option) for option in options]
+    return lengths.index(pick(lengths))
 
 
 def letters_for(count: int) -> str:
@@ -342,6 +350,14 @@ def mean_name(label: str) -> str:
     return f"accuracy_by_{'_'.join(label.split())}"
 
 
+def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
+    """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
+    groups: dict[str, list[float]] = {}
+    for item in items:
+        groups.setdefault(item.labels[label] if label else "", []).append(1 / len(item.options))
+    return sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups)
+
+
 def accuracy_metrics(
     known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
 ) -> tuple[Metric, list[Metric]]:
@@ -418,7 +434,8 @@ def choice_means(answers: Answers, common: Common, task: MultipleChoiceTask | No
 
 def item_text(item: ChoiceItem) -> ItemText:
     """A question in words."""
-    return ItemText(title=item.question, options=item.options, answer=item.answer)
+    answer = item.answer if item.answer is not None and 0 <= item.answer < len(item.options) else None
+    return ItemText(title=item.question, options=item.options, answer=answer)
 
 
 FAMILY = Family(

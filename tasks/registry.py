@@ -128,6 +128,10 @@ class Benchmark:
     published size (0: not published). `example` are arguments of `run` and `plan`, `run_example` further ones of `run`
     alone; `predictions` is an example's file of predictions. `place` is the folder or file of a benchmark of one's own
     (tasks.folder), `videos_at` where its videos are said to be. `source` says who declares it.
+
+    Of files that are the user's to get, `needs` (a pattern such as `*_val.json`) shows that they are in place, and
+    `pool_files` are by pool those that it alone needs. With `measures` the loader takes `seconds_of`, which tells a
+    video's length: its files don't, or not rightly.
     """
 
     name: str
@@ -148,6 +152,9 @@ class Benchmark:
     generated: Generated | None = None
     place: Path | None = None
     videos_at: Path | None = None
+    needs: str = ""
+    pool_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    measures: bool = False
     source: str = ""
 
     @property
@@ -157,10 +164,18 @@ class Benchmark:
 
     @property
     def marker(self) -> str:
-        """A file whose presence shows that the data are in place; empty where it needs none."""
+        """A file, or a pattern, whose presence shows that the data are in place; empty where it needs none."""
         if self.generated:
             return self.generated.marker
-        return self.files[0].name if self.files else ""
+        return self.files[0].name if self.files else self.needs
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether its data lie in a folder."""
+        return any(folder.glob(self.marker)) if self.marker else False
+
+    def pools_in(self, folder: Path) -> tuple[str, ...]:
+        """The pools whose files can be expected in a folder: all but those whose own file is not there."""
+        return tuple(p for p in self.pools if p not in self.pool_files or (folder / self.pool_files[p]).is_file())
 
     @property
     def widest_pool(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 from evals.html_report.text import clipped, page_bytes
 from evals.html_report.units import seconds
@@ -148,7 +149,8 @@ def facts_of(sample: Sample, item: Item | None) -> tuple[tuple[str, str], ...]:
     if item is not None:
         clip = item.clip
         name = "" if clip.video_id in {sample.id, sample.cluster} else f"{clipped(clip.video_id, 80)}, "
-        facts.append(("clip", f"{name}{clip.start:.0f}–{clip.end:.0f} s"))
+        ends = f"{clip.start:.0f}–{clip.end:.0f} s" if isfinite(clip.end) else "the whole video"
+        facts.append(("clip", f"{name}{ends}"))
     if sample.cluster != sample.id:
         facts.append(("source video", clipped(sample.cluster, 80)))
     if sample.frames is not None:
