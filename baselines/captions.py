@@ -73,7 +73,8 @@ class CaptionFile:
     def of(self, clip: Clip) -> tuple[Caption, ...]:
         """The clip's captions in order of time. Raises DataError when there are none."""
         entries = self.by_video[self.id_of(clip)]
-        step = clip.duration / len(entries)
+        timeless = not all(isinstance(entry, Caption) for entry in entries)
+        step = clip.known_duration / len(entries) if timeless else 0.0
         timed = [
             entry if isinstance(entry, Caption) else Caption(clip.start + i * step, clip.start + (i + 1) * step, entry)
             for i, entry in enumerate(entries)

@@ -43,7 +43,7 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
         folder = root / benchmark.data_folder
         if benchmark.is_in(folder):
             return folder
-    if not benchmark.marker:
+    if not benchmark.markers:
         return roots[0] / benchmark.data_folder
     looked = ", ".join(str(root / benchmark.data_folder) for root in roots)
     msg = (

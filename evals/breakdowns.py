@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evals.item_figures import ItemFigures
 from evals.record import Sample
 from tasks.intervals import FEW_CLUSTERS, fraction_metric
-from tasks.labels import LENGTHS, LONGEST, SPANS, THIRDS, WIDEST
+from tasks.labels import LENGTHS, LONGEST, OVER_10_MIN, SPANS, THIRDS, WIDEST
 
 # Ours: with fewer items, or on clusters too few for any method, a group's interval says little.
 SMALL_ITEMS, SMALL_CLUSTERS = 20, FEW_CLUSTERS
@@ -19,6 +19,7 @@ WHOLE = "all of it"
 ORDERED = (
     *(name for _, name in LENGTHS),
     LONGEST,
+    OVER_10_MIN,
     *THIRDS,
     *(name for _, name in SPANS),
     WIDEST,

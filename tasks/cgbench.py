@@ -93,6 +93,6 @@ BENCHMARK = Benchmark(
         "{folder}/videos/<video_uid>.mp4, or name a folder, a .zip or a hub data set that has them with --mirror."
     ),
     everything=MINI,
-    needs=FILE,
+    needs=(FILE,),
     measures=True,
 )

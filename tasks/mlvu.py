@@ -149,7 +149,6 @@ def places(task: str, row: Row) -> tuple[str, str]:
     return stem, f"{task}/{stem}"
 
 
-NEEDS = "*1_plotQA.json"
 VIDEOS = (
     "Questions and videos are on the hub, where their terms have to be accepted: "
     "https://huggingface.co/datasets/MLVU/MVLU. Put the files 1_plotQA.json to 9_summary.json into {folder} and the "
@@ -163,7 +162,7 @@ CHOICE = Benchmark(
     load=load_mlvu,
     videos=VIDEOS,
     everything=DEV,
-    needs=NEEDS,
+    needs=("*1_plotQA.json",),
     measures=True,
 )
 TEXT = Benchmark(
@@ -175,6 +174,6 @@ TEXT = Benchmark(
     folder="mlvu",
     example="--model word-salad",
     predictions="texts.json",
-    needs="*9_summary.json",
+    needs=("*9_summary.json",),
     measures=True,
 )

@@ -29,13 +29,26 @@ from tasks.model import (
 )
 from tasks.prompt import Prompt, load_prompt
 from tasks.routes import Route
-from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
+from tasks.task import (
+    Clip,
+    FramesSeen,
+    JsonValue,
+    Metric,
+    Prediction,
+    Score,
+    Summary,
+    TaskInfo,
+    Trace,
+    seconds_together,
+)
 
 REPLY_TOKENS = 64
 LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
 TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; take -M route=options-loglik"
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
+EVIDENCE = "evidence_seen"
+"""The share of an item's stretches of evidence that frames were seen of."""
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -155,12 +168,20 @@ class MultipleChoiceTask:
 
     The primary figure is the accuracy over items, or with `mean_over` the mean of the accuracies of that label's
     groups, each of which counts the same however many questions it has: every item has the label, and the figure's
-    name is `mean_name(mean_over)`.
+    name is `mean_name(mean_over)`. A task `with_subtitles` takes models alone that say they read the subtitles of a
+    clip (`reads_subtitles`): another's figure would be one without.
     """
 
     def __init__(
-        self, info: TaskInfo, items: Sequence[ChoiceItem], prompts: ChoicePrompts, mean_over: str | None = None
+        self,
+        info: TaskInfo,
+        items: Sequence[ChoiceItem],
+        prompts: ChoicePrompts,
+        mean_over: str | None = None,
+        *,
+        with_subtitles: bool = False,
     ) -> None:
+        self.with_subtitles = with_subtitles
         self.info = info
         self.prompts = prompts
         self.mean_over = mean_over
@@ -190,6 +211,12 @@ class MultipleChoiceTask:
         by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
         capability = QueryVideoEncoder if by_query else CAPABILITY_OF_ROUTE[route]
         require(model, capability, self.info.name, f"for the route {route}")
+        if self.with_subtitles and not getattr(model, "reads_subtitles", False):
+            msg = (
+                f"{self.info.name} is with subtitles, and the model does not read them (it has no attribute "
+                f"'reads_subtitles'): take the pool without subtitles"
+            )
+            raise ModelError(msg)
 
     def protocol(self, model: object) -> Mapping[str, str]:
         route = route_of(model)
@@ -242,6 +269,8 @@ class MultipleChoiceTask:
         }
         if self.mean_over is not None:
             values[self.info.primary_metric] = values["accuracy"]
+        if (share := evidence_share(item, prediction.trace.frames)) is not None:
+            values[EVIDENCE] = share
         return Score(item.id, item.cluster, prediction.answer, values)
 
     def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
@@ -381,6 +410,7 @@ def summarise_choices(
         [s.cluster for s in scores],
         higher_is_better=False,
     )
+    beside += evidence_metrics(known)
     metrics = [public, *beside, unparsed]
     warnings = []
     if len(known) < len(scores):
@@ -407,6 +437,25 @@ def summarise_choices(
         "parser": PARSER_VERSION,  # the one that read the replies for these figures, whenever they were recorded
     }
     return Summary(tuple(metrics), details, tuple(warnings))
+
+
+def evidence_share(item: ChoiceItem, frames: FramesSeen | None) -> float | None:
+    """Which share of an item's stretches of evidence has a frame that was seen; None where either is not told."""
+    if not item.evidence or frames is None or not frames.seconds:
+        return None
+    return sum(any(a <= second <= b for second in frames.seconds) for a, b in item.evidence) / len(item.evidence)
+
+
+def evidence_metrics(known: Sequence[tuple[Score, float]]) -> list[Metric]:
+    """How much of the evidence was seen, and the accuracy where some of it was and where none was."""
+    told = [(score, value, share) for score, value in known if (share := score.values.get(EVIDENCE)) is not None]
+    if not told:
+        return []
+    metrics = [fraction_metric(EVIDENCE, [share for *_, share in told], [score.cluster for score, *_ in told])]
+    for name, is_seen in (("accuracy_evidence_seen", True), ("accuracy_evidence_unseen", False)):
+        part = [(score.cluster, value) for score, value, share in told if (share > 0) is is_seen]
+        metrics.append(fraction_metric(name, [value for _, value in part], [cluster for cluster, _ in part]))
+    return metrics
 
 
 def collapse_warning(chosen: Counter[int | str]) -> list[str]:
@@ -442,6 +491,13 @@ FAMILY = Family(
     name="multiple-choice",
     terms=(
         ("accuracy", "the share of questions about a video for which the right option was chosen."),
+        (
+            "evidence seen",
+            (
+                "of the stretches of a video that an answer turns on, the share that a frame was seen of; accuracy is "
+                "given where some of them were seen and where none was."
+            ),
+        ),
         (
             "route",
             (

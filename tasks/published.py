@@ -165,7 +165,14 @@ def by_index(index: int, count: int, where: str, field: str) -> int:
 
 
 def whole_video(
-    folder: Path, video_id: str, names: Sequence[str], seconds_of: SecondsOf | None, told: float = inf
+    folder: Path,
+    video_id: str,
+    names: Sequence[str],
+    seconds_of: SecondsOf | None,
+    told: float = inf,
+    *,
+    subtitles: Path | None = None,
+    subtitles_start: float = 0.0,
 ) -> Clip:
     """All of a video, whose file is `videos/` and the first of the names that is there.
 
@@ -179,7 +186,22 @@ def whole_video(
         with suppress(LongvidError):
             own = seconds_of(path)
             end = told if abs(told - own) <= max(LENGTH_OFF, LENGTH_OFF_SHARE * own) else own
-    return Clip(video_id, 0.0, end, path)
+    return Clip(video_id, 0.0, end, path, subtitles, subtitles_start)
+
+
+def without_letters(options: Sequence[str], where: str) -> tuple[str, ...]:
+    """Options without the letters that they are listed by, as in `A. Apples.`: a prompt has its own.
+
+    Raises DataError that begins with `where` for options that are not in the alphabet's order.
+    """
+    texts = []
+    for letter, option in zip(ascii_uppercase, options, strict=False):
+        if not option.startswith((f"{letter}. ", f"{letter}.")):
+            raise DataError(
+                f"{where}: field 'options' must have one that begins with '{letter}. ', not {shown(option)}"
+            )
+        texts.append(option.removeprefix(f"{letter}.").strip())
+    return tuple(texts)
 
 
 def unique(items: Sequence[ChoiceItem], path: Path) -> list[ChoiceItem]:

@@ -129,7 +129,7 @@ class Benchmark:
     alone; `predictions` is an example's file of predictions. `place` is the folder or file of a benchmark of one's own
     (tasks.folder), `videos_at` where its videos are said to be. `source` says who declares it.
 
-    Of files that are the user's to get, `needs` (a pattern such as `*_val.json`) shows that they are in place, and
+    Of files that are the user's to get, one of `needs` (patterns such as `*_val.json`) shows that they are there, and
     `pool_files` are by pool those that it alone needs. With `measures` the loader takes `seconds_of`, which tells a
     video's length: its files don't, or not rightly.
     """
@@ -152,7 +152,7 @@ class Benchmark:
     generated: Generated | None = None
     place: Path | None = None
     videos_at: Path | None = None
-    needs: str = ""
+    needs: tuple[str, ...] = ()
     pool_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     measures: bool = False
     source: str = ""
@@ -163,15 +163,15 @@ class Benchmark:
         return self.folder or self.name
 
     @property
-    def marker(self) -> str:
-        """A file, or a pattern, whose presence shows that the data are in place; empty where it needs none."""
+    def markers(self) -> tuple[str, ...]:
+        """Files, or patterns, one of which shows that the data are in place; empty where it needs none."""
         if self.generated:
-            return self.generated.marker
-        return self.files[0].name if self.files else self.needs
+            return (self.generated.marker,)
+        return (self.files[0].name,) if self.files else self.needs
 
     def is_in(self, folder: Path) -> bool:
         """Whether its data lie in a folder."""
-        return any(folder.glob(self.marker)) if self.marker else False
+        return any(any(folder.glob(marker)) for marker in self.markers)
 
     def pools_in(self, folder: Path) -> tuple[str, ...]:
         """The pools whose files can be expected in a folder: all but those whose own file is not there."""
