@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from tasks.files import Seconds
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
-from tasks.published import Published, SecondsOf, by_letter, entries, official_file, sample_of, unique, whole_video
+from tasks.published import Published, SecondsOf, Videos, by_letter, entries, official_file, sample_of, unique
 from tasks.registry import Benchmark
 
 MINI, SAMPLED = "mini", "mini-500"
@@ -57,12 +57,13 @@ def load_cgbench(folder: Path, pool: str = MINI, seconds_of: SecondsOf | None = 
     Raises DataError when the file is missing or damaged, or the items are not the published ones.
     """
     path = official_file(folder, "cgbench", FILE)
-    items = [choice_item(folder, where, row, seconds_of) for where, row in entries(path, Question, "cgbench")]
+    videos = Videos(folder, seconds_of)
+    items = [choice_item(videos, where, row) for where, row in entries(path, Question, "cgbench")]
     unique(items, path)
     return PUBLISHED.task(pool, sample_of(items) if pool == SAMPLED else items)
 
 
-def choice_item(folder: Path, where: str, row: Question, seconds_of: SecondsOf | None) -> ChoiceItem:
+def choice_item(videos: Videos, where: str, row: Question) -> ChoiceItem:
     """An entry as a question. Raises DataError naming the entry and the field at fault."""
     video, count = row["video_uid"], len(row["choices"])
     labels: Mapping[str, str] = {
@@ -73,7 +74,7 @@ def choice_item(folder: Path, where: str, row: Question, seconds_of: SecondsOf |
     return ChoiceItem(
         id=str(row["qid"]),
         cluster=video,
-        clip=whole_video(folder, video, (video,), seconds_of, row["duration"]),
+        clip=videos.clip(video, told=row["duration"]),
         question=row["question"],
         options=tuple(row["choices"]),
         answer=by_letter(row["right_answer"], count, where, "right_answer"),

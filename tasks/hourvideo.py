@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from tasks.errors import DataError
 from tasks.files import Seconds, shown, typed
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
-from tasks.published import Published, SecondsOf, by_letter, official_file, official_json, unique, whole_video
+from tasks.published import Published, SecondsOf, Videos, by_letter, official_file, official_json, unique
 from tasks.registry import Benchmark
 from tasks.task import Clip
 
@@ -67,10 +67,10 @@ def load_hourvideo(folder: Path, pool: str = DEV, seconds_of: SecondsOf | None =
     Raises DataError when the file is missing or damaged.
     """
     path = official_file(folder, "hourvideo", *FILES)
-    items = []
+    items, videos = [], Videos(folder, seconds_of)
     for uid, video in typed(dict[str, Video], official_json(path, "hourvideo"), str(path)).items():
         told = video["video_metadata"].get("duration_in_seconds", float("inf"))
-        clip = whole_video(folder, uid, (uid,), seconds_of, told)
+        clip = videos.clip(uid, told=told)
         for row in video["benchmark_dataset"]:
             options = (row["answer_1"], row["answer_2"], row["answer_3"], row["answer_4"], row["answer_5"])
             if any(option.lower().endswith(PICTURES) for option in options):

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from tasks.multiple_choice import MultipleChoiceTask
 from tasks.nextqa import GROUP, TYPE, VIDEOS, Question, choice_item, known_type, video_places
-from tasks.published import Published, SecondsOf, entries, official_file, sample_of, unique
+from tasks.published import Published, SecondsOf, Videos, entries, official_file, sample_of, unique
 from tasks.registry import Benchmark, RemoteFile
 
 TEST, VAL, SAMPLED = "test", "val", "test-500"
@@ -44,12 +44,12 @@ def load_intentqa(folder: Path, pool: str = TEST, seconds_of: SecondsOf | None =
     Raises DataError when a file is missing or damaged, or the items are not the official ones.
     """
     path = official_file(folder, "intentqa", f"{pool.partition('-')[0]}.csv")
-    places = video_places(folder)
+    videos, places = Videos(folder, seconds_of), video_places(folder)
     items = []
     for where, row in entries(path, Row, "intentqa"):
         kind = known_type(row, where)
         labels = {GROUP: kind[0], TYPE: BEFORE_AND_NEXT if kind == "TN" else kind}
-        items.append(choice_item(folder, where, row, row["video_id"], labels, places, seconds_of))
+        items.append(choice_item(videos, where, row, row["video_id"], labels, places))
     unique(items, path)
     return PUBLISHED.task(pool, sample_of(items) if pool == SAMPLED else items)
 

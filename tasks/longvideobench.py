@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from tasks.files import Seconds
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
-from tasks.published import Published, SecondsOf, by_index, entries, official_file, unique, whole_video
+from tasks.published import Published, SecondsOf, Videos, by_index, entries, official_file, unique
 from tasks.registry import Benchmark
 
 VAL, SPOKEN = "val", "val-subtitles"
@@ -51,19 +51,17 @@ def load_longvideobench(folder: Path, pool: str = VAL, seconds_of: SecondsOf | N
     Raises DataError when the file is missing or damaged.
     """
     path = official_file(folder, "longvideobench", *FILES)
-    items = []
+    items, videos = [], Videos(folder, seconds_of)
     for where, row in entries(path, Row, "longvideobench"):
-        names = (Path(row["video_path"]).stem, row["video_id"])
         spoken = folder / SUBTITLES / row["subtitle_path"] if pool == SPOKEN else None
         item = ChoiceItem(
             id=row["id"],
             cluster=row["video_id"],
-            clip=whole_video(
-                folder,
+            clip=videos.clip(
                 row["video_id"],
-                names,
-                seconds_of,
-                row["duration"],
+                Path(row["video_path"]).stem,
+                row["video_id"],
+                told=row["duration"],
                 subtitles=spoken,
                 subtitles_start=row["starting_timestamp_for_subtitles"],
             ),

@@ -26,10 +26,10 @@ from tasks.published import (
     NONE_OF_THEM,
     Published,
     SecondsOf,
+    Videos,
     entries,
     official_file,
     sample_of,
-    whole_video,
 )
 from tasks.registry import Benchmark
 
@@ -102,7 +102,7 @@ def load_mlvu(folder: Path, pool: str = DEV, seconds_of: SecondsOf | None = None
 
     Raises DataError when a file is missing or damaged, or the items are not the published ones.
     """
-    items = []
+    items, videos = [], Videos(folder, seconds_of)
     for task, name in CHOICES.items():
         rows = entries(file_of(folder, name), ChoiceRow, "mlvu")
         for number, (_, row) in enumerate(rows, start=1):
@@ -110,7 +110,7 @@ def load_mlvu(folder: Path, pool: str = DEV, seconds_of: SecondsOf | None = None
             item = ChoiceItem(
                 id=f"{task}_{number}",
                 cluster=row["video"],
-                clip=whole_video(folder, Path(row["video"]).stem, places(name, row), seconds_of, row["duration"]),
+                clip=videos.clip(*places(name, row), told=row["duration"]),
                 question=row["question"],
                 options=tuple(options),
                 answer=options.index(answer) if answer in options else NONE_OF_THEM,
@@ -122,12 +122,12 @@ def load_mlvu(folder: Path, pool: str = DEV, seconds_of: SecondsOf | None = None
 
 def load_generation(folder: Path, pool: str, seconds_of: SecondsOf | None = None) -> CaptioningTask:
     """Build one of the free-text tasks. Raises DataError as `load_mlvu` does."""
-    name = TEXTS[pool]
+    name, videos = TEXTS[pool], Videos(folder, seconds_of)
     items = [
         CaptionItem(
             id=f"{pool}_{number}",
             cluster=row["video"],
-            clip=whole_video(folder, Path(row["video"]).stem, places(name, row), seconds_of, row["duration"]),
+            clip=videos.clip(*places(name, row), told=row["duration"]),
             references=(row["answer"],),
             question=row["question"],
         )
@@ -143,10 +143,10 @@ def file_of(folder: Path, name: str) -> Path:
     return official_file(folder, "mlvu", f"mlvu_{name}.json", f"{name}.json")
 
 
-def places(task: str, row: Row) -> tuple[str, str]:
-    """Where a video may lie below `videos/`: in its task's folder, as on the hub, or all of them in one."""
+def places(task: str, row: Row) -> tuple[str, str, str]:
+    """A video's id, and where it may lie below `videos/`: all in one folder, or each in its task's, as on the hub."""
     stem = Path(row["video"]).stem
-    return stem, f"{task}/{stem}"
+    return stem, stem, f"{task}/{stem}"
 
 
 VIDEOS = (

@@ -20,13 +20,13 @@ from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.published import (
     Published,
     SecondsOf,
+    Videos,
     by_index,
     entries,
     official_file,
     official_json,
     sample_of,
     unique,
-    whole_video,
 )
 from tasks.registry import Benchmark, RemoteFile
 
@@ -81,12 +81,12 @@ def load_nextqa(folder: Path, pool: str = VAL, seconds_of: SecondsOf | None = No
     missing or damaged, or the items are not the official ones.
     """
     path = official_file(folder, "nextqa", f"{pool.partition('-')[0]}.csv")
-    places = video_places(folder)
+    videos, places = Videos(folder, seconds_of), video_places(folder)
     items = []
     for where, row in entries(path, Row, "nextqa"):
         kind = known_type(row, where)
         labels = {GROUP: kind[0], TYPE: kind}
-        items.append(choice_item(folder, where, row, row["video"], labels, places, seconds_of))
+        items.append(choice_item(videos, where, row, row["video"], labels, places))
     unique(items, path)
     return PUBLISHED.task(pool, sample_of(items) if pool == SAMPLED else items)
 
@@ -105,13 +105,12 @@ def known_type(row: Question, where: str) -> str:
 
 
 def choice_item(
-    folder: Path,
+    videos: Videos,
     where: str,
     row: Question,
     video: str,
     labels: Mapping[str, str],
     places: Mapping[str, str],
-    seconds_of: SecondsOf | None,
 ) -> ChoiceItem:
     """A line as a question. Raises DataError naming the line and the field at fault."""
     answer = row["answer"]
@@ -120,7 +119,7 @@ def choice_item(
     return ChoiceItem(
         id=f"{video}_{row['qid']}",
         cluster=video,
-        clip=whole_video(folder, video, (video, *([places[video]] if video in places else [])), seconds_of),
+        clip=videos.clip(video, video, places.get(video, video)),
         question=row["question"],
         options=tuple(cast("Mapping[str, str]", row)[name] for name in OPTION_FIELDS),
         answer=by_index(int(answer), len(OPTION_FIELDS), where, "answer"),

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from math import inf
 from pathlib import Path
 from string import ascii_uppercase
@@ -25,7 +26,7 @@ from tasks.multiple_choice import (
     question_set_digest,
 )
 from tasks.task import Clip, TaskInfo
-from tasks.video_files import video_path
+from tasks.video_files import VIDEOS, files_below, is_video_name
 
 NONE_OF_THEM = -1
 """The right answer of a question whose file names one that is none of its options: whatever is chosen is wrong."""
@@ -164,29 +165,36 @@ def by_index(index: int, count: int, where: str, field: str) -> int:
     return index
 
 
-def whole_video(
-    folder: Path,
-    video_id: str,
-    names: Sequence[str],
-    seconds_of: SecondsOf | None,
-    told: float = inf,
-    *,
-    subtitles: Path | None = None,
-    subtitles_start: float = 0.0,
-) -> Clip:
-    """All of a video, whose file is `videos/` and the first of the names that is there.
+class Videos:
+    """A benchmark's videos, `videos/` below its folder, listed once; `seconds_of` tells the length of a file."""
 
-    `told` is its length by the benchmark's file. With `seconds_of` the file's own counts where that is another one, or
-    none is told.
-    """
-    path = next((path for name in names if (path := video_path(folder, name))), None)
-    end = told
-    if path is not None and seconds_of is not None:
-        # One that can't be read is told when it is asked about: the others' run goes on.
-        with suppress(LongvidError):
-            own = seconds_of(path)
-            end = told if abs(told - own) <= max(LENGTH_OFF, LENGTH_OFF_SHARE * own) else own
-    return Clip(video_id, 0.0, end, path, subtitles, subtitles_start)
+    def __init__(self, folder: Path, seconds_of: SecondsOf | None) -> None:
+        place = folder / VIDEOS
+        self._paths: dict[str, Path] = {}
+        for path in filter(is_video_name, files_below(place) if place.is_dir() else []):
+            self._paths.setdefault(path.relative_to(place).with_suffix("").as_posix(), path)
+        self._seconds_of = None if seconds_of is None else cache(seconds_of)
+
+    def clip(
+        self,
+        video_id: str,
+        *names: str,
+        told: float = inf,
+        subtitles: Path | None = None,
+        subtitles_start: float = 0.0,
+    ) -> Clip:
+        """All of a video, whose file has the first of the names that is there, by default its id.
+
+        `told` is its length by the benchmark's file. The file's own counts where that is another one, or none is told.
+        """
+        path = next((self._paths[name] for name in names or (video_id,) if name in self._paths), None)
+        end = told
+        if path is not None and self._seconds_of is not None:
+            # One that can't be read is told when it is asked about: the others' run goes on.
+            with suppress(LongvidError):
+                own = self._seconds_of(path)
+                end = told if abs(told - own) <= max(LENGTH_OFF, LENGTH_OFF_SHARE * own) else own
+        return Clip(video_id, 0.0, end, path, subtitles, subtitles_start)
 
 
 def without_letters(options: Sequence[str], where: str) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ MAC_SIDE_FILE = "._"
 
 def video_path(folder: Path, video_id: str) -> Path | None:
     """The video's file `videos/<id>` with one of the known endings, in the benchmark's folder, where it is there."""
-    paths = (folder / VIDEOS / name for name in video_names(video_id))
+    place = folder / VIDEOS
+    paths = (place / name for name in video_names(video_id)) if place.is_dir() else ()
     return next((path for path in paths if path.is_file()), None)
 
 

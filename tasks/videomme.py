@@ -20,11 +20,11 @@ from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask
 from tasks.published import (
     Published,
     SecondsOf,
+    Videos,
     by_letter,
     entries,
     official_file,
     unique,
-    whole_video,
     without_letters,
 )
 from tasks.registry import Benchmark
@@ -117,7 +117,7 @@ def load_videomme(folder: Path, pool: str = TEST, seconds_of: SecondsOf | None =
     """
     path = official_file(folder, "videomme", *FILES)
     whole = len(list((folder / SUBTITLES).glob("*.srt"))) >= SUBTITLE_FILES
-    items = []
+    items, videos = [], Videos(folder, seconds_of)
     for where, row in entries(path, Row, "videomme"):
         options = without_letters(row["options"], where)
         subtitles = folder / SUBTITLES / f"{row['videoID']}.srt"
@@ -125,9 +125,7 @@ def load_videomme(folder: Path, pool: str = TEST, seconds_of: SecondsOf | None =
         item = ChoiceItem(
             id=row["question_id"],
             cluster=row["videoID"],
-            clip=whole_video(
-                folder, row["videoID"], (row["videoID"],), seconds_of, subtitles=subtitles if spoken else None
-            ),
+            clip=videos.clip(row["videoID"], subtitles=subtitles if spoken else None),
             question=row["question"],
             options=options,
             answer=by_letter(row["answer"], len(options), where, "answer"),
