@@ -7,16 +7,17 @@ Captions come first and the question last, so that questions about one video sha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from time import perf_counter
 from typing import Literal
 
-from baselines.caption import Caption
+from baselines.caption import SAID, Caption
 from baselines.captions import CaptionSource
 from baselines.llm.protocol import Chat, LanguageModel
 from baselines.material import TOKENS_PER_WORD, Fitter, Fitting, Material, readable, written
 from baselines.prompted import Ask, Composed
-from baselines.segments import Segment, group_captions, own_segments, uniform_boundaries
+from baselines.segments import Segment, clean_caption, group_captions, own_segments, uniform_boundaries
 from tasks.errors import DataError, ModelError
 from tasks.prompt import Prompt
 from tasks.task import Clip, JsonValue, TokenUsage
@@ -39,12 +40,24 @@ class SegmentRule:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A clip's segments, how they were gathered, and what captioning them took, whenever that was."""
+    """A clip's segments, how they were gathered, and what captioning them took, whenever that was.
+
+    `said` are the subtitles among the captions, as the model reads them.
+    """
 
     segments: list[Segment]
     by: str
     seconds: float
     usage: TokenUsage
+    said: tuple[str, ...] = ()
+
+    def spoken_notes(self, text: str) -> dict[str, JsonValue]:
+        """Of what is said in the clip, the share of its words that stand in a text."""
+        if not self.said:
+            return {}
+        counts = [(len(line.removeprefix(SAID).split()), line in text) for line in self.said]
+        total = sum(words for words, _ in counts)
+        return {"subtitle_words": total, "subtitle_share": sum(words for words, read in counts if read) / total}
 
     @property
     def notes(self) -> dict[str, JsonValue]:
@@ -65,7 +78,8 @@ def gather(captions: CaptionSource, clip: Clip, rule: SegmentRule) -> Gathered:
         raise DataError(msg)
     inside = [c for c in found if c.start < clip.end and c.end > clip.start]
     usage = TokenUsage(sum(c.usage.prompt for c in inside), 0, sum(c.usage.completion for c in inside))
-    return Gathered(segments, by, sum(c.seconds for c in inside), usage)
+    said = tuple(clean_caption(c.text) for c in inside if c.spoken)
+    return Gathered(segments, by, sum(c.seconds for c in inside), usage, said)
 
 
 def _segments(found: Sequence[Caption], clip: Clip, rule: SegmentRule) -> tuple[str, list[Segment]]:
@@ -77,7 +91,9 @@ def _segments(found: Sequence[Caption], clip: Clip, rule: SegmentRule) -> tuple[
     long = sum(caption.end - caption.start for caption in found) >= len(found) * rule.seconds / 2
     if rule.grouping == "captions" or (rule.grouping == "auto" and long):
         return "captions", own_segments(found, clip)
-    return f"uniform {rule.seconds:g} s", group_captions(found, uniform_boundaries(clip, rule.seconds))
+    # Where a video's length is not known, it is cut as far as its captions go.
+    whole = clip if isfinite(clip.end) else replace(clip, end=max(clip.start + 1, *(c.end + 1e-6 for c in found)))
+    return f"uniform {rule.seconds:g} s", group_captions(found, uniform_boundaries(whole, rule.seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +181,7 @@ def worded(prompt: Prompt, material: str, ask: Ask, opening: str) -> Chat:
 
 def composed(chat: Chat, found: Gathered, material: Material) -> Composed:
     """The chat with what a record keeps of how it came about, the captions that were read included."""
-    notes = {**found.notes, **material.notes, "captions_text": readable(material.text)}
+    said = found.spoken_notes(material.text)
+    notes = {**found.notes, **material.notes, **said, "captions_text": readable(material.text)}
     captioning = {"caption": found.seconds} if found.seconds else {}
     return Composed(chat, notes, material.usage, {**material.seconds, **captioning})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from baselines.aggregator import CaptionComposer, SegmentRule, TwoStepComposer
 from baselines.blind import info_with_prompts
-from baselines.caption_source import caption_source
+from baselines.caption_source import WithSubtitles, caption_source
 from baselines.captions import CaptionSource
 from baselines.examples import load_examples
 from baselines.llm.load import load_for
@@ -28,12 +28,14 @@ PART, SUMMARY = "aggregator-part.v1", "aggregator-summary.v1"
 
 def build_aggregator(options: AggregatorOptions, build: BuildModel = build_model) -> PromptedModel:
     """Find the captions, load the language model. Raises DataError or ModelError."""
-    captions = caption_source(options, build)
+    alone = options.captions is None and options.captioner is None
+    captions = None if alone else caption_source(options, build)
     return aggregator_on(load_for(options), captions, options)
 
 
-def aggregator_on(llm: LanguageModel, captions: CaptionSource, options: AggregatorOptions) -> PromptedModel:
-    """The aggregator on a language model that is loaded already."""
+def aggregator_on(llm: LanguageModel, source: CaptionSource | None, options: AggregatorOptions) -> PromptedModel:
+    """The aggregator on a language model that is loaded already; without captions it reads subtitles alone."""
+    captions = WithSubtitles(source) if source is None or options.reads_subtitles else source
     prompts = load_prompts(options)
     answer, text = prompts["answer"], prompts["text"]
     openings = {"answer": "", "text": ""}
@@ -47,8 +49,8 @@ def aggregator_on(llm: LanguageModel, captions: CaptionSource, options: Aggregat
     if options.two_step:
         words = options.summary_words
         answers = TwoStepComposer(llm, captions, prompts["summary"], answer, rule, fit, words, openings["answer"])
-    info = info_with_prompts("aggregator", llm, list(prompts.values()), **facts(options, captions))
-    preparer = captions if isinstance(captions, SegmentCaptions) else None
+    info = info_with_prompts("aggregator", llm, list(prompts.values()), **facts(options, captions, source))
+    preparer = source if isinstance(source, SegmentCaptions) else None
     return PromptedModel(
         llm,
         answers,
@@ -59,6 +61,7 @@ def aggregator_on(llm: LanguageModel, captions: CaptionSource, options: Aggregat
         lacks=NO_VECTORS,
         preparer=preparer,
         guided=options.guided,
+        reads_subtitles=options.reads_subtitles,
     )
 
 
@@ -84,16 +87,16 @@ def segment_rule(options: AggregatorOptions) -> SegmentRule:
     return SegmentRule(options.segment_seconds, "captions" if own else options.segments, boundaries)
 
 
-def facts(options: AggregatorOptions, captions: CaptionSource) -> dict[str, JsonValue]:
-    """What a record keeps of where the captions come from and how they are read."""
+def facts(options: AggregatorOptions, captions: CaptionSource, source: CaptionSource | None) -> dict[str, JsonValue]:
+    """What a record keeps of where the captions come from and how they are read; `source` is without subtitles."""
     found: dict[str, JsonValue] = {
         "captioner": captions.captioner,
         "captions_sha256": captions.sha256,
         "overflow": options.overflow,
         "two_step": options.two_step,
     }
-    if isinstance(captions, SegmentCaptions):
-        found["cut"] = captions.settings.cutting.name
+    if isinstance(source, SegmentCaptions):
+        found["cut"] = source.settings.cutting.name
     if options.examples is not None:
         found["examples_sha256"] = file_sha256(options.examples)
     return found

@@ -37,8 +37,14 @@ class CaptionOptions:
     caption_prompt: str = field(default="segment.v1", metadata={"help": "what the captioner is asked (prompt file)"})
     caption_tokens: int = field(default=64, metadata={"help": "longest caption of the captioner"})
 
+    @property
+    def reads_subtitles(self) -> bool:
+        """Whether what is said in a video is read, so that captions are not needed."""
+        return False
+
     def __post_init__(self) -> None:
-        if (self.captions is None) == (self.captioner is None):
+        given = (self.captions is not None) + (self.captioner is not None)
+        if given > 1 or (not given and not self.reads_subtitles):
             msg = "give captions=FILE, or captioner=MODEL to have them made first (one of them)"
             raise ModelError(msg)
         if self.caption_tokens < 1:
@@ -62,10 +68,17 @@ class AggregatorOptions(CaptionOptions, LanguageModelOptions):
         default="auto", metadata={"help": "gather short captions into uniform segments, or let each stand"}
     )
     boundaries: Path | None = field(default=None, metadata={"help": "JSON {id: [[start, end], …]} instead"})
+    subtitles: Literal["none", "all"] | None = field(
+        default=None, metadata={"help": "all: what is said in the video, beside captions or instead; default: none"}
+    )
     examples: Path | None = field(default=None, metadata={"help": "few-shot: JSON lines {captions, prompt, reply}"})
     prompt: str | None = field(
         default=None, metadata={"help": "file in baselines/prompts; default: by what is asked, aggregator*.v1"}
     )
+
+    @property
+    def reads_subtitles(self) -> bool:
+        return self.subtitles == "all"
 
     def __post_init__(self) -> None:
         CaptionOptions.__post_init__(self)

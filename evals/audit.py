@@ -233,7 +233,7 @@ def shortcut_findings(items: Sequence[ChoiceItem], groups: Mapping[str, str]) ->
     counts = Counter(item.answer for item in items)
     best = max(range(len(letters)), key=lambda place: (counts[place], -place))
     yield rule(f"always {letters[best]}, the best", items, [float(i.answer == best) for i in items], groups)
-    yield place_finding([i for i in items if i.answer is not None and 0 <= i.answer < len(i.options)], letters, counts)
+    yield place_finding([item for item in items if item.right_option is not None], letters, counts)
 
 
 def rule(check: str, items: Sequence[ChoiceItem], values: Sequence[float], groups: Mapping[str, str]) -> Finding:

@@ -80,6 +80,11 @@ class ChoiceItem:
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
     evidence: tuple[tuple[float, float], ...] = field(default=(), compare=False)
 
+    @property
+    def right_option(self) -> int | None:
+        """The right option's index; None where the answer is not public, or none of the options."""
+        return self.answer if self.answer is not None and 0 <= self.answer < len(self.options) else None
+
 
 @dataclass(frozen=True, slots=True)
 class ChoicePrompts:
@@ -262,9 +267,9 @@ class MultipleChoiceTask:
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
-        known = item.answer is not None
+        known, right = item.answer is not None, item.right_option
         values = {
-            "accuracy": float(prediction.answer == item.answer) if known else None,
+            "accuracy": float(right is not None and prediction.answer == right) if known else None,
             "unparsed": float(prediction.answer is None),
         }
         if self.mean_over is not None:
@@ -483,8 +488,7 @@ def choice_means(answers: Answers, common: Common, task: MultipleChoiceTask | No
 
 def item_text(item: ChoiceItem) -> ItemText:
     """A question in words."""
-    answer = item.answer if item.answer is not None and 0 <= item.answer < len(item.options) else None
-    return ItemText(title=item.question, options=item.options, answer=answer)
+    return ItemText(title=item.question, options=item.options, answer=item.right_option)
 
 
 FAMILY = Family(

@@ -24,7 +24,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType, ModuleType, NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tasks.errors import DataError, LongvidError, ModelError
 
@@ -540,7 +540,7 @@ def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower t
         return "|".join(map(str, get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return "|".join(hint)
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in (UnionType, Union):
         return " or ".join("nothing" if part is NoneType else kind_name(part) for part in get_args(hint))
     return str(getattr(hint, "__name__", hint))
 
