@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from tasks.task import TokenUsage
 
-
 SAID = "said: "
 """Stands before what is said, among captions of what is seen."""
 
