@@ -67,7 +67,7 @@ def test_a_blind_run_beside_the_folder_is_found_and_shown(task: MultipleChoiceTa
     run = run_toy(task, ToyModel(), tmp_path / "run")
     blind = blind_neighbours([tmp_path / "run"], [run])
     report = make_report([run], blind)
-    assert [row.kind for row in report.rows] == ["run", "floor: blind", "floor", "floor"]
+    assert [row.kind for row in report.rows] == ["run", "floor: blind", *["floor"] * 4]
     assert not any("no blind run" in note for note in report.notes)
 
 
