@@ -13,11 +13,11 @@ from time import perf_counter
 from typing import Literal
 
 from baselines.caption import SAID, Caption
-from baselines.captions import CaptionSource
+from baselines.captions import CaptionSource, clean_caption
 from baselines.llm.protocol import Chat, LanguageModel
 from baselines.material import TOKENS_PER_WORD, Fitter, Fitting, Material, readable, written
 from baselines.prompted import Ask, Composed
-from baselines.segments import Segment, clean_caption, group_captions, own_segments, uniform_boundaries
+from baselines.segments import Segment, group_captions, own_segments, uniform_boundaries
 from tasks.errors import DataError, ModelError
 from tasks.prompt import Prompt
 from tasks.task import Clip, JsonValue, TokenUsage

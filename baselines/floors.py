@@ -88,18 +88,20 @@ class ChanceModel:
 
 @dataclass(frozen=True, slots=True)
 class LengthModel:
-    """Chooses the option with the most characters, or the fewest; of equally long ones the first."""
+    """Chooses the longest option, or the shortest, by its characters or words; of equally long ones the first."""
 
     name: str
     pick: Callable[[Iterable[int]], int]
+    unit: str = "characters"
     route = Route.GIVEN
 
     @property
     def info(self) -> ModelInfo:
-        return ModelInfo(name=self.name, parameters=0)
+        return ModelInfo(name=self.name, parameters=0, details={"unit": self.unit})
 
     def choose(self, requests: Sequence[OptionRequest]) -> list[int]:
-        return [by_length(request.options, self.pick) for request in requests]
+        split = str.split if self.unit == "words" else tuple
+        return [by_length([split(text) for text in request.options], self.pick) for request in requests]
 
 
 def build_constant(options: ConstantOptions) -> ConstantModel:
@@ -107,9 +109,9 @@ def build_constant(options: ConstantOptions) -> ConstantModel:
     return ConstantModel(options.choice)
 
 
-def build_length(preset: str, options: LengthOptions) -> LengthModel:  # noqa: ARG001 - it has none
+def build_length(preset: str, options: LengthOptions) -> LengthModel:
     """The model that goes by the options' length, longest or shortest."""
-    return LengthModel(preset, PICKS[preset])
+    return LengthModel(preset, PICKS[preset], options.unit)
 
 
 def build_chance(options: ChanceOptions) -> ChanceModel:

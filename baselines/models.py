@@ -167,7 +167,11 @@ class ConstantOptions:
 
 @dataclass(frozen=True, slots=True)
 class LengthOptions:
-    """Options of `--model longest-option` and `shortest-option`: none."""
+    """Options of `--model longest-option` and `shortest-option`."""
+
+    unit: Literal["characters", "words"] = field(
+        default="characters", metadata={"help": "what an option's length is counted in; of equals the first is taken"}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +284,13 @@ MODELS = (
     *(
         ModelEntry(
             name=f"{which}-option",
-            summary=f"the {which} option by its characters; of equally long ones the first",
+            summary=f"the {which} option; of equally long ones the first",
             system=System.FLOOR,
             families=("multiple-choice",),
             options=LengthOptions,
             build="baselines.floors:build_length",
             preset=f"{which}-option",
+            example="-M unit=words",
         )
         for which in ("longest", "shortest")
     ),

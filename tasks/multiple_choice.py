@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
 from types import MappingProxyType
@@ -144,8 +144,8 @@ def route_of(model: object) -> Route:
     return Route.GENERATE
 
 
-def by_length(options: Sequence[str], pick: Callable[[Iterable[int]], int]) -> int:
-    """The option with the most characters, or with `pick=min` the fewest; of equally long ones the first."""
+def by_length(options: Sequence[Sized], pick: Callable[[Iterable[int]], int]) -> int:
+    """The longest option, of texts by their characters, or with `pick=min` the shortest; of equals the first."""
     lengths = [len(option) for option in options]
     return lengths.index(pick(lengths))
 

@@ -117,8 +117,8 @@ def json_lines(text: str, where: str) -> list[Line]:
             lines.append(Line(start, float("inf") if end is None else end, " ".join(stamped["text"].split())))
             continue
         written = typed(Written, row, place)
-        start, end = clock_seconds(written["start"], place, "start"), clock_seconds(written["end"], place, "end")
-        lines.append(Line(start, end, " ".join(written["line"].split())))
+        first, last = clock_seconds(written["start"], place, "start"), clock_seconds(written["end"], place, "end")
+        lines.append(Line(first, last, " ".join(written["line"].split())))
     return lines
 
 

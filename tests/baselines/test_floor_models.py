@@ -60,6 +60,12 @@ def test_an_options_length_is_its_characters(options: tuple[str, ...], longest: 
         assert (model.info.name, model.choose([request])) == (name, [expected])
 
 
+def test_length_can_be_counted_in_words() -> None:
+    request = OptionRequest("q", Clip("q", 0, 1), "?", "", ("onelongword", "x y z", "a b"))
+    chosen = [build_model(name, {"unit": "words"}) for name in ("longest-option", "shortest-option")]
+    assert [model.choose([request]) for model in chosen if isinstance(model, Chooser)] == [[1], [0]]
+
+
 def test_all_are_choosers() -> None:
     assert isinstance(ConstantModel(0), Chooser)
     assert isinstance(ChanceModel(0), Chooser)

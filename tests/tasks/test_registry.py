@@ -14,7 +14,16 @@ import pytest
 from baselines.floors import ChanceModel, ConstantModel
 from baselines.models import AggregatorOptions
 from tasks.errors import ModelError
-from tasks.registry import build_model, deciding, find_model, models, option_help, parse_options, typed_options
+from tasks.registry import (
+    build_model,
+    deciding,
+    find_benchmark,
+    find_model,
+    models,
+    option_help,
+    parse_options,
+    typed_options,
+)
 from tasks.routes import Route
 from tests.evals.conftest import ROOT, assert_one_line, longvid
 
@@ -151,3 +160,28 @@ def test_listing_and_help_answer_in_half_a_second(arguments: list[str]) -> None:
         return perf_counter() - started
 
     assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_a_pool_whose_own_file_is_the_users_to_get_is_left_out_until_it_is_there(tmp_path: Path) -> None:
+    nextqa = find_benchmark("nextqa")
+    assert nextqa.pools_in(tmp_path) == ("val", "val-500")
+    (tmp_path / "test.csv").touch()
+    assert nextqa.pools_in(tmp_path) == ("val", "val-500", "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mlvu", "1_plotQA.json"),
+        ("mlvu", "mlvu_1_plotQA.json"),
+        ("videomme", "videomme/test-00000-of-00001.parquet"),
+        ("videomme", "videomme.json"),
+        ("egoschema", "questions.json"),
+    ],
+)
+def test_data_are_found_by_any_of_the_names_that_they_go_by(tmp_path: Path, name: str, file: str) -> None:
+    benchmark = find_benchmark(name)
+    assert not benchmark.is_in(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    assert benchmark.is_in(tmp_path)
