@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -127,3 +128,37 @@ def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"val\.csv is missing: run 'longvid nextqa prepare'"):
         load_nextqa(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        ({"42_3": {"prediction": 4, "answer": 1}, "43_3": {"prediction": 1, "answer": 1}}, [4, 1]),
+        ({"42_3": {"pred": 4, "prediction": 1}, "43_3": {"pred": 0, "prediction": 1}}, [4, 0]),
+    ],
+)
+def test_of_two_answer_fields_the_one_that_is_always_right_is_the_key(
+    tmp_path: Path, rows: dict[str, dict[str, int]], chosen: list[int]
+) -> None:
+    task = load_nextqa(write_test(tmp_path, ROW, ROW.replace("42", "43")), "test")
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    found = read_predictions(PredictionsFile(tmp_path / "p.json"), task, task)
+    assert [answer.answer for answer in found.answers.values() if not isinstance(answer, str)] == chosen
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        # Neither is always right, so that either may be the model's.
+        {"42_3": {"prediction": 4, "answer": 1}, "43_3": {"prediction": 1, "answer": 0}},
+        # Of three, two may be models'.
+        {"42_3": {"prediction": 4, "answer": 1, "pred": 2}, "43_3": {"prediction": 1, "answer": 1, "pred": 1}},
+    ],
+)
+def test_answer_fields_of_which_no_one_knows_whose_they_are_are_refused(
+    tmp_path: Path, rows: dict[str, dict[str, int]]
+) -> None:
+    task = load_nextqa(write_test(tmp_path, ROW, ROW.replace("42", "43")), "test")
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="answer fields differ"):
+        read_predictions(PredictionsFile(tmp_path / "p.json"), task, task)
