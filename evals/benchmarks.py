@@ -46,6 +46,9 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     if not benchmark.markers:
         return roots[0] / benchmark.data_folder
     looked = ", ".join(str(root / benchmark.data_folder) for root in roots)
+    if benchmark.needs:
+        get = benchmark.videos.format(folder=roots[0] / benchmark.data_folder)
+        raise DataError(f"no {benchmark.name} files in {looked} ({' or '.join(benchmark.needs)}). {get}")
     msg = (
         f"no {benchmark.name} files in {looked}: run 'longvid {benchmark.name} prepare', or name a folder with "
         f"--data or {DATA_VARIABLE}"
