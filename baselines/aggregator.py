@@ -7,18 +7,19 @@ Captions come first and the question last, so that questions about one video sha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from time import perf_counter
 from typing import Literal
 
-from baselines.captions import Caption, CaptionSource
+from baselines.captions import SAID, Caption, CaptionSource, clean_caption
 from baselines.llm.load import load_for
 from baselines.llm.protocol import Chat, LanguageModel
 from baselines.material import TOKENS_PER_WORD, Fitter, Fitting, MapReduce, Material, Thin, readable, written
 from baselines.models import AggregatorOptions
 from baselines.parts import BuildModel
 from baselines.prompted import Ask, Composed, Composer, PromptedModel, info_with_prompts, load_examples
-from baselines.segment_captions import SegmentCaptions, caption_source
+from baselines.segment_captions import SegmentCaptions, WithSubtitles, caption_source
 from baselines.segments import Segment, group_captions, load_boundaries, own_segments, uniform_boundaries
 from tasks.digests import file_sha256
 from tasks.errors import DataError, ModelError
@@ -44,12 +45,24 @@ class SegmentRule:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A clip's segments, how they were gathered, and what captioning them took, whenever that was."""
+    """A clip's segments, how they were gathered, and what captioning them took, whenever that was.
+
+    `said` are the subtitles among the captions, as the model reads them.
+    """
 
     segments: list[Segment]
     by: str
     seconds: float
     usage: TokenUsage
+    said: tuple[str, ...] = ()
+
+    def spoken_notes(self, text: str) -> dict[str, JsonValue]:
+        """Of what is said in the clip, the share of its words that stand in a text."""
+        if not self.said:
+            return {}
+        counts = [(len(line.removeprefix(SAID).split()), line in text) for line in self.said]
+        total = sum(words for words, _ in counts)
+        return {"subtitle_words": total, "subtitle_share": sum(words for words, read in counts if read) / total}
 
     @property
     def notes(self) -> dict[str, JsonValue]:
@@ -70,7 +83,8 @@ def gather(captions: CaptionSource, clip: Clip, rule: SegmentRule) -> Gathered:
         raise DataError(msg)
     inside = [c for c in found if c.start < clip.end and c.end > clip.start]
     usage = TokenUsage(sum(c.usage.prompt for c in inside), 0, sum(c.usage.completion for c in inside))
-    return Gathered(segments, by, sum(c.seconds for c in inside), usage)
+    said = tuple(clean_caption(c.text) for c in inside if c.spoken)
+    return Gathered(segments, by, sum(c.seconds for c in inside), usage, said)
 
 
 def _segments(found: Sequence[Caption], clip: Clip, rule: SegmentRule) -> tuple[str, list[Segment]]:
@@ -82,7 +96,9 @@ def _segments(found: Sequence[Caption], clip: Clip, rule: SegmentRule) -> tuple[
     long = sum(caption.end - caption.start for caption in found) >= len(found) * rule.seconds / 2
     if rule.grouping == "captions" or (rule.grouping == "auto" and long):
         return "captions", own_segments(found, clip)
-    return f"uniform {rule.seconds:g} s", group_captions(found, uniform_boundaries(clip, rule.seconds))
+    # Where a video's length is not known, it is cut as far as its captions go.
+    whole = clip if isfinite(clip.end) else replace(clip, end=max(clip.start + 1, *(c.end + 1e-6 for c in found)))
+    return f"uniform {rule.seconds:g} s", group_captions(found, uniform_boundaries(whole, rule.seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +186,8 @@ def worded(prompt: Prompt, material: str, ask: Ask, opening: str) -> Chat:
 
 def composed(chat: Chat, found: Gathered, material: Material) -> Composed:
     """The chat with what a record keeps of how it came about, the captions that were read included."""
-    notes = {**found.notes, **material.notes, "captions_text": readable(material.text)}
+    said = found.spoken_notes(material.text)
+    notes = {**found.notes, **material.notes, **said, "captions_text": readable(material.text)}
     captioning = {"caption": found.seconds} if found.seconds else {}
     return Composed(chat, notes, material.usage, {**material.seconds, **captioning})
 
@@ -183,12 +200,14 @@ PART, SUMMARY = "aggregator-part.v1", "aggregator-summary.v1"
 
 def build_aggregator(options: AggregatorOptions, build: BuildModel = build_model) -> PromptedModel:
     """Find the captions, load the language model. Raises DataError or ModelError."""
-    captions = caption_source(options, build)
+    alone = options.captions is None and options.captioner is None
+    captions = None if alone else caption_source(options, build)
     return aggregator_on(load_for(options), captions, options)
 
 
-def aggregator_on(llm: LanguageModel, captions: CaptionSource, options: AggregatorOptions) -> PromptedModel:
-    """The aggregator on a language model that is loaded already."""
+def aggregator_on(llm: LanguageModel, source: CaptionSource | None, options: AggregatorOptions) -> PromptedModel:
+    """The aggregator on a language model that is loaded already; without captions it reads subtitles alone."""
+    captions = WithSubtitles(source) if source is None or options.reads_subtitles else source
     prompts = load_prompts(options)
     answer, text = prompts["answer"], prompts["text"]
     openings = {"answer": "", "text": ""}
@@ -202,8 +221,8 @@ def aggregator_on(llm: LanguageModel, captions: CaptionSource, options: Aggregat
     if options.two_step:
         words = options.summary_words
         answers = TwoStepComposer(llm, captions, prompts["summary"], answer, rule, fit, words, openings["answer"])
-    info = info_with_prompts("aggregator", llm, list(prompts.values()), **facts(options, captions))
-    preparer = captions if isinstance(captions, SegmentCaptions) else None
+    info = info_with_prompts("aggregator", llm, list(prompts.values()), **facts(options, captions, source))
+    preparer = source if isinstance(source, SegmentCaptions) else None
     return PromptedModel(
         llm,
         answers,
@@ -214,6 +233,7 @@ def aggregator_on(llm: LanguageModel, captions: CaptionSource, options: Aggregat
         lacks=NO_VECTORS,
         preparer=preparer,
         guided=options.guided,
+        reads_subtitles=options.reads_subtitles,
     )
 
 
@@ -239,16 +259,16 @@ def segment_rule(options: AggregatorOptions) -> SegmentRule:
     return SegmentRule(options.segment_seconds, "captions" if own else options.segments, boundaries)
 
 
-def facts(options: AggregatorOptions, captions: CaptionSource) -> dict[str, JsonValue]:
-    """What a record keeps of where the captions come from and how they are read."""
+def facts(options: AggregatorOptions, captions: CaptionSource, source: CaptionSource | None) -> dict[str, JsonValue]:
+    """What a record keeps of where the captions come from and how they are read; `source` is without subtitles."""
     found: dict[str, JsonValue] = {
         "captioner": captions.captioner,
         "captions_sha256": captions.sha256,
         "overflow": options.overflow,
         "two_step": options.two_step,
     }
-    if isinstance(captions, SegmentCaptions):
-        found["cut"] = captions.settings.cutting.name
+    if isinstance(source, SegmentCaptions):
+        found["cut"] = source.settings.cutting.name
     if options.examples is not None:
         found["examples_sha256"] = file_sha256(options.examples)
     return found

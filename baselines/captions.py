@@ -24,16 +24,20 @@ from tasks.task import Clip, TokenUsage
 from tasks.video_files import is_video_name, video_names
 from tasks.youcook2_annotations import read_annotations
 
+SAID = "said: "
+"""Stands before what is said, among captions of what is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What was seen between two times (seconds), and what writing it took, where that is known."""
+    """What was seen, or is `spoken`, between two times (seconds), and what writing it took, where that is known."""
 
     start: float
     end: float
     text: str
     seconds: float = 0.0
     usage: TokenUsage = field(default_factory=TokenUsage)
+    spoken: bool = False
 
 
 TIME_PARTS = 96
@@ -168,7 +172,8 @@ class CaptionFile:
     def of(self, clip: Clip) -> tuple[Caption, ...]:
         """The clip's captions in order of time. Raises DataError when there are none."""
         entries = self.by_video[self.id_of(clip)]
-        step = clip.duration / len(entries)
+        timeless = not all(isinstance(entry, Caption) for entry in entries)
+        step = clip.known_duration / len(entries) if timeless else 0.0
         timed = [
             entry if isinstance(entry, Caption) else Caption(clip.start + i * step, clip.start + (i + 1) * step, entry)
             for i, entry in enumerate(entries)

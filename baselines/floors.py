@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from baselines.models import (
     SALAD_WORDS,
     ChanceOptions,
     ConstantOptions,
+    LengthOptions,
     RandomVectorOptions,
     SaladOptions,
     TrainingOptions,
@@ -27,7 +29,7 @@ from tasks.captioning import CaptioningTask, CaptionItem, TrainingText
 from tasks.errors import DataError, ModelError
 from tasks.family import Floor
 from tasks.model import Embeddings, ModelInfo, OptionRequest, TextReply, TextRequest
-from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
+from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, by_length
 from tasks.retrieval import RetrievalItem, RetrievalTask
 from tasks.routes import Route
 from tasks.statistics import LEVEL, percentile_interval
@@ -41,6 +43,8 @@ GUESSERS = 5_000
 WORD_SALAD = "add the and in a pan"
 # Similarities of all pairs: 2,000 texts take 32 MB and some 4 seconds.
 MEDOID_TEXTS = 2_000
+PICKS: Mapping[str, Callable[[Iterable[int]], int]] = MappingProxyType({"longest-option": max, "shortest-option": min})
+"""The floors that go by an option's length, by the names of their models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,32 @@ class ChanceModel:
         return int.from_bytes(digest[:8], "big") % options
 
 
+@dataclass(frozen=True, slots=True)
+class LengthModel:
+    """Chooses the longest option, or the shortest, by its characters or words; of equally long ones the first."""
+
+    name: str
+    pick: Callable[[Iterable[int]], int]
+    unit: str = "characters"
+    route = Route.GIVEN
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(name=self.name, parameters=0, details={"unit": self.unit})
+
+    def choose(self, requests: Sequence[OptionRequest]) -> list[int]:
+        split = str.split if self.unit == "words" else tuple
+        return [by_length([split(text) for text in request.options], self.pick) for request in requests]
+
+
 def build_constant(options: ConstantOptions) -> ConstantModel:
     """The constant model."""
     return ConstantModel(options.choice)
+
+
+def build_length(preset: str, options: LengthOptions) -> LengthModel:
+    """The model that goes by the options' length, longest or shortest."""
+    return LengthModel(preset, PICKS[preset], options.unit)
 
 
 def build_chance(options: ChanceOptions) -> ChanceModel:
@@ -237,9 +264,10 @@ def build_recipe_type_paragraph(options: TrainingOptions) -> TextFloor:
 
 
 def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: int) -> Iterator[Floor]:
-    """Chance and the best constant answer, by the primary metric.
+    """Chance, the best constant answer, and the longest and the shortest option, by the primary metric.
 
-    The best constant is picked with the answers in hand: it is the most that never looking could get.
+    The best constant is picked with the answers in hand: it is the most that one option every time could get. Lengths
+    are counted in characters; of equally long options the first is taken.
     """
     known = [item for item in items if item.answer is not None]
     if not known:
@@ -249,6 +277,8 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
     options = min(len(item.options) for item in known)
     choice = max(range(options), key=lambda index: (right[index], -index))
     yield Floor(f"constant (choice={choice})", primary(summary_of(task, ConstantModel(choice), known, seed)))
+    for name, pick in PICKS.items():
+        yield Floor(name.replace("-", " "), primary(summary_of(task, LengthModel(name, pick), known, seed)))
 
 
 def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int, groups: Mapping[str, str]) -> Metric:

@@ -42,8 +42,14 @@ class CaptionOptions:
     )
     caption_tokens: int = field(default=64, metadata={"help": "longest caption of the captioner", "group": CAPTIONS})
 
+    @property
+    def reads_subtitles(self) -> bool:
+        """Whether what is said in a video is read, so that captions are not needed."""
+        return False
+
     def __post_init__(self) -> None:
-        if (self.captions is None) == (self.captioner is None):
+        given = (self.captions is not None) + (self.captioner is not None)
+        if given > 1 or (not given and not self.reads_subtitles):
             msg = "give captions=FILE, or captioner=MODEL to have them made first (one of them)"
             raise ModelError(msg)
         if self.caption_tokens < 1:
@@ -77,10 +83,21 @@ class AggregatorOptions(LanguageModelOptions, CaptionOptions):
     examples: Path | None = field(
         default=None, metadata={"help": "few-shot: JSON lines {captions, prompt, reply}", "group": ANSWERS}
     )
+    subtitles: Literal["none", "all"] | None = field(
+        default=None,
+        metadata={
+            "help": "all: what is said in the video, beside captions or instead; default: none",
+            "group": CAPTIONS,
+        },
+    )
     prompt: str | None = field(
         default=None,
         metadata={"help": "file in baselines/prompts; default: by what is asked, aggregator*.v1", "group": ANSWERS},
     )
+
+    @property
+    def reads_subtitles(self) -> bool:
+        return self.subtitles == "all"
 
     def __post_init__(self) -> None:
         CaptionOptions.__post_init__(self)
@@ -192,6 +209,15 @@ class ConstantOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthOptions:
+    """Options of `--model longest-option` and `shortest-option`."""
+
+    unit: Literal["characters", "words"] = field(
+        default="characters", metadata={"help": "what an option's length is counted in; of equals the first is taken"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ChanceOptions:
     """Options of `--model chance`."""
 
@@ -297,6 +323,19 @@ MODELS = (
         options=ConstantOptions,
         build="baselines.floors:build_constant",
         example="-M choice=4",
+    ),
+    *(
+        ModelEntry(
+            name=f"{which}-option",
+            summary=f"the {which} option; of equally long ones the first",
+            system=System.FLOOR,
+            families=("multiple-choice",),
+            options=LengthOptions,
+            build="baselines.floors:build_length",
+            preset=f"{which}-option",
+            example="-M unit=words",
+        )
+        for which in ("longest", "shortest")
     ),
     ModelEntry(
         name="chance",

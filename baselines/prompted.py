@@ -73,8 +73,10 @@ class PromptedModel:
         lacks: Mapping[str, str] | None = None,
         preparer: Preparer | None = None,
         guided: bool = False,
+        reads_subtitles: bool = False,
     ) -> None:
         self.info = info
+        self.reads_subtitles = reads_subtitles
         self.route = route
         self.lacks = lacks or {}
         self.preparer = preparer

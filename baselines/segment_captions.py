@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -20,7 +21,7 @@ from annotated_types import Len
 from jsonlines import Writer
 from typing_extensions import TypedDict
 
-from baselines.captions import Caption, CaptionSource, Timed, caption_of, load_captions
+from baselines.captions import SAID, Caption, CaptionSource, Timed, caption_of, load_captions
 from baselines.llm.outside import SURROGATES, clean
 from baselines.models import CaptionOptions
 from baselines.parts import BuildModel, build_part
@@ -33,6 +34,7 @@ from tasks.errors import DataError, LongvidError, ModelError
 from tasks.files import decoded, parse_json, typed
 from tasks.model import Captioner, Model, ModelInfo, Preparer, TextReply, TextRequest, appetite_of, looking_ahead
 from tasks.prompt import Prompt, load_prompt
+from tasks.subtitles import lines_of
 from tasks.task import Clip, busy_seconds
 
 FORMAT = "segment-captions 1"
@@ -335,3 +337,26 @@ def captioning_work(
 
 def _info(build: BuildCaptioner) -> ModelInfo:
     return info_of(build())
+
+
+@dataclass(frozen=True, slots=True)
+class WithSubtitles:
+    """A CaptionSource of what is said in a video, beside `captions` where there are some."""
+
+    captions: CaptionSource | None
+
+    @property
+    def captioner(self) -> str:
+        return "subtitles" if self.captions is None else f"{self.captions.captioner} + subtitles"
+
+    @property
+    def sha256(self) -> str:
+        return "" if self.captions is None else self.captions.sha256
+
+    def of(self, clip: Clip) -> tuple[Caption, ...]:
+        said = []
+        for line in lines_of(clip):
+            end = min(line.end, clip.end)
+            said.append(Caption(line.start, end if isfinite(end) else line.start, f'{SAID}"{line.text}"', spoken=True))
+        seen = () if self.captions is None else self.captions.of(clip)
+        return tuple(sorted((*seen, *said), key=lambda caption: (caption.start, caption.end)))

@@ -33,7 +33,7 @@ class Segment:
 
 def uniform_boundaries(clip: Clip, seconds: float) -> list[tuple[float, float]]:
     """Cut a clip every `seconds`; the last piece is what remains (paper: 16 s)."""
-    count = max(1, ceil(clip.duration / seconds - 1e-9))
+    count = max(1, ceil(clip.known_duration / seconds - 1e-9))
     starts = [clip.start + i * seconds for i in range(count)]
     return list(zip(starts, [*starts[1:], clip.end], strict=True))
 

@@ -7,7 +7,7 @@ asked about, or where a rule that never looks at the video is clearly better tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
@@ -22,7 +22,7 @@ from tasks.captioning import CaptionItem
 from tasks.errors import DataError
 from tasks.folder import Faults
 from tasks.labels import labels_of
-from tasks.multiple_choice import ChoiceItem, option_names
+from tasks.multiple_choice import ChoiceItem, by_length, option_names
 from tasks.retrieval import RetrievalItem
 from tasks.statistics import fraction_metric, grouped_metric
 
@@ -184,9 +184,9 @@ def choice_findings(items: Sequence[ChoiceItem], faults: Faults, groups: Mapping
     else:
         yield concerned("answers", "answers are none of the options", outside, count, answers_told(len(known), count))
     yield from repeated_questions(items)
-    usable = [item for item in known if item not in outside]
-    if usable:
-        yield from shortcut_findings(usable, groups)
+    # With an answer that is none of the options every rule is wrong, as every model is.
+    if asked := [item for item in known if item.answer is not None]:
+        yield from shortcut_findings(asked, groups)
 
 
 def has_a_double(item: ChoiceItem) -> bool:
@@ -227,18 +227,14 @@ def repeated_questions(items: Sequence[ChoiceItem]) -> Iterator[Finding]:
 def shortcut_findings(items: Sequence[ChoiceItem], groups: Mapping[str, str]) -> Iterator[Finding]:
     """What always taking the longest option, the shortest, or one letter scores, and where right answers stand."""
     for name, pick in (("longest option", max), ("shortest option", min)):
-        yield rule(f"the {name}", items, [float(item.answer == by_length(item, pick)) for item in items], groups)
+        yield rule(
+            f"the {name}", items, [float(item.answer == by_length(item.options, pick)) for item in items], groups
+        )
     letters = option_names(max(len(item.options) for item in items))
     counts = Counter(item.answer for item in items)
     best = max(range(len(letters)), key=lambda place: (counts[place], -place))
     yield rule(f"always {letters[best]}, the best", items, [float(i.answer == best) for i in items], groups)
-    yield place_finding([item for item in items if item.answer is not None], letters, counts)
-
-
-def by_length(item: ChoiceItem, pick: Callable[[Iterable[int]], int]) -> int:
-    """The option with the most (or fewest) characters; of equally long ones the first."""
-    lengths = [len(option) for option in item.options]
-    return lengths.index(pick(lengths))
+    yield place_finding([item for item in items if item.right_option is not None], letters, counts)
 
 
 def rule(check: str, items: Sequence[ChoiceItem], values: Sequence[float], groups: Mapping[str, str]) -> Finding:
@@ -250,7 +246,25 @@ def rule(check: str, items: Sequence[ChoiceItem], values: Sequence[float], group
     over = interval is not None and interval[0] > chance and value >= chance + POINTS_OVER
     between = "" if interval is None else f" ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
     said = f"{100 * value:.1f} %{between}, chance {100 * chance:.1f} %"
+    said += most_given_away(items, values, groups)
     return Finding(check, said, len(items), over, value=value, interval=interval, chance=chance)
+
+
+def most_given_away(items: Sequence[ChoiceItem], values: Sequence[float], groups: Mapping[str, str]) -> str:
+    """The groups in which a rule that never looks is clearly better than chance, of those the figure is the mean of."""
+    members: dict[str, list[tuple[ChoiceItem, float]]] = {}
+    for item, value in zip(items, values, strict=True):
+        if item.id in groups:
+            members.setdefault(groups[item.id], []).append((item, value))
+    told = []
+    for name, part in members.items():
+        metric = fraction_metric("rule", [value for _, value in part], [item.cluster for item, _ in part])
+        chance = sum(1 / len(item.options) for item, _ in part) / len(part)
+        if metric.value and metric.interval and metric.interval[0] > chance and metric.value >= chance + POINTS_OVER:
+            told.append((metric.value, name))
+    return f"; above it in {', '.join(f'{name} {100 * v:.1f} %' for v, name in sorted(told, reverse=True))}" * bool(
+        told
+    )
 
 
 def place_finding(items: Sequence[ChoiceItem], letters: Sequence[str], counts: Counter[int | None]) -> Finding:

@@ -112,7 +112,7 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
         sources = video_sources(benchmark, official=videos, mirrors=mirror or [])
         for fetched in fetch(benchmark, folder, source):
             console.say(f"{'downloaded' if fetched.downloaded else 'verified  '}  {fetched.path}")
-        tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
+        tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools_in(folder)]
         ids = list(dict.fromkeys(item.clip.video_id for task in tasks for item in task.items()))
         missing, is_failed = get_videos(ids, folder, sources)
         for task in tasks:

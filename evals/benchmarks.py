@@ -42,11 +42,14 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     roots = data_roots(data)
     for root in roots:
         folder = root / benchmark.data_folder
-        if (folder / benchmark.marker).exists():
+        if benchmark.is_in(folder):
             return folder
-    if not benchmark.marker:
+    if not benchmark.markers:
         return roots[0] / benchmark.data_folder
     looked = ", ".join(str(root / benchmark.data_folder) for root in roots)
+    if benchmark.needs:
+        get = benchmark.videos.format(folder=roots[0] / benchmark.data_folder)
+        raise DataError(f"no {benchmark.name} files in {looked} ({' or '.join(benchmark.needs)}). {get}")
     msg = (
         f"no {benchmark.name} files in {looked}: run 'longvid {benchmark.name} prepare', or name a folder with "
         f"--data or {DATA_VARIABLE}"
@@ -62,7 +65,10 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
     check_pool(benchmark, pool)
     folder = benchmark_folder(benchmark, data)
     load = resolved(benchmark.load)
-    task: Task[Any] = load(folder, pool, to_ask=True) if to_ask and benchmark.place else load(folder, pool)
+    if to_ask and benchmark.place:
+        asked: Task[Any] = load(folder, pool, to_ask=True)
+        return asked
+    task: Task[Any] = load(folder, pool, seconds_of=seconds_of) if benchmark.measures else load(folder, pool)
     return task
 
 

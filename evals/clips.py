@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 
 from evals.record import ClipRow
@@ -18,11 +19,21 @@ FILES_KNOWN = 1 << 14
 
 def looked_at(clip: Clip) -> ClipRow:
     """The clip with its file as it is now, without reading it. Raises OSError where that can't be told."""
-    row = ClipRow(video=clip.video_id, start=clip.start, end=clip.end)
+    row = ClipRow(video=clip.video_id, start=clip.start, end=known_end(clip))
     if clip.path is None or not clip.path.is_file():
         return row
     found = clip.path.stat()
     return row.model_copy(update={"bytes": found.st_size, "stamp": stamp_of(found)})
+
+
+def known_end(clip: Clip) -> float | None:
+    """Where the clip ends; None for the end of a video whose length is not known."""
+    return clip.end if isfinite(clip.end) else None
+
+
+def same_stretch(one: ClipRow, video: str, start: float, end: float | None) -> bool:
+    """Whether a row tells of this stretch of a video; an end that is not known contradicts none."""
+    return (one.video, one.start) == (video, start) and (one.end == end or None in {one.end, end})
 
 
 def stamp_of(found: os.stat_result) -> str:
@@ -66,10 +77,11 @@ def difference(row: ClipRow | None, clip: Clip) -> str:
     """
     if row is None:
         return ""
-    if (row.video, row.start, row.end) != (clip.video_id, clip.start, clip.end):
+    if not same_stretch(row, clip.video_id, clip.start, known_end(clip)):
+        was = stretch_text(row.start, row.end)
         return (
-            f"it was answered about {row.video} from {row.start:g} to {row.end:g} s, and now is about "
-            f"{clip.video_id} from {clip.start:g} to {clip.end:g} s"
+            f"it was answered about {row.video} {was}, and now is about {clip.video_id} "
+            f"{stretch_text(clip.start, known_end(clip))}"
         )
     now = looked_at(clip)
     if row.bytes is None or now.bytes is None or clip.path is None or row.stamp == now.stamp:
@@ -82,11 +94,16 @@ def difference(row: ClipRow | None, clip: Clip) -> str:
     return ""
 
 
+def stretch_text(start: float, end: float | None) -> str:
+    """A stretch of a video in words."""
+    return f"from {start:g} s to its end" if end is None else f"from {start:g} to {end:g} s"
+
+
 def same_clip(one: ClipRow | None, other: ClipRow | None) -> bool:
     """Whether two runs' answers are about the same clip, as far as both tell."""
     if one is None or other is None:
         return True
-    if (one.video, one.start, one.end) != (other.video, other.start, other.end):
+    if not same_stretch(one, other.video, other.start, other.end):
         return False
     if one.bytes is None or other.bytes is None:
         return True

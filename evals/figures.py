@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from evals.record import Sample
 from evals.store import Vectors
-from tasks.labels import LENGTHS, LONGEST, SPANS, THIRDS, WIDEST
+from tasks.labels import LENGTHS, LONGEST, OVER_10_MIN, SPANS, THIRDS, WIDEST
 from tasks.registry import family_of
 from tasks.statistics import FEW_CLUSTERS, fraction_metric
 from tasks.task import TaskInfo
@@ -58,6 +58,7 @@ WHOLE = "all of it"
 ORDERED = (
     *(name for _, name in LENGTHS),
     LONGEST,
+    OVER_10_MIN,
     *THIRDS,
     *(name for _, name in SPANS),
     WIDEST,

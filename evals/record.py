@@ -115,12 +115,12 @@ class ClipRow(Row):
 
     `content` is a digest after the name of its method: `sha256` of the whole file where frames of it were looked at,
     else `sha256-of-samples`. `stamp` (the file's times and number) shows without reading it that it is untouched.
-    All three are null where there was no file.
+    All three are null where there was no file; `end` is null where it is the end of a video of unknown length.
     """
 
     video: str
     start: float
-    end: float
+    end: float | None
     bytes: int | None = None
     content: str | None = None
     stamp: str | None = None

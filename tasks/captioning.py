@@ -58,7 +58,10 @@ NO_METEOR = NotRun("a comparison leaves METEOR out: its jar takes minutes")
 
 @dataclass(frozen=True, slots=True)
 class CaptionItem:
-    """A clip and the texts people wrote about it; `label` is its published category, for labelled floors."""
+    """A clip and the texts people wrote about it; `label` is its published category, for labelled floors.
+
+    `question` is what the prompt asks of this clip alone, where the benchmark has one for each.
+    """
 
     id: str
     cluster: str
@@ -66,6 +69,7 @@ class CaptionItem:
     references: tuple[str, ...]
     label: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,18 @@ class CaptionProtocol:
 
 def captioning_digest(items: Sequence[CaptionItem]) -> str:
     """Digest of everything that defines the clips and their references, in order."""
-    rows = [[i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, list(i.references)] for i in items]
+    rows = [
+        [
+            i.id,
+            i.cluster,
+            i.clip.video_id,
+            i.clip.start,
+            i.clip.end,
+            list(i.references),
+            *([i.question] * bool(i.question)),
+        ]
+        for i in items
+    ]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -137,8 +152,11 @@ class CaptioningTask:
         if not isinstance(model, Captioner):
             msg = f"{self.info.name} needs a model that can caption"
             raise ModelError(msg)
-        words = self.ask.wording.fill("user")
-        requests = [TextRequest(item.id, item.clip, words, self.ask.max_tokens) for item in batch]
+        wording = self.ask.wording
+        requests = [
+            TextRequest(item.id, item.clip, wording.fill("user", question=item.question), self.ask.max_tokens)
+            for item in batch
+        ]
         predictions = []
         for item, reply in zip(batch, model.caption(requests), strict=True):
             trace = replace(reply.trace, notes={**reply.trace.notes, "finished": reply.finished})
@@ -351,8 +369,8 @@ def captioned(answers: Answers, common: Common, task: CaptioningTask | None) -> 
 
 
 def item_text(item: CaptionItem) -> ItemText:
-    """An item in words: what people wrote about the clip."""
-    return ItemText(references=item.references)
+    """An item in words: what is asked of the clip alone, and what people wrote about it."""
+    return ItemText(title=item.question, references=item.references)
 
 
 def outdated(details: Mapping[str, JsonValue]) -> str:

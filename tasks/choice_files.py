@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -214,17 +215,40 @@ def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: Mu
     """
     if file.allow_missing:
         raise DataError("--allow-missing is for texts and vectors; of choices: --count-invalid-as-wrong")
-    read = read_predictions(file.path, file.field)
+    field = file.field or field_beside_right_answers(file.path, task.items())
+    read = read_predictions(file.path, field)
     answers = checked_answers(file.path, read, task.items(), everything.items(), invalid_as_wrong=file.invalid_as_wrong)
     known = {item.id for item in task.items()}
     invalid = sum(index is None for index, _ in answers.values())
+    notes = []
+    if field != file.field:
+        notes.append(f"another field holds the right answers: the choices are those of '{field}'")
+    if invalid:
+        notes.append(f"{invalid} of {len(answers)} choices are missing or none of the options: counted as wrong")
     return Predictions(
         answers={key: prediction(key, index, frames) for key, (index, frames) in answers.items()},
         outside=tuple(dict.fromkeys(choice.id for choice in read if choice.id not in known)),
-        notes=(f"{invalid} of {len(answers)} choices are missing or none of the options: counted as wrong",)
-        if invalid
-        else (),
+        notes=tuple(notes),
     )
+
+
+def field_beside_right_answers(path: Path, pool: Sequence[ChoiceItem]) -> str | None:
+    """The model's field in a file whose rows have two, one of which holds the right answer of every item of the pool.
+
+    None where there are not just these two, or neither holds all right answers. Raises DataError for a file that can't
+    be read.
+    """
+    right = {item.id: item.answer for item in pool}
+    columns: dict[str, dict[str, int | None]] = {}
+    if not any(choice.fault == DIFFER and choice.id in right for choice in read_predictions(path)):
+        return None
+    for name in ANSWER_FIELDS:
+        with suppress(DataError):
+            found = [choice for choice in read_predictions(path, name) if choice.id in right and not choice.fault]
+            columns[name] = {choice.id: index_of(choice.answer) for choice in found}
+    whole = [name for name, column in columns.items() if len(column) == len(right)]
+    given = [name for name in whole if columns[name] == right]
+    return next(name for name in whole if name != given[0]) if len(whole) == 2 and len(given) == 1 else None
 
 
 def prediction(key: str, index: int | None, frames: int | None) -> Prediction:

@@ -15,7 +15,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cache, partial
 from math import inf, isfinite
 from pathlib import Path
@@ -38,6 +37,7 @@ from tasks.multiple_choice import (
     ChoiceItem,
     ChoicePrompts,
     MultipleChoiceTask,
+    chance_of,
     mean_name,
 )
 from tasks.prompt import Prompt, load_prompt
@@ -586,15 +586,6 @@ def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> MultipleChoic
     info = info_of(folder, pool, reads, primary, chance_of(items, label), label)
     own = {key: own_prompt(folder, key) or getattr(PROMPTS, key) for key in ChoicePrompts.__dataclass_fields__}
     return MultipleChoiceTask(info, items, ChoicePrompts(**own), label)
-
-
-def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
-    """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
-    groups: dict[str, list[Fraction]] = {}
-    for item in items:
-        groups.setdefault(item.labels[label] if label else "", []).append(Fraction(1, len(item.options)))
-    # Exact: with five options everywhere it is 0.2 to the last bit, as it is in records of earlier versions.
-    return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
 
 
 def info_of(

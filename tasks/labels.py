@@ -15,8 +15,13 @@ LENGTHS: tuple[tuple[float, str], ...] = (
     (256, "2 min–256 s"),
     (360, "256 s–6 min"),
     (600, "6–10 min"),
+    (1800, "10–30 min"),
+    (3600, "30 min–1 h"),
+    (7200, "1–2 h"),
 )
-LONGEST = "over 10 min"
+LONGEST = "over 2 h"
+OVER_10_MIN = "over 10 min"
+"""The last four as one, in records from before they were told apart."""
 THIRDS = ("first third", "middle third", "last third")
 SPANS: tuple[tuple[float, str], ...] = (
     (0.25, "within a quarter"),

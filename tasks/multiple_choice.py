@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from string import ascii_uppercase
 from types import MappingProxyType
 
@@ -29,13 +30,26 @@ from tasks.model import (
 from tasks.prompt import Prompt, load_prompt
 from tasks.routes import Route
 from tasks.statistics import fraction_metric, grouped_metric
-from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo, Trace, seconds_together
+from tasks.task import (
+    Clip,
+    FramesSeen,
+    JsonValue,
+    Metric,
+    Prediction,
+    Score,
+    Summary,
+    TaskInfo,
+    Trace,
+    seconds_together,
+)
 
 REPLY_TOKENS = 64
 LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
 TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; take -M route=options-loglik"
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
+EVIDENCE = "evidence_seen"
+"""The share of an item's stretches of evidence that frames were seen of."""
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -52,6 +66,8 @@ CAPABILITY_OF_ROUTE: Mapping[Route, type] = {
 class ChoiceItem:
     """A question about a clip; `answer` is an index into `options`, None where it is not public.
 
+    An index that no option has (-1) says that none of them is right: whatever is chosen is wrong.
+
     `evidence` are the stretches of the video, in seconds, that the answer turns on, where the benchmark tells. Like
     labels they are no part of what is asked, and of no digest.
     """
@@ -64,6 +80,11 @@ class ChoiceItem:
     answer: int | None
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
     evidence: tuple[tuple[float, float], ...] = field(default=(), compare=False)
+
+    @property
+    def right_option(self) -> int | None:
+        """The right option's index; None where the answer is not public, or none of the options."""
+        return self.answer if self.answer is not None and 0 <= self.answer < len(self.options) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +145,12 @@ def route_of(model: object) -> Route:
     return Route.GENERATE
 
 
+def by_length(options: Sequence[Sized], pick: Callable[[Iterable[int]], int]) -> int:
+    """The longest option, of texts by their characters, or with `pick=min` the shortest; of equals the first."""
+    lengths = [len(option) for option in options]
+    return lengths.index(pick(lengths))
+
+
 def letters_for(count: int) -> str:
     """The letters that name so many options, A first. Raises DataError past Z."""
     if count > MAX_OPTIONS:
@@ -147,12 +174,20 @@ class MultipleChoiceTask:
 
     The primary figure is the accuracy over items, or with `mean_over` the mean of the accuracies of that label's
     groups, each of which counts the same however many questions it has: every item has the label, and the figure's
-    name is `mean_name(mean_over)`.
+    name is `mean_name(mean_over)`. A task `with_subtitles` takes models alone that say they read the subtitles of a
+    clip (`reads_subtitles`): another's figure would be one without.
     """
 
     def __init__(
-        self, info: TaskInfo, items: Sequence[ChoiceItem], prompts: ChoicePrompts, mean_over: str | None = None
+        self,
+        info: TaskInfo,
+        items: Sequence[ChoiceItem],
+        prompts: ChoicePrompts,
+        mean_over: str | None = None,
+        *,
+        with_subtitles: bool = False,
     ) -> None:
+        self.with_subtitles = with_subtitles
         self.info = info
         self.prompts = prompts
         self.mean_over = mean_over
@@ -182,6 +217,12 @@ class MultipleChoiceTask:
         by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
         capability = QueryVideoEncoder if by_query else CAPABILITY_OF_ROUTE[route]
         require(model, capability, self.info.name, f"for the route {route}")
+        if self.with_subtitles and not getattr(model, "reads_subtitles", False):
+            msg = (
+                f"{self.info.name} is with subtitles, and the model does not read them (it has no attribute "
+                f"'reads_subtitles'): take the pool without subtitles"
+            )
+            raise ModelError(msg)
 
     def protocol(self, model: object) -> Mapping[str, str]:
         route = route_of(model)
@@ -227,13 +268,15 @@ class MultipleChoiceTask:
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
-        known = item.answer is not None
+        known, right = item.answer is not None, item.right_option
         values = {
-            "accuracy": float(prediction.answer == item.answer) if known else None,
+            "accuracy": float(right is not None and prediction.answer == right) if known else None,
             "unparsed": float(prediction.answer is None),
         }
         if self.mean_over is not None:
             values[self.info.primary_metric] = values["accuracy"]
+        if (share := evidence_share(item, prediction.trace.frames)) is not None:
+            values[EVIDENCE] = share
         return Score(item.id, item.cluster, prediction.answer, values)
 
     def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
@@ -342,6 +385,15 @@ def mean_name(label: str) -> str:
     return f"accuracy_by_{'_'.join(label.split())}"
 
 
+def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
+    """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
+    groups: dict[str, list[Fraction]] = {}
+    for item in items:
+        groups.setdefault(item.labels[label] if label else "", []).append(Fraction(1, len(item.options)))
+    # Exact: with five options everywhere it is 0.2 to the last bit, as it is in records of earlier versions.
+    return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
+
+
 def accuracy_metrics(
     known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
 ) -> tuple[Metric, list[Metric]]:
@@ -365,6 +417,7 @@ def summarise_choices(
         [s.cluster for s in scores],
         higher_is_better=False,
     )
+    beside += evidence_metrics(known)
     metrics = [public, *beside, unparsed]
     warnings = []
     if len(known) < len(scores):
@@ -393,6 +446,25 @@ def summarise_choices(
     return Summary(tuple(metrics), details, tuple(warnings))
 
 
+def evidence_share(item: ChoiceItem, frames: FramesSeen | None) -> float | None:
+    """Which share of an item's stretches of evidence has a frame that was seen; None where either is not told."""
+    if not item.evidence or frames is None or not frames.seconds:
+        return None
+    return sum(any(a <= second <= b for second in frames.seconds) for a, b in item.evidence) / len(item.evidence)
+
+
+def evidence_metrics(known: Sequence[tuple[Score, float]]) -> list[Metric]:
+    """How much of the evidence was seen, and the accuracy where some of it was and where none was."""
+    told = [(score, value, share) for score, value in known if (share := score.values.get(EVIDENCE)) is not None]
+    if not told:
+        return []
+    metrics = [fraction_metric(EVIDENCE, [share for *_, share in told], [score.cluster for score, *_ in told])]
+    for name, is_seen in (("accuracy_evidence_seen", True), ("accuracy_evidence_unseen", False)):
+        part = [(score.cluster, value) for score, value, share in told if (share > 0) is is_seen]
+        metrics.append(fraction_metric(name, [value for _, value in part], [cluster for cluster, _ in part]))
+    return metrics
+
+
 def collapse_warning(chosen: Counter[int | str]) -> list[str]:
     """Ours: a model that puts more than half of its answers on one option hardly reads the question."""
     total = chosen.total()
@@ -418,13 +490,20 @@ def choice_means(answers: Answers, common: Common, task: MultipleChoiceTask | No
 
 def item_text(item: ChoiceItem) -> ItemText:
     """A question in words."""
-    return ItemText(title=item.question, options=item.options, answer=item.answer)
+    return ItemText(title=item.question, options=item.options, answer=item.right_option)
 
 
 FAMILY = Family(
     name="multiple-choice",
     terms=(
         ("accuracy", "the share of questions about a video for which the right option was chosen."),
+        (
+            "evidence seen",
+            (
+                "of the stretches of a video that an answer turns on, the share that a frame was seen of; accuracy is "
+                "given where some of them were seen and where none was."
+            ),
+        ),
         (
             "route",
             (

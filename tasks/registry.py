@@ -26,7 +26,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType, ModuleType, NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tasks.errors import DataError, LongvidError, ModelError
 
@@ -134,6 +134,10 @@ class Benchmark:
     published size (0: not published). `example` are arguments of `run` and `plan`, `run_example` further ones of `run`
     alone; `predictions` is an example's file of predictions. `place` is the folder or file of a benchmark of one's own
     (tasks.folder), `videos_at` where its videos are said to be. `source` says who declares it.
+
+    Of files that are the user's to get, one of `needs` (patterns such as `*_val.json`) shows that they are there, and
+    `pool_files` are by pool those that it alone needs. With `measures` the loader takes `seconds_of`, which tells a
+    video's length: its files don't, or not rightly.
     """
 
     name: str
@@ -154,6 +158,9 @@ class Benchmark:
     generated: Generated | None = None
     place: Path | None = None
     videos_at: Path | None = None
+    needs: tuple[str, ...] = ()
+    pool_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    measures: bool = False
     source: str = ""
 
     @property
@@ -162,11 +169,19 @@ class Benchmark:
         return self.folder or self.name
 
     @property
-    def marker(self) -> str:
-        """A file whose presence shows that the data are in place; empty where it needs none."""
+    def markers(self) -> tuple[str, ...]:
+        """Files, or patterns, one of which shows that the data are in place; empty where it needs none."""
         if self.generated:
-            return self.generated.marker
-        return self.files[0].name if self.files else ""
+            return (self.generated.marker,)
+        return (self.files[0].name,) if self.files else self.needs
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether its data lie in a folder."""
+        return any(any(folder.glob(marker)) for marker in self.markers)
+
+    def pools_in(self, folder: Path) -> tuple[str, ...]:
+        """The pools whose files can be expected in a folder: all but those whose own file is not there."""
+        return tuple(p for p in self.pools if p not in self.pool_files or (folder / self.pool_files[p]).is_file())
 
     @property
     def widest_pool(self) -> str:
@@ -548,7 +563,7 @@ def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower t
         return "|".join(map(str, get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return "|".join(hint)
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in (UnionType, Union):
         return " or ".join("nothing" if part is NoneType else kind_name(part) for part in get_args(hint))
     return str(getattr(hint, "__name__", hint))
 

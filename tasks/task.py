@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.errors import DataError
 
 STORED: Any = {"extra": "forbid", "allow_inf_nan": False}
 """How records are read back into these classes: nothing unknown, no NaN."""
@@ -22,7 +25,8 @@ class Clip:
     """What to look at, without its pixels: a stretch of a video, in seconds.
 
     `end` is infinite where the whole video is meant and neither its file nor its length is known. `subtitles` is the
-    file of what is said in the video, where the benchmark names one: it need not be there.
+    file of what is said in the video, where the benchmark names one: it need not be there. The video begins at
+    `subtitles_start` by the file's clock, in seconds.
     """
 
     video_id: str
@@ -30,11 +34,20 @@ class Clip:
     end: float
     path: Path | None = None
     subtitles: Path | None = None
+    subtitles_start: float = 0.0
 
     @property
     def duration(self) -> float:
         """Length in seconds."""
         return self.end - self.start
+
+    @property
+    def known_duration(self) -> float:
+        """Length in seconds. Raises DataError where it is not known."""
+        if isfinite(self.end):
+            return self.duration
+        msg = f"'{self.video_id}': how long the video is can't be told without its file, and is needed to cut it"
+        raise DataError(msg)
 
 
 @dataclass(frozen=True, slots=True)

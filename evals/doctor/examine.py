@@ -127,7 +127,7 @@ def data_checks(data: Path | None, sampled: int = 3) -> list[Check]:
     for benchmark in benchmarks().entries.values():
         try:
             folder = benchmark_folder(benchmark, data)
-            tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools]
+            tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools_in(folder)]
         except DataError as error:
             checks.append(Check(benchmark.name, ok=False, found=str(error), optional=True))
             continue

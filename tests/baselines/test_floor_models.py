@@ -1,4 +1,4 @@
-"""Chance and constant answers."""
+"""Chance, constant answers, and answers by length."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
-from baselines.floors import ChanceModel, ConstantModel
+from baselines.floors import ChanceModel, ConstantModel, LengthModel
 from tasks.errors import ModelError
 from tasks.model import Chooser, OptionRequest
+from tasks.registry import build_model
 from tasks.task import Clip
 
 
@@ -42,6 +43,30 @@ def test_another_seed_draws_differently() -> None:
     assert ChanceModel(0).choose(requests(100)) != ChanceModel(1).choose(requests(100))
 
 
-def test_both_are_choosers() -> None:
+@pytest.mark.parametrize(
+    ("options", "longest", "shortest"),
+    [
+        (("aa", "bbbb", "c"), 1, 2),
+        (("two words", "onelongword", "x y z"), 1, 2),  # characters count, not words
+        (("same", "size", "here"), 0, 0),  # of equally long ones the first
+        (("", "a"), 1, 0),
+    ],
+)
+def test_an_options_length_is_its_characters(options: tuple[str, ...], longest: int, shortest: int) -> None:
+    request = OptionRequest("q", Clip("q", 0, 1), "?", "", options)
+    for name, expected in (("longest-option", longest), ("shortest-option", shortest)):
+        model = build_model(name, {})
+        assert isinstance(model, LengthModel)
+        assert (model.info.name, model.choose([request])) == (name, [expected])
+
+
+def test_length_can_be_counted_in_words() -> None:
+    request = OptionRequest("q", Clip("q", 0, 1), "?", "", ("onelongword", "x y z", "a b"))
+    chosen = [build_model(name, {"unit": "words"}) for name in ("longest-option", "shortest-option")]
+    assert [model.choose([request]) for model in chosen if isinstance(model, Chooser)] == [[1], [0]]
+
+
+def test_all_are_choosers() -> None:
     assert isinstance(ConstantModel(0), Chooser)
     assert isinstance(ChanceModel(0), Chooser)
+    assert isinstance(LengthModel("longest-option", max), Chooser)

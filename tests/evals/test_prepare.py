@@ -239,3 +239,10 @@ def test_the_data_folder_is_found_by_option_before_environment(tmp_path: Path, m
 def test_missing_data_is_refused_with_the_places_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"no egoschema files in {tmp_path}/egoschema.*prepare.*LONGVID_DATA"):
         benchmark_folder(benchmarks().entries["egoschema"], tmp_path)
+
+
+def test_of_files_that_are_the_users_to_get_it_is_said_where_from(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"no cgbench files in .*cgbench_mini\.json.*https://huggingface\.co/datasets/CG-Bench"
+    ):
+        benchmark_folder(benchmarks().entries["cgbench"], tmp_path)

@@ -48,11 +48,11 @@ def test_a_figure_is_shown_in_its_own_unit(name: str, value: float | None, text:
     assert figure(metric(name, value)) == text
 
 
-def test_a_run_stands_beside_chance_and_the_best_constant(task: MultipleChoiceTask, tmp_path: Path) -> None:
+def test_a_run_stands_beside_its_floors(task: MultipleChoiceTask, tmp_path: Path) -> None:
     report = make_report([run_toy(task, ToyModel(), tmp_path / "run")], [])
-    assert [row.name.split(" ")[0] for row in report.rows] == ["toy", "chance", "constant"]
+    assert [row.name.split(" ")[0] for row in report.rows] == ["toy", "chance", "constant", "longest", "shortest"]
     assert any("no blind run" in note for note in report.notes)
-    assert markdown(report).count("\n| ") == 4
+    assert markdown(report).count("\n| ") == 6
 
 
 def test_a_blind_run_beside_the_folder_is_found_and_shown(task: MultipleChoiceTask, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_blind_run_beside_the_folder_is_found_and_shown(task: MultipleChoiceTa
     run = run_toy(task, ToyModel(), tmp_path / "run")
     blind = blind_neighbours([tmp_path / "run"], [run])
     report = make_report([run], blind)
-    assert [row.kind for row in report.rows] == ["run", "floor: blind", "floor", "floor"]
+    assert [row.kind for row in report.rows] == ["run", "floor: blind", *["floor"] * 4]
     assert not any("no blind run" in note for note in report.notes)
 
 

@@ -77,14 +77,14 @@ def test_rows_of_unknown_items_are_not_counted(task: MultipleChoiceTask, tmp_pat
 def test_the_best_constant_equals_the_best_run_of_the_constant_model(task: MultipleChoiceTask, tmp_path: Path) -> None:
     runs = [run_toy(task, ConstantModel(choice), tmp_path / str(choice)) for choice in range(5)]
     best = max(runs, key=lambda run: run.primary.value or 0.0)
-    floor = runs[0].floors[-1]
+    floor = runs[0].floors[1]
     assert floor.model == f"constant (choice={runs.index(best)})"
     assert floor.metric == best.primary
 
 
 def test_floors_are_on_the_answered_items_only(task: MultipleChoiceTask, tmp_path: Path) -> None:
     results = run_toy(task, ToyModel(bad=frozenset({"q01"})), tmp_path / "run", limit=7)
-    assert [floor.metric.n for floor in results.floors] == [6, 6]
+    assert [floor.metric.n for floor in results.floors] == [6] * 4
 
 
 def test_the_chance_floor_is_the_expectation_with_a_range_around_it(task: MultipleChoiceTask, tmp_path: Path) -> None:
@@ -101,10 +101,12 @@ def test_without_public_answers_there_is_no_floor() -> None:
 
 
 def test_the_real_floors_are_the_published_ones(egoschema_500: MultipleChoiceTask) -> None:
-    chance, constant = choice_floors(egoschema_500, egoschema_500.items(), 0)
+    chance, constant, longest, shortest = choice_floors(egoschema_500, egoschema_500.items(), 0)
     assert chance.metric.value == pytest.approx(0.2)
     assert (constant.name, constant.metric.value) == ("constant (choice=4)", pytest.approx(0.234))
     assert (constant.metric.n, constant.metric.clusters) == (500, 347)
+    assert (longest.name, longest.metric.value) == ("longest option", pytest.approx(0.072))
+    assert (shortest.name, shortest.metric.value) == ("shortest option", pytest.approx(0.184))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tasks.registry import (
     build_model,
     deciding,
     effective,
+    find_benchmark,
     find_model,
     models,
     moved_options,
@@ -284,3 +285,28 @@ def test_lists_fit_a_terminal_of_eighty_columns(
     shown = {word for line in lines for word in line.split()}
     listed = {row.name for row in option_help(name)} if name else set(models().entries)
     assert listed <= shown
+
+
+def test_a_pool_whose_own_file_is_the_users_to_get_is_left_out_until_it_is_there(tmp_path: Path) -> None:
+    nextqa = find_benchmark("nextqa")
+    assert nextqa.pools_in(tmp_path) == ("val", "val-500")
+    (tmp_path / "test.csv").touch()
+    assert nextqa.pools_in(tmp_path) == ("val", "val-500", "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mlvu", "1_plotQA.json"),
+        ("mlvu", "mlvu_1_plotQA.json"),
+        ("videomme", "videomme/test-00000-of-00001.parquet"),
+        ("videomme", "videomme.json"),
+        ("egoschema", "questions.json"),
+    ],
+)
+def test_data_are_found_by_any_of_the_names_that_they_go_by(tmp_path: Path, name: str, file: str) -> None:
+    benchmark = find_benchmark(name)
+    assert not benchmark.is_in(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    assert benchmark.is_in(tmp_path)

@@ -1,0 +1,131 @@
+"""What is said in a video, by its file of subtitles: SRT, WebVTT, or a benchmark's JSON.
+
+JSON is a list of `{"start": "00:00:01.000", "end": …, "line": …}` or `{"timestamp": [1.0, 2.5], "text": …}`, as
+LongVideoBench has both. A file that is missing or in which nothing is said is an error: never a video without words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import MaxLen, MinLen
+from typing_extensions import TypedDict
+
+from tasks.errors import DataError
+from tasks.files import is_file, parse_json, read_text, shown, typed
+from tasks.task import Clip
+
+WHAT = "subtitles"
+FORMATS = {".srt": "srt", ".vtt": "vtt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is said between two times, in seconds of the video."""
+
+    start: float
+    end: float
+    text: str
+
+
+class Written(TypedDict):
+    """A line with its times as texts."""
+
+    start: str
+    end: str
+    line: str
+
+
+class Stamped(TypedDict):
+    """A line with its times as numbers; the last may have no end."""
+
+    timestamp: Annotated[list[float | None], MinLen(2), MaxLen(2)]
+    text: str
+
+
+def lines_of(clip: Clip) -> tuple[Line, ...]:
+    """What is said in a clip, in order of time.
+
+    Raises DataError where the benchmark names no file, or the file is missing, damaged or has no words in the clip.
+    """
+    if clip.subtitles is None:
+        raise DataError(f"'{clip.video_id}' has no subtitles: the benchmark names no file of them")
+    read = read_subtitles(clip.subtitles)
+    shifted = (Line(line.start - clip.subtitles_start, line.end - clip.subtitles_start, line.text) for line in read)
+    inside = tuple(line for line in shifted if line.start < clip.end and line.end > clip.start)
+    if not inside:
+        raise DataError(f"{WHAT} {clip.subtitles}: nothing is said from {clip.start:g} to {clip.end:g} s of the video")
+    return inside
+
+
+def lines_at(lines: Iterable[Line], seconds: Sequence[float]) -> tuple[Line, ...]:
+    """The lines that are being said at one of the times, as when the frames of those times are shown."""
+    return tuple(line for line in lines if any(line.start <= second <= line.end for second in seconds))
+
+
+def count_words(lines: Iterable[Line]) -> int:
+    """How many words are said."""
+    return sum(len(line.text.split()) for line in lines)
+
+
+def read_subtitles(path: Path) -> tuple[Line, ...]:
+    """The lines of a file that have words, in order of time, by the file's own clock.
+
+    Raises DataError for a file that is missing, of another kind, damaged, or without any word.
+    """
+    if not is_file(path):
+        raise DataError(f"{WHAT} {path} are missing")
+    text, suffix = read_text(path, WHAT), path.suffix.lower()
+    if suffix == ".json":
+        found = json_lines(text, f"{WHAT} {path}")
+    elif suffix in FORMATS:
+        found = timed_text(text, FORMATS[suffix], path)
+    else:
+        raise DataError(f"{WHAT} {path} must be a file {', '.join(FORMATS)} or .json")
+    lines = sorted((line for line in found if line.text), key=lambda line: (line.start, line.end))
+    if not lines:
+        raise DataError(f"{WHAT} {path} hold no words")
+    return tuple(lines)
+
+
+def timed_text(text: str, kind: str, path: Path) -> list[Line]:
+    """The lines of SRT or WebVTT, without mark-up. Raises DataError."""
+    from pysubs2 import SSAFile
+    from pysubs2.exceptions import Pysubs2Error
+
+    try:
+        events = SSAFile.from_string(text, format_=kind).events
+    except (Pysubs2Error, ValueError) as error:
+        raise DataError(f"{WHAT} {path} are not {kind.upper()} ({' '.join(str(error).split())[:200]})") from error
+    return [Line(event.start / 1000, event.end / 1000, " ".join(event.plaintext.split())) for event in events]
+
+
+def json_lines(text: str, where: str) -> list[Line]:
+    """The lines of a benchmark's JSON. Raises DataError naming the entry and the field at fault."""
+    content = parse_json(text, where)
+    lines = []
+    for number, row in enumerate(typed(list[dict[str, object]], content, where), start=1):
+        place = f"{where}, entry {number}"
+        if "timestamp" in row:
+            stamped = typed(Stamped, row, place)
+            start, end = stamped["timestamp"]
+            if start is None:
+                raise DataError(f"{place}: field 'timestamp' must begin with a number, not null")
+            lines.append(Line(start, float("inf") if end is None else end, " ".join(stamped["text"].split())))
+            continue
+        written = typed(Written, row, place)
+        first, last = clock_seconds(written["start"], place, "start"), clock_seconds(written["end"], place, "end")
+        lines.append(Line(first, last, " ".join(written["line"].split())))
+    return lines
+
+
+def clock_seconds(text: str, where: str, field: str) -> float:
+    """Seconds of `h:mm:ss.fff`. Raises DataError."""
+    parts = text.split(":")
+    if len(parts) != 3 or not all(part.replace(".", "", 1).isdecimal() and part.isascii() for part in parts):
+        raise DataError(f"{where}: field '{field}' must be a time such as 00:01:02.500, not {shown(text)}")
+    hours, minutes, seconds = map(float, parts)
+    return 3600 * hours + 60 * minutes + seconds
