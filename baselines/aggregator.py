@@ -230,7 +230,7 @@ def aggregator_on(llm: LanguageModel, source: CaptionSource | None, options: Agg
         options.route,
         options.max_tokens,
         compose_text=writes,
-        lacks=NO_VECTORS,
+        missing_capabilities=NO_VECTORS,
         preparer=preparer,
         guided=options.guided,
         reads_subtitles=options.reads_subtitles,

@@ -145,7 +145,7 @@ class KeyFrameModel:
     """Offers QueryVideoEncoder."""
 
     route = Route.SIMILARITY
-    lacks = NO_RETRIEVAL
+    missing_capabilities = NO_RETRIEVAL
 
     def __init__(self, encoder: EncoderModel, reader: KeyFrameReader, info: ModelInfo) -> None:
         self.info = info

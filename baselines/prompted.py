@@ -15,7 +15,7 @@ from baselines.llm.protocol import Chat, LanguageModel
 from baselines.models import BlindOptions
 from tasks.digests import file_sha256, text_sha256
 from tasks.files import read_rows
-from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, appetite_of
+from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, batch_hint_of
 from tasks.prompt import Prompt, load_prompt
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, TokenUsage, Trace
@@ -70,7 +70,7 @@ class PromptedModel:
         max_tokens: int | None = None,
         *,
         compose_text: Composer | None = None,
-        lacks: Mapping[str, str] | None = None,
+        missing_capabilities: Mapping[str, str] | None = None,
         preparer: Preparer | None = None,
         guided: bool = False,
         reads_subtitles: bool = False,
@@ -78,9 +78,9 @@ class PromptedModel:
         self.info = info
         self.reads_subtitles = reads_subtitles
         self.route = route
-        self.lacks = lacks or {}
+        self.missing_capabilities = missing_capabilities or {}
         self.preparer = preparer
-        self.appetite = appetite_of(llm)
+        self.batch_hint = batch_hint_of(llm)
         self._llm = llm
         self._compose = compose
         self._compose_text = compose_text or compose
@@ -219,7 +219,7 @@ def build_blind(options: BlindOptions) -> PromptedModel:
         options.route,
         options.max_tokens,
         compose_text=compose_blind(text),
-        lacks=NO_VECTORS,
+        missing_capabilities=NO_VECTORS,
         guided=options.guided,
     )
 

@@ -32,7 +32,7 @@ from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
 from tasks.errors import DataError, LongvidError, ModelError
 from tasks.files import decoded, parse_json, typed
-from tasks.model import Captioner, Model, ModelInfo, Preparer, TextReply, TextRequest, appetite_of, looking_ahead
+from tasks.model import Captioner, Model, ModelInfo, Preparer, TextReply, TextRequest, batch_hint_of, looking_ahead
 from tasks.prompt import Prompt, load_prompt
 from tasks.subtitles import lines_of
 from tasks.task import Clip, busy_seconds
@@ -115,7 +115,7 @@ class SegmentCaptions:
                 spans = self.settings.cutting.cut(clip)
                 append(file, {"format": FORMAT, "video": clip.video_id, "segments": spans})
             missing = [segment_of(clip, span) for span in spans[len(rows) :]]
-            at_once = max(SEGMENTS_AT_ONCE, appetite_of(self.model).batch)
+            at_once = max(SEGMENTS_AT_ONCE, batch_hint_of(self.model).batch)
             with looking_ahead(self.model, missing):
                 for first in range(0, len(missing), at_once):
                     written = self._write(missing[first : first + at_once])

@@ -30,7 +30,7 @@ from encoders.sampling import FramePolicy
 from encoders.task_model import policy_facts
 from tasks.digests import text_sha256
 from tasks.errors import ModelError
-from tasks.model import Appetite, ModelInfo, TextReply, TextRequest
+from tasks.model import BatchHint, ModelInfo, TextReply, TextRequest
 from tasks.prompt import Prompt, load_prompt
 from tasks.routes import Route
 from tasks.task import Trace
@@ -58,7 +58,7 @@ class VisionModel:
 
     def __init__(self, client: ApiClient, vision: Vision, info: ModelInfo, concurrency: int) -> None:
         self.info = info
-        self.appetite = Appetite(batch=concurrency)
+        self.batch_hint = BatchHint(batch=concurrency)
         self._client = client
         self._vision = vision
         self._concurrency = concurrency

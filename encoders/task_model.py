@@ -18,7 +18,7 @@ from encoders.dual import DualEncoder
 from encoders.frames import Frames
 from encoders.sampling import FramePolicy
 from encoders.tokens import TextTokenizer
-from tasks.model import Appetite, Embeddings, ModelInfo
+from tasks.model import BatchHint, Embeddings, ModelInfo
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
 
@@ -38,12 +38,12 @@ class Runtime:
     workers: int = 2
 
     @property
-    def appetite(self) -> Appetite:
+    def batch_hint(self) -> BatchHint:
         """Full batches where a device needs them to be busy.
 
         On a CPU one clip is enough, and a run gives the same bits wherever it was cut.
         """
-        return Appetite(self.batch if self.device.type == "cuda" else 1)
+        return BatchHint(self.batch if self.device.type == "cuda" else 1)
 
     def rows(self, policy: FramePolicy) -> int | None:
         """Videos in every batch where all batches must have one shape, as CUDA graphs need; None where any will do."""
@@ -68,7 +68,7 @@ class EncoderModel:
         self.runtime = runtime
         self._encoder = encoder.to(runtime.device, runtime.dtype).eval()
         self._tokenizer = tokenizer
-        self.appetite = runtime.appetite
+        self.batch_hint = runtime.batch_hint
         self.frames = FrameSource(policy, runtime.reading)
         self._seen: Mapping[Clip, tuple[NDArray[np.float32], Trace]] = {}
         self._tubelet = encoder.config.vision.tubelet if encoder.config.vision.patches != "image" else 1

@@ -10,10 +10,10 @@ from typing import Any
 
 from evals.record import Cost, Sample
 from evals.results import cost_of
-from evals.runner import answer, in_lanes, timed
+from evals.runner import answer, run_batches, timed
 from evals.store import Vectors
 from tasks.errors import DataError
-from tasks.model import appetite_of, looking_ahead
+from tasks.model import batch_hint_of, looking_ahead
 from tasks.task import Item, Task
 
 
@@ -74,11 +74,11 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
     answer(task, model, [warm_up])
     rows: list[tuple[Sample, Vectors | None]] = []
     seconds: list[float] = []
-    appetite = appetite_of(model)
+    batch_hint = batch_hint_of(model)
     ask = partial(answer, task, model)
     probed = others or [warm_up]
     with looking_ahead(model, [item.clip for item in probed]):
-        for answers, waited in in_lanes(ask, probed, batch=appetite.batch, lanes=appetite.lanes):
+        for answers, waited in run_batches(ask, probed, batch=batch_hint.batch, lanes=batch_hint.lanes):
             share = waited / len(answers)
             rows += [(timed(sample, share), vectors) for sample, vectors in answers]
             seconds += [share for sample, _ in answers if sample.error is None]

@@ -39,7 +39,7 @@ from evals.store import (
 from tasks.durable import sync_folder
 from tasks.errors import RecordError, ReplyTypeError
 from tasks.labels import labels_of
-from tasks.model import appetite_of, looking_ahead
+from tasks.model import batch_hint_of, looking_ahead
 from tasks.task import Item, Prediction, Task
 
 STATUS = Path("/proc/self/status")
@@ -78,7 +78,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def in_lanes(
+def run_batches(
     answer: Callable[[Sequence[A]], B], todo: Sequence[A], *, batch: int, lanes: int
 ) -> Iterator[tuple[B, float]]:
     """Answers to `todo`, `batch` items each, as they come; with each the seconds since the one before.
@@ -269,8 +269,8 @@ def run_items(
     stretch = len(run.resumed)
     if todo:
         run, stretch = taken_up(settings.out, run, now)
-    appetite = appetite_of(model)
-    batch = settings.batch_size or appetite.batch
+    batch_hint = batch_hint_of(model)
+    batch = settings.batch_size or batch_hint.batch
     failures = Failures(settings)
     with (
         VectorLog(settings.out, found.kept) as vector_log,
@@ -278,7 +278,7 @@ def run_items(
         looking_ahead(model, [item.clip for item in todo]),
     ):
         sync_folder(settings.out)
-        for outcomes, seconds in in_lanes(partial(answer, task, model), todo, batch=batch, lanes=appetite.lanes):
+        for outcomes, seconds in run_batches(partial(answer, task, model), todo, batch=batch, lanes=batch_hint.lanes):
             rows = [
                 with_vectors(timed(answered, seconds / len(outcomes)), vectors, vector_log)
                 for answered, vectors in outcomes

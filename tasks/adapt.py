@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError, ReplyTypeError
 from tasks.model import (
-    Appetite,
+    BatchHint,
     Embeddings,
     ModelInfo,
     OptionRequest,
@@ -43,7 +43,7 @@ class Adapted:
             if hasattr(inner, name):
                 setattr(self, name, getattr(inner, name))
         hint = getattr(inner, "batch", None)
-        self.appetite = Appetite(hint) if isinstance(hint, int) and hint > 0 else getattr(inner, "appetite", None)
+        self.batch_hint = BatchHint(hint) if isinstance(hint, int) and hint > 0 else getattr(inner, "batch_hint", None)
 
 
 class _Generates(Adapted):

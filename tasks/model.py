@@ -31,7 +31,7 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Appetite:
+class BatchHint:
     """How many items a model wants at once: `batch` in one call, and `lanes` calls side by side (from threads)."""
 
     batch: int = 1
@@ -146,11 +146,11 @@ class LooksAhead(Protocol):
 
 
 @runtime_checkable
-class Reluctant(Protocol):
+class MissingCapabilities(Protocol):
     """Says why it lacks a capability, by the capability's name, where a user may wonder."""
 
     @property
-    def lacks(self) -> Mapping[str, str]: ...
+    def missing_capabilities(self) -> Mapping[str, str]: ...
 
 
 @runtime_checkable
@@ -181,10 +181,10 @@ class Chooser(Protocol):
     def choose(self, requests: Sequence[OptionRequest]) -> Sequence[int]: ...
 
 
-def appetite_of(model: object) -> Appetite:
-    """A model's `appetite`; one item at a time where it has none."""
-    wanted = getattr(model, "appetite", None)
-    return wanted if isinstance(wanted, Appetite) else Appetite()
+def batch_hint_of(model: object) -> BatchHint:
+    """A model's `batch_hint`; one item at a time where it has none."""
+    wanted = getattr(model, "batch_hint", None)
+    return wanted if isinstance(wanted, BatchHint) else BatchHint()
 
 
 def looking_ahead(model: object, clips: Sequence[Clip]) -> AbstractContextManager[None]:
@@ -198,6 +198,6 @@ def require(model: object, capability: type, task_name: str, why: str) -> None:
         return
     methods = " and ".join(sorted(name for name in vars(capability) if not name.startswith("_") and name != "info"))
     name = model.info.name if isinstance(model, Model) else type(model).__name__
-    reason = model.lacks.get(capability.__name__, "") if isinstance(model, Reluctant) else ""
+    reason = model.missing_capabilities.get(capability.__name__, "") if isinstance(model, MissingCapabilities) else ""
     msg = f"{task_name} needs {capability.__name__} ({methods}) {why}; model '{name}' does not offer it"
     raise ModelError(f"{msg}: {reason}" if reason else msg)

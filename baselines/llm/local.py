@@ -37,7 +37,7 @@ from encoders.causal_lm.scoring import split_tokens as continuations_of
 from encoders.control_tokens import encode_quoted, quote
 from encoders.device import device_name
 from tasks.errors import ModelError
-from tasks.model import Appetite, ModelInfo
+from tasks.model import BatchHint, ModelInfo
 from tasks.task import JsonValue, TokenUsage
 
 PLAIN_FORMAT = "{system}\\n\\n{user}\\n\\n"
@@ -155,8 +155,8 @@ class TransformersLanguageModel:
         return self._model
 
     @property
-    def appetite(self) -> Appetite:
-        return Appetite()
+    def batch_hint(self) -> BatchHint:
+        return BatchHint()
 
     @property
     def context(self) -> int:

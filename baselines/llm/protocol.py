@@ -8,7 +8,7 @@ from typing import Protocol
 
 from encoders.causal_lm.scoring import ScoringTokens, split_tokens
 from tasks.errors import ModelError
-from tasks.model import Appetite, ModelInfo
+from tasks.model import BatchHint, ModelInfo
 from tasks.task import JsonValue, TokenUsage
 
 
@@ -57,7 +57,7 @@ class LanguageModel(Protocol):
     def info(self) -> ModelInfo: ...
 
     @property
-    def appetite(self) -> Appetite:
+    def batch_hint(self) -> BatchHint:
         """How many chats it wants at once to be fast."""
         ...
 

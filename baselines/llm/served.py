@@ -41,7 +41,7 @@ from baselines.llm.protocol import (
 from encoders.causal_lm.scoring import ScoringTokens
 from encoders.control_tokens import neutral
 from tasks.errors import ModelError
-from tasks.model import Appetite, ModelInfo
+from tasks.model import BatchHint, ModelInfo
 from tasks.task import JsonValue, TokenUsage
 
 PROBE = Chat(user="Which letter?", system="Be brief.")
@@ -168,8 +168,8 @@ class ServedLanguageModel:
         return self._info
 
     @property
-    def appetite(self) -> Appetite:
-        return Appetite(lanes=self._lanes)
+    def batch_hint(self) -> BatchHint:
+        return BatchHint(lanes=self._lanes)
 
     @property
     def context(self) -> int:

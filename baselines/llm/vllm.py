@@ -37,7 +37,7 @@ from encoders.config import foreign_file
 from encoders.device import device_name, find_device
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
-from tasks.model import Appetite, ModelInfo
+from tasks.model import BatchHint, ModelInfo
 from tasks.task import TokenUsage
 
 FINISHED = {"stop": True, "length": False}
@@ -66,8 +66,8 @@ class VllmLanguageModel:
         return self._info
 
     @property
-    def appetite(self) -> Appetite:
-        return Appetite(batch=self._batch)
+    def batch_hint(self) -> BatchHint:
+        return BatchHint(batch=self._batch)
 
     @property
     def context(self) -> int:

@@ -92,7 +92,7 @@ class VideoToTextModel:
         watch: Callable[[Tensor, Tensor | None], Tensor] = self._model.watch
         dynamic = asking.policy.fps is not None
         self._watch_pixels = torch.compile(watch, dynamic=dynamic) if runtime.compile else watch
-        self.appetite = runtime.appetite
+        self.batch_hint = runtime.batch_hint
         self.frames = FrameSource(asking.policy, runtime.reading)
         self._read: ReadFrames | None = None
         self._seen: Mapping[Clip, Watched] = {}

@@ -19,7 +19,7 @@ from baselines.material import Thin
 from baselines.prompted import Ask
 from evals.benchmarks import benchmark_folder
 from evals.planning import spread
-from evals.runner import in_lanes
+from evals.runner import run_batches
 from lab.bench.result import Comparison, Facts, Measured, Result, Way, clocked, in_turn, rows_of
 from tasks.egoschema import PROMPTS, load_egoschema
 from tasks.machine import machine_facts
@@ -132,11 +132,11 @@ def compare_lanes(
     done: Callable[[str], None],
 ) -> Comparison:
     """Short replies to all chats: in the model's own lanes, and one after the other."""
-    appetite = llm.appetite
+    batch_hint = llm.batch_hint
     ask = partial(llm.generate, max_tokens=REPLY_TOKENS)
 
     def lanes() -> None:
-        for _ in in_lanes(ask, chats, batch=appetite.batch, lanes=appetite.lanes):
+        for _ in run_batches(ask, chats, batch=batch_hint.batch, lanes=batch_hint.lanes):
             pass
 
     def one_by_one() -> None:
@@ -144,7 +144,7 @@ def compare_lanes(
             ask([chat])
 
     ways: dict[str, Way] = {OURS: clocked(lanes), ONE_BY_ONE: clocked(one_by_one)}
-    facts: Facts = {"questions": len(chats), "batch": appetite.batch, "lanes": appetite.lanes}
+    facts: Facts = {"questions": len(chats), "batch": batch_hint.batch, "lanes": batch_hint.lanes}
     return in_turn(f"replies to {len(chats)} questions", ways, repeats, done, facts=facts)
 
 

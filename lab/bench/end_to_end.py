@@ -95,7 +95,7 @@ def decode_all(model: Encoder, clips: Sequence[Any]) -> list[DecodedClip]:
 
 def predict_all(task: Task[Any], model: Encoder, items: Sequence[Item]) -> None:
     """The items batch by batch, without a runner."""
-    for batch in batches(items, model.appetite.batch):
+    for batch in batches(items, model.batch_hint.batch):
         task.predict(model, batch)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
-from tasks.model import Appetite, ModelInfo
+from tasks.model import BatchHint, ModelInfo
 from tasks.task import TokenUsage
 
 
@@ -18,7 +18,7 @@ class CountingModel:
         self.context = context
         self.reply = reply
         self.chats: list[Chat] = []
-        self.appetite = Appetite()
+        self.batch_hint = BatchHint()
         self.info = ModelInfo(name="counting", parameters=0, weights_sha256="0" * 64)
 
     def count_tokens(self, chat: Chat) -> int:

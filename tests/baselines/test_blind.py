@@ -50,6 +50,6 @@ def test_a_text_is_asked_for_in_other_words_than_a_question(counting_model: Coun
 
 def test_retrieval_is_refused_with_the_floors_that_serve_instead(counting_model: CountingModel) -> None:
     compose = compose_blind(load_prompt("baselines", "blind.v1"))
-    model = PromptedModel(counting_model, compose, ModelInfo("blind"), Route.GENERATE, lacks=NO_VECTORS)
+    model = PromptedModel(counting_model, compose, ModelInfo("blind"), Route.GENERATE, missing_capabilities=NO_VECTORS)
     with pytest.raises(ModelError, match=r"model 'blind' does not offer it: .*random-vectors"):
         require(model, VideoTextEncoder, "youcook2-video-retrieval@457", "to compare videos with texts")

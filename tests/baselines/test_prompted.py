@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from baselines.llm.protocol import Chat
 from baselines.prompted import PromptedModel, compose_blind
-from tasks.model import Appetite, ModelInfo, TextRequest, appetite_of
+from tasks.model import BatchHint, ModelInfo, TextRequest, batch_hint_of
 from tasks.prompt import load_prompt
 from tasks.routes import Route
 from tasks.task import Clip
@@ -25,10 +25,10 @@ def test_choices_reach_the_language_model_only_where_guided(counting_model: Coun
 
 
 def test_a_prompted_model_is_as_hungry_as_its_language_model(counting_model: CountingModel) -> None:
-    def hunger() -> Appetite:
+    def hint() -> BatchHint:
         composer = compose_blind(load_prompt("baselines", "blind.v1"))
-        return appetite_of(PromptedModel(counting_model, composer, ModelInfo("blind"), Route.GENERATE))
+        return batch_hint_of(PromptedModel(counting_model, composer, ModelInfo("blind"), Route.GENERATE))
 
-    assert hunger() == Appetite()
-    counting_model.appetite = Appetite(lanes=4)
-    assert hunger() == Appetite(lanes=4)
+    assert hint() == BatchHint()
+    counting_model.batch_hint = BatchHint(lanes=4)
+    assert hint() == BatchHint(lanes=4)

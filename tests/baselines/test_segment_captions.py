@@ -15,7 +15,7 @@ from baselines.segment_captions import SEGMENTS_AT_ONCE, CaptionSettings, Segmen
 from baselines.segments import parse_cutting
 from encoders.video_errors import EmptyVideoError, MissingVideoError
 from tasks.errors import DataError
-from tasks.model import Appetite, ModelInfo, Preparer, TextReply, TextRequest
+from tasks.model import BatchHint, ModelInfo, Preparer, TextReply, TextRequest
 from tasks.prompt import load_prompt
 from tasks.task import Clip, FramesSeen, TokenUsage, Trace
 
@@ -104,12 +104,12 @@ def test_what_reads_texts_alone_needs_no_video(tmp_path: Path) -> None:
     assert again.seen == []
 
 
-@pytest.mark.parametrize(("appetite", "calls"), [(1, [8, 8, 4]), (12, [12, 8])])
+@pytest.mark.parametrize(("batch_hint", "calls"), [(1, [8, 8, 4]), (12, [12, 8])])
 def test_a_captioner_gets_as_many_segments_at_once_as_it_wants(
-    tmp_path: Path, clip: Clip, appetite: int, calls: list[int]
+    tmp_path: Path, clip: Clip, batch_hint: int, calls: list[int]
 ) -> None:
     class Hungry(Scribe):
-        appetite: Appetite
+        batch_hint: BatchHint
         calls: list[int]
 
         def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
@@ -117,7 +117,7 @@ def test_a_captioner_gets_as_many_segments_at_once_as_it_wants(
             return super().caption(requests)
 
     scribe = Hungry()
-    scribe.appetite, scribe.calls = Appetite(batch=appetite), []
+    scribe.batch_hint, scribe.calls = BatchHint(batch=batch_hint), []
     source(scribe, tmp_path).of(clip)
     assert scribe.calls == calls
 

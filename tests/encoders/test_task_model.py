@@ -99,7 +99,7 @@ def test_clips_known_beforehand_embed_the_same_and_are_decoded_once(clips: list[
 
 def test_full_batches_are_wanted_on_a_gpu_and_single_clips_on_a_cpu() -> None:
     cpu, gpu = (Runtime(torch.device(name), torch.float32, batch=4) for name in ("cpu", "cuda"))
-    assert (cpu.appetite.batch, gpu.appetite.batch) == (1, 4)
+    assert (cpu.batch_hint.batch, gpu.batch_hint.batch) == (1, 4)
 
 
 def test_pixels_reach_the_device_as_the_bytes_they_are(monkeypatch: pytest.MonkeyPatch, clips: list[Clip]) -> None:

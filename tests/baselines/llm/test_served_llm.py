@@ -88,7 +88,7 @@ def test_many_chats_go_side_by_side_and_come_back_in_order(server: FaultyServer)
     replies = llm.generate(chats, 8)
     assert [reply.usage.prompt for reply in replies] == [llm.count_tokens(chat) for chat in chats]
     assert server.most_busy() == 4
-    assert llm.appetite.lanes == 4
+    assert llm.batch_hint.lanes == 4
 
 
 def test_the_servers_own_facts_are_recorded_and_its_address_only_by_host(server: FaultyServer) -> None:

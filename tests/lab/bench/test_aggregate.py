@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
 from lab.bench.aggregate import EACH_OPTION, ONE_BY_ONE, OURS, bench_aggregate
-from tasks.model import Appetite, ModelInfo
+from tasks.model import BatchHint, ModelInfo
 from tasks.task import TokenUsage
 from tests.baselines.llm.conftest import CHATS, OPTIONS, tiny_llm
 from tests.baselines.llm.test_scoring import llama
@@ -33,7 +33,7 @@ class Served:
     """Takes three chats in a call, and notes how many came."""
 
     info = ModelInfo("served", device="served")
-    appetite = Appetite(batch=3)
+    batch_hint = BatchHint(batch=3)
 
     def __init__(self) -> None:
         self.asked = []
