@@ -15,6 +15,7 @@ from baselines.floors import ChanceModel, ConstantModel
 from baselines.models import AggregatorOptions
 from tasks.errors import ModelError
 from tasks.registry import (
+    Benchmark,
     build_model,
     deciding,
     find_benchmark,
@@ -185,3 +186,10 @@ def test_data_are_found_by_any_of_the_names_that_they_go_by(tmp_path: Path, name
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()
     assert benchmark.is_in(tmp_path)
+
+
+def test_without_files_of_its_own_a_benchmark_is_where_its_folder_is(tmp_path: Path) -> None:
+    bare = Benchmark("mine", "Mine", ("all",), "nowhere:load")
+    assert not bare.is_in(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    assert bare.is_in(tmp_path / "mine")
