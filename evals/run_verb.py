@@ -95,7 +95,11 @@ class Progress:
     """What the progress bar of a run shows: it appears once the folder was read, and keeps the mean so far."""
 
     def __init__(self, task: Task[Any], folder: Path, bar: ExitStack) -> None:
+        from tasks.registry import family_of
+
         self._label, self._metric = task.info.name, task.info.primary_metric
+        # A mean over the items so far is no mean over groups: it goes by the name of what the items have.
+        self._of_items = family_of(task.info.family).item_score
         self._folder = folder
         self._bar = bar
         self._sum, self._count = 0.0, 0
@@ -116,7 +120,8 @@ class Progress:
     def show(self, sample: Sample) -> None:
         """One more row."""
         self._add(sample)
-        mean = f"{self._metric} {self._sum / self._count:.3f}" if self._count else ""
+        name = self._of_items if self._of_items in sample.scores else self._metric
+        mean = f"{name} {self._sum / self._count:.3f}" if self._count else ""
         if self._tick is not None:
             self._tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
 

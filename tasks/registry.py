@@ -176,8 +176,8 @@ class Benchmark:
         return (self.files[0].name,) if self.files else self.needs
 
     def is_in(self, folder: Path) -> bool:
-        """Whether its data lie in a folder."""
-        return any(any(folder.glob(marker)) for marker in self.markers)
+        """Whether its data lie in a folder; where nothing shows it, whether the folder is there."""
+        return any(any(folder.glob(marker)) for marker in self.markers) if self.markers else folder.exists()
 
     def pools_in(self, folder: Path) -> tuple[str, ...]:
         """The pools whose files can be expected in a folder: all but those whose own file is not there."""

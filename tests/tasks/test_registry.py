@@ -17,6 +17,7 @@ from evals import console
 from evals.listing import models as list_models
 from tasks.errors import DataError, ModelError
 from tasks.registry import (
+    Benchmark,
     build_model,
     deciding,
     effective,
@@ -310,3 +311,10 @@ def test_data_are_found_by_any_of_the_names_that_they_go_by(tmp_path: Path, name
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()
     assert benchmark.is_in(tmp_path)
+
+
+def test_without_files_of_its_own_a_benchmark_is_where_its_folder_is(tmp_path: Path) -> None:
+    bare = Benchmark("mine", "Mine", ("all",), "nowhere:load")
+    assert not bare.is_in(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    assert bare.is_in(tmp_path / "mine")
