@@ -185,8 +185,8 @@ def choice_findings(items: Sequence[ChoiceItem], faults: Faults, groups: Mapping
         yield concerned("answers", "answers are none of the options", outside, count, answers_told(len(known), count))
     yield from repeated_questions(items)
     # With an answer that is none of the options every rule is wrong, as every model is.
-    if asked := [item for item in known if item.answer is not None]:
-        yield from shortcut_findings(asked, groups)
+    if known:
+        yield from shortcut_findings(known, groups)
 
 
 def has_a_double(item: ChoiceItem) -> bool:

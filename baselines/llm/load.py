@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, parse_engine, vllm_arguments
-from encoders.causal_lm.load import SMOLLM2_NAME, find_smollm2
+from encoders.causal_lm.smollm2 import SMOLLM2_NAME, find_smollm2
 from encoders.shipped import weights_file
 from tasks.errors import ModelError
 

@@ -9,14 +9,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import huggingface_hub
 import transformers
 from safetensors import SafetensorError, safe_open
-from vllm import SamplingParams
-from vllm.inputs import TokensPrompt
-from vllm.sampling_params import StructuredOutputsParams
 
 from baselines.llm.local import load_writer
 from baselines.llm.options import Serving, parse_engine, vllm_arguments
@@ -31,14 +28,18 @@ from baselines.llm.protocol import (
     write_prompts,
     write_scoring,
 )
-from encoders.causal_lm.load import SMOLLM2_NAME, dense_folder, dtype_of, find_smollm2, weight_files, weights_sha256
+from encoders.causal_lm.load import dense_folder, dtype_of, weight_files, weights_sha256
 from encoders.causal_lm.scoring import ScoringTokens
+from encoders.causal_lm.smollm2 import SMOLLM2_NAME, find_smollm2
 from encoders.config import foreign_file
 from encoders.device import device_name, find_device
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
 from tasks.model import BatchHint, ModelInfo
 from tasks.task import TokenUsage
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
 
 FINISHED = {"stop": True, "length": False}
 
@@ -77,6 +78,9 @@ class VllmLanguageModel:
         return len(self._writer.encode(self._writer.render(chat)))
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
         check_max_tokens(max_tokens)
         prompts = write_prompts(self._writer, chats, max_tokens, context=self._context, model=self._info.name)
         params = [
@@ -145,15 +149,21 @@ class VllmLanguageModel:
     def _ask(self, prompts: Sequence[Sequence[int]], params: Sequence[SamplingParams]) -> list[Any]:
         if not prompts:
             return []
+        from vllm.inputs import TokensPrompt
+
         asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         return self._engine.generate(asked, list(params), use_tqdm=False)
 
 
 def _letter_params(ids: Sequence[int]) -> SamplingParams:
+    from vllm import SamplingParams
+
     return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=list(ids), detokenize=False)
 
 
 def _echo_params(*, cached: bool) -> SamplingParams:
+    from vllm import SamplingParams
+
     return SamplingParams(
         temperature=0.0, max_tokens=1, prompt_logprobs=0, skip_reading_prefix_cache=not cached, detokenize=False
     )

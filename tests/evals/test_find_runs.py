@@ -98,7 +98,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.mark.parametrize("change", EDITS.values(), ids=EDITS)
 def test_a_change_by_hand_is_noticed(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     edit(write(tmp_path / "run", results_of()), change)
-    with pytest.raises(RecordError, match=r"results\.json is not as it was written: .*sha256.*'longvid toy score"):
+    with pytest.raises(RecordError, match=r"results\.json is not as it was written: .*sha256.*'longvid score"):
         read_results(tmp_path / "run")
 
 

@@ -94,7 +94,12 @@ def test_every_verb_takes_a_folder_and_every_report_its_runs(tmp_path: Path, mod
     before = (run / "results.json").read_bytes()
     results = read_results(run)
     assert (results.task.name, results.counts.answered, results.status) == ("mine@all", 12, "complete")
-    assert {floor.model for floor in results.floors} == {"chance", "constant (choice=0)"}
+    assert {floor.model for floor in results.floors} == {
+        "chance",
+        "constant (choice=0)",
+        "longest option",
+        "shortest option",
+    }
     ok("score", run)
     assert (run / "results.json").read_bytes() == before
     right = {f"q{n:02d}": n % (2 + n % 4) for n in range(12)}

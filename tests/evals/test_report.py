@@ -13,6 +13,7 @@ from evals.report import blind_neighbours, cells, figure, make_report, markdown
 from tasks.caption_metrics.conventions import METRICS_VERSION
 from tasks.errors import RecordError
 from tasks.multiple_choice import MultipleChoiceTask
+from tasks.registry import family_of
 from tasks.statistics import METHOD
 from tasks.task import Metric
 from tests.evals.conftest import ToyModel, run_toy, toy_task
@@ -35,17 +36,18 @@ def metric(name: str, value: float | None) -> Metric:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "text"),
+    ("family", "name", "value", "text"),
     [
-        ("accuracy", 0.5, "50.0 %"),
-        ("summary_rouge_l", 0.2712, "27.1 %"),
-        ("micro_cider_d", 0.4171, "0.417"),
-        ("text_to_video_median_rank", 203.0, "203"),
-        ("accuracy", None, "–"),
+        ("multiple-choice", "accuracy", 0.5, "50.0 %"),
+        ("captioning", "summary_rouge_l", 0.2712, "27.1 %"),
+        ("captioning", "micro_cider_d", 0.4171, "0.417"),
+        ("retrieval", "text_to_video_median_rank", 203.0, "203"),
+        ("multiple-choice", "accuracy", None, "–"),
+        ("of nobody", "overlap", 0.25, "25.0 %"),
     ],
 )
-def test_a_figure_is_shown_in_its_own_unit(name: str, value: float | None, text: str) -> None:
-    assert figure(metric(name, value)) == text
+def test_a_figure_is_shown_in_its_own_unit(family: str, name: str, value: float | None, text: str) -> None:
+    assert figure(metric(name, value), family_of(family)) == text
 
 
 def test_a_run_stands_beside_its_floors(task: MultipleChoiceTask, tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_a_blind_run_beside_the_folder_is_found_and_shown(task: MultipleChoiceTa
 
 def test_a_partial_run_says_so_in_its_row(task: MultipleChoiceTask, tmp_path: Path) -> None:
     report = make_report([run_toy(task, ToyModel(), tmp_path / "run", limit=5)], [])
-    assert "run, partial" in cells(report.rows[0])
+    assert "run, partial" in cells(report.rows[0], report.family)
     assert any("not a benchmark result" in note for note in report.notes)
 
 
@@ -85,7 +87,7 @@ def test_runs_on_two_tasks_are_not_put_into_one_report(task: MultipleChoiceTask,
 
 
 def scored_by(method: str, clusters: int = 40) -> Results:
-    figure_ = record_metric(0.5).model_copy(update={"method": method, "clusters": clusters})
+    figure_ = replace(record_metric(0.5), method=method, clusters=clusters)
     return results_of("old").model_copy(update={"metrics": (figure_,)})
 
 

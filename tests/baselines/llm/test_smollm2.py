@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from baselines.llm.local import TransformersLanguageModel, encode, render
 from baselines.llm.protocol import Chat
-from encoders.causal_lm.load import dense_folder, find_smollm2
+from encoders.causal_lm.load import dense_folder
+from encoders.causal_lm.smollm2 import find_smollm2
 from lab.bench.aggregate import EACH_OPTION, bench_aggregate
 from tasks.digests import file_sha256
 

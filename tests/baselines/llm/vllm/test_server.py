@@ -13,7 +13,7 @@ import pytest
 from baselines.llm.load import load_language_model
 from baselines.llm.options import Serving
 from baselines.llm.protocol import LanguageModel
-from encoders.causal_lm.load import find_smollm2
+from encoders.causal_lm.smollm2 import find_smollm2
 from evals.new_run import describe_run
 from evals.runner import RunSettings, run_task
 from evals.store import read_samples

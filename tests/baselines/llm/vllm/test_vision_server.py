@@ -12,7 +12,7 @@ import pytest
 from baselines.models import VisionOptions
 from baselines.segments import clock
 from baselines.vision_model import VisionModel, build_vision_model, jpeg
-from encoders.causal_lm.load import find_smollm2
+from encoders.causal_lm.smollm2 import find_smollm2
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from tasks.digests import file_sha256

