@@ -40,6 +40,7 @@ def best(scores) -> list[int]:
     return [score.means.index(max(score.means)) for score in scores]
 
 
+@pytest.mark.slow
 def test_cached_scores_of_real_questions_match_scoring_from_scratch(smollm2, shared_data) -> None:
     chats, options = questions(shared_data, count=2, seconds=4)
     cached, scratch = smollm2.score(chats, options), smollm2.score_from_scratch(chats, options)
