@@ -16,6 +16,7 @@ from tasks.registry import Benchmark, commands, resolved
 
 if TYPE_CHECKING:
     from evals.record import Results
+    from tasks.family import Predictions, PredictionsFile
     from tasks.task import Task
 
 DATA = Annotated[
@@ -305,7 +306,6 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         from tasks.digests import file_sha256
         from tasks.errors import DataError
         from tasks.family import PredictionsFile
-        from tasks.registry import family_of
 
         found = with_videos(benchmark, videos)
         task = load_task(found, pool, data)
@@ -317,15 +317,22 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         record = describe_import(task, name, protocol, file_sha256(file), sys.argv, place_of(found))
         everything = task if pool == found.widest_pool else load_task(found, found.widest_pool, data)
         given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
-        predictions = family_of(task.info.family).read_predictions(given, task, everything)
-        if predictions.outside:
-            count, first = len(predictions.outside), predictions.outside[0]
-            console.say(f"{count} predictions are outside {task.info.name}: not imported (the first: {first})")
-        for note in predictions.notes:
-            console.warn(note)
-        results = import_run(task, record, out, predictions.answers)
+        results = import_run(task, record, out, read_predictions(given, task, everything).answers)
         show_results([out], [results])
         say_left_out(results, file, out, allowed=allow_missing)
+
+
+def read_predictions(file: PredictionsFile, task: Task[Any], everything: Task[Any]) -> Predictions:
+    """Read a file as the task's family does, saying what was left out and what its reader remarked."""
+    from tasks.registry import family_of
+
+    predictions = family_of(task.info.family).read_predictions(file, task, everything)
+    if predictions.outside:
+        count, first = len(predictions.outside), predictions.outside[0]
+        console.say(f"{count} predictions are outside {task.info.name}: not imported (the first: {first})")
+    for note in predictions.notes:
+        console.warn(note)
+    return predictions
 
 
 def say_left_out(results: Results, file: Path, out: Path, *, allowed: bool) -> None:

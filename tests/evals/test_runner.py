@@ -47,6 +47,29 @@ def test_what_is_returned_is_what_lies_in_the_folder(whole: Results, tmp_path: P
     assert read_results(tmp_path / "whole") == whole
 
 
+class Rereading(MultipleChoiceTask):
+    """Remembers which items' recorded replies were read again."""
+
+    again: list[str]
+
+    def reread(self, item: ChoiceItem, prediction: Prediction) -> Prediction:
+        self.again.append(item.id)
+        return super().reread(item, prediction)
+
+
+def test_an_item_that_was_just_answered_is_scored_once_and_an_earlier_one_again(
+    task: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    counting = Rereading(task.info, task.items(), task.prompts)
+    counting.again = []
+    run = run_toy(counting, ToyModel(stop_at=None), tmp_path, limit=5)
+    assert counting.again == []
+    whole = run_toy(counting, ToyModel(), tmp_path)
+    assert counting.again == IDS[:5]
+    assert rescore(counting, tmp_path) == whole != run
+    assert counting.again == IDS[:5] + IDS
+
+
 def test_run_json_is_there_before_the_first_item(task: MultipleChoiceTask, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     found = []
