@@ -129,3 +129,14 @@ def test_some_texts_of_a_batch_are_the_batch_of_those_texts(chosen):
     assert torch.equal(found.mask, expected.mask)
     assert torch.equal(found.owner, expected.owner)
     assert found.texts == expected.texts
+
+
+def test_a_tokenizer_whose_control_tokens_are_ordinary_words_is_refused_by_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(tokenizer: object) -> None:
+        raise ModelError("the tokenizer's control token '[CLS]' can't be told from the same words in a text")
+
+    monkeypatch.setattr("encoders.tokens.text_only", refuse)
+    with pytest.raises(ModelError, match=r"^words/tokenizer\.json: the tokenizer's control token '\[CLS\]'"):
+        read_tokenizer(byte_tokenizer().to_json(), "words/tokenizer.json")

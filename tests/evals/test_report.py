@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evals.leaderboard.build import build_leaderboard
@@ -14,6 +15,7 @@ from tasks.caption_metrics.conventions import METRICS_VERSION
 from tasks.errors import RecordError
 from tasks.multiple_choice import MultipleChoiceTask
 from tasks.registry import family_of
+from tasks.retrieval import PRIMARY, retrieval_metrics
 from tasks.statistics import METHOD
 from tasks.task import Metric
 from tests.evals.conftest import ToyModel, run_toy, toy_task
@@ -117,3 +119,13 @@ def test_clusters_too_few_for_any_method_are_said_in_report_and_board(clusters: 
 def test_a_run_on_few_clusters_records_the_warning(tmp_path: Path) -> None:
     warnings = run_toy(toy_task(12), ToyModel(), tmp_path / "run").warnings
     assert any("only 4 clusters" in warning for warning in warnings)
+
+
+def test_the_figures_beside_a_primary_one_are_those_that_the_task_gives() -> None:
+    texts = np.eye(4, dtype=np.float32)
+    given = {metric.name for metric in retrieval_metrics(np.stack([texts, texts], axis=1), list("abcd"), list("abcd"))}
+    run = results_of("r", task=replace(TASK, family="retrieval", primary_metric=PRIMARY))
+    report = make_report([run], [])
+    assert report.beside[:2] == ("text_to_video_recall_at_5", "text_to_video_recall_at_10")
+    assert set(report.beside) < given
+    assert "text to video recall at 5" in report.columns
