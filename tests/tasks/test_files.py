@@ -123,10 +123,11 @@ def test_half_of_a_surrogate_pair_is_replaced_and_nothing_else(text: str) -> Non
         (b"\n \n", "is empty"),
         (b'{"text": "caf\xe9"}', r"line 1 is not UTF-8 \(byte 0xe9\): save the file as UTF-8"),
         ('{"text": "a"}'.encode("utf-16"), "is UTF-16: save it as UTF-8"),
-        (gzip.compress(b"{}"), "is a gzip archive: unpack it"),
+        (gzip.compress(b"{}", mtime=0), "is a gzip archive: unpack it"),
         (b"PK\x03\x04abc", "is a zip archive: unpack it"),
         (bytes(range(1, 256)), "line 1 is not"),
     ],
+    ids=["empty", "blank", "latin-1", "utf-16", "gzip", "zip", "binary"],
 )
 def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, data: bytes, fault: str) -> None:
     path = tmp_path / "x.jsonl"
