@@ -23,7 +23,7 @@ from baselines.prompted import PromptedModel
 from encoders.causal_lm.load import read_named
 from encoders.causal_lm.lora import LoraShape, add_lora, lora_parameters, save_lora
 from encoders.causal_lm.scoring import PrefixTree, ScoringTokens, prefix_tree, tree_logprobs
-from encoders.config import read_dataclass
+from encoders.config import ConfigError, read_dataclass
 from encoders.pretrain.checkpoint import Plan as TrainingPlan
 from encoders.pretrain.engine import autocast
 from encoders.pretrain.settings import merged
@@ -66,9 +66,9 @@ class AggregatorSettings:
         """Refuse settings that can't be followed. Raises ModelError."""
         for name in ("batch", "videos", "held_out"):
             if getattr(self, name) < 1:
-                raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.temperature > 0:
-            raise ModelError(f"temperature must be positive, not {self.temperature}")
+            raise ConfigError(f"temperature must be positive, not {self.temperature}")
 
 
 def read_aggregator_settings(path: Path, *, seed: int | None = None, changes: Sequence[str] = ()) -> AggregatorSettings:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tasks.errors import ModelError
 
@@ -29,6 +30,10 @@ class Bounds:
 
     low: float
     high: float
+
+
+class ConfigError(ModelError, ValueError):
+    """A configuration that can't be built; a ValueError, too, since pydantic tells the place of those alone."""
 
 
 Method = Literal["full", "adapters", "lora", "temporal", "last", "frozen"]
@@ -54,7 +59,7 @@ def check_bounds(config: Any, what: str) -> None:  # noqa: ANN401 - any dataclas
             wrong = isinstance(number, bool) or not isinstance(number, int if hint is int else (int, float))
             if wrong or not bounds.low <= number <= bounds.high:
                 shown = f"{number:g}" if isinstance(number, float) else repr(number)
-                raise ModelError(f"{what}: {name} is {shown}, which is not from {bounds.low} to {bounds.high}")
+                raise ConfigError(f"{what}: {name} is {shown}, which is not from {bounds.low} to {bounds.high}")
 
 
 def _bounded(kind: type) -> dict[str, tuple[Bounds, type]]:
@@ -209,7 +214,7 @@ class LanguageShape:
         """Refuse shapes that can't be built. Raises ModelError."""
         check_bounds(self, "language model")
         if self.width % self.heads:
-            raise ModelError(f"language model: width {self.width} is not a multiple of {self.heads} heads")
+            raise ConfigError(f"language model: width {self.width} is not a multiple of {self.heads} heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,45 +310,67 @@ def _table(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _require(holds: bool, message: str) -> None:
     if not holds:
-        raise ModelError(f"encoder config: {message}")
+        raise ConfigError(f"encoder config: {message}")
 
 
 def read_dataclass(kind: type[T], data: object, where: str) -> T:
-    """A dataclass of ours from a dictionary, nested ones included. Raises ModelError naming `where` and the key."""
+    """A dataclass of ours from a dictionary, nested ones included, its values of their types and nothing coerced.
+
+    Raises ModelError naming `where` and the key.
+    """
     if not isinstance(data, dict):
         raise ModelError(f"{where}: expected an object, found {type(data).__name__}")
-    hints = get_type_hints(kind)
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        raise ModelError(f"{where}: unknown key '{unknown[0][:60]}'; known are {', '.join(hints)}")
-    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()}
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(kind)  # type: ignore[arg-type]  # ours all are dataclasses
-    required = (f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING)
-    missing = [name for name in required if name not in values]
-    if missing:
-        raise ModelError(f"{where}: key '{missing[0]}' is missing")
     try:
-        return kind(**values)
-    except ModelError as error:
+        # As JSON, in whose strict reading alone a list is a tuple and a dictionary a dataclass.
+        (read,) = _adapter(cast("Any", kind)).validate_json(json.dumps([data]), strict=True)
+    except ValidationError as error:
+        raise ModelError(f"{where}: {_first_fault(error, kind, where)}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{where}: a value is none that JSON has: {error}") from error
+    return cast("T", read)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[list[Any]]:  # noqa: ANN401 - a type hint has no narrower type
+    # Of a list, since pydantic takes no settings for a dataclass of the standard library by itself.
+    return TypeAdapter(list[kind], config=ConfigDict(extra="forbid", allow_inf_nan=False))
+
+
+def _first_fault(error: ValidationError, kind: Any, where: str) -> str:  # noqa: ANN401 - as above
+    """The first fault with its place: `vision: depth must be of type int, found 'x'`."""
+    fault = error.errors(include_url=False)[0]
+    place = [str(part)[:60] for part in fault["loc"][1:]]
+    if fault["type"] == "value_error":
         # A config names itself, and so does whoever reads one that isn't in a file.
-        told = str(error).removeprefix(f"{where.partition(':')[0]}: ")
-        raise ModelError(f"{where}: {told}") from error
+        told = str(fault["ctx"]["error"]).removeprefix(f"{where.partition(':')[0]}: ")
+        return ": ".join([*place, told])
+    *outer, key = place
+    within = "".join(f"{part}: " for part in outer)
+    match fault["type"]:
+        case "unexpected_keyword_argument":
+            for part in outer:
+                kind = get_type_hints(kind)[part]
+            return f"{within}unknown key '{key}'; known are {', '.join(get_type_hints(kind))}"
+        case "missing":
+            return f"{within}key '{key}' is missing"
+        case "literal_error":
+            return f"{within}{key} is {_short(fault['input'])}; it must be {fault['ctx']['expected']}"
+        case "finite_number":
+            return f"{within}{key} is {fault['input']}, which is no number"
+    return f"{within}{key} must be {_WANTED.get(fault['type'], fault['msg'])}, found {_short(fault['input'])}"
 
 
-def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - a type hint has no narrower type
-    if hint is Any:
-        return value
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return read_dataclass(hint, value, where)
-    if get_origin(hint) is not None:
-        return _composed(hint, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-        return float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ModelError(f"{where} is {value}, which is no number")
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ModelError(f"{where} must be of type {hint.__name__}, found {_short(value)}")
-    return value
+_WANTED = MappingProxyType(
+    {
+        "bool_type": "of type bool",
+        "dataclass_type": "a table",
+        "dict_type": "a table",
+        "float_type": "of type float",
+        "int_type": "of type int",
+        "string_type": "of type str",
+        "tuple_type": "a list",
+    }
+)
 
 
 def _short(value: object) -> str:
@@ -352,28 +379,6 @@ def _short(value: object) -> str:
         return "a table" if isinstance(value, dict) else "a list"
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:59]}…"
-
-
-def _composed(hint: Any, value: object, where: str) -> object:  # noqa: ANN401 - as above
-    """A value of a Literal, tuple, dictionary or optional type."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return None if value is None else _value(args[0], value, where)
-    if origin is Literal:
-        if not any(type(value) is type(arg) and value == arg for arg in args):
-            raise ModelError(f"{where} is {_short(value)}; it must be one of {', '.join(map(str, args))}")
-        return value
-    if origin is tuple and args[1:] == (...,):
-        if not isinstance(value, list | tuple):
-            raise ModelError(f"{where} must be a list, found {_short(value)}")
-        return tuple(_value(args[0], part, where) for part in value)
-    if origin is tuple:
-        if not isinstance(value, list | tuple) or len(value) != len(args):
-            raise ModelError(f"{where} must be a list of {len(args)} numbers")
-        return tuple(_value(arg, item, where) for arg, item in zip(args, value, strict=True))
-    if not isinstance(value, dict):
-        raise ModelError(f"{where} must be a table, found {_short(value)}")
-    return {str(key): _value(args[1], item, f"{where}: {key}") for key, item in value.items()}
 
 
 @dataclass(frozen=True, slots=True)

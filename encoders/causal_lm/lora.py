@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.causal_lm.load import CausalLM
-from encoders.config import Bounds, check_bounds, read_dataclass, read_json
+from encoders.config import Bounds, ConfigError, check_bounds, read_dataclass, read_json
 from encoders.weights import check_fit, config_path, read_shapes, read_tensors, save_tensors
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
@@ -37,7 +37,7 @@ class LoraShape:
         """Refuse shapes that can't be built. Raises ModelError."""
         check_bounds(self, "LoRA")
         if not self.targets or not all(target.strip() for target in self.targets):
-            raise ModelError("LoRA: targets names no layers")
+            raise ConfigError("LoRA: targets names no layers")
 
 
 @dataclass(frozen=True, slots=True)

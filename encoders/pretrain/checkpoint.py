@@ -22,7 +22,7 @@ from jsonlines import Reader, Writer
 from torch import Tensor, nn
 
 from encoders.adapt import matches
-from encoders.config import Bounds, check_bounds, read_dataclass, read_json
+from encoders.config import Bounds, ConfigError, check_bounds, read_dataclass, read_json
 from encoders.dual import MAX_SCALE
 from encoders.pretrain.step import BadSample, trainable
 from encoders.pretrain.world import share_like, whole_tensors
@@ -66,15 +66,15 @@ class Plan:
         """Refuse plans that can't be followed. Raises ModelError."""
         for name, least in (("steps", 1), ("log", 1), ("save", 1), ("keep", 1), ("warmup", 0), ("evaluate", 0)):
             if getattr(self, name) < least:
-                raise ModelError(f"training plan: {name} must be at least {least}, not {getattr(self, name)}")
+                raise ConfigError(f"training plan: {name} must be at least {least}, not {getattr(self, name)}")
         for name, every in (("save", self.save), ("evaluate", self.evaluate)):
             # A checkpoint inside a group of steps would have to keep half a row of the log.
             if every % self.log:
-                raise ModelError(f"training plan: {name} ({every}) must be a multiple of log ({self.log})")
+                raise ConfigError(f"training plan: {name} ({every}) must be a multiple of log ({self.log})")
         if not 0 <= self.until <= self.steps:
-            raise ModelError(f"training plan: until ({self.until}) must lie within the {self.steps} steps")
+            raise ConfigError(f"training plan: until ({self.until}) must lie within the {self.steps} steps")
         if self.warmup >= self.steps:
-            raise ModelError(f"training plan: warmup ({self.warmup}) leaves nothing of {self.steps} steps")
+            raise ConfigError(f"training plan: warmup ({self.warmup}) leaves nothing of {self.steps} steps")
 
     @property
     def end(self) -> int:

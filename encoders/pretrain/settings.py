@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from encoders.config import AdaptConfig, LanguageShape, read_dataclass
+from encoders.config import AdaptConfig, ConfigError, LanguageShape, read_dataclass
 from encoders.pretrain.checkpoint import Plan
 from encoders.pretrain.contrastive import StatementLoss, Views
 from encoders.pretrain.data import View
@@ -106,7 +106,7 @@ class DataSettings:
         """Refuse a choice of no source or several. Raises ModelError."""
         named = [name for name in SOURCES if getattr(self, name) is not None]
         if len(named) != 1:
-            raise ModelError(f"name one source of {', '.join(SOURCES)}; found {' and '.join(named) or 'none'}")
+            raise ConfigError(f"name one source of {', '.join(SOURCES)}; found {' and '.join(named) or 'none'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class LossSettings:
     def __post_init__(self) -> None:
         """Refuse statements without a loss and a loss without statements. Raises ModelError."""
         if (self.statements is None) != (self.views.statements == 0):
-            raise ModelError(
+            raise ConfigError(
                 f"views bring {self.views.statements} statements: set both or none of statements and these"
             )
 

@@ -14,7 +14,18 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from encoders.adapt import freeze
-from encoders.config import Bounds, Depth, Heads, Places, Share, VisionConfig, Width, check_bounds, read_dataclass
+from encoders.config import (
+    Bounds,
+    ConfigError,
+    Depth,
+    Heads,
+    Places,
+    Share,
+    VisionConfig,
+    Width,
+    check_bounds,
+    read_dataclass,
+)
 from encoders.v2t.text import TextRows
 from encoders.vit import Mlp, VisionOutput, VisionTower, attend, pool_over_time
 from tasks.errors import ModelError
@@ -51,9 +62,9 @@ class VideoToTextConfig:
         check_bounds(self, "video-to-text config")
         for what, width, heads in (("width", self.width, self.heads), ("lm_width", self.lm_width, self.cross_heads)):
             if width % heads:
-                raise ModelError(f"video-to-text config: {what} {width} is not a multiple of {heads} heads")
+                raise ConfigError(f"video-to-text config: {what} {width} is not a multiple of {heads} heads")
         if self.mask == 1:
-            raise ModelError(f"video-to-text config: mask {self.mask} is not a share below 1")
+            raise ConfigError(f"video-to-text config: mask {self.mask} is not a share below 1")
 
     @classmethod
     def from_dict(cls, data: object, source: str) -> VideoToTextConfig:
