@@ -13,7 +13,7 @@ from annotated_types import MaxLen, MinLen
 from typing_extensions import TypedDict
 
 from tasks.files import Seconds
-from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
+from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask
 from tasks.published import Published, SecondsOf, Videos, by_index, entries, official_file, unique
 from tasks.registry import Benchmark
 
@@ -26,6 +26,12 @@ PUBLISHED = Published(
     licence="CC BY-NC-SA 4.0, for research that is not commercial; videos are their uploaders'",
     citation="Wu, Li, Chen, Li: LongVideoBench: A Benchmark for Long-context Interleaved Video-Language Understanding, "
     "NeurIPS 2024, arXiv 2407.15754",
+    prompts=ChoicePrompts(
+        similarity="own-similarity.v1",
+        loglik="own-loglik.v1",
+        letter="longvideobench-letter.v1",
+        generate="longvideobench-generate.v1",
+    ),
 )
 
 

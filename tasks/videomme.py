@@ -50,8 +50,8 @@ PUBLISHED = Published(
     prompts=ChoicePrompts(
         similarity="own-similarity.v1",
         loglik="own-loglik.v1",
-        letter="videomme-letter.v1",
-        generate="videomme-generate.v1",
+        letter="videomme-letter.v2",
+        generate="videomme-generate.v2",
     ),
 )
 

@@ -34,6 +34,8 @@ DIGESTS = {
     "kitchen-loglik.v1": "be016afdd4efb127b6ce381ff7c1ab49a40db6a30090d2c4a3cdc0c8ae4d3d77",
     "kitchen-similarity.v1": "83115abdb43e402610abb814124875e8757e1a2f2396c1f0af4e73f66397210b",
     "kitchen-summary.v1": "cc4dde17d72e0a2e136b7189e24c9a454fa51218c82b3855523e14c6bb100d95",
+    "longvideobench-letter.v1": "a2dbeb2b95e09157e7b48ff96e6af535e8a3c31035d23ca333ff92df5994e151",
+    "longvideobench-generate.v1": "da496d2cc815f00337194878b0fa24374962dbeaba4c52ee38cb0a495512d52c",
     "mlvu-description.v1": "1ca260ffe26c1fdd9eb52f09703ba5d353e151f5ed7899981127fb8f1b5d8050",
     "mlvu-generate.v1": "a1211121d539b30d71c5be29b89fa2145f4fc34af4e74e74717945acbde1a3ef",
     "mlvu-letter.v1": "2f3b4d9440a7dd0b77fb303c11175b46654552b637bbb02ea231db072a9c024a",
@@ -44,8 +46,8 @@ DIGESTS = {
     "own-loglik.v1": "fc488864d4ae504eee86f899a7f7b93c1b1fe218f591db40ab47653ad506fc2a",
     "own-similarity.v1": "de20f316fce51c2af0e17f446d7f2f044d77c087aaaced858799095b990ef3eb",
     "retrieval-text.v1": "057b6263f8c6314b2ebf1a53863a2169d3c3061b7acc19864bd715704c74cae7",
-    "videomme-generate.v1": "afb2acce9801ae4b52c48b268c2e1fa15c2982134efcf08f77255131b5d09856",
-    "videomme-letter.v1": "fb3ed0d79401e471b0999e6f640a7c883868c538a0ed98b2fbc8022ccc1f2478",
+    "videomme-generate.v2": "c0d981be4f420eda62cb7ba2c1ecaba9f4d97699c72b27058fbe4d0d64983b70",
+    "videomme-letter.v2": "ff465a31a063b66ce74a58304872da5f39bf570104c5289ffdcd24de39e80c34",
     "youcook2-caption.v1": "6435ae67e8155b3a417dedad0c533b3ac13c21a95f025fe6d8d4080d76da54c0",
     "youcook2-summary.v1": "390d9c922a3f3145882586a97481f3f1fcc92e22bdb16dbfcd98c3dab8869bba",
     "transcript.v1": "8fe2951a3474e81e83ce0259a17c98d556e285341ebb79686442096304ccafb2",
@@ -64,6 +66,26 @@ def test_a_prompt_file_has_the_text_its_version_was_given(path: Path) -> None:
 
 def test_every_pinned_prompt_exists() -> None:
     assert {path.stem for path in prompt_files()} == set(DIGESTS)
+
+
+def test_video_mme_is_asked_in_its_authors_words() -> None:
+    rendered = load_prompt("tasks", "videomme-generate.v2").fill(
+        "user", question="What is the color of the clothing?", options=lettered(["Black.", "Gray.", "Green.", "Brown."])
+    )
+    assert rendered == (
+        "Select the best answer to the following multiple-choice question based on the video. "
+        "Respond with only the letter (A, B, C, or D) of the correct option.\n"
+        "What is the color of the clothing?\nA. Black.\nB. Gray.\nC. Green.\nD. Brown.\nThe best answer is:"
+    )
+
+
+def test_longvideobench_is_asked_in_its_authors_words() -> None:
+    rendered = load_prompt("tasks", "longvideobench-generate.v1").fill(
+        "user", question="Where is he?", options=lettered(["here", "there"])
+    )
+    assert rendered == (
+        "Question: Where is he?\nA. here\nB. there\nAnswer with the option's letter from the given choices directly."
+    )
 
 
 def test_the_letter_prompt_reads_as_recorded() -> None:
