@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_videos
+from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_rotations, with_videos
 from evals.generate_verb import add_generate
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
-from tasks.registry import Benchmark, commands, resolved
+from tasks.registry import Benchmark, commands, resolved, without_rotations
 
 if TYPE_CHECKING:
     from evals.record import Results
@@ -33,6 +33,12 @@ VIDEOS = Annotated[
     Path | None, typer.Option("--videos", help="Where the videos of your own benchmark are; default: in its folder.")
 ]
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: runs/<task>/<model>-….")]
+ROTATIONS = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|all", help="Ask each question N times, its options moved on by a place; for routes that list them."
+    ),
+]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
 MISSING_SHOWN = 10
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
@@ -234,6 +240,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         pool: POOL = benchmark.pools[0],
         data: DATA = None,
         videos: VIDEOS = None,
+        rotations: ROTATIONS = None,
         out: OUT = None,
         name: Annotated[str | None, typer.Option(help="The run's name in reports; default: its folder's.")] = None,
         limit: LIMIT = None,
@@ -249,7 +256,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 
         found = with_videos(benchmark, videos)
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
-        task = load_task(found, pool, data, to_ask=True)
+        task = load_task(found, with_rotations(pool, rotations), data, to_ask=True)
         folder, results = carry_out(task, model, parse_options(model_option or []), choices)
         show_results([folder], [results])
         fail_without_answers(folder, results)
@@ -315,7 +322,8 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         if count_invalid_as_wrong:
             protocol["invalid"] = "counted as wrong"
         record = describe_import(task, name, protocol, file_sha256(file), sys.argv, place_of(found))
-        everything = task if pool == found.widest_pool else load_task(found, found.widest_pool, data)
+        alone = pool == found.widest_pool or without_rotations(pool)[1]
+        everything = task if alone else load_task(found, found.widest_pool, data)
         given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
         results = import_run(task, record, out, read_predictions(given, task, everything).answers)
         show_results([out], [results])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import DataError
-from tasks.registry import Benchmark, resolved
+from tasks.registry import Benchmark, resolved, without_rotations
 
 if TYPE_CHECKING:
     from evals.record import Place, Run
@@ -60,8 +60,12 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
 def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: bool = False) -> Task[Any]:
     """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files.
 
-    With `to_ask` rows of a folder are refused whose clip has no length because their video is missing.
+    With `to_ask` rows of a folder are refused whose clip has no length because their video is missing. A pool whose
+    name ends in `+rotations` or `+rotations-N` asks each question with its options in rotated order.
     """
+    name, rotations = without_rotations(pool)
+    if rotations:
+        return rotated(load_task(benchmark, name, data, to_ask=to_ask), rotations)
     check_pool(benchmark, pool)
     folder = benchmark_folder(benchmark, data)
     load = resolved(benchmark.load)
@@ -70,6 +74,29 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
         return asked
     task: Task[Any] = load(folder, pool, seconds_of=seconds_of) if benchmark.measures else load(folder, pool)
     return task
+
+
+def rotated(task: Task[Any], rotations: str) -> Task[Any]:
+    """The task with its options rotated, as `without_rotations` reads it off a name.
+
+    Raises DataError for a family without options.
+    """
+    from tasks.multiple_choice import MultipleChoiceTask
+
+    if not isinstance(task, MultipleChoiceTask):
+        raise DataError(f"{task.info.name} has no options to rotate: --rotations is for multiple choice")
+    count = rotations.partition("-")[2]
+    return task.rotated(int(count) if count else None)
+
+
+def with_rotations(pool: str, rotations: str | None) -> str:
+    """The pool's name with what --rotations says, N or `all`. Raises DataError for anything else."""
+    if rotations is None:
+        return pool
+    named = f"{pool}+rotations" + ("" if rotations == "all" else f"-{rotations}")
+    if without_rotations(named) == (named, "") or without_rotations(pool)[1]:
+        raise DataError(f"--rotations must be 'all' or a number of 2 or more, not '{rotations}'")
+    return named
 
 
 def check_pool(benchmark: Benchmark, pool: str) -> None:
@@ -179,11 +206,12 @@ def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = N
 
 def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
     """A benchmark of one's own and the pool of a run's task; its loader refuses other items than the run's."""
-    pool = pool_named(run)
+    pool, rotations = without_rotations(pool_named(run))
     pool = pool if pool in benchmark.pools else benchmark.pools[0]
 
-    def load(folder: Path, pool: str) -> Task[Any]:
+    def load(folder: Path, named: str) -> Task[Any]:  # noqa: ARG001 - as every loader
         task: Task[Any] = resolved(benchmark.load)(folder, pool)
+        task = rotated(task, rotations) if rotations else task
         if (task.info.name, task.info.items_sha256) != (run.task.name, run.task.items_sha256):
             unseen = next((item.clip.video_id for item in task.items() if item.clip.end == inf), None)
             msg = (

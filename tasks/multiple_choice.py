@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from string import ascii_uppercase
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 
@@ -48,6 +50,11 @@ LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
 TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; take -M route=options-loglik"
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
+ROTATED_ROUTES = LETTER_ROUTES | {Route.GIVEN}
+ROTATION = "+r"
+"""What parts a question's id from the number of places that its options are moved on by."""
+RIGHT_PLACE = "place of the right option"
+RIGHT_IN_ALL = "right_in_all_rotations"
 EVIDENCE = "evidence_seen"
 """The share of an item's stretches of evidence that frames were seen of."""
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
@@ -191,11 +198,41 @@ class MultipleChoiceTask:
         self.info = info
         self.prompts = prompts
         self.mean_over = mean_over
+        self.rotations = 0
+        self._take(items)
+
+    def _take(self, items: Sequence[ChoiceItem]) -> None:
         self._items = tuple(items)
-        self.groups = {} if mean_over is None else {item.id: item.labels[mean_over] for item in self._items}
+        label = self.mean_over
+        self.groups = {} if label is None else {item.id: item.labels[label] for item in self._items}
 
     def items(self) -> Sequence[ChoiceItem]:
         return self._items
+
+    def rotated(self, count: int | None = None) -> Self:
+        """The task that asks each question `count` times (ours), its options moved on by 0, 1, … places.
+
+        Every rotation is an item, in its question's cluster, so that an interval keeps a question's answers together.
+        Without a count each option stands at each place once; all questions then need as many options.
+
+        Raises DataError for a count that the question with the fewest options has no places for, or where a count has
+        to be given.
+        """
+        sizes = sorted({len(item.options) for item in self._items})
+        if count is None and sizes[0] < sizes[-1]:
+            msg = f"its questions have {sizes[0]} to {sizes[-1]} options; say how many rotations, at most {sizes[0]}"
+            raise DataError(f"{self.info.name}: {msg}")
+        if count is not None and not 2 <= count <= sizes[0]:
+            msg = f"rotations must be from 2 to {sizes[0]}, the fewest options of a question, not {count}"
+            raise DataError(f"{self.info.name}: {msg}")
+        times = count or sizes[0]
+        name = f"{self.info.name}+rotations{'' if count is None else f'-{count}'}"
+        other = copy(self)
+        other.rotations = times
+        other._take([moved_on(item, shift) for item in self._items for shift in range(times)])  # noqa: SLF001 - its own
+        digest = text_sha256(self.info.items_sha256, str(times))
+        other.info = replace(self.info, name=name, item_count=times * self.info.item_count, items_sha256=digest)
+        return other
 
     def check_route(self, route: str | None) -> None:
         """Raise DataError where `route` names the options by letters and an item has more than letters can name.
@@ -214,6 +251,12 @@ class MultipleChoiceTask:
     def check(self, model: object) -> None:
         route = route_of(model)
         self.check_route(route)
+        if self.rotations and route not in ROTATED_ROUTES:
+            msg = (
+                f"{self.info.name} rotates the options, and the route {route} does not list them: take "
+                f"{' or '.join(f'-M route={letters}' for letters in sorted(LETTER_ROUTES))}"
+            )
+            raise ModelError(msg)
         by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
         capability = QueryVideoEncoder if by_query else CAPABILITY_OF_ROUTE[route]
         require(model, capability, self.info.name, f"for the route {route}")
@@ -232,6 +275,8 @@ class MultipleChoiceTask:
             named |= {"prompt": prompt.name, "prompt_sha256": prompt.sha256}
         if route is Route.GENERATE:
             named["parser"] = PARSER_VERSION
+        if self.rotations:
+            named["rotations"] = str(self.rotations)
         return named
 
     def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
@@ -280,7 +325,34 @@ class MultipleChoiceTask:
         return Score(item.id, item.cluster, prediction.answer, values)
 
     def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
-        return summarise_choices(scores, self._items, self.info, self.groups)
+        summary = summarise_choices(scores, self._items, self.info, self.groups)
+        return with_right_in_all(summary, scores, self.rotations) if self.rotations else summary
+
+
+def moved_on(item: ChoiceItem, shift: int) -> ChoiceItem:
+    """A question whose options stand `shift` places further on, those at the end at the beginning."""
+    count = len(item.options)
+    options = tuple(item.options[(place - shift) % count] for place in range(count))
+    answer, labels = item.answer, dict(item.labels)
+    if item.right_option is not None:
+        answer = (item.right_option + shift) % count
+        labels[RIGHT_PLACE] = option_names(count)[answer]
+    return replace(item, id=f"{item.id}{ROTATION}{shift}", options=options, answer=answer, labels=labels)
+
+
+def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int) -> Summary:
+    """The summary with the share of questions that are answered rightly however their options are rotated.
+
+    Of questions whose rotations were all answered: one that lacks some can't be right in all.
+    """
+    questions: dict[str, list[Score]] = {}
+    for score in scores:
+        questions.setdefault(score.item_id.rpartition(ROTATION)[0], []).append(score)
+    whole = [asked for asked in questions.values() if len(asked) == rotations]
+    known = [asked for asked in whole if all(score.values["accuracy"] is not None for score in asked)]
+    values = [float(all(score.values["accuracy"] for score in asked)) for asked in known]
+    metric = fraction_metric(RIGHT_IN_ALL, values, [asked[0].cluster for asked in known])
+    return replace(summary, metrics=(*summary.metrics, metric))
 
 
 def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
@@ -496,6 +568,13 @@ def item_text(item: ChoiceItem) -> ItemText:
 FAMILY = Family(
     name="multiple-choice",
     terms=(
+        (
+            "rotations",
+            (
+                "each question is asked several times, its options moved on by a place each time; accuracy is over all "
+                "of these answers, and right in all rotations the share of questions with no wrong one among them."
+            ),
+        ),
         ("accuracy", "the share of questions about a video for which the right option was chosen."),
         (
             "evidence seen",

@@ -14,6 +14,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -193,8 +194,19 @@ class Benchmark:
         return dict(zip(self.pools, self.task_names or tuple(f"{self.name}@{p}" for p in self.pools), strict=True))
 
     def pool_of(self, task_name: str) -> str | None:
-        """The pool that a task's name stands for, None for another benchmark's."""
-        return next((pool for pool, name in self.names().items() if name == task_name), None)
+        """The pool that a task's name stands for, with its rotations if it has any; None for another benchmark's."""
+        told, rotations = without_rotations(task_name)
+        return next((pool + rotations for pool, name in self.names().items() if name == told), None)
+
+
+ROTATIONS = re.compile(r"\+rotations(-[1-9][0-9]?)?\Z")
+"""How the name of a pool or task ends whose questions are asked again with their options in rotated order."""
+
+
+def without_rotations(name: str) -> tuple[str, str]:
+    """A pool's or task's name, and what it ends in where options are rotated: "", "+rotations", "+rotations-3"."""
+    found = ROTATIONS.search(name)
+    return (name, "") if found is None else (name[: found.start()], found.group())
 
 
 T = TypeVar("T")
