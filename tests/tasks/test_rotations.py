@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from evals.benchmarks import find_target, load_task, with_rotations
+from evals.store import read_samples
 from longvid import compare, evaluate
 from tasks.egoschema import load_egoschema
 from tasks.errors import DataError, ModelError, RecordError
@@ -64,9 +65,7 @@ def own(tmp_path: Path) -> Path:
 def summary_of(task: MultipleChoiceTask, answers: Sequence[int]) -> Summary:
     from tasks.task import Prediction
 
-    scores = [
-        task.score(item, Prediction(item.id, answer)) for item, answer in zip(task.items(), answers, strict=True)
-    ]
+    scores = [task.score(item, Prediction(item.id, answer)) for item, answer in zip(task.items(), answers, strict=True)]
     return task.summarise(scores, np.random.default_rng(0))
 
 
@@ -116,12 +115,8 @@ def test_a_run_keeps_one_questions_answers_in_one_cluster_and_goes_by_a_name_of_
     assert run.results.counts.asked == 9
     assert run.results.primary.clusters == 3
     assert run.value == pytest.approx(3 / 9)
-    assert Counter(row["place of the right option"] for row in run.samples["labels"]) == {
-        "A": 3,
-        "B": 3,
-        "C": 2,
-        "D": 1,
-    }
+    places = [sample.labels[RIGHT_PLACE] for sample in read_samples(run.folder).values()]
+    assert Counter(places) == {"A": 3, "B": 3, "C": 2, "D": 1}
 
 
 def test_a_rotated_run_is_scored_again_and_shown_by_its_folder_alone(own: Path, tmp_path: Path) -> None:
