@@ -371,6 +371,9 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         videos: VIDEOS = None,
         captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
+        flags: Annotated[
+            Path | None, typer.Option(help="A file of 'longvid flags': figures without what blind runs answer, too.")
+        ] = None,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
@@ -388,11 +391,11 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
 
             make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos))
         else:
-            show_results(folders, runs, form)
+            show_results(folders, runs, form, flags)
 
 
-def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
-    """Print a report of runs with everything a reader needs beside the number."""
+def show_results(folders: list[Path], runs: list[Results], form: str = "table", flags: Path | None = None) -> None:
+    """Print a report of runs with everything a reader needs beside the number; `flags` is a file of `longvid flags`."""
     from dataclasses import asdict
     from json import dumps
 
@@ -410,6 +413,8 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
         console.emit(markdown(report))
         return
     console.show_table(report.title, report.columns, [cells(row, report.family) for row in report.rows], report.numeric)
+    if flags is not None:
+        show_by_need(folders, runs, flags)
     for run in runs:
         chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
         if chosen:
@@ -418,3 +423,17 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
         console.warn(note)
     for folder in folders:
         console.say(f"record: {folder}")
+
+
+def show_by_need(folders: list[Path], runs: list[Results], flags: Path) -> None:
+    """Say what each run scores on the questions that need the video, and on those that blind runs answer."""
+    from evals.flags import by_need, read_flags
+    from tasks.registry import family_of
+
+    made = read_flags(flags)
+    for folder, run in zip(folders, runs, strict=True):
+        figures, groups = by_need(folder, run.task.name, made)
+        unit = family_of(run.task.family).unit(figures.name)
+        for part in groups:
+            ends = "–".join(unit.number(end) for end in part.interval) if part.interval else "no interval"
+            console.say(f"{run.name}: {part.label}: {unit.text(part.value)} ({ends}), {part.n} items")

@@ -54,6 +54,12 @@ COMMANDS = (
         forwards=True,
     ),
     CommandEntry(
+        name="flags",
+        summary="Write down which questions blind runs answer rightly.",
+        target="evals.flags:flags",
+        example="longvid flags runs/nextqa@val-500/blind-* -o flags/nextqa.json",
+    ),
+    CommandEntry(
         name="demo",
         summary="Make the embedded benchmark, run systems on it, show the leaderboard.",
         target="evals.demo.command:demo",

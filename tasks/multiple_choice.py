@@ -340,6 +340,12 @@ def moved_on(item: ChoiceItem, shift: int) -> ChoiceItem:
     return replace(item, id=f"{item.id}{ROTATION}{shift}", options=options, answer=answer, labels=labels)
 
 
+def question_id(item_id: str) -> str:
+    """The question's id, whichever of its rotations an item is."""
+    question, mark, shift = item_id.rpartition(ROTATION)
+    return question if mark and shift.isdigit() else item_id
+
+
 def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int) -> Summary:
     """The summary with the share of questions that are answered rightly however their options are rotated.
 
@@ -347,7 +353,7 @@ def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int)
     """
     questions: dict[str, list[Score]] = {}
     for score in scores:
-        questions.setdefault(score.item_id.rpartition(ROTATION)[0], []).append(score)
+        questions.setdefault(question_id(score.item_id), []).append(score)
     whole = [asked for asked in questions.values() if len(asked) == rotations]
     known = [asked for asked in whole if all(score.values["accuracy"] is not None for score in asked)]
     values = [float(all(score.values["accuracy"] for score in asked)) for asked in known]

@@ -1,0 +1,174 @@
+"""`longvid flags RUN…`: which questions models answer rightly that were shown nothing, and figures without those.
+
+The rule is ours: a question is flagged where every run is right, in each of its rotations where it was asked with some.
+By luck alone that happens too; how often is in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from evals import console
+from evals.compare.record import Record, read_record
+from evals.figures import Group, ItemFigures, group, item_figures
+from evals.record import Row, changed_by_hand, read_content, seal_of, validated
+from evals.store import read_samples
+from tasks.durable import write_atomic
+from tasks.errors import RecordError
+from tasks.multiple_choice import question_id
+from tasks.registry import System, without_rotations
+
+NEEDS, GUESSABLE = "needs the video", "answered without it"
+
+
+class BlindRun(Row):
+    """A run that the flags were made from."""
+
+    name: str
+    model: str
+    options: dict[str, str]
+    route: str
+    rotations: int
+    right: int
+    fingerprint: str
+
+
+class Flags(Row):
+    """A file of flags; `by_luck` is how many questions guesses that are uniformly random would be expected to flag."""
+
+    schema_version: Literal[1] = 1
+    task: str
+    questions: int
+    by_luck: float
+    runs: tuple[BlindRun, ...]
+    guessable: tuple[str, ...]
+    longvid: str
+    sha256: str | None = None
+
+
+def read_flags(path: Path) -> Flags:
+    """A file of flags. Raises RecordError where it is none, or was changed by hand."""
+    content = read_content(path)
+    found = validated(path, content, Flags)
+    if changed := changed_by_hand(content):
+        raise RecordError(f"{path} was changed by hand ({changed}): make it again with 'longvid flags'")
+    return found
+
+
+def write_flags(flags: Flags, path: Path) -> None:
+    """Write the flags with the digest of their content."""
+    content = flags.model_dump(mode="json", exclude={"sha256"})
+    sealed = flags.model_copy(update={"sha256": seal_of(content)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, sealed.model_dump_json(indent=2) + "\n")
+
+
+def flags(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Runs of one benchmark that saw no video.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of flags to write.")],
+) -> None:
+    """Write down which questions all of these blind runs answer rightly; 'longvid report --flags' leaves them out."""
+    made = make_flags([read_record(folder) for folder in runs])
+    write_flags(made, out)
+    count = len(made.guessable)
+    console.say(
+        f"{count:,} of {made.questions:,} questions of {made.task} are answered rightly by all {len(made.runs)} blind "
+        f"runs; {made.by_luck:.1f} would be by luck alone"
+    )
+    console.say(f"flags: {out}\nnext: longvid report RUN --flags {out}")
+
+
+def make_flags(records: Sequence[Record]) -> Flags:
+    """The flags of at least two blind runs. Raises RecordError for runs that saw a video or are of other questions."""
+    if len({record.folder.resolve() for record in records}) < max(2, len(records)):
+        raise RecordError("flags need two or more different blind runs: by one alone too many are right by luck")
+    answers = [right_by_question(record) for record in records]
+    tasks = {without_rotations(record.run.task.name)[0] for record in records}
+    if len(tasks) > 1:
+        raise RecordError(f"flags are of one benchmark; these runs are of {', '.join(sorted(tasks))}")
+    first, *others = answers
+    for record, other in zip(records[1:], others, strict=True):
+        if other.keys() != first.keys():
+            raise RecordError(f"{record.folder} has answers to other questions than {records[0].folder}")
+    chances = [luck_by_question(record) for record in records]
+    return Flags(
+        task=tasks.pop(),
+        questions=len(first),
+        by_luck=sum(prod(chance[key] for chance in chances) for key in first),
+        runs=tuple(
+            BlindRun(
+                name=record.name,
+                model=record.run.model.name,
+                options=record.run.model.effective or record.run.model.options,
+                route=record.run.protocol.get("route", "unknown"),
+                rotations=int(record.run.protocol.get("rotations", 1)),
+                right=sum(right.values()),
+                fingerprint=record.run.fingerprint(),
+            )
+            for record, right in zip(records, answers, strict=True)
+        ),
+        guessable=tuple(key for key in sorted(first) if all(right[key] for right in answers)),
+        longvid=version("longvid"),
+    )
+
+
+def right_by_question(record: Record) -> dict[str, bool]:
+    """Whether a blind run is right in all rotations of a question. Raises RecordError for a run that is not whole."""
+    run = record.run
+    if run.task.family != "multiple-choice":
+        raise RecordError(f"{record.folder} is a run of {run.task.name}: flags are for multiple choice")
+    if run.model.system != System.TEXT:
+        raise RecordError(
+            f"{record.folder}: its model is not declared to see no video ('{run.model.system or 'not declared'}'): "
+            "flags are made from blind runs, such as those of -m blind"
+        )
+    if record.results is None or record.results.status != "complete":
+        raise RecordError(f"{record.folder} is not complete: finish the run first")
+    right: dict[str, bool] = {}
+    for key, sample in record.samples.items():
+        value = sample.scores.get("accuracy")
+        if value is None:
+            raise RecordError(f"{record.folder}: whether '{key}' is right is not public")
+        right[question_id(key)] = right.get(question_id(key), True) and value == 1
+    return right
+
+
+def luck_by_question(record: Record) -> dict[str, float]:
+    """The chance that random answers are right in all rotations of a question, by the task's mean chance."""
+    luck: dict[str, float] = {}
+    chance = record.run.task.chance
+    for key in record.samples:
+        luck[question_id(key)] = luck.get(question_id(key), 1.0) * chance
+    return luck
+
+
+def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, list[Group]]:
+    """A run's figure on the questions that need the video, and on those that were answered without it.
+
+    Raises RecordError where the flags are of another benchmark, or the run has questions that they don't know.
+    """
+    from evals.store import read_run, read_vectors
+
+    if without_rotations(task_name)[0] != made.task:
+        raise RecordError(f"the flags are of {made.task}, {folder} is a run of {task_name}")
+    samples = read_samples(folder)
+    figures = item_figures(read_run(folder).task, samples, read_vectors(folder, samples))
+    if figures is None:
+        raise RecordError(f"{folder} has no figure of single questions")
+    named = need_labels(list(figures.values), made)
+    members: dict[str, list[str]] = {}
+    for key, label in named.items():
+        members.setdefault(label, []).append(key)
+    return figures, [group(name, members[name], figures, samples) for name in (NEEDS, GUESSABLE) if name in members]
+
+
+def need_labels(ids: Sequence[str], made: Flags) -> Mapping[str, str]:
+    """Items by id: whether they need the video."""
+    known = set(made.guessable)
+    return {key: GUESSABLE if question_id(key) in known else NEEDS for key in ids}
