@@ -54,6 +54,12 @@ COMMANDS = (
         forwards=True,
     ),
     CommandEntry(
+        name="sweep",
+        summary="Run a model with several values of an option: curve, steps, cost.",
+        target="evals.sweep:sweep",
+        example="longvid sweep kitchen-qa@100 -m longvivit -M weights=kitchen --over frames=8,16,32,64",
+    ),
+    CommandEntry(
         name="flags",
         summary="Write down which questions blind runs answer rightly.",
         target="evals.flags:flags",
