@@ -10,8 +10,7 @@ import pytest
 from evals.leaderboard.build import Reference, build_leaderboard, references
 from evals.leaderboard.rows import BoardRow, Leaderboard
 from evals.record import ModelRow, Results
-from tasks.egoschema import ITEM_SETS as EGOSCHEMA
-from tasks.youcook2 import ITEM_SETS as YOUCOOK2
+from tasks.registry import benchmarks
 from tests.evals.records import TASK, results_of
 
 PUBLISHED = Reference(
@@ -124,7 +123,7 @@ def test_a_table_without_a_blind_run_says_so() -> None:
 
 
 def test_every_reference_names_a_task_of_ours_a_source_and_a_protocol() -> None:
-    known = {f"egoschema@{pool}" for pool in EGOSCHEMA} | YOUCOOK2.keys()
+    known = {name for benchmark in benchmarks().entries.values() for name in benchmark.names().values()}
     for reference in references():
         assert reference.task in known
         assert reference.source
