@@ -18,7 +18,8 @@ from tasks.kitchen.benchmark import (
     load_retrieval,
     load_summary,
 )
-from tasks.task import Task
+from tasks.multiple_choice import evidence_share
+from tasks.task import FramesSeen, Task
 
 ROOT = Path(__file__).resolve().parents[3]
 NOWHERE = Path("no-such-folder")
@@ -96,3 +97,21 @@ def test_neither_torch_nor_pyav_is_needed_to_load_or_render() -> None:
         "load_qa(Path('x')); sys.exit(any(name in sys.modules for name in ('torch', 'av', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_questions_evidence_is_what_its_answer_speaks_of_within_the_video() -> None:
+    task = load_qa(Path("nowhere"), "100")
+    spans = {item.id: (item.evidence[0][0], item.evidence[-1][1]) for item in task.items()}
+    for item in task.items():
+        assert all(item.clip.start <= start < end <= item.clip.end for start, end in item.evidence)
+        assert sorted(item.evidence) == list(item.evidence)
+    assert len(spans) == len(task.items())
+
+
+def test_frames_on_the_evidence_are_told_from_frames_beside_it() -> None:
+    task = load_qa(Path("nowhere"), "100")
+    item = task.items()[0]
+    on = FramesSeen(len(item.evidence), tuple((start + end) / 2 for start, end in item.evidence))
+    beside = FramesSeen(1, (item.clip.end + 1.0,))
+    assert evidence_share(item, on) == 1.0
+    assert evidence_share(item, beside) == 0.0
