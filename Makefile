@@ -20,7 +20,7 @@ QUICK_OUT ?= runs/recipe-quick/seed-$(SEED)
 PRETRAIN = OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --config kitchen-tiny --seed $(SEED) --resume
 AGGREGATOR_OUT ?= runs/recipe/aggregator
 
-.PHONY: demo recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
+.PHONY: demo recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -94,6 +94,19 @@ test-slow: $(READY) ## the tests that take long or measure speed
 
 test-gpu: $(READY) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu
+
+# On a machine that has torch and NumPy and little else; rehearse it with
+# make gpu DEVICE=cpu GPU_BENCH='--sizes tiny --frames 16 --methods jst-mask0 --repeats 1'
+DEVICE ?= cuda
+GPU_BENCH ?=
+GPU_OUT ?= runs/gpu
+
+gpu: ## all of the encoder's figures on a GPU (a JSON file, tables) and, with pytest, the tests that need one; no installation
+	mkdir -p $(GPU_OUT)
+	$(PYTHON) -m lab.bench.suite --device $(DEVICE) $(GPU_BENCH) --json $(GPU_OUT)/encode.json > $(GPU_OUT)/encode.md
+	@if [ "$(DEVICE)" != cuda ]; then echo "$(DEVICE): the tests that need a GPU are left out"; \
+	elif $(PYTHON) -c "import pytest" 2>/dev/null; then $(PYTHON) -m pytest -q -m gpu; \
+	else echo "pytest is not installed: the tests are left out"; fi
 
 test-vllm: $(VLLM)/.installed ## vLLM in process and as a server, on the CPU, with real questions
 	VLLM_CPU_KVCACHE_SPACE=3 VLLM_CPU_OMP_THREADS_BIND=nobind HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/baselines/llm/vllm
