@@ -109,7 +109,9 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
         videos: Annotated[bool, typer.Option("--videos", help="Fetch missing videos from the official place.")] = False,
         mirror: Annotated[
             list[str] | None,
-            typer.Option(help="Fetch missing videos from a folder, https://….zip or hf:OWNER/DATASET; repeatable."),
+            typer.Option(
+                help="Fetch missing videos from a folder, a .zip or .tar, https://….zip or hf:OWNER/DATASET; repeatable."
+            ),
         ] = None,
     ) -> None:
         """Fetch the official files, checked against pinned digests; works offline where they are already there."""
@@ -162,7 +164,9 @@ def add_prepare_own(app: typer.Typer, benchmark: Benchmark) -> None:
         videos: VIDEOS = None,
         mirror: Annotated[
             list[str] | None,
-            typer.Option(help="Fetch missing videos from a folder, https://….zip or hf:OWNER/DATASET; repeatable."),
+            typer.Option(
+                help="Fetch missing videos from a folder, a .zip or .tar, https://….zip or hf:OWNER/DATASET; repeatable."
+            ),
         ] = None,
     ) -> None:
         """Check the rows, count the videos, and fetch missing ones from mirrors."""

@@ -11,14 +11,17 @@ import hashlib
 import io
 import logging
 import os
+import re
 import tarfile
 import tempfile
 import zipfile
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
@@ -120,6 +123,8 @@ def open_web(url: str, headers: Mapping[str, str] = NO_HEADERS) -> IO[bytes]:
 
 HUB = "hf:"
 ZIP = ".zip"
+TAR_PART = re.compile(r"(?P<whole>.+\.tar)(?:[._-]?part[._-]?(?P<part>\w+)|\.(?P<number>\d+|[a-z]{2}))?", re.IGNORECASE)
+"""A .tar, or a part of one: `videos.tar`, `videos.tar.part.aa`, `videos.tar.001`."""
 # Ours: a video is compressed already, and an archive makes nothing of it that grows like this again.
 
 
@@ -152,9 +157,18 @@ def check_source(source: str) -> None:
     """Raise DataError on what is no source, before anything is fetched."""
     is_web_archive = source.startswith(("https://", "http://")) and urlsplit(source).path.endswith(ZIP)
     is_hub = source.startswith(HUB) and source.partition("@")[0].count("/") == 1
-    if not is_web_archive and not is_hub and not local_path(source).is_dir():
-        msg = f"'{source}' is no source of videos: give a folder, https://….zip or {HUB}OWNER/DATASET[@REVISION]"
+    if not is_web_archive and not is_hub and not local_path(source).is_dir() and not is_local_archive(source):
+        msg = (
+            f"'{source}' is no source of videos: give a folder, a .zip, a .tar (of one in parts the folder that has "
+            f"them), https://….zip or {HUB}OWNER/DATASET[@REVISION]"
+        )
         raise DataError(msg)
+
+
+def is_local_archive(source: str) -> bool:
+    """Whether a source is a file of its own that holds videos."""
+    path = local_path(source)
+    return path.is_file() and (path.suffix.lower() == ZIP or TAR_PART.fullmatch(path.name) is not None)
 
 
 def local_path(source: str) -> Path:
@@ -168,7 +182,8 @@ def files_of(source: str) -> list[Offer]:
         return hub_files(source.removeprefix(HUB))
     if source.startswith(("https://", "http://")):
         return [Offer(PurePosixPath(urlsplit(source).path).name, None, partial(open_web, source))]
-    paths = files_below(local_path(source))
+    place = local_path(source)
+    paths = [place] if place.is_file() else files_below(place)
     return [Offer(path.name, path.stat().st_size, partial(open_local, path)) for path in paths]
 
 
@@ -231,6 +246,90 @@ def videos_of(source: str, wanted: Collection[str]) -> Iterator[Offer]:
                 )
                 if is_video_name(PurePosixPath(member.name)) and member.stem in wanted:
                     yield member
+    for parts in tars_among(files):
+        if wanted:
+            yield from members_of_tar(parts, wanted)
+
+
+def tars_among(files: Sequence[Offer]) -> list[list[Offer]]:
+    """The .tar archives among files, each as its parts in order."""
+    found: dict[str, dict[tuple[int, str], Offer]] = {}
+    for file in files:
+        if named := TAR_PART.fullmatch(file.name):
+            part = named["part"] or named["number"] or ""
+            found.setdefault(named["whole"].lower(), {})[(len(part), part)] = file
+    return [[parts[key] for key in sorted(parts)] for parts in found.values()]
+
+
+def members_of_tar(parts: Sequence[Offer], wanted: Collection[str]) -> Iterator[Offer]:
+    """The wanted videos of a .tar; of those that are not wanted the heads alone are read.
+
+    Raises OSError where it can't be read, or ends before it is whole.
+    """
+    try:
+        with Joined(parts) as joined, tarfile.open(fileobj=joined, mode="r:") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name)
+                if not wanted:
+                    return
+                if member.isfile() and is_video_name(name) and name.stem in wanted:
+                    yield Offer(member.name, member.size, partial(open_member, tar, member))
+    except (tarfile.TarError, EOFError) as error:
+        msg = f"{parts[0].name}: {error}: it is damaged, or a part is missing after {parts[-1].name}"
+        raise OSError(msg) from error
+
+
+def open_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """A member of a .tar. Raises OSError."""
+    file = tar.extractfile(member)
+    if file is None:
+        raise OSError(f"{member.name} is no file")
+    return file
+
+
+class Joined(io.RawIOBase):
+    """The parts of a file as the one that they are of. Raises OSError where one can't be opened."""
+
+    def __init__(self, parts: Sequence[Offer]) -> None:
+        super().__init__()
+        self._files = [part.open() for part in parts]
+        sizes = [file.seek(0, io.SEEK_END) for file in self._files]
+        self._ends = list(accumulate(sizes))
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._ends[-1]}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._ends[-1] - self._position if size < 0 else size
+        read: list[bytes] = []
+        while wanted > 0 and self._position < self._ends[-1]:
+            at = bisect_right(self._ends, self._position)
+            file = self._files[at]
+            file.seek(self._position - (self._ends[at - 1] if at else 0))
+            data = file.read(min(wanted, self._ends[at] - self._position))
+            if not data:
+                break
+            read.append(data)
+            self._position += len(data)
+            wanted -= len(data)
+        return b"".join(read)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        super().close()
 
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -295,7 +394,7 @@ def take(offer: Offer, folder: Path) -> str:
         if error.errno in DISK_FULL:
             raise
         return f"{type(error).__name__}: {error}"
-    except (EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         # a damaged member, or (RuntimeError) one that is encrypted or packed in a way Python can't read
         part.unlink(missing_ok=True)
         return f"{type(error).__name__}: {error}"

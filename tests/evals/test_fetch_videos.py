@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -121,6 +123,60 @@ def test_of_a_web_archive_only_the_wanted_members_travel(
 
 def test_archives_inside_a_folder_are_looked_into(archive: Path, tmp_path: Path) -> None:
     assert set(fetched(tmp_path, archive.parent).fetched) == set(CONTENT)
+
+
+@pytest.fixture
+def tar(tmp_path: Path) -> bytes:
+    """A .tar with all three videos among other files."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as file:
+        for name, data in {"val/notes.txt": b"x", **{f"val/{n}.mp4": d for n, d in CONTENT.items()}}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+        link = tarfile.TarInfo("val/four.mp4")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(link)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["videos.tar"],
+        ["videos.tar.part.aa", "videos.tar.part.ab", "videos.tar.part.ac"],
+        ["videos.tar.partaa", "videos.tar.partab"],
+        [f"videos.tar.{number}" for number in range(8, 12)],
+        ["videos.tar.001", "videos.tar.002"],
+    ],
+)
+def test_a_tar_is_read_whole_or_in_parts(tar: bytes, names: list[str], tmp_path: Path) -> None:
+    source = tmp_path / "tars"
+    source.mkdir()
+    size = -(-len(tar) // len(names))
+    for number, name in enumerate(names):
+        (source / name).write_bytes(tar[number * size : (number + 1) * size])
+    report = fetch_videos([*CONTENT, "four"], tmp_path / "to", [str(source)], lambda _: None)
+    assert contents(tmp_path / "to") == {f"{name}.mp4": data for name, data in CONTENT.items()}
+    assert report.missing == ("four",)
+
+
+def test_a_tar_that_lacks_a_part_is_told_and_what_it_had_is_kept(tar: bytes, tmp_path: Path) -> None:
+    source = tmp_path / "tars"
+    source.mkdir()
+    (source / "videos.tar.part.aa").write_bytes(tar[:1800])
+    report = fetch_videos([*CONTENT], tmp_path / "to", [str(source)], lambda _: None)
+    assert "a part is missing after videos.tar.part.aa" in "".join(report.faults.values())
+    assert set(report.fetched).isdisjoint(report.missing)
+    assert set(contents(tmp_path / "to")) == {f"{name}.mp4" for name in report.fetched}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_may_be_named_itself(tar: bytes, archive: Path, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "v.tar").write_bytes(tar)
+    source = str({"zip": archive, "tar": tmp_path / "v.tar"}[kind])
+    check_source(source)
+    assert not fetch_videos([*CONTENT], tmp_path / "to", [source], lambda _: None).missing
 
 
 def test_a_damaged_member_is_told_and_the_next_source_tried(folder: Path, archive: Path, tmp_path: Path) -> None:
