@@ -110,7 +110,7 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
         mirror: Annotated[
             list[str] | None,
             typer.Option(
-                help="Fetch missing videos from a folder, a .zip or .tar, https://….zip or hf:OWNER/DATASET; repeatable."
+                help="Fetch missing videos from a folder, .zip or .tar, https://….zip or hf:OWNER/DATASET; repeatable."
             ),
         ] = None,
     ) -> None:
@@ -165,7 +165,7 @@ def add_prepare_own(app: typer.Typer, benchmark: Benchmark) -> None:
         mirror: Annotated[
             list[str] | None,
             typer.Option(
-                help="Fetch missing videos from a folder, a .zip or .tar, https://….zip or hf:OWNER/DATASET; repeatable."
+                help="Fetch missing videos from a folder, .zip or .tar, https://….zip or hf:OWNER/DATASET; repeatable."
             ),
         ] = None,
     ) -> None:
