@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,22 +15,17 @@ from evals import console
 from evals.benchmark_app import LIMIT, MODEL, OPTIONS, OUT, show_results
 from evals.benchmarks import is_place, load_task, own_benchmark, place_of, seconds_of
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
-from tasks.errors import DataError, ModelError
-from tasks.model import TextGenerator, TextRequest, require
-from tasks.prompt import load_prompt
-from tasks.registry import System, models, parse_options, route_wanted
-from tasks.statistics import LEVEL
-from tasks.task import Clip, Item, Metric, Prediction, Score, Summary, TaskInfo
+from tasks.errors import DataError
+from tasks.free_answers import FreeItem, free_question
+from tasks.registry import parse_options, route_wanted
+from tasks.task import Clip, Item
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from evals.record import Results, Sample
     from tasks.task import Task
 
 WIDTH = 80
 SHOWN = 20
-FREE_PROMPT, FREE_TOKENS = "own-answer.v1", 256
 ASKED = "questions.jsonl"
 """In the run's folder, the question that stood on the command line."""
 
@@ -145,87 +140,9 @@ def ask_freely(
     choices: RunChoices,
 ) -> tuple[Path, Task[Any], Results]:
     """Ask for an answer in the model's own words."""
-    task = FreeTask(FreeItem("q1", path.name, Clip(path.name, 0.0, seconds_of(path), path), question))
+    task = free_question(FreeItem("q1", path.name, Clip(path.name, 0.0, seconds_of(path), path), question))
     folder, results = carry_out(task, model, options, choices)
     return folder, task, results
-
-
-@dataclass(frozen=True, slots=True)
-class FreeItem:
-    """A question about a video, to be answered in words."""
-
-    id: str
-    cluster: str
-    clip: Clip
-    question: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-class FreeTask:
-    """One question that a model answers in its own words: there is no right answer, and no figure."""
-
-    def __init__(self, item: FreeItem) -> None:
-        from tasks.digests import text_sha256
-
-        self.item = item
-        digest = text_sha256(item.clip.video_id, f"{item.clip.end!r}", item.question)
-        self.info = TaskInfo(
-            name=f"own-{digest[:8]}@1",
-            family="free-answer",
-            version="1",
-            item_count=1,
-            items_sha256=digest,
-            primary_metric="unscored",
-            chance=0.0,
-            cluster="video",
-            source="the command line",
-            licence="the question's owner's",
-            citation="none",
-        )
-
-    def items(self) -> Sequence[FreeItem]:
-        return [self.item]
-
-    def check(self, model: object) -> None:
-        text = (System.TEXT, System.AGGREGATOR, System.VIDEO_LLM)
-        able = [e.name for e in models().entries.values() if e.system in text and "captioning" in e.families]
-        try:
-            require(model, TextGenerator, "a question without options", "to answer in words")
-        except ModelError as error:
-            raise ModelError(f"{error}; models that do: {', '.join(able)}; or give options to choose from") from None
-
-    def protocol(self, model: object) -> Mapping[str, str]:  # noqa: ARG002 - one route for all models
-        prompt = load_prompt("tasks", FREE_PROMPT)
-        return {"route": "generate", "prompt": prompt.name, "prompt_sha256": prompt.sha256}
-
-    def predict(self, model: object, batch: Sequence[FreeItem]) -> list[Prediction]:
-        if not isinstance(model, TextGenerator):
-            raise ModelError(f"{self.info.name} needs a model that writes text")
-        prompt = load_prompt("tasks", FREE_PROMPT)
-        asked = [
-            TextRequest(
-                item.id, item.clip, prompt.fill("user", question=item.question), FREE_TOKENS, question=item.question
-            )
-            for item in batch
-        ]
-        replies = model.generate(asked)
-        return [
-            Prediction(item.id, reply.text.strip(), reply.text, "whole reply", trace=reply.trace)
-            for item, reply in zip(batch, replies, strict=True)
-        ]
-
-    def reread(self, item: FreeItem, prediction: Prediction) -> Prediction:  # noqa: ARG002 - the reply is the answer
-        return prediction
-
-    def score(self, item: FreeItem, prediction: Prediction) -> Score:
-        return Score(item.id, item.cluster, prediction.answer, {"unscored": None})
-
-    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
-        count = len(scores)
-        none = Metric(
-            "unscored", None, None, LEVEL, "none (free words)", count, count, primary=True, higher_is_better=True
-        )
-        return Summary((none,))
 
 
 def show_answers(task: Task[Any], folder: Path, limit: int | None) -> None:

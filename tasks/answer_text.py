@@ -387,6 +387,15 @@ def option_text(option: str) -> str:
     return _LATEX.sub("", text)
 
 
+def final_answer(reply: str) -> str:
+    """A reply in free words without its reasoning, marks and further turns; empty where that is all of it."""
+    text = _without_spoken_reasoning(_without_reasoning(reply).lstrip(_TURN))
+    turn = next((turn for turn in text.split(_TURN) if turn.strip(f"{OPEN}{CLOSE} \n\t")), "")
+    if turn.count(OPEN) == 1 and (inner := turn.partition(OPEN)[2]).strip(f"{CLOSE} \n\t"):
+        turn = inner.partition(CLOSE)[0]  # what stands around the answer's own place is not the answer
+    return turn.replace(OPEN, " ").replace(CLOSE, " ").strip()
+
+
 def answer_part(reply: str) -> Iterator[str]:
     """What may hold the answer: the reply's own turn first, then, should that say nothing, all that it says."""
     text = plain_text(reply)

@@ -1,10 +1,11 @@
-"""A benchmark as data: a folder with `questions.jsonl`, `captions.jsonl` or `pairs.jsonl`, and what is known of it.
+"""A benchmark as data: a folder of `questions.jsonl`, `answers.jsonl`, `captions.jsonl` or `pairs.jsonl`.
 
 `benchmark.toml` says name, version, title, licence, citation, source, what a cluster is, how to get the videos, pools,
 primary metric and prompts; of it only `name` is needed. Without the file the folder is one pool of all its rows, named
 by their digest, as a file of questions given to `longvid ask` is. A question is `{"video": PATH, "question": …,
 "options": [2 to 26 texts]}` with, where wanted, `id`, `answer` (index from 0, letter or the option's text), `start` and
 `end` in seconds, `labels`, `evidence` ([[start, end], …]), `subtitles` (a path) and `cluster` (by default the video); a
+question of `answers.jsonl` is answered in free words and has `answers` (texts) in place of options and answer; a
 caption has `references`, a pair `text` in place of question and options. Videos lie in `videos/` or beside the file, or
 where is said. Nothing is coerced: a fault is refused by file, line and field.
 """
@@ -31,6 +32,8 @@ from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import Seconds, is_file, read_rows, read_text, read_toml, shown, text_lines, typed, unicode_only
+from tasks.free_answers import F1, SHORT_PROMPT, UNSCORED, FreeAnswerTask, FreeItem
+from tasks.free_answers import NAME as FREE_ANSWER
 from tasks.multiple_choice import (
     LETTER_ROUTES,
     TOO_MANY_FOR_LETTERS,
@@ -47,18 +50,19 @@ from tasks.task import Clip, TaskInfo
 from tasks.video_files import VIDEOS, is_video_name, video_names
 
 SETTINGS = "benchmark.toml"
-QUESTIONS, CAPTIONS, PAIRS = "questions.jsonl", "captions.jsonl", "pairs.jsonl"
+QUESTIONS, ANSWERS, CAPTIONS, PAIRS = "questions.jsonl", "answers.jsonl", "captions.jsonl", "pairs.jsonl"
 FAMILIES: Mapping[str, str] = MappingProxyType(
-    {QUESTIONS: "multiple-choice", CAPTIONS: "captioning", PAIRS: "retrieval"}
+    {QUESTIONS: "multiple-choice", ANSWERS: FREE_ANSWER, CAPTIONS: "captioning", PAIRS: "retrieval"}
 )
 PREDICTIONS: Mapping[str, str] = MappingProxyType(
-    {QUESTIONS: "choices.csv", CAPTIONS: "texts.json", PAIRS: "vectors.npz"}
+    {QUESTIONS: "choices.csv", ANSWERS: "texts.json", CAPTIONS: "texts.json", PAIRS: "vectors.npz"}
 )
 UNNAMED = "own-"
 """How the names of tasks begin that have no `benchmark.toml`; the digest of their rows follows."""
 ALL = "all"
 OVER_ITEMS, MEAN_OVER = "mean over items", "mean over "
 CAPTION_TOKENS = 128
+SHORT_TOKENS = 64
 CAPTION_FIGURES = MappingProxyType({"micro": "micro", "macro": "macro", "paragraph": "paragraph"})
 # Which words a prompt of one's own must have in it, and which it may have.
 PROMPT_WORDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = MappingProxyType(
@@ -67,8 +71,12 @@ PROMPT_WORDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = MappingProxy
         "loglik": (frozenset({"question"}), frozenset({"question"})),
         "letter": (frozenset({"question", "options"}), frozenset({"question", "options"})),
         "generate": (frozenset({"question", "options"}), frozenset({"question", "options"})),
+        "answer": (frozenset({"question"}), frozenset({"question"})),
         "caption": (frozenset(), frozenset()),
     }
+)
+PROMPT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {QUESTIONS: ("similarity", "loglik", "letter", "generate"), ANSWERS: ("answer",), CAPTIONS: ("caption",), PAIRS: ()}
 )
 PROMPTS = ChoicePrompts(
     similarity="own-similarity.v1", loglik="own-loglik.v1", letter="own-letter.v1", generate="own-generate.v1"
@@ -108,6 +116,14 @@ class StrictQuestionRow(QuestionRow):
 
 
 @with_config(STRICT)
+class AnswerRow(Row):
+    """A line of `answers.jsonl`."""
+
+    question: Text
+    answers: NotRequired[list[Text]]
+
+
+@with_config(STRICT)
 class CaptionRow(Row):
     """A line of `captions.jsonl`."""
 
@@ -137,6 +153,7 @@ class PromptTable(TypedDict):
     loglik: NotRequired[Text]
     letter: NotRequired[Text]
     generate: NotRequired[Text]
+    answer: NotRequired[Text]
     caption: NotRequired[Text]
 
 
@@ -157,12 +174,17 @@ class Settings(TypedDict):
     prompts: NotRequired[PromptTable]
 
 
-ROWS: Mapping[str, type[Any]] = MappingProxyType({QUESTIONS: StrictQuestionRow, CAPTIONS: CaptionRow, PAIRS: PairRow})
+ROWS: Mapping[str, type[Any]] = MappingProxyType(
+    {QUESTIONS: StrictQuestionRow, ANSWERS: AnswerRow, CAPTIONS: CaptionRow, PAIRS: PairRow}
+)
+
+
+OwnTask = MultipleChoiceTask | FreeAnswerTask | CaptioningTask | RetrievalTask
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A benchmark's files as found: the file of rows, which of the three it is, and the settings.
+    """A benchmark's files as found: the file of rows, which kind it is of, and the settings.
 
     `named` is whether there is a `benchmark.toml`. `place` is the folder, or the file of rows where it was given alone:
     then its fields may be others beside ours, and its options more than letters can name.
@@ -266,9 +288,8 @@ def check_settings(folder: Folder) -> None:
         msg = f"{where}: field 'primary' is for {QUESTIONS}; the primary figure of {folder.kind} is always the same"
         raise DataError(msg)
     mean_over(folder)
-    wanted = {"caption"} if folder.kind == CAPTIONS else {"similarity", "loglik", "letter", "generate"}
     for key in settings.get("prompts", {}):
-        if folder.kind == PAIRS or key not in wanted:
+        if key not in PROMPT_KEYS[folder.kind]:
             msg = f"{where}: field 'prompts, {key}': no model is asked so about {folder.kind}"
             raise DataError(msg)
         own_prompt(folder, key)
@@ -304,7 +325,7 @@ def own_prompt(folder: Folder, key: str) -> Prompt | None:
         raise DataError(f"{where} may hold {may}{must}; a dollar sign is written $$")
     section = "text" if key == "similarity" else "user"
     body, mark, reply = text.partition("\n=== reply\n")
-    default = load_prompt("tasks", str(getattr(PROMPTS, key))).sections if key != "caption" else {}
+    default = load_prompt("tasks", str(getattr(PROMPTS, key))).sections if hasattr(PROMPTS, key) else {}
     sections = {section: body.strip()}
     if mark or "reply" in default:
         sections["reply"] = reply.strip() if mark else default["reply"]
@@ -362,7 +383,7 @@ def load_folder(
     to_ask: bool = False,
     route: str | None = None,
     faults: Faults | None = None,
-) -> MultipleChoiceTask | CaptioningTask | RetrievalTask:
+) -> OwnTask:
     """The task of a pool.
 
     Args:
@@ -447,7 +468,7 @@ def find_video(places: Sequence[Path], name: str) -> Path | None:
 
 def no_video(path: Path, kind: str) -> str:
     """Why a row can't be asked about whose video is missing and whose end is not given."""
-    give = "the question's end" if kind == QUESTIONS else "the row's end"
+    give = "the question's end" if kind in (QUESTIONS, ANSWERS) else "the row's end"
     return f"there is no video {path}; put it there, name its folder with --videos, or give {give} in seconds"
 
 
@@ -462,11 +483,14 @@ def clip_of(folder: Folder, row: Row, path: Path | None, seconds_of: SecondsOf) 
     return Clip(row["video"], start, end, path, subtitles)
 
 
-def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | None) -> Any:  # noqa: ANN401 - three kinds
+def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | None) -> Any:  # noqa: ANN401 - of several kinds
     """A row's item. Raises DataError naming the field at fault."""
     cluster, labels = str(row.get("cluster", row["video"])), row.get("labels", {})
     if folder.kind == CAPTIONS:
         return CaptionItem(str(row.get("id", f"c{number}")), cluster, clip, tuple(row["references"]), labels=labels)
+    if folder.kind == ANSWERS:
+        known = tuple(row.get("answers", ()))
+        return FreeItem(str(row.get("id", f"q{number}")), cluster, clip, row["question"], known, labels)
     if folder.kind == PAIRS:
         return RetrievalItem(str(row.get("id", f"p{number}")), cluster, clip, row["text"], labels)
     options = tuple(row["options"])
@@ -566,13 +590,17 @@ def read_ids(folder: Folder, name: str, known: set[str]) -> set[str]:
     return set(listed)
 
 
-def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> MultipleChoiceTask | CaptioningTask | RetrievalTask:
+def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> OwnTask:
     """The task of a pool's rows. Raises DataError where a row lacks the label that the primary figure is over."""
     items = [read.item for read in reads]
     if folder.kind == CAPTIONS:
         prompt = own_prompt(folder, "caption") or CAPTION_PROMPT
         ask = CaptionProtocol(prompt, CAPTION_TOKENS, CAPTION_FIGURES)
         return CaptioningTask(info_of(folder, pool, reads, "micro_cider_d", 0.0), items, ask)
+    if folder.kind == ANSWERS:
+        primary = F1 if any(item.answers for item in items) else UNSCORED
+        asked = own_prompt(folder, "answer") or SHORT_PROMPT
+        return FreeAnswerTask(info_of(folder, pool, reads, primary, 0.0), items, asked, SHORT_TOKENS)
     if folder.kind == PAIRS:
         return RetrievalTask(info_of(folder, pool, reads, PRIMARY, 1 / len(items)), items)
     label = mean_over(folder)
@@ -624,8 +652,10 @@ def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None)
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 
-def content_of(item: ChoiceItem | CaptionItem | RetrievalItem) -> list[Any]:
+def content_of(item: ChoiceItem | FreeItem | CaptionItem | RetrievalItem) -> list[Any]:
     """What an item asks, and the right answer."""
+    if isinstance(item, FreeItem):
+        return [item.question, list(item.answers)]
     if isinstance(item, ChoiceItem):
         return [item.question, list(item.options), item.answer]
     return [list(item.references)] if isinstance(item, CaptionItem) else [item.text]

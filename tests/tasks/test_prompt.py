@@ -44,6 +44,7 @@ DIGESTS = {
     "own-generate.v1": "20ab6135b75dafa7f254a46c1fda82bd07d53430992fcfb89247b59ceb57880d",
     "own-letter.v1": "736581f5ace3bee6a0c2fe11ae3d5af7ff869da341f924fe35818474681291a4",
     "own-loglik.v1": "fc488864d4ae504eee86f899a7f7b93c1b1fe218f591db40ab47653ad506fc2a",
+    "own-short-answer.v1": "082973999078d936f9ea9b8761f194b7bb0711e386ef6d4034c50b2a8ce05538",
     "own-similarity.v1": "de20f316fce51c2af0e17f446d7f2f044d77c087aaaced858799095b990ef3eb",
     "retrieval-text.v1": "057b6263f8c6314b2ebf1a53863a2169d3c3061b7acc19864bd715704c74cae7",
     "videomme-generate.v2": "c0d981be4f420eda62cb7ba2c1ecaba9f4d97699c72b27058fbe4d0d64983b70",
