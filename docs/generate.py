@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from textwrap import wrap
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -57,8 +56,8 @@ def cli_page() -> str:
 
     root = typer.main.get_command(app)
     body = [
-        *("Every command has `--help` with an example. Errors a user can act on are one line on standard error and exit",
-          "code 2. An interrupted run (Ctrl-C, SIGTERM, SIGHUP) exits with 130, one with failed items with 1."),
+        "Every command has `--help` with an example. Errors a user can act on are one line on standard error and exit",
+        "code 2. An interrupted run (Ctrl-C, SIGTERM, SIGHUP) exits with 130, one with failed items with 1.",
         "",
         "`python -m evals.egoschema …` is the same as `longvid egoschema …`.",
         "",
@@ -67,9 +66,10 @@ def cli_page() -> str:
         *options_of(root, "longvid"),
         "## Verbs on a benchmark",
         "",
-        "`longvid VERB BENCHMARK[@POOL] …` and `longvid BENCHMARK VERB [--pool POOL] …` are the same. BENCHMARK is a name",
-        "that [benchmarks](benchmarks.md) lists or a [folder of your own](your-benchmark.md). The options are those of",
-        "EgoSchema's group; kitchen's `prepare` makes its videos and has `--data` and `--pool` alone.",
+        "`longvid VERB BENCHMARK@POOL …` and `longvid BENCHMARK VERB --pool POOL …` are the same; without a pool the",
+        "first one is taken. BENCHMARK is a name that [benchmarks](benchmarks.md) lists or a",
+        "[folder of your own](your-benchmark.md). The options are those of EgoSchema's group; kitchen's `prepare`",
+        "makes its videos and has `--data` and `--pool` alone.",
         "",
     ]  # fmt: skip
     group = command_of("egoschema")
@@ -192,8 +192,8 @@ def benchmarks_page() -> str:
 
     entries = list(benchmarks().entries.values())
     body = [
-        "A data file is looked for in `--data` if that is given, else in `$LONGVID_DATA`, `./data` and `../shared/data`.",
-        "The name behind the `@` is the pool; without one the first pool is taken.",
+        "A data file is looked for in `--data` if that is given, else in `$LONGVID_DATA`, `./data` and",
+        "`../shared/data`. The name behind the `@` is the pool; without one the first pool is taken.",
         "",
         *table(
             ("benchmark", "what is asked", "pools"),
@@ -206,7 +206,7 @@ def benchmarks_page() -> str:
         body += where_from(entry)
     return page(
         "Benchmarks",
-        "This page is for which benchmarks there are and how to get their questions and videos. What lies on this machine:",
+        "This page is for which benchmarks there are and how to get their files. What lies on this machine:",
         "longvid benchmarks",
         body,
     )
@@ -353,6 +353,69 @@ def pages(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         for name, write in PAGES.items():
             (DOCS / name).write_text(write(), encoding="utf-8")
+
+
+@app.command()
+def picture(
+    runs: Annotated[list[Path], typer.Argument(help="Runs of one task, each a system's answers.")],
+    item: Annotated[str, typer.Option(help="The question's id.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture, a .png file.")],
+    seconds: Annotated[str, typer.Option(help="When the frames are taken, separated by commas; default: evenly.")] = "",
+    data: Annotated[Path | None, typer.Option(help="Data root.")] = None,
+) -> None:
+    """Draw a question with frames of its video and what each system answered."""
+    from evals.evaluate import task_of
+    from evals.store import read_run, read_samples
+
+    records = [read_run(folder) for folder in runs]
+    question = next(found for found in task_of(records[0].task.name, data).items() if found.id == item)
+    chosen = {record.name: read_samples(folder)[item].answer for record, folder in zip(records, runs, strict=True)}
+    draw(question, chosen, [float(second) for second in seconds.split(",") if second], out)
+
+
+def draw(question: Any, chosen: Mapping[str, int | str | None], seconds: Sequence[float], out: Path) -> None:  # noqa: ANN401
+    """A strip of frames above the question, its options, and a column of answers for each system."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+    from PIL import Image
+
+    clip = question.clip
+    times = seconds or [clip.start + clip.duration * (place + 0.5) / 8 for place in range(8)]
+    figure = plt.figure(figsize=(11, 4.3), dpi=110, facecolor="white")
+    for place, second in enumerate(times):
+        axes = figure.add_axes((0.02 + place * 0.96 / len(times), 0.60, 0.96 / len(times) - 0.008, 0.38))
+        axes.imshow(frame_at(clip, second))
+        axes.set_axis_off()
+        axes.set_title(f"{int(second) // 60}:{int(second) % 60:02d}", y=-0.20, fontsize=10, color="#555555")
+    figure.text(0.02, 0.525, question.question, fontsize=14, weight="bold", va="center")
+    columns = {name: 0.98 - (len(chosen) - 1 - place) * 0.17 for place, name in enumerate(chosen)}
+    for name, x in columns.items():
+        figure.text(x, 0.445, name, fontsize=11, ha="right", va="center", color="#555555")
+    for row, option in enumerate(question.options):
+        y, is_right = 0.37 - row * 0.075, row == question.answer
+        weight = "bold" if is_right else "normal"
+        figure.text(0.02, y, f"{'ABCDEFGHIJ'[row]}. {option}", fontsize=10.5, va="center", weight=weight)
+        for name, x in columns.items():
+            if chosen[name] == row:
+                said, colour = ("right", "#1a7f37") if is_right else ("wrong", "#b42318")
+                figure.text(x, y, f"● {said}", fontsize=12, ha="right", va="center", color=colour, weight="bold")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+    plt.close(figure)
+    # Few colours are in it: a palette makes the file a third as large.
+    with Image.open(out) as drawn:
+        drawn.convert("RGB").quantize(128).save(out, optimize=True)
+
+
+def frame_at(clip: Any, second: float) -> Any:  # noqa: ANN401 - a Clip, and pixels
+    """The frame on screen at a time of the video."""
+    from dataclasses import replace
+
+    from longvid import frames
+
+    return frames(replace(clip, start=second, end=second + 0.04), count=1, size=None)[0]
 
 
 if __name__ == "__main__":
