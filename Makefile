@@ -20,7 +20,7 @@ QUICK_OUT ?= runs/recipe-quick/seed-$(SEED)
 PRETRAIN = OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --config kitchen-tiny --seed $(SEED) --resume
 AGGREGATOR_OUT ?= runs/recipe/aggregator
 
-.PHONY: demo recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
+.PHONY: demo docs docs-pages recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -98,6 +98,13 @@ test-gpu: $(READY) ## the tests that need a CUDA device
 test-vllm: $(VLLM)/.installed ## vLLM in process and as a server, on the CPU, with real questions
 	VLLM_CPU_KVCACHE_SPACE=3 VLLM_CPU_OMP_THREADS_BIND=nobind HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/baselines/llm/vllm
 
+docs-pages: $(READY) ## the pages that follow from the code: command line, models, benchmarks, Python
+	$(BIN)/python docs/generate.py
+
+docs: $(READY) ## the documentation as a site, in site/; a broken link stops it
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -108,4 +115,4 @@ types: $(READY)
 check: lint types test
 
 clean:
-	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) site .mypy_cache .ruff_cache .pytest_cache
