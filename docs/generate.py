@@ -19,6 +19,33 @@ import typer
 
 DOCS = Path(__file__).resolve().parent
 GENERATED = "<!-- Written by docs/generate.py from the code: change it there. -->"
+PARTICULAR = """\
+## Get the files
+
+*Needs: the network, and for the last two lines a mirror of yours: a folder, a .zip file or a data set of the hub.*
+
+```sh
+longvid prepare egoschema
+longvid prepare youcook2-summary --videos
+longvid prepare youcook2-summary --mirror FOLDER
+longvid prepare youcook2-summary --mirror hf:OWNER/DATASET
+```
+
+Official files are checked against pinned digests; those already there are checked too, offline. Items of NExT-QA,
+IntentQA, MLVU and CG-Bench are held to pinned digests as well, wherever their files come from.
+
+## What is particular
+
+- Pools that end in `-500` are a fixed sample of ours.
+- `egoschema@5031` is scored by its authors' server: see [pool](concepts.md#pool).
+- `mlvu` is scored by M-Avg, the mean of its seven tasks' accuracies. Its two free-text tasks (`mlvu-generation`) are
+  scored by text metrics, which are not its judge's figure.
+- `cgbench` adds which share of the clues' intervals had a frame (`evidence_seen`), and the accuracy where one had and
+  where none (`accuracy_evidence_seen`, `accuracy_evidence_unseen`).
+- `videomme` adds the figure of the benchmark's own scorer for written replies, and the items where it differs.
+- Tasks with subtitles (`videomme@test-subtitles`, `longvideobench@val-subtitles`) refuse models that don't say that
+  they read them (`reads_subtitles`). The [aggregator](aggregators.md#caption-files) does with `-M subtitles=all`.
+"""
 VERBS = ("prepare", "plan", "run", "score", "import", "report")
 METAVARS = (
     (r"<list\[(\w+)\]>", r"<\1>"),
@@ -199,6 +226,7 @@ def benchmarks_page() -> str:
             ("benchmark", "what is asked", "pools"),
             [(f"[{e.name}](#{e.name})", e.title, ", ".join(e.pools)) for e in entries],
         ),
+        *PARTICULAR.splitlines(),
         "## Where the files come from",
         "",
     ]

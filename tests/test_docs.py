@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+DATA_FILE = re.compile(r"[\w./-]+\.(?:csv|json|jsonl|mkv|npy|npz|parquet|safetensors)\b")
 LANGUAGES = {"sh", "python", "toml", "json", "text", "bibtex"}
 OTHER_PROGRAMS = {"apt-get", "cd", "git", "kill", "python", "vllm"}
 """Programs that blocks with needs may name beside longvid, make, pip and pytest."""
@@ -189,6 +191,20 @@ def test_a_page_opens_with_what_it_is_for_and_a_command(page: Path) -> None:
     opening = page.read_text(encoding="utf-8").partition("\n## ")[0]
     assert re.search(r"^# .+\n\nThis page is for ", opening, re.MULTILINE)
     assert any(match[1] in ("sh", "python") for match in FENCE.finditer(opening))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if has_commands(page)], ids=name_of)
+def test_every_file_that_a_command_reads_is_named_outside_the_blocks_or_made_on_the_page(page: Path) -> None:
+    explained = set(re.findall(r"`([^`\n]+)`", without_blocks(page)))
+    explained |= {block.title for block in blocks_of(page)}
+    unexplained = []
+    for block in blocks_of(page):
+        for words in block.commands() if block.language == "sh" else ():
+            made = {after for word, after in pairwise(words) if word in ("-o", "--out", "--json", "--plot")}
+            explained |= made
+            named = {name for word in words for name in DATA_FILE.findall(word)}
+            unexplained += sorted(named - explained)
+    assert not unexplained
 
 
 def anchors_of(page: Path) -> set[str]:
