@@ -11,6 +11,7 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -25,7 +26,10 @@ import pytest
 import yaml
 
 from evals.store import read_results
-from tests.command_lines import assert_makes_sense
+from tasks.multiple_choice import ChoiceItem
+from tasks.task import Clip
+from tests.baselines.llm.server_process import faulty_server
+from tests.command_lines import assert_makes_sense, assert_parses
 from tests.evals.conftest import longvid
 from tests.needs import needs_smollm2
 
@@ -284,6 +288,53 @@ def test_the_readme_has_four_quick_starts_of_a_few_lines() -> None:
     ]
     assert len(lengths) == 4
     assert max(lengths) <= QUICK_START_LINES
+
+
+def quick_start(title: str) -> Block:
+    section = readme().partition(f"\n### {title}\n")[2]
+    match = next(FENCE.finditer(section))
+    return Block(match[1], "", "", match[3])
+
+
+def test_the_demo_s_quick_start_runs_the_demo() -> None:
+    ((program, target),) = quick_start("The demo").commands()
+    done = subprocess.run(
+        [program, "-n", "-o", ".venv/.installed", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (line,) = done.stdout.strip().splitlines()
+    assert line.startswith(".venv/bin/longvid demo ")
+    assert_parses(shlex.split(line)[1:])
+
+
+@pytest.mark.slow
+def test_the_quick_start_of_a_served_model_runs_on_a_stand_in_for_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.kitchen.files import generate
+
+    assert list(generate(tmp_path / "data" / "kitchen" / "test", range(1)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LONGVID_DATA", "data")
+    (words,) = [words for words in quick_start("A served video language model").commands() if words[1] == "run"]
+    with faulty_server(chat_only=True) as server:
+        served = " ".join(words).replace("http://127.0.0.1:8000/v1", server.base_url)
+        done = longvid(*re.sub(r"Qwen/[\w.-]+", "toy", served).split()[1:], "--limit", 5, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert read_results(Path("run")).counts.answered == 5
+
+
+def test_the_picture_shows_frames_the_question_and_what_each_system_chose(shared_data: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    clip = Clip("pancake", 0.0, 10.0, shared_data / "videos" / "natural" / "flipping_a_pancake_10s.mkv")
+    item = ChoiceItem("q", "pancake", clip, "What is flipped?", ("an egg", "a pancake"), 1)
+    drawn = {}
+    for chosen in (0, 1):
+        generator().draw(item, {"one": 1, "other": chosen}, (1.0, 5.0), tmp_path / f"{chosen}.png")
+        with Image.open(tmp_path / f"{chosen}.png") as picture:
+            drawn[chosen] = picture.convert("RGB").tobytes()
+    assert len(set(drawn[0])) > 50
+    assert drawn[0] != drawn[1]
 
 
 def test_every_figure_of_the_readme_stands_in_the_results() -> None:
