@@ -66,6 +66,15 @@ def test_the_map_names_files_that_are_there() -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("room", ["tasks", "encoders", "baselines", "evals"])
+def test_the_map_names_every_large_file_and_every_folder_of_a_room(room: str) -> None:
+    section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition(f"\n## {room}/\n")[2]
+    named = section.partition("\n## ")[0]
+    large = [path.name for path in (ROOT / room).glob("*.py") if len(path.read_text("utf-8").splitlines()) >= 300]
+    folders = [f"{path.name}/" for path in (ROOT / room).iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert [name for name in large + folders if f"`{name}`" not in named] == []
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_the_map_says_what_question_a_room_answers(room: str) -> None:
     assert f"| `{room}/` |" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
