@@ -201,7 +201,7 @@ def model_options(entries: Sequence[Any]) -> Iterator[str]:
     rows = [
         (
             f"`{row.name}`" + (f" (within `{row.within}`)" if row.within else ""),
-            row.kind,
+            row.kind.removesuffix(" or nothing"),
             "" if row.default in ("", "required") else f"`{row.default}`",
             ("**required**: " if row.default == "required" else "") + plain(row.help),
         )
