@@ -19,7 +19,17 @@ from tasks.task import Clip, JsonValue, Trace
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a record keeps of a model. `prompts` maps prompt-file names to their digests."""
+    """What a record keeps of a model.
+
+    Attributes:
+        name: the model's name.
+        parameters: how many parameters it has, where that is known.
+        weights_sha256: the digest of its weights.
+        device: where it runs.
+        dtype: the type of its weights.
+        prompts: the digests of its prompt files, by name.
+        details: further facts by name.
+    """
 
     name: str
     parameters: int | None = None
