@@ -136,8 +136,15 @@ def options_of(command: Any, name: str) -> Iterator[str]:  # noqa: ANN401
     """A table of a command's arguments and options."""
     context = command.make_context(name, [], resilient_parsing=True)
     skipped = ("help", "install_completion", "show_completion")
-    records = [p.get_help_record(context) for p in command.params if p.name not in skipped]
-    rows = [(f"`{metavar(record[0])}`", plain(record[1])) for record in records if record]
+    rows = []
+    for parameter in command.params:
+        if parameter.name in skipped or (record := parameter.get_help_record(context)) is None:
+            continue
+        name = metavar(record[0])
+        if parameter.param_type_name == "argument":
+            name = re.sub(r" (TEXT|PATH|N)$", "", name).replace("...", "…")
+            name = name.upper() if name.islower() else name
+        rows.append((f"`{name}`", plain(record[1])))
     if rows:
         yield from table(("argument or option", "meaning"), rows)
 
