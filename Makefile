@@ -20,7 +20,7 @@ QUICK_OUT ?= runs/recipe-quick/seed-$(SEED)
 PRETRAIN = OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --config kitchen-tiny --seed $(SEED) --resume
 AGGREGATOR_OUT ?= runs/recipe/aggregator
 
-.PHONY: demo docs docs-pages recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
+.PHONY: demo recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -97,6 +97,8 @@ test-gpu: $(READY) ## the tests that need a CUDA device
 
 test-vllm: $(VLLM)/.installed ## vLLM in process and as a server, on the CPU, with real questions
 	VLLM_CPU_KVCACHE_SPACE=3 VLLM_CPU_OMP_THREADS_BIND=nobind HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/baselines/llm/vllm
+
+.PHONY: docs docs-pages
 
 docs-pages: $(READY) ## the pages that follow from the code: command line, models, benchmarks, Python
 	$(BIN)/python docs/generate.py
