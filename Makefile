@@ -111,6 +111,15 @@ gpu: ## all of the encoder's figures on a GPU (a JSON file, tables) and, with py
 test-vllm: $(VLLM)/.installed ## vLLM in process and as a server, on the CPU, with real questions
 	VLLM_CPU_KVCACHE_SPACE=3 VLLM_CPU_OMP_THREADS_BIND=nobind HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/baselines/llm/vllm
 
+.PHONY: docs docs-pages
+
+docs-pages: $(READY) ## the pages that follow from the code: command line, models, benchmarks, Python
+	$(BIN)/python docs/generate.py
+
+docs: $(READY) ## the documentation as a site, in site/; a broken link stops it
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -121,4 +130,4 @@ types: $(READY)
 check: lint types test
 
 clean:
-	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) site .mypy_cache .ruff_cache .pytest_cache

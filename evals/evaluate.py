@@ -83,16 +83,17 @@ def evaluate(
     """Ask a model every item of a benchmark, keep the record, score it beside its floors. The same call resumes.
 
     Args:
-        model: an object with a capability (longvid.capabilities), or a model's name with its `options`.
+        model: an object with one of the methods `generate`, `choose`, `score_options`, `caption`, or `embed_video` with
+            `embed_text`; or a model's name, with its `options`.
         benchmark: a benchmark's name, with a pool behind an @ where it has several (`egoschema@500`), or the folder of
             your own (`folder`, `folder@pool`).
         out: the run directory; by default `runs/<task>/<model>-…`.
-        options: of a named model, as behind -M on the command line.
+        options: those of a named model, as given behind -M on the command line.
         name: the run's name in tables; by default the folder's.
         data: the data root; by default the first of $LONGVID_DATA, ./data and ../shared/data that has the files.
         videos: where the videos of your own benchmark are; by default in its folder.
-        limit: only the first so many items: a partial run, not a result.
-        seed: of the intervals and of the chance floor.
+        limit: only the first items: a partial run, not a result.
+        seed: the seed of the intervals and of the chance floor.
         max_failures: the run stops after more failed items than this.
 
     Returns:
@@ -122,10 +123,17 @@ def evaluate(
 
 
 def task_of(name: str, data: Path | None = None) -> Task[Any]:
-    """The task of a benchmark's name or folder, with or without a pool behind an @, or of a task's own name.
+    """Load a benchmark's items and scorer, without running anything.
 
-    The files of one that is known by name are those of the first data root that has them. Raises DataError for an
-    unknown name or pool, or missing files.
+    Args:
+        name: a benchmark's name or folder, with or without a pool behind an @, or a task's own name.
+        data: the data root; by default the first of $LONGVID_DATA, ./data and ../shared/data that has the files.
+
+    Returns:
+        The task: `items()`, `score(item, prediction)` and `summarise(scores, rng)`.
+
+    Raises:
+        DataError: the name or the pool is unknown, or files are missing.
     """
     from evals.benchmarks import find_target, load_task
 
@@ -134,16 +142,36 @@ def task_of(name: str, data: Path | None = None) -> Task[Any]:
 
 
 def load(folder: Path | str, data: Path | str | None = None) -> Evaluation:
-    """A run from its directory. Raises RecordError where there is none or it is damaged."""
+    """Read a run from its directory.
+
+    Args:
+        folder: the run directory.
+        data: the data root, for the run's page.
+
+    Returns:
+        The run.
+
+    Raises:
+        RecordError: the directory holds no run, or a damaged one.
+    """
     run = Evaluation(Path(folder), None if data is None else Path(data))
     _ = run.results
     return run
 
 
 def compare(*runs: Evaluation | Path | str, data: Path | str | None = None, allow_mismatch: bool = False) -> Comparison:
-    """Each run against the first, on the items that all answered.
+    """Compare each run with the first, on the items that all answered.
 
-    Raises RecordError where they can't be compared: other items, or, unless `allow_mismatch`, another protocol.
+    Args:
+        *runs: two runs or more, or their directories.
+        data: the data root; by default the first of $LONGVID_DATA, ./data and ../shared/data that has the files.
+        allow_mismatch: compare runs of another protocol too, and say so in the result.
+
+    Returns:
+        The comparison: differences with intervals and tests, and what they say in words.
+
+    Raises:
+        RecordError: the runs have other items, or another protocol and `allow_mismatch` is not given.
     """
     from evals.compare.build import compare as build
     from evals.compare.command import task_of as task_of_record
@@ -155,23 +183,33 @@ def compare(*runs: Evaluation | Path | str, data: Path | str | None = None, allo
 
 
 def leaderboard(places: Iterable[Path | str]) -> Leaderboard:
-    """The complete runs under folders, a table per task and pool. Raises RecordError for an empty folder."""
+    """Set complete runs side by side, in one table for each task and pool.
+
+    Args:
+        places: run directories, or folders that hold some at any depth.
+
+    Returns:
+        The tables, and why other runs are left out.
+
+    Raises:
+        RecordError: there are no runs.
+    """
     from evals.leaderboard.build import collect_leaderboard
 
     return collect_leaderboard([Path(place) for place in places])
 
 
 def frames(clip: Clip, count: int = 16, *, size: int | None = 224, fps: float | None = None) -> NDArray[np.uint8]:
-    """Frames of a clip, evenly over it: uint8 [T, H, W, 3], upright RGB.
+    """Decode frames of a clip, evenly over it.
 
     Args:
-        clip: what to look at; a request of a task has one.
-        count: how many, at the mid-points of equal segments; with `fps`, the most.
-        size: side of the square, its centre kept; None keeps the stored pixels.
-        fps: or frames a second.
+        clip: what to look at; `request.clip` in a model's method.
+        count: how many frames, at the mid-points of equal segments; with `fps`, the most.
+        size: side of the square that is cut from the centre, in pixels; None keeps the stored pixels.
+        fps: frames a second, in place of a fixed number.
 
     Returns:
-        The pixels, in order of time.
+        Pixels uint8 [T, H, W, 3], upright RGB, in order of time.
 
     Raises:
         VideoError: the clip names no file, or the file can't be decoded.

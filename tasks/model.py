@@ -19,7 +19,17 @@ from tasks.task import Clip, JsonValue, Trace
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a record keeps of a model. `prompts` maps prompt-file names to their digests."""
+    """What a record keeps of a model.
+
+    Attributes:
+        name: the model's name.
+        parameters: how many parameters it has, where that is known.
+        weights_sha256: the digest of its weights.
+        device: where it runs.
+        dtype: the type of its weights.
+        prompts: the digests of its prompt files, by name.
+        details: further facts by name.
+    """
 
     name: str
     parameters: int | None = None
@@ -40,10 +50,15 @@ class BatchHint:
 
 @dataclass(frozen=True, slots=True)
 class TextRequest:
-    """A prompt about a clip, to be answered in free text of at most `max_tokens` tokens.
+    """A prompt about a clip, to be answered in free text.
 
-    `question` is the bare question within the prompt, where there is one.
-    `choices`: the replies that would do, for models that can be held to them; others pass over it.
+    Attributes:
+        item_id: the item that is asked about.
+        clip: what to look at; `longvid.frames(request.clip)` gives its pixels.
+        prompt: the whole prompt, options included where they are listed.
+        max_tokens: the longest reply.
+        question: the bare question within the prompt, where there is one.
+        choices: the replies that would do, for models that can be held to them; others ignore it.
     """
 
     item_id: str
@@ -58,8 +73,13 @@ class TextRequest:
 class OptionRequest:
     """A prompt about a clip and the continuations of the reply to weigh against each other.
 
-    The reply begins with `reply_start`; each option is a string that continues it. `question` is the bare question
-    within the prompt.
+    Attributes:
+        item_id: the item that is asked about.
+        clip: what to look at.
+        prompt: the whole prompt.
+        reply_start: how the reply begins.
+        options: strings that continue the reply, one for each option.
+        question: the bare question within the prompt.
     """
 
     item_id: str
@@ -72,7 +92,13 @@ class OptionRequest:
 
 @dataclass(frozen=True, slots=True)
 class TextReply:
-    """A model's text; `finished` is False when the token limit cut it."""
+    """A model's text.
+
+    Attributes:
+        text: the reply.
+        finished: False when the token limit cut the reply.
+        trace: frames, tokens and seconds that it took, for the record.
+    """
 
     text: str
     finished: bool
@@ -81,7 +107,12 @@ class TextReply:
 
 @dataclass(frozen=True, slots=True)
 class OptionScores:
-    """Mean log-likelihood per token (nats) of each option."""
+    """How likely each option is.
+
+    Attributes:
+        scores: the mean log-likelihood per token (nats) of each option, in order; the highest is chosen.
+        trace: frames, tokens and seconds that it took, for the record.
+    """
 
     scores: tuple[float, ...]
     trace: Trace = field(default_factory=Trace)
@@ -89,7 +120,12 @@ class OptionScores:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Vectors float32 [N, D], unit length, and how each was made."""
+    """Vectors of videos or texts.
+
+    Attributes:
+        vectors: float32 [N, D], of unit length, in the order asked for.
+        traces: frames, tokens and seconds of each, for the record.
+    """
 
     vectors: NDArray[np.float32]
     traces: tuple[Trace, ...]
@@ -107,16 +143,26 @@ class Model(Protocol):
 class VideoTextEncoder(Protocol):
     """Embeds videos and texts into one space."""
 
-    def embed_video(self, clips: Sequence[Clip]) -> Embeddings: ...
-    def embed_text(self, texts: Sequence[str]) -> Embeddings: ...
+    def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
+        """One vector for each clip, in order."""
+        ...
+
+    def embed_text(self, texts: Sequence[str]) -> Embeddings:
+        """One vector for each text, in order, of the same length as the videos'."""
+        ...
 
 
 @runtime_checkable
 class QueryVideoEncoder(Protocol):
     """Embeds each video in view of a query about it, and texts into the same space."""
 
-    def embed_video_for(self, clips: Sequence[Clip], queries: Sequence[str]) -> Embeddings: ...
-    def embed_text(self, texts: Sequence[str]) -> Embeddings: ...
+    def embed_video_for(self, clips: Sequence[Clip], queries: Sequence[str]) -> Embeddings:
+        """One vector for each clip, made in view of the query at the same place."""
+        ...
+
+    def embed_text(self, texts: Sequence[str]) -> Embeddings:
+        """One vector for each text, in order, of the same length as the videos'."""
+        ...
 
 
 @runtime_checkable
@@ -124,7 +170,7 @@ class Preparer(Protocol):
     """Makes what a run will need of its clips before the first item is asked, and keeps it."""
 
     def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
-        """`on_clip` hears of each clip, with the error if it gave one; the item itself will tell it again."""
+        """Call `on_clip` for each clip, with its error if there was one; asking the item raises that error again."""
         ...
 
 
@@ -157,28 +203,36 @@ class MissingCapabilities(Protocol):
 class Captioner(Protocol):
     """Writes a text about a clip."""
 
-    def caption(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]: ...
+    def caption(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]:
+        """One text for each request, in order; a plain string stands for a reply."""
+        ...
 
 
 @runtime_checkable
 class ChoiceScorer(Protocol):
     """Weighs given continuations of a reply by likelihood."""
 
-    def score_options(self, requests: Sequence[OptionRequest]) -> Sequence[OptionScores]: ...
+    def score_options(self, requests: Sequence[OptionRequest]) -> Sequence[OptionScores]:
+        """The likelihoods of each request's options, in order; a plain list of numbers stands for them."""
+        ...
 
 
 @runtime_checkable
 class TextGenerator(Protocol):
     """Answers a prompt about a clip in free text."""
 
-    def generate(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]: ...
+    def generate(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]:
+        """One reply for each request, in order; a plain string stands for a reply."""
+        ...
 
 
 @runtime_checkable
 class Chooser(Protocol):
-    """Names an option outright, without weighing or words: chance, constants, imports."""
+    """Names an option directly, without likelihoods or words: chance, constants, imports."""
 
-    def choose(self, requests: Sequence[OptionRequest]) -> Sequence[int]: ...
+    def choose(self, requests: Sequence[OptionRequest]) -> Sequence[int]:
+        """For each request the place of the chosen option, from 0."""
+        ...
 
 
 def batch_hint_of(model: object) -> BatchHint:

@@ -24,9 +24,13 @@ JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[st
 class Clip:
     """What to look at, without its pixels: a stretch of a video, in seconds.
 
-    `end` is infinite where the whole video is meant and neither its file nor its length is known. `subtitles` is the
-    file of what is said in the video, where the benchmark names one: it need not be there. The video begins at
-    `subtitles_start` by the file's clock, in seconds.
+    Attributes:
+        video_id: the video's id in its benchmark.
+        start: where the stretch begins.
+        end: where it ends; infinite where the whole video is meant and neither its file nor its length is known.
+        path: the video's file; None where it is not there.
+        subtitles: the file of what is said in the video, where the benchmark names one; it need not be there.
+        subtitles_start: where the video begins by that file's clock.
     """
 
     video_id: str
@@ -146,11 +150,16 @@ class Item(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's answer to one item: a choice's index, a text, or None when nothing could be read.
+    """A model's answer to one item.
 
-    `raw` is the model's own output, `rule` the parser's rule that read it; both are kept so that
-    a record can be scored again without the model. In retrieval the answer is `vectors`, float32
-    [2, D]: the video's and the text's.
+    Attributes:
+        item_id: the item.
+        answer: a choice's index, a text, or None when nothing could be read.
+        raw: the model's own output, kept so that a record can be scored again without the model.
+        rule: the parser's rule that read it.
+        option_scores: how likely each option was, where the route tells.
+        trace: frames, tokens and seconds that it took.
+        vectors: in retrieval the answer, float32 [2, D]: the video's vector and the text's.
     """
 
     item_id: str
@@ -164,9 +173,14 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one prediction is worth: per-item values by metric name, None where it can't be known.
+    """What one prediction is worth.
 
-    `vectors` [2, D] pass through to figures that only all items together have.
+    Attributes:
+        item_id: the item.
+        cluster: its cluster.
+        answer: the answer that was scored.
+        values: the item's value by metric name, None where it can't be known.
+        vectors: float32 [2, D], passed through to figures that only all items together have.
     """
 
     item_id: str
@@ -195,7 +209,13 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The figures of a set of scores, with details for the reader and warnings."""
+    """The figures of a set of scores.
+
+    Attributes:
+        metrics: the figures.
+        details: further facts by name, such as how often each option was chosen.
+        warnings: what a reader must know before trusting the figures.
+    """
 
     metrics: tuple[Metric, ...]
     details: Mapping[str, JsonValue] = field(default_factory=dict)

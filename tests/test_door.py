@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -84,18 +82,6 @@ def test_frames_of_a_clip_are_pixels(shared_data: Path) -> None:
     pixels = longvid.frames(longvid.Clip("pancake", 0.0, 10.0, path), count=4, size=64)
     assert pixels.shape == (4, 64, 64, 3)
     assert pixels.dtype == np.uint8
-
-
-def test_the_readmes_program_runs_as_it_stands(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    program = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class Mine" in block)
-    (tmp_path / "program.py").write_text(program, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LONGVID_DATA", str(shared_data))
-    ran = runpy.run_path("program.py")
-    assert ran["run"].results.counts.answered == 20
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

@@ -178,7 +178,7 @@ def ranks(
     show(result, json)
 
 
-@app.command(epilog="Example: longvid bench aggregate ../shared/data/captions/egoschema_lavila_1s.json --questions 6")
+@app.command(epilog="Example: longvid bench aggregate egoschema_lavila_1s.json --questions 6")
 def aggregate(
     captions: Annotated[Path, typer.Argument(help="Captions of EgoSchema's videos, as for -M captions=.")],
     llm: Annotated[str, typer.Option(help="A language model, as for -M llm=.")] = "smollm2",

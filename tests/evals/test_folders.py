@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -482,32 +480,3 @@ def test_evaluate_finds_the_videos_where_is_said(shared_data: Path, tmp_path: Pa
     natural = shared_data / "videos" / "natural"
     run = door.evaluate(Mine(), tmp_path / "questions.jsonl", out=tmp_path / "run", videos=natural)
     assert run.value == 1.0
-
-
-# --- The README ---------------------------------------------------------------------------------------
-
-
-def readme_blocks() -> dict[str, str]:
-    """The blocks of the section on one's own benchmark, by language."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text[text.index("### Your own benchmark") :]
-    return dict(re.findall(r"```(\w+)\n(.*?)```", section[: section.index("\n## ")], re.DOTALL))
-
-
-def test_the_readmes_benchmark_runs_as_it_stands(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocks = readme_blocks()
-    (tmp_path / "mine" / "videos").mkdir(parents=True)
-    (tmp_path / "mine" / "benchmark.toml").write_text(blocks["toml"])
-    (tmp_path / "mine" / "questions.jsonl").write_text(blocks["json"])
-    pancake = shared_data / "videos" / "natural" / "flipping_a_pancake_10s.mkv"
-    shutil.copy(pancake, tmp_path / "mine" / "videos" / "pancake.mkv")
-    monkeypatch.chdir(tmp_path)
-    lines = [line for line in blocks["sh"].splitlines() if line]
-    said = {words[1]: ok(*words[1:]) for line in lines if (words := shlex.split(line, comments=True))}
-    assert "Nothing found that spoils figures of mine@all" in said["audit"]
-    assert read_results(Path("runs/mine/chance")).primary.name == "accuracy_by_kind"
-    assert read_results(Path("runs/order/chance")).task.name == "mine@order"
-    assert Path("runs/mine/chance/report.html").is_file()
-    assert "What is flipped?" in said["ask"]
