@@ -22,9 +22,9 @@ LONG = FramePolicy(fps=1.0, cap=256)
 MIDDLE = FramePolicy(count=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Which moments of a clip are looked at; what is not given is the model's own."""
+    """Which moments of a clip are looked at; what is not given is the model's own. Without slots, to be mixed in."""
 
     frames: int | None = field(
         default=None, metadata={"help": "this many frames, evenly over the clip", "group": FRAMES}

@@ -44,6 +44,7 @@ class TextRequest:
 
     `question` is the bare question within the prompt, where there is one.
     `choices`: the replies that would do, for models that can be held to them; others pass over it.
+    `interleaved`: what is said in the video belongs among its frames, where a model reads both.
     """
 
     item_id: str
@@ -52,6 +53,7 @@ class TextRequest:
     max_tokens: int
     question: str = ""
     choices: tuple[str, ...] = ()
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class OptionRequest:
     """A prompt about a clip and the continuations of the reply to weigh against each other.
 
     The reply begins with `reply_start`; each option is a string that continues it. `question` is the bare question
-    within the prompt.
+    within the prompt, `interleaved` as in TextRequest.
     """
 
     item_id: str
@@ -68,6 +70,7 @@ class OptionRequest:
     reply_start: str
     options: tuple[str, ...]
     question: str = ""
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.video_utils import VideoMetadata
 
 from baselines.llm.local import TEMPLATE_ERRORS
+from baselines.llm.options import Sampling
 from baselines.llm.protocol import (
     Chat,
     ContinuationScores,
@@ -57,7 +58,6 @@ from baselines.llm.vision import (
     FEW,
     MORE,
     Costs,
-    Sampling,
     check_arrival,
     first_frames,
     message_parts,

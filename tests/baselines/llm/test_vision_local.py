@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from baselines.llm.protocol import Chat, Shown
-from baselines.llm.vision import Sampling
+from baselines.llm.options import Sampling
 from baselines.llm.vision_local import TransformersVisionModel, load_vision_model
 from encoders.frames import Frames
 from tasks.errors import ModelError
