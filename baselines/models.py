@@ -167,7 +167,8 @@ class VisionOptions(Serving, Timing):
         metadata={"help": "the model: transformers:NAME_OR_PATH, vllm:NAME_OR_PATH or openai:MODEL", "group": DECIDING},
     )
     model: str | None = field(
-        default=None, metadata={"help": "openai:MODEL by its name alone", "group": DECIDING, "replaced_by": "llm=openai:"}
+        default=None,
+        metadata={"help": "openai:MODEL by its name alone", "group": DECIDING, "replaced_by": "llm=openai:"},
     )
     route: Route = field(default=Route.GENERATE, metadata={"help": "how the answer is obtained", "group": DECIDING})
     subtitles: Literal["none", "seen", "all"] = field(
@@ -179,7 +180,8 @@ class VisionOptions(Serving, Timing):
         metadata={"help": "keep: the whole picture in its shape; crop or squash: a square", "group": FRAMES},
     )
     size: int = field(
-        default=448, metadata={"help": "side of the squares, in pixels; with keep, pixels is its square", "group": FRAMES}
+        default=448,
+        metadata={"help": "side of the squares, in pixels; with keep, pixels is its square", "group": FRAMES},
     )
     pixels: int | None = field(
         default=None, metadata={"help": "keep: most pixels of a frame; default: size squared", "group": FRAMES}
@@ -189,7 +191,10 @@ class VisionOptions(Serving, Timing):
     )
     send: Literal["video", "images"] | None = field(
         default=None,
-        metadata={"help": "frames as one video with their times (default where it is taken), or images", "group": FRAMES},
+        metadata={
+            "help": "frames as one video with their times (default where it is taken), or images",
+            "group": FRAMES,
+        },
     )
     check_frames: bool = field(
         default=True,
@@ -220,12 +225,8 @@ class VisionOptions(Serving, Timing):
     dtype: Dtype = field(
         default="bfloat16", metadata={"help": "of weights loaded here; a server has its own", "group": RUNTIME}
     )
-    device: str = field(
-        default="auto", metadata={"help": "transformers: auto, cpu, cuda or cuda:N", "group": RUNTIME}
-    )
-    workers: int = field(
-        default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME, **UNRECORDED}
-    )
+    device: str = field(default="auto", metadata={"help": "transformers: auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME, **UNRECORDED})
     context: int | None = field(
         default=None,
         metadata={
@@ -238,7 +239,7 @@ class VisionOptions(Serving, Timing):
     @property
     def spec(self) -> str:
         """The model in the way that all language models are named."""
-        return self.llm if self.llm is not None else f"openai:{self.model}"
+        return self.llm or ""
 
     @property
     def shape(self) -> FramePolicy:
@@ -246,14 +247,19 @@ class VisionOptions(Serving, Timing):
         if self.fit == "keep":
             pixels = self.pixels if self.pixels is not None else self.size**2
             return FramePolicy(count=1, size=None, fit="keep", pixels=pixels, total_pixels=self.total_pixels)
-        return FramePolicy(
-            count=1, size=self.size, fit=self.fit, pixels=self.pixels, total_pixels=self.total_pixels
-        )
+        return FramePolicy(count=1, size=self.size, fit=self.fit, pixels=self.pixels, total_pixels=self.total_pixels)
 
     def __post_init__(self) -> None:
         Serving.__post_init__(self)
         if (self.llm is None) == (self.model is None):
             msg = "give llm=openai:MODEL, llm=transformers:NAME_OR_PATH or llm=vllm:NAME_OR_PATH (and no model=)"
+            raise ModelError(msg)
+        if self.model is not None:
+            # By either name it is the same run.
+            object.__setattr__(self, "llm", f"openai:{self.model}")
+            object.__setattr__(self, "model", None)
+        if self.engine and not self.spec.startswith("vllm:"):
+            msg = f"-M engine= has settings that model 'vlm' does not know: {self.engine}"
             raise ModelError(msg)
         if self.guided and self.route is not Route.GENERATE:
             msg = f"guided=true goes with route={Route.GENERATE}, not {self.route}"

@@ -107,9 +107,7 @@ class PromptedModel:
         for request in requests:
             room = max(self._llm.count_tokens(Chat(user=option)) for option in request.options)
             asks.append(
-                Ask(
-                    request.clip, request.prompt, request.reply_start, room, request.question, request.interleaved
-                )
+                Ask(request.clip, request.prompt, request.reply_start, room, request.question, request.interleaved)
             )
         return self._compose(asks)
 

@@ -323,7 +323,7 @@ def kept_size(width: int, height: int, pixel_shape: float, pixels: int | None) -
     tall = height / pixel_shape if pixel_shape > 1 else float(height)
     scale = min(1.0, (pixels / (shown * tall)) ** 0.5) if pixels else 1.0
     # Rounded down, so that the bound holds.
-    return max(1, int(shown * scale + _ROUNDING)), max(1, int(tall * scale + _ROUNDING))
+    return max(1, int(shown * scale + _WHOLE)), max(1, int(tall * scale + _WHOLE))
 
 
 def scaled_size(width: int, height: int, policy: FramePolicy) -> tuple[int, int]:
@@ -347,7 +347,7 @@ def centre_crop(picture: NDArray[np.uint8], policy: FramePolicy) -> NDArray[np.u
 
 
 _BEFORE_THE_END = 1e-3
-_ROUNDING = 1e-9
+_WHOLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)

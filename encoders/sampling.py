@@ -61,6 +61,9 @@ class FramePolicy:
             raise FramePolicyError(f"frames must be at most {MOST_FRAMES}, not {self.count}")
         if self.beyond_cap not in {"spread", "cut"}:
             raise FramePolicyError(f"beyond_cap must be 'spread' or 'cut', not '{self.beyond_cap}'")
+        self._check_shape()
+
+    def _check_shape(self) -> None:
         if self.fit not in {"crop", "squash", "keep"}:
             raise FramePolicyError(f"fit must be 'crop', 'squash' or 'keep', not '{self.fit}'")
         if self.fit == "keep" and self.size is not None:

@@ -152,8 +152,8 @@ def load_seeing(options: VisionOptions) -> SeeingModel:
         options.thinking_tokens,
         parse_extra(options.extra),
     )
-    if known.name != "vllm" and (given := vllm_arguments(options) or parse_engine(options.engine)):
-        raise ModelError(f"-M engine= has settings that model 'vlm' does not know with '{options.spec}': {', '.join(given)}")
+    if known.name != "vllm" and (given := vllm_arguments(options)):
+        raise ModelError(f"{next(iter(given))} is an argument of llm vllm:…, not of '{options.spec}'")
     scoring = options.route in SCORING_ROUTES
     if known.name == "openai":
         from baselines.llm.vision_served import load_served_vision

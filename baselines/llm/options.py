@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import ModelError
 from tasks.registry import ANSWERS, DECIDING, RUNTIME
 from tasks.routes import Route
-from tasks.task import JsonValue
+
+if TYPE_CHECKING:
+    from tasks.task import JsonValue
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 UNRECORDED = {"decides": False}

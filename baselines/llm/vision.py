@@ -96,17 +96,22 @@ def sent_notes(shown: Shown | None) -> dict[str, JsonValue]:
 
 FEW, MORE = 2, 4
 """Frames of the probes: videos are read in pairs of frames by some models."""
-TOLERANCE = 0.1
+TOLERANCE, LOOSE_TOKENS = 0.15, 3
 """Ours: times in words cost a token more or less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Prompt tokens of the same words with no frame, with `FEW` and with `MORE` frames of one size."""
+    """Prompt tokens of the same words with no frame, with `FEW` and with `MORE` frames of one size.
+
+    Of a video also with one and with three: a video's first frame is never pruned, so that the next ones tell.
+    """
 
     nothing: int
     few: int
     more: int
+    one: int | None = None
+    three: int | None = None
 
     @property
     def each(self) -> float:
@@ -117,12 +122,29 @@ class Costs:
         """Tokens that so many frames take."""
         return self.few - self.nothing + self.each * (frames - FEW)
 
+    @property
+    def even(self) -> bool:
+        """Whether each further frame costs the same, or each further pair of frames."""
+        if self.one is None or self.three is None:
+            return True
+        steps = (self.few - self.one, self.three - self.few, self.more - self.three)
+        loose = max(LOOSE_TOKENS, TOLERANCE * max(steps))
+        singly = max(steps) - min(steps) <= loose
+        in_pairs = abs(steps[0]) <= loose and abs(steps[2]) <= loose
+        return singly or in_pairs
+
+
+def costs_by(tokens: Callable[[int], int], form: Form) -> Costs:
+    """What few frames cost, by the tokens of a prompt with so many of them."""
+    nothing, few, more = (tokens(count) for count in (0, FEW, MORE))
+    return Costs(nothing, few, more, tokens(1), tokens(3)) if form == "video" else Costs(nothing, few, more)
+
 
 def check_arrival(frames: int, tokens: int, costs: Costs, who: str, remedy: str) -> None:
-    """Compare the tokens of `frames` frames with what few of them cost.
+    """Compare the tokens of a prompt with `frames` frames with what few of them cost.
 
     Raises FramesLostError, on one line that says what to set, where twice the frames don't cost more, or all of them
-    cost less than they must.
+    cost less than they must, or each costs another number than those before.
     """
     if costs.each <= 0 or costs.few <= costs.nothing:
         raise FramesLostError(
@@ -130,11 +152,15 @@ def check_arrival(frames: int, tokens: int, costs: Costs, who: str, remedy: str)
             f"{FEW}: it does not look at each. {remedy}"
         )
     seen, expected = tokens - costs.nothing, costs.expected(frames)
-    if frames > MORE and seen < expected * (1 - TOLERANCE) - costs.each:
+    due = f"read {seen} tokens from them where {expected:.0f} were due by what few frames cost"
+    slack = expected * TOLERANCE + costs.each
+    if frames > MORE and seen < expected - slack:
+        like = max(0, round(FEW + (seen - costs.few + costs.nothing) / costs.each))
+        raise FramesLostError(f"{who} was sent {frames} frames and {due}, as of {like} frames. {remedy}")
+    if not costs.even or (frames > MORE and seen > expected + slack):
         raise FramesLostError(
-            f"{who} was sent {frames} frames and read {seen} tokens from them where {expected:.0f} were due by what "
-            f"few frames cost, as of {max(0, round(FEW + (seen - costs.few + costs.nothing) / costs.each))} frames. "
-            f"{remedy}"
+            f"{who} was sent {frames} frames and {due}: further frames cost other than the first ones, as where some "
+            f"of their tokens are pruned. {remedy}"
         )
 
 

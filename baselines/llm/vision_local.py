@@ -55,14 +55,11 @@ from baselines.llm.protocol import (
     describe_chat,
 )
 from baselines.llm.vision import (
-    FEW,
-    MORE,
-    Costs,
     check_arrival,
+    costs_by,
     first_frames,
     message_parts,
     pixels_key,
-    runs_of,
     sent_notes,
     split_thought,
     true_times,
@@ -95,7 +92,9 @@ WARPERS = {
 }
 """What `extra=` may set in this process, beside the keywords of the template and the processor."""
 KEYWORDS = ("chat_template_kwargs", "mm_processor_kwargs")
-REMEDY = "Lower frames=, pixels= or total_pixels=, or raise the processor's own bound with extra={\"mm_processor_kwargs\": …}"
+REMEDY = (
+    'Lower frames=, pixels= or total_pixels=, or raise the processor\'s own bound with extra={"mm_processor_kwargs": …}'
+)
 SAME = 1e-3
 """Ours: how far logits of two parts may lie from those of the whole, as a share of their spread."""
 PROBE_SIDE = 56
@@ -108,7 +107,7 @@ class Prepared:
     ids: tuple[int, ...]
     vision: Mapping[str, Any]
     seen: int
-    tail: str
+    text: str
     begun_thought: bool
     notes: Mapping[str, JsonValue]
 
@@ -162,11 +161,56 @@ class Remembering:
         return BatchFeature(dict(self._found))
 
 
+class SeeingWriter:
+    """Writes chats with frames by a model's own template, and tells where their words end."""
+
+    def __init__(self, processor: Any, sampling: Sampling) -> None:  # noqa: ANN401 - untyped processors
+        self.tokenizer = processor.tokenizer
+        self.special = frozenset(t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special)
+        self._processor = processor
+        self._arguments = sampling.template_arguments
+        names = ("image_token", "video_token")
+        found = (getattr(processor, name, None) for name in names)
+        self._placeholders = tuple(token for token in found if isinstance(token, str))
+
+    def plain(self, text: str) -> str:
+        """Text from outside as it may stand in a prompt."""
+        return without_special(text, self.special)
+
+    def render(self, chat: Chat) -> str:
+        """The prompt with a placeholder for each picture or video. Raises ModelError if the template refuses."""
+        messages: list[dict[str, Any]] = [{"role": "user", "content": message_parts(chat, text=self.plain)}]
+        if chat.system:
+            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": self.plain(chat.system)}]})
+        try:
+            text = self._processor.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=False, **self._arguments
+            )
+        except TEMPLATE_ERRORS as error:
+            raise ModelError(f"the model's chat template refuses this chat: {error}") from error
+        return f"{text}{self.plain(chat.reply_start)}"
+
+    def tail(self, text: str) -> str:
+        """What a rendered prompt says behind its last picture or video."""
+        places = [text.rfind(token) + len(token) for token in self._placeholders if token in text]
+        return text[max(places, default=0) :]
+
+    def continue_with(self, text: str, continuations: Sequence[str], item: str) -> tuple[tuple[int, ...], ...]:
+        """Token ids of continuations as tokenised behind a rendered prompt. Raises ModelError as `split_tokens` does."""
+        encode = partial(self.tokenizer.encode, add_special_tokens=False)
+        return split_tokens(encode, self.tail(text), continuations, item, self.plain).continuations
+
+
 class TransformersVisionModel:
     """A video language model and its processor, speaking the LanguageModel protocol; chats are taken one at a time."""
 
     def __init__(
-        self, model: PreTrainedModel, processor: Any, info: ModelInfo, context: int, sampling: Sampling
+        self,
+        model: PreTrainedModel,
+        processor: Any,  # noqa: ANN401 - untyped processors
+        info: ModelInfo,
+        context: int,
+        sampling: Sampling,
     ) -> None:
         self._model: Any = model
         self._processor = processor
@@ -176,7 +220,7 @@ class TransformersVisionModel:
         self.sampling = sampling
         self.batch_hint = BatchHint()
         self._eos = eos_ids(model, self._tokenizer)
-        self._special = frozenset(t.content for t in self._tokenizer.added_tokens_decoder.values() if t.special)
+        self.writer = SeeingWriter(processor, sampling)
         self._vision_ids = vision_ids(model, processor)
         self._warpers = warpers_of(sampling)
         self._prefix = Prefix()
@@ -207,21 +251,18 @@ class TransformersVisionModel:
         return [self._score_one(i, *pair, afresh=True) for i, pair in pairs]
 
     @torch.inference_mode()
-    def _score_one(
-        self, index: int, chat: Chat, texts: Sequence[str], *, afresh: bool = False
-    ) -> ContinuationScores:
+    def _score_one(self, index: int, chat: Chat, texts: Sequence[str], *, afresh: bool = False) -> ContinuationScores:
         item = describe_chat(index, chat)
         prepared = self._prepare(chat)
-        encode = partial(self._tokenizer.encode, add_special_tokens=False)
-        tails = split_tokens(encode, prepared.tail, texts, item, partial(without_special, special=self._special))
-        longest = max(len(ids) for ids in tails.continuations)
+        tails = self.writer.continue_with(prepared.text, texts, item)
+        longest = max(map(len, tails))
         self._check_room(item, len(prepared.ids), longest, "its longest continuation")
         self._check_arrival(chat, prepared)
         weigh = self._weigh_afresh if afresh else self._weigh
-        logprobs = tuple(weigh(prepared, chat.shown, tails.continuations))
+        logprobs = tuple(weigh(prepared, chat.shown, tails))
         if not all(math.isfinite(value) for value in logprobs):
             raise ModelError(f"{item}: model '{self.info.name}' gave a log-likelihood that is not finite")
-        counts = tuple(len(ids) for ids in tails.continuations)
+        counts = tuple(map(len, tails))
         usage = TokenUsage(prompt=len(prepared.ids), completion=sum(counts))
         return ContinuationScores(logprobs, counts, usage, prepared.notes)
 
@@ -262,8 +303,8 @@ class TransformersVisionModel:
         guide = self._guide(index, chat, prepared)
         written: list[int] = []
         places = self._places(prepared)
-        with self._read(prepared, chat.shown, places) as (logits, cache):
-            generator = self._generator()
+        with self._read(prepared, chat.shown, places) as (behind, cache):
+            generator, logits = self._generator(), behind
             while len(written) < room:
                 allowed = guide.next(written) if guide else None
                 if allowed is not None and not allowed:
@@ -282,9 +323,7 @@ class TransformersVisionModel:
     def _guide(self, index: int, chat: Chat, prepared: Prepared) -> Guide | None:
         if not chat.choices:
             return None
-        encode = partial(self._tokenizer.encode, add_special_tokens=False)
-        item = describe_chat(index, chat)
-        paths = split_tokens(encode, prepared.tail, chat.choices, item).continuations
+        paths = self.writer.continue_with(prepared.text, chat.choices, describe_chat(index, chat))
         return Guide(paths, min(self._eos))
 
     def _generator(self) -> torch.Generator | None:
@@ -298,7 +337,8 @@ class TransformersVisionModel:
         self, logits: Tensor, before: Sequence[int], allowed: Sequence[int] | None, generator: torch.Generator | None
     ) -> int:
         scores = logits.float()[None]
-        scores = self._warpers(torch.tensor([before], device=scores.device), scores)
+        fed: Any = torch.tensor([before], device=scores.device)
+        scores = self._warpers(fed, scores)
         if allowed is not None:
             kept = torch.full_like(scores, -math.inf)
             kept[:, list(allowed)] = logits.float()[list(allowed)]
@@ -309,17 +349,7 @@ class TransformersVisionModel:
 
     def _prepare(self, chat: Chat) -> Prepared:
         """The prompt as ids and tensors. Raises ModelError where the template or the processor refuses it."""
-        plain = partial(without_special, special=self._special)
-        messages: list[dict[str, Any]] = [{"role": "user", "content": message_parts(chat, text=plain)}]
-        if chat.system:
-            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": plain(chat.system)}]})
-        try:
-            text = self._processor.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False, **self.sampling.template_arguments
-            )
-        except TEMPLATE_ERRORS as error:
-            raise ModelError(f"the model's chat template refuses this chat: {error}") from error
-        text = f"{text}{plain(chat.reply_start)}"
+        text = self.writer.render(chat)
         inputs = self._process(text, chat.shown)
         ids = tuple(inputs.pop("input_ids")[0].tolist())
         inputs.pop("attention_mask", None)
@@ -327,17 +357,7 @@ class TransformersVisionModel:
         end = min(seen[-1] + 1, len(ids) - 1) if seen else 0
         notes = {**sent_notes(chat.shown), **({"vision_tokens": len(seen)} if chat.shown else {}), **grid(inputs)}
         begun = text.rstrip().endswith("<think>")
-        return Prepared(ids, inputs, end, self._tail(text), begun, notes)
-
-    def _tail(self, text: str) -> str:
-        """What is behind the last frame: continuations are tokenised behind it."""
-        places = [text.rfind(token) + len(token) for token in self._placeholders if token in text]
-        return text[max(places, default=0) :]
-
-    @property
-    def _placeholders(self) -> tuple[str, ...]:
-        names = ("image_token", "video_token")
-        return tuple(token for name in names if isinstance(token := getattr(self._processor, name, None), str))
+        return Prepared(ids, inputs, end, text, begun, notes)
 
     def _process(self, text: str, shown: Shown | None) -> dict[str, Any]:
         kwargs: dict[str, Any] = {**self._cap_arguments(), **self.sampling.processor_arguments}
@@ -359,7 +379,9 @@ class TransformersVisionModel:
     def _cap_arguments(self) -> dict[str, Any]:
         """A bound of pixels that is ours alone, where a processor has one of its own that changes by its version."""
         known = getattr(getattr(self._processor, "video_processor", None), "valid_kwargs", None)
-        return {"cap_pixels_per_frame": False} if "cap_pixels_per_frame" in getattr(known, "__annotations__", {}) else {}
+        return (
+            {"cap_pixels_per_frame": False} if "cap_pixels_per_frame" in getattr(known, "__annotations__", {}) else {}
+        )
 
     @contextmanager
     def _read(self, prepared: Prepared, shown: Shown | None, places: Places) -> Iterator[tuple[Tensor, Cache]]:
@@ -386,7 +408,7 @@ class TransformersVisionModel:
         given = on(self._model.device, {"input_ids": ids, **more})
         return self._model(past_key_values=cache, use_cache=True, **kept, **given)
 
-    def _forward(self, ids: Tensor, cache: Cache | None, *, keep: int, **more: Any) -> Tensor:
+    def _forward(self, ids: Tensor, cache: Cache | None, *, keep: int, **more: Any) -> Tensor:  # noqa: ANN401
         """Logits [keep, vocabulary] behind the last tokens."""
         logits: Tensor = self._run(ids, cache, keep, **more).logits[0, -keep:]
         return logits
@@ -409,17 +431,18 @@ class TransformersVisionModel:
             return
         key = pixels_key(chat.shown)
         if key not in self._costs:
-            costs = Costs(*(self._tokens_with(chat.shown, count) for count in (0, FEW, MORE)))
+            costs = costs_by(partial(self._tokens_with, chat.shown), chat.shown.form)
             whole = self._tokens_with(chat.shown, len(chat.shown.frames.seconds))
             check_arrival(len(chat.shown.frames.seconds), whole, costs, f"the processor of '{self.info.name}'", REMEDY)
-            self._costs[key] = whole - costs.nothing
+            self._costs[key] = whole
         seen = prepared.notes["vision_tokens"]
         if not isinstance(seen, int) or seen < 1:
             raise ModelError(f"the processor of '{self.info.name}' made no tokens of the frames")
 
     def _tokens_with(self, shown: Shown, count: int) -> int:
-        picked = replace(first_frames(shown, count), between=()) if count else None
-        return len(self._prepare(Chat("", shown=picked)).ids)
+        """Tokens of so many of the frames alone, without the words that tell their times."""
+        found = self._prepare(Chat("", shown=first_frames(shown, count))).notes["vision_tokens"] if count else 0
+        return found if isinstance(found, int) else 0
 
     def _find_forms(self) -> tuple[Form, ...]:
         """Which forms of frames the model takes, by trying. Raises ModelError where none works."""
@@ -599,7 +622,9 @@ def read_processor(folder: Path) -> Any:  # noqa: ANN401 - untyped processors
     """The processor of a folder; no code of its own is run. Raises ModelError where there is none that sees."""
     check_json(folder)
     with quiet(), without_code(folder, "processor"), foreign_file(f"can't load the processor of {folder}"):
-        processor = AutoProcessor.from_pretrained(str(folder), trust_remote_code=False)
+        processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # untyped library
+            str(folder), trust_remote_code=False
+        )
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise ModelError(f"{folder} has no processor of pictures or videos: it is no model that sees")
     if processor.chat_template is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.llm.protocol import Chat, Shown
 from baselines.llm.options import Sampling
+from baselines.llm.protocol import Chat, Shown
 from baselines.llm.vision_local import TransformersVisionModel, load_vision_model
 from encoders.frames import Frames
 from tasks.errors import ModelError
@@ -35,10 +34,10 @@ def llm(folder: Path) -> TransformersVisionModel:
 
 
 @pytest.fixture(scope="module")
-def by_hand(folder: Path) -> Iterator[tuple[Any, Any]]:
+def by_hand(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    yield AutoModelForImageTextToText.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    return AutoModelForImageTextToText.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
 
 
 def shown(form: str = "video", seed: int = 0, count: int = 6) -> Shown:
@@ -160,7 +159,7 @@ def test_the_record_says_what_was_sent_and_what_the_model_made_of_it(llm: Transf
 
 
 def test_a_text_that_spells_a_control_token_is_read_as_text(llm: TransformersVisionModel) -> None:
-    special = sorted(llm._special)  # noqa: SLF001 - the model's own, which no list of ours knows
+    special = sorted(llm.writer.special)
     hostile = chat(user=f"Is it {' or '.join(special)}?")
     plain = llm.generate([chat()], 1)[0].notes["vision_tokens"]
     (reply,) = llm.generate([hostile], 1)
