@@ -8,7 +8,7 @@ it. Videos are decoded ahead, in processes of their own, while the model is busy
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -73,7 +73,7 @@ class FrameComposer:
     """Sets a clip's frames, and what is said in it, before the task's prompt."""
 
     reader: FrameReader
-    prompt: Prompt
+    prompts: Mapping[Form, Prompt]
     subtitles: Prompt
     form: Form
     spoken: str
@@ -86,21 +86,23 @@ class FrameComposer:
 
     def _composed(self, ask: Ask, read: ReadClip, said: Sequence[Line]) -> Composed:
         frames = read.frames
+        # One frame is a picture: models that read a video in pairs of frames refuse it as a video.
+        form: Form = self.form if len(frames.seconds) > 1 or len(self.prompts) == 1 else "images"
         times = ", ".join(clock(second) for second in frames.seconds)
-        words = self.prompt.fill("user", times=times, prompt=ask.prompt)
+        words = self.prompts[form].fill("user", times=times, prompt=ask.prompt)
         notes: dict[str, JsonValue] = {}
         between: tuple[tuple[int, str], ...] = ()
         if self.spoken != "none":
             heard = lines_at(said, frames.seconds) if self.spoken == "seen" else tuple(said)
             total = count_words(said)
             notes = {"subtitle_words": total, "subtitle_share": count_words(heard) / total}
-            if self.form == "images" and ask.interleaved:
+            if form == "images" and ask.interleaved:
                 between = tuple((frame_after(line, frames.seconds), self._line(line)) for line in heard)
             elif heard:
                 lines = "\n".join(map(self._line, heard))
                 words = f"{self.subtitles.fill(self.spoken, lines=lines)}\n\n{words}"
         length = ask.clip.duration if isfinite(ask.clip.end) else frames.seconds[-1] + frames.seconds[0]
-        chat = Chat(words, "", ask.reply_start, shown=Shown(frames, self.form, length, between))
+        chat = Chat(words, "", ask.reply_start, shown=Shown(frames, form, length, between))
         return Composed(chat, notes, seconds=read.seconds, frames=frames.seen)
 
     def _line(self, line: Line) -> str:
@@ -135,8 +137,11 @@ def vision_model_on(llm: SeeingModel, options: VisionOptions, policy: FramePolic
     """The model for the tasks, on an engine that is there already."""
     form = check_forms(options.send, llm.forms, llm.info.name)
     told = form == "video" and llm.tells_times
-    prompts = load_prompt("baselines", options.prompt or (BARE if told else TIMED)), load_prompt("baselines", SUBTITLES)
-    spoken = () if options.subtitles == "none" else (prompts[1],)
+    forms: tuple[Form, ...] = (form, "images") if "images" in llm.forms and form != "images" else (form,)
+    prompts = {
+        one: load_prompt("baselines", options.prompt or (BARE if told and one == "video" else TIMED)) for one in forms
+    }
+    subtitles = load_prompt("baselines", SUBTITLES)
     hint = llm.batch_hint
     batch = max(hint.batch, hint.lanes)
     reader = FrameReader(policy, Reading(options.workers, batch, DECODER_THREADS))
@@ -147,9 +152,9 @@ def vision_model_on(llm: SeeingModel, options: VisionOptions, policy: FramePolic
         "times_told": "by the model" if told else "in words",
         "max_tokens": options.max_tokens,
     }
-    used = (prompts[0], *spoken)
+    used = (*prompts.values(), *(() if options.subtitles == "none" else (subtitles,)))
     info = replace(llm.info, prompts={prompt.name: prompt.sha256 for prompt in used}, details=details)
-    compose = FrameComposer(reader, prompts[0], prompts[1], form, options.subtitles)
+    compose = FrameComposer(reader, prompts, subtitles, form, options.subtitles)
     model = VisionModel(
         llm,
         compose,

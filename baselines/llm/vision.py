@@ -134,10 +134,9 @@ class Costs:
         return singly or in_pairs
 
 
-def costs_by(tokens: Callable[[int], int], form: Form) -> Costs:
-    """What few frames cost, by the tokens of a prompt with so many of them."""
-    nothing, few, more = (tokens(count) for count in (0, FEW, MORE))
-    return Costs(nothing, few, more, tokens(1), tokens(3)) if form == "video" else Costs(nothing, few, more)
+def costs_by(tokens: Callable[[int], int], odd: Callable[[int], int | None] = lambda _: None) -> Costs:
+    """What few frames cost, by the tokens of a prompt with so many of them; `odd` tells those of one and of three."""
+    return Costs(tokens(0), tokens(FEW), tokens(MORE), odd(1), odd(3))
 
 
 def check_arrival(frames: int, tokens: int, costs: Costs, who: str, remedy: str) -> None:

@@ -196,7 +196,7 @@ class SeeingWriter:
         return text[max(places, default=0) :]
 
     def continue_with(self, text: str, continuations: Sequence[str], item: str) -> tuple[tuple[int, ...], ...]:
-        """Token ids of continuations as tokenised behind a rendered prompt. Raises ModelError as `split_tokens` does."""
+        """Token ids of continuations as tokenised behind a rendered prompt. Raises ModelError as `split_tokens`."""
         encode = partial(self.tokenizer.encode, add_special_tokens=False)
         return split_tokens(encode, self.tail(text), continuations, item, self.plain).continuations
 
@@ -431,7 +431,7 @@ class TransformersVisionModel:
             return
         key = pixels_key(chat.shown)
         if key not in self._costs:
-            costs = costs_by(partial(self._tokens_with, chat.shown), chat.shown.form)
+            costs = costs_by(partial(self._tokens_with, chat.shown))
             whole = self._tokens_with(chat.shown, len(chat.shown.frames.seconds))
             check_arrival(len(chat.shown.frames.seconds), whole, costs, f"the processor of '{self.info.name}'", REMEDY)
             self._costs[key] = whole

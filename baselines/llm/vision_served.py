@@ -328,7 +328,7 @@ class ServedVisionModel:
             known = self._calibrated.setdefault(pixels_key(chat.shown), Calibration())
         with known.turn:
             if known.costs is None:
-                costs = costs_by(partial(self._cost_of, chat), chat.shown.form)
+                costs = costs_by(partial(self._cost_of, chat), partial(self._odd_cost, chat))
                 check_arrival(count, usage.prompt, costs, where, REMEDY)
                 known.spelled, known.costs = spelled(chat), costs
                 return
@@ -346,6 +346,15 @@ class ServedVisionModel:
         plain = replace(chat.shown, between=())
         shown = first_frames(plain, number) if number else None
         return self._post(self._body(replace(chat, shown=shown, choices=()), 1), read_usage).prompt
+
+    def _odd_cost(self, chat: Chat, number: int) -> int | None:
+        """The same of a video with one frame or three; None where the model takes no such video."""
+        if chat.shown is None or chat.shown.form != "video":
+            return None
+        try:
+            return self._cost_of(chat, number)
+        except RefusedError:
+            return None
 
     def _find_forms(self, send: Form | None) -> tuple[Form, ...]:
         """How the server takes frames: a video's own are a thing of vLLM's, found out by sending two.

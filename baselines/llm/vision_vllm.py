@@ -176,7 +176,7 @@ class VllmVisionModel:
             (output,) = self._ask([asked], [letter_params([0])], check=False)
             return len(output.prompt_token_ids)
 
-        self._costs[key] = costs_by(cost, chat.shown.form)
+        self._costs[key] = costs_by(cost)
         frames = len(chat.shown.frames.seconds)
         check_arrival(frames, tokens, self._costs[key], f"vLLM with '{self.info.name}'", REMEDY)
 
