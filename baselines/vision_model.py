@@ -77,6 +77,7 @@ class FrameComposer:
     subtitles: Prompt
     form: Form
     spoken: str
+    may_interleave: bool = True
 
     def __call__(self, asks: Sequence[Ask]) -> list[Composed]:
         # A file of subtitles that is missing costs nothing: it is read before the video is.
@@ -86,8 +87,10 @@ class FrameComposer:
 
     def _composed(self, ask: Ask, read: ReadClip, said: Sequence[Line]) -> Composed:
         frames = read.frames
+        among = self.spoken != "none" and ask.interleaved and self.may_interleave
         # One frame is a picture: models that read a video in pairs of frames refuse it as a video.
-        form: Form = self.form if len(frames.seconds) > 1 or len(self.prompts) == 1 else "images"
+        apart = "images" in self.prompts and (among or len(frames.seconds) == 1)
+        form: Form = "images" if apart else self.form
         times = ", ".join(clock(second) for second in frames.seconds)
         words = self.prompts[form].fill("user", times=times, prompt=ask.prompt)
         notes: dict[str, JsonValue] = {}
@@ -96,7 +99,9 @@ class FrameComposer:
             heard = lines_at(said, frames.seconds) if self.spoken == "seen" else tuple(said)
             total = count_words(said)
             notes = {"subtitle_words": total, "subtitle_share": count_words(heard) / total}
-            if form == "images" and ask.interleaved:
+            placed = form == "images" and among
+            notes["subtitles"] = "interleaved" if placed else "listed"
+            if placed:
                 between = tuple((frame_after(line, frames.seconds), self._line(line)) for line in heard)
             elif heard:
                 lines = "\n".join(map(self._line, heard))
@@ -154,7 +159,7 @@ def vision_model_on(llm: SeeingModel, options: VisionOptions, policy: FramePolic
     }
     used = (*prompts.values(), *(() if options.subtitles == "none" else (subtitles,)))
     info = replace(llm.info, prompts={prompt.name: prompt.sha256 for prompt in used}, details=details)
-    compose = FrameComposer(reader, prompts, subtitles, form, options.subtitles)
+    compose = FrameComposer(reader, prompts, subtitles, form, options.subtitles, options.send != "video")
     model = VisionModel(
         llm,
         compose,

@@ -154,6 +154,24 @@ class CocaOptions(FrameOptions):
     batch: int = field(default=16, metadata={"help": "most frames captioned at once", "group": RUNTIME})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HfDualOptions(Timing):
+    """Options of `--model hf-dual`."""
+
+    name: str = field(metadata={"help": "a dual encoder of transformers: a hub name or a local folder"})
+    read_as: Literal["frames", "video"] | None = field(
+        default=None,
+        metadata={
+            "help": "frames averaged, or one video; default: a video where it reads them",
+            "group": FRAMES,
+        },
+    )
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 on a GPU", "group": RUNTIME})
+    batch: int = field(default=16, metadata={"help": "most frames encoded at once", "group": RUNTIME})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME})
+
+
 def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:
     """The policy that options ask for, else the model's own, at the encoder's resolution."""
     return timed_policy(options, own, FramePolicy(count=1, size=size, fit=options.fit))
@@ -231,6 +249,15 @@ MODELS = (
         options=OpenClipOptions,
         build="encoders.build:build_open_clip",
         example="-M name=ViT-B-16 -M pretrained=openai",
+    ),
+    ModelEntry(
+        name="hf-dual",
+        summary="a dual encoder of transformers: CLIP, SigLIP 2, X-CLIP",
+        system=System.ENCODER,
+        families=("multiple-choice", "retrieval"),
+        options=HfDualOptions,
+        build="encoders.hf_dual:build_hf_dual",
+        example="-M name=google/siglip2-base-patch16-224",
     ),
     ModelEntry(
         name="coca",

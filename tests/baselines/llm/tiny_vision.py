@@ -29,9 +29,11 @@ SIDE, PATCH = 28, 14
 CHAT = "<|im_start|>", "<|im_end|>"
 
 
-def tokenizer_of(specials: Mapping[str, str], *others: str) -> PreTrainedTokenizerFast:
+def tokenizer_of(
+    specials: Mapping[str, str], *others: str, vocabulary: tuple[str, ...] = ()
+) -> PreTrainedTokenizerFast:
     """A tokenizer of bytes with the special tokens that a processor looks for by name."""
-    alphabet = sorted(ByteLevel.alphabet())
+    alphabet = [*sorted(ByteLevel.alphabet()), *vocabulary]
     backend = Tokenizer(BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
     backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
     backend.decoder = ByteDecoder()
