@@ -363,10 +363,11 @@ class ServedVisionModel:
         """
         if not self._served.vllm or send == "images":
             return ("images",)
+        body = self._body(Chat("?", shown=probe_video()), 1)
         try:
-            self._post(self._body(Chat("?", shown=probe_video()), 1), read_usage)
+            self._post(body, read_usage)
         except RefusedError as error:
-            if TRUST in str(error):
+            if TRUST in str(error) and self._takes({name: body[name] for name in body if name != "media_io_kwargs"}):
                 raise ModelError(
                     f"{self._client.where} takes no times of a video's frames: start vllm serve with {TRUST}, or "
                     f"send=images"
@@ -376,6 +377,13 @@ class ServedVisionModel:
             _log.info("%s takes no video, so frames go as images: %s", self._client.where, error)
             return ("images",)
         return ("video", "images")
+
+    def _takes(self, body: Json) -> bool:
+        try:
+            self._post(body, read_usage)
+        except RefusedError:
+            return False
+        return True
 
 
 def _last_logprobs(reply: Json, ids: Sequence[int]) -> tuple[list[float], TokenUsage]:

@@ -159,6 +159,8 @@ def test_a_server_that_trusts_no_request_with_times_is_named_what_to_start_with(
     with pytest.raises(ModelError, match=r"--trust-request-mm-kwargs, or send=images"):
         load(server)
     assert load(server, send="images").forms == ("images",)
+    server.script([], distrust=True, pictures_only=True)
+    assert load(server).forms == ("images",)
 
 
 def test_options_are_weighed_by_their_own_tokens_behind_the_prompt(server: FaultyServer) -> None:
