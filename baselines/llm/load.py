@@ -141,9 +141,10 @@ def load_seeing(options: VisionOptions) -> SeeingModel:
     known, argument = known_kind(options.spec)
     if known.name not in SEEING:
         raise ModelError(f"llm '{options.spec}' sees nothing: vlm takes {', '.join(f'{name}:…' for name in SEEING)}")
-    missing = [name for name in ("PIL", "av") if importlib.util.find_spec(name) is None]
+    wanted = ("PIL", "av", *(("torchvision",) if known.name == "transformers" else ()))
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModelError("model 'vlm' needs Pillow and av to show pictures: pip install 'longvid[video]'")
+        raise ModelError(f"model 'vlm' needs {', '.join(missing)} to show frames: pip install 'longvid[video]'")
     sampling = Sampling(
         options.temperature,
         options.top_p,
