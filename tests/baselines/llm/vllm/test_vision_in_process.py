@@ -64,12 +64,10 @@ def test_likelihoods_and_choices_are_those_of_transformers(
     engines: tuple[SeeingModel, SeeingModel], chats: list[Chat], texts: tuple[str, ...]
 ) -> None:
     ours, theirs = (engine.score(chats, [texts] * len(chats)) for engine in engines)
-    same = sum(
-        a.logprobs.index(max(a.logprobs)) == b.logprobs.index(max(b.logprobs))
-        for a, b in zip(ours, theirs, strict=True)
-    )
+    pairs = list(zip(ours, theirs, strict=True))
+    same = sum(a.logprobs.index(max(a.logprobs)) == b.logprobs.index(max(b.logprobs)) for a, b in pairs)
     assert same >= math.ceil(0.98 * len(chats))
-    for a, b in zip(ours, theirs, strict=True):
+    for a, b in pairs:
         assert a.tokens == b.tokens
         assert a.logprobs == pytest.approx(b.logprobs, abs=0.05)
 
