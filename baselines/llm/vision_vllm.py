@@ -236,9 +236,13 @@ def load_vllm_vision(source: str, options: VisionOptions, sampling: Sampling) ->
     from vllm.engine.arg_utils import EngineArgs
 
     check_names(arguments, ["trust_remote_code", *(field.name for field in fields(EngineArgs))])
-    given = {**arguments, "trust_remote_code": False}
     with foreign_file(f"vLLM refuses '{source}'"):
-        engine = LLM(model=str(folder), dtype=options.dtype, max_model_len=options.context, **given)
+        engine = LLM(
+            model=str(folder),
+            dtype=options.dtype,
+            max_model_len=options.context,
+            **{**arguments, "trust_remote_code": False},
+        )
     limit = context_limit(name, int(engine.llm_engine.model_config.max_model_len), options.context)
     details: dict[str, JsonValue] = {
         "engine": f"vllm {vllm_version()}",
