@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Literal
 
-from baselines.llm.options import ENGINE, UNRECORDED, LanguageModelOptions, check_reach
-from encoders.models import FrameOptions
+from baselines.llm.options import UNRECORDED, Dtype, LanguageModelOptions, Serving
+from encoders.models import Timing
+from encoders.sampling import FramePolicy
 from tasks.errors import ModelError
 from tasks.registry import ANSWERS, CAPTIONS, DECIDING, FRAMES, RUNTIME, ModelEntry, System
+from tasks.routes import Route
 
 SALAD_WORDS = 40
 
@@ -156,49 +159,128 @@ class KeyFrameOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VisionOptions(FrameOptions):
+class VisionOptions(Serving, Timing):
     """Options of `--model vlm`; what is marked unrecorded changes no answer, so a run resumes without."""
 
-    model: str = field(metadata={"help": "the served vision-language model's name"})
-    base_url: str | None = field(
+    llm: str | None = field(
+        default=None,
+        metadata={"help": "the model: transformers:NAME_OR_PATH, vllm:NAME_OR_PATH or openai:MODEL", "group": DECIDING},
+    )
+    model: str | None = field(
+        default=None,
+        metadata={"help": "openai:MODEL by its name alone", "group": DECIDING, "replaced_by": "llm=openai:"},
+    )
+    route: Route = field(default=Route.GENERATE, metadata={"help": "how the answer is obtained", "group": DECIDING})
+    subtitles: Literal["none", "seen", "all"] = field(
+        default="none",
+        metadata={"help": "what is said in the video: at the frames shown (seen), or all of it", "group": CAPTIONS},
+    )
+    fit: Literal["keep", "crop", "squash"] = field(
+        default="keep",
+        metadata={"help": "keep: the whole picture in its shape; crop or squash: a square", "group": FRAMES},
+    )
+    size: int = field(
+        default=448,
+        metadata={"help": "side of the squares, in pixels; with keep, pixels is its square", "group": FRAMES},
+    )
+    pixels: int | None = field(
+        default=None, metadata={"help": "keep: most pixels of a frame; default: size squared", "group": FRAMES}
+    )
+    total_pixels: int | None = field(
+        default=None, metadata={"help": "keep: most pixels of all frames of a question", "group": FRAMES}
+    )
+    send: Literal["video", "images"] | None = field(
         default=None,
         metadata={
-            "help": "its server, http://HOST:PORT/v1; default: $OPENAI_BASE_URL",
-            **UNRECORDED,
-            "group": DECIDING,
+            "help": "frames as one video with their times (default where it is taken), or images",
+            "group": FRAMES,
         },
     )
-    size: int = field(default=448, metadata={"help": "side of the square pictures, in pixels", "group": FRAMES})
+    check_frames: bool = field(
+        default=True,
+        metadata={"help": "stop where the prompt's tokens say that not every frame was read", "group": FRAMES},
+    )
     max_tokens: int | None = field(
         default=None, metadata={"help": "longest reply; default: the task's", "group": ANSWERS}
     )
-    engine: str | None = field(
+    temperature: float = field(default=0.0, metadata={"help": "0: the likeliest token every time", "group": ANSWERS})
+    top_p: float = field(
+        default=1.0, metadata={"help": "tokens drawn from: the likeliest with so much probability", "group": ANSWERS}
+    )
+    seed: int | None = field(default=None, metadata={"help": "seed of what is drawn", "group": ANSWERS})
+    thinking: bool | None = field(
+        default=None, metadata={"help": "of models that have both: think first, or don't", "group": ANSWERS}
+    )
+    thinking_tokens: int = field(
+        default=4096, metadata={"help": "room for a thought, beside max_tokens", "group": ANSWERS}
+    )
+    extra: str = field(
+        default="",
+        metadata={"help": 'what else the engine is told, as JSON: {"top_k": 20}', "group": ANSWERS},
+    )
+    prompt: str | None = field(
+        default=None,
+        metadata={"help": "file in baselines/prompts; default: by how frames are sent, vision*.v1", "group": ANSWERS},
+    )
+    dtype: Dtype = field(
+        default="bfloat16", metadata={"help": "of weights loaded here; a server has its own", "group": RUNTIME}
+    )
+    device: str = field(default="auto", metadata={"help": "transformers: auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME, **UNRECORDED})
+    context: int | None = field(
         default=None,
         metadata={
-            "help": 'how the server is asked, as JSON, {"timeout": 60}, or a .json or .toml file: the settings below',
+            "help": "use less context than the model has, in tokens; within engine=: max_model_len",
             "group": RUNTIME,
-            **UNRECORDED,
+            "also_within": ("engine", "max_model_len"),
         },
     )
-    key_from: str = field(
-        default="OPENAI_API_KEY",
-        metadata={"help": "environment variable that holds the server's key", **UNRECORDED, **ENGINE},
-    )
-    concurrency: int = field(default=8, metadata={"help": "requests in flight", **UNRECORDED, **ENGINE})
-    timeout: float = field(default=120.0, metadata={"help": "seconds for one request", **UNRECORDED, **ENGINE})
-    retries: int = field(default=4, metadata={"help": "further tries after a server's fault", **UNRECORDED, **ENGINE})
-    patience: float = field(
-        default=300.0, metadata={"help": "seconds a server may be away or ask to wait", **UNRECORDED, **ENGINE}
-    )
+
+    @property
+    def spec(self) -> str:
+        """The model in the way that all language models are named."""
+        return self.llm or ""
+
+    @property
+    def shape(self) -> FramePolicy:
+        """What becomes of a picture; the count stands for any."""
+        if self.fit == "keep":
+            pixels = self.pixels if self.pixels is not None else self.size**2
+            return FramePolicy(count=1, size=None, fit="keep", pixels=pixels, total_pixels=self.total_pixels)
+        return FramePolicy(count=1, size=self.size, fit=self.fit, pixels=self.pixels, total_pixels=self.total_pixels)
 
     def __post_init__(self) -> None:
-        if self.engine:
+        Serving.__post_init__(self)
+        if (self.llm is None) == (self.model is None):
+            msg = "give llm=openai:MODEL, llm=transformers:NAME_OR_PATH or llm=vllm:NAME_OR_PATH (and no model=)"
+            raise ModelError(msg)
+        if self.model is not None:
+            # By either name it is the same run.
+            object.__setattr__(self, "llm", f"openai:{self.model}")
+            object.__setattr__(self, "model", None)
+        if self.engine and not self.spec.startswith("vllm:"):
             msg = f"-M engine= has settings that model 'vlm' does not know: {self.engine}"
             raise ModelError(msg)
-        check_reach(self.concurrency, self.timeout, self.retries, self.patience)
-        if self.max_tokens is not None and self.max_tokens < 1:
-            msg = f"max_tokens must be at least 1, not {self.max_tokens}"
+        if self.guided and self.route is not Route.GENERATE:
+            msg = f"guided=true goes with route={Route.GENERATE}, not {self.route}"
             raise ModelError(msg)
+        if self.route not in SEEING_ROUTES:
+            msg = f"route={self.route} is none of a language model's: {', '.join(SEEING_ROUTES)}"
+            raise ModelError(msg)
+        for name in ("max_tokens", "thinking_tokens", "workers", "size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                msg = f"{name} must be at least 1, not {value}"
+                raise ModelError(msg)
+        if not (0 <= self.temperature < inf and 0 < self.top_p <= 1):
+            msg = f"temperature must be 0 or more and top_p above 0, up to 1: {self.temperature}, {self.top_p}"
+            raise ModelError(msg)
+        if self.temperature == 0 and (self.top_p < 1 or self.seed is not None):
+            msg = "top_p and seed decide what is drawn: give a temperature above 0 with them"
+            raise ModelError(msg)
+
+
+SEEING_ROUTES = (Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB, Route.GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,11 +493,11 @@ MODELS = (
     ),
     ModelEntry(
         name="vlm",
-        summary="a vision-language model behind a server, shown frames",
+        summary="a video language model, here or behind a server",
         system=System.VIDEO_LLM,
         families=("multiple-choice", "free-answer", "captioning"),
         options=VisionOptions,
         build="baselines.vision_model:build_vision_model",
-        example="-M model=NAME -M base_url=http://HOST:8000/v1",
+        example="-M llm=openai:NAME -M base_url=http://HOST:8000/v1",
     ),
 )

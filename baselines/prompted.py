@@ -11,21 +11,22 @@ from typing import Protocol
 from typing_extensions import TypedDict
 
 from baselines.llm.load import load_for
-from baselines.llm.protocol import Chat, LanguageModel
+from baselines.llm.protocol import Chat, LanguageModel, Reply
 from baselines.models import BlindOptions
 from tasks.digests import file_sha256, text_sha256
 from tasks.files import read_rows
 from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, batch_hint_of
 from tasks.prompt import Prompt, load_prompt
 from tasks.routes import Route
-from tasks.task import Clip, JsonValue, TokenUsage, Trace
+from tasks.task import Clip, FramesSeen, JsonValue, TokenUsage, Trace
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A task's prompt about a clip, and the tokens of the context to leave free for what follows it.
 
-    `question` is the bare question within the prompt, empty where there is none.
+    `question` is the bare question within the prompt, empty where there is none. `interleaved`: the benchmark wants
+    what is said among the frames and not in a list.
     """
 
     clip: Clip
@@ -33,6 +34,7 @@ class Ask:
     reply_start: str
     room: int
     question: str = ""
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Composed:
     notes: Mapping[str, JsonValue] = field(default_factory=dict)
     usage: TokenUsage = field(default_factory=TokenUsage)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    frames: FramesSeen | None = None
 
 
 class Composer(Protocol):
@@ -92,9 +95,9 @@ class PromptedModel:
         composed = self.compose_options(requests)
         ready = perf_counter()
         results = self._llm.score([c.chat for c in composed], [request.options for request in requests])
-        seconds = shares(started, ready, len(requests))
+        seconds = shares(started, ready, composed)
         return [
-            OptionScores(result.means, trace_of(c, result.usage, seconds))
+            OptionScores(result.means, trace_of(c, result.usage, seconds, result.notes))
             for c, result in zip(composed, results, strict=True)
         ]
 
@@ -103,7 +106,9 @@ class PromptedModel:
         asks = []
         for request in requests:
             room = max(self._llm.count_tokens(Chat(user=option)) for option in request.options)
-            asks.append(Ask(request.clip, request.prompt, request.reply_start, room, request.question))
+            asks.append(
+                Ask(request.clip, request.prompt, request.reply_start, room, request.question, request.interleaved)
+            )
         return self._compose(asks)
 
     def generate(self, requests: Sequence[TextRequest]) -> list[TextReply]:
@@ -116,33 +121,44 @@ class PromptedModel:
     def _write(self, requests: Sequence[TextRequest], compose: Composer) -> list[TextReply]:
         started = perf_counter()
         limit = self._max_tokens or max(request.max_tokens for request in requests)
-        composed = compose([Ask(r.clip, r.prompt, "", limit, r.question) for r in requests])
+        composed = compose([Ask(r.clip, r.prompt, "", limit, r.question, r.interleaved) for r in requests])
         ready = perf_counter()
         chats = [
             replace(c.chat, choices=request.choices if self._guided else ())
             for c, request in zip(composed, requests, strict=True)
         ]
         replies = self._llm.generate(chats, limit)
-        seconds = shares(started, ready, len(requests))
+        seconds = shares(started, ready, composed)
         return [
-            TextReply(reply.text, reply.finished, trace_of(c, reply.usage, seconds))
+            TextReply(reply.text, reply.finished, trace_of(c, reply.usage, seconds, noted(reply)))
             for c, reply in zip(composed, replies, strict=True)
         ]
 
 
-def shares(started: float, ready: float, count: int) -> dict[str, float]:
-    """Seconds per item spent on composing prompts and in the language model."""
-    return {"compose": (ready - started) / count, "llm": (perf_counter() - ready) / count}
+def shares(started: float, ready: float, composed: Sequence[Composed]) -> dict[str, float]:
+    """Seconds per item spent on composing prompts, without waiting for frames, and in the language model."""
+    count = len(composed)
+    waited = sum(one.seconds.get("wait", 0.0) for one in composed)
+    return {"compose": max(0.0, ready - started - waited) / count, "llm": (perf_counter() - ready) / count}
 
 
-def trace_of(composed: Composed, usage: TokenUsage, seconds: Mapping[str, float]) -> Trace:
-    """The record of one exchange."""
+def noted(reply: Reply) -> Mapping[str, JsonValue]:
+    """What a record keeps of a reply beside its text: a thought is no part of the answer, and is kept apart."""
+    return {**reply.notes, "thought": reply.thought} if reply.thought else reply.notes
+
+
+def trace_of(
+    composed: Composed, usage: TokenUsage, seconds: Mapping[str, float], notes: Mapping[str, JsonValue]
+) -> Trace:
+    """The record of one exchange; `notes` are the language model's."""
     chat = composed.chat
+    among = tuple(text for _, text in chat.shown.between) if chat.shown else ()
     return Trace(
-        prompt_sha256=text_sha256(chat.system, chat.user, chat.reply_start),
+        prompt_sha256=text_sha256(chat.system, *among, chat.user, chat.reply_start),
         usage=composed.usage + usage,
         seconds={**seconds, **composed.seconds},
-        notes=composed.notes,
+        frames=composed.frames,
+        notes={**composed.notes, **notes},
     )
 
 

@@ -1,135 +1,175 @@
-"""A vision-language model behind an OpenAI-compatible server (vLLM, hosted ones), shown frames of our own choosing.
+"""A video language model, in this process or behind a server, shown frames of our own choosing (`-m vlm`).
 
-Frames are sent as JPEG pictures before the words, with their times, so that every engine sees the same ones; engines'
-own sampling of videos differs (vLLM: 32 frames whatever the length). One frame is the middle of the clip.
+Every engine gets the same frames and is told the same times: engines' own sampling of videos differs (vLLM: 32 frames
+whatever the length). Frames come first and the question last, so that questions about one video share what is read of
+it. Videos are decoded ahead, in processes of their own, while the model is busy.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
-from multiprocessing.pool import ThreadPool
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import isfinite
 from time import perf_counter
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from baselines.llm.client import ApiClient, Patience, Written, read_chat
-from baselines.llm.served import BASE_URL, look_up, read_key
+from baselines.llm.load import load_seeing
+from baselines.llm.protocol import Chat, Form, Shown
+from baselines.llm.vision import SeeingModel, check_forms
 from baselines.models import VisionOptions
+from baselines.prompted import Ask, Composed, PromptedModel
 from baselines.segments import clock
-from encoders.control_tokens import neutral
-from encoders.frames import Frames, read_together
-from encoders.models import frame_policy
+from encoders.decode_ahead import FrameSource, ReadClip, Reading
+from encoders.frames import read_together
+from encoders.models import timed_policy
 from encoders.sampling import FramePolicy
 from encoders.task_model import policy_facts
-from tasks.digests import text_sha256
-from tasks.errors import ModelError
-from tasks.model import BatchHint, ModelInfo, TextReply, TextRequest
+from tasks.model import BatchHint
 from tasks.prompt import Prompt, load_prompt
-from tasks.routes import Route
-from tasks.task import Trace
+from tasks.subtitles import Line, count_words, lines_at, lines_of
+from tasks.task import Clip, JsonValue
 
 FRAMES = FramePolicy(count=8)
 """Ours: eight frames of a clip."""
-JPEG_QUALITY = 90
 DECODER_THREADS = 2
+TIMED, BARE, SUBTITLES = "vision.v1", "vision-video.v1", "vision-subtitles.v1"
+NO_VECTORS = {"VideoTextEncoder": "it writes texts; hf-dual and openclip compare videos with texts"}
+
+
+class FrameReader:
+    """Frames of clips for any number of threads: decoded ahead where a run announces them, else right here."""
+
+    def __init__(self, policy: FramePolicy, reading: Reading) -> None:
+        self.policy = policy
+        self._source = FrameSource(policy, reading)
+        self._turn = threading.Lock()
+        self._announced: frozenset[Clip] = frozenset()
+
+    @contextmanager
+    def ahead(self, clips: Sequence[Clip]) -> Iterator[None]:
+        """Within it, `clips` are decoded in this order, each once, while the model is busy with earlier ones."""
+        before = self._announced
+        with self._source.ahead(clips):
+            self._announced = frozenset(clips)
+            try:
+                yield
+            finally:
+                self._announced = before
+
+    def read(self, clips: Sequence[Clip]) -> list[ReadClip]:
+        """The frames of each clip. Raises the first one's VideoError."""
+        if any(clip in self._announced for clip in clips):
+            with self._turn:
+                return self._source.read(clips)
+        started = perf_counter()
+        found = read_together(clips, self.policy, threads=DECODER_THREADS)
+        spent = (perf_counter() - started) / len(clips)
+        return [ReadClip(frames, spent, spent) for frames in found]
 
 
 @dataclass(frozen=True, slots=True)
-class Vision:
-    """What is asked of the server: the model's name, the wording, the frames, the longest reply (None: the task's)."""
+class FrameComposer:
+    """Sets a clip's frames, and what is said in it, before the task's prompt."""
 
-    model: str
-    prompt: Prompt
-    policy: FramePolicy
-    max_tokens: int | None
+    reader: FrameReader
+    prompts: Mapping[Form, Prompt]
+    subtitles: Prompt
+    form: Form
+    spoken: str
+    may_interleave: bool = True
 
+    def __call__(self, asks: Sequence[Ask]) -> list[Composed]:
+        # A file of subtitles that is missing costs nothing: it is read before the video is.
+        said = [lines_of(ask.clip) if self.spoken != "none" else () for ask in asks]
+        read = self.reader.read([ask.clip for ask in asks])
+        return [self._composed(*one) for one in zip(asks, read, said, strict=True)]
 
-class VisionModel:
-    """Offers Captioner and TextGenerator."""
-
-    route = Route.GENERATE
-
-    def __init__(self, client: ApiClient, vision: Vision, info: ModelInfo, concurrency: int) -> None:
-        self.info = info
-        self.batch_hint = BatchHint(batch=concurrency)
-        self._client = client
-        self._vision = vision
-        self._concurrency = concurrency
-
-    def generate(self, requests: Sequence[TextRequest]) -> list[TextReply]:
-        """Replies to the requests, asked side by side. Raises VideoError, or ModelError for a fault of the server."""
-        started = perf_counter()
-        clips = read_together([r.clip for r in requests], self._vision.policy, threads=DECODER_THREADS)
-        decode = (perf_counter() - started) / len(clips)
-        with ThreadPool(min(self._concurrency, len(requests))) as pool:
-            jobs = [(request, frames, decode) for request, frames in zip(requests, clips, strict=True)]
-            return pool.starmap(self._reply, jobs, chunksize=1)
-
-    def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
-        """A caption is a reply like any other."""
-        return self.generate(requests)
-
-    def _reply(self, request: TextRequest, frames: Frames, decode: float) -> TextReply:
-        started = perf_counter()
+    def _composed(self, ask: Ask, read: ReadClip, said: Sequence[Line]) -> Composed:
+        frames = read.frames
+        among = self.spoken != "none" and ask.interleaved and self.may_interleave
+        # One frame is a picture: models that read a video in pairs of frames refuse it as a video.
+        apart = "images" in self.prompts and (among or len(frames.seconds) == 1)
+        form: Form = "images" if apart else self.form
         times = ", ".join(clock(second) for second in frames.seconds)
-        words = neutral(self._vision.prompt.fill("user", times=times, prompt=request.prompt))
-        body = {
-            "model": self._vision.model,
-            "messages": [{"role": "user", "content": [*pictures(frames), {"type": "text", "text": words}]}],
-            "max_tokens": self._vision.max_tokens or request.max_tokens,
-            "temperature": 0.0,
-        }
-        written: Written = self._client.post(f"{self._client.base_url}/chat/completions", body, read_chat)
-        if not written.text.strip():
-            raise ModelError(f"{request.item_id}: {self._vision.model} wrote nothing in {body['max_tokens']} tokens")
-        seconds = {"decode": decode, "wait": decode, "llm": perf_counter() - started}
-        trace = Trace(text_sha256(words), written.usage, seconds, frames.seen)
-        return TextReply(written.text, written.finished, trace)
+        words = self.prompts[form].fill("user", times=times, prompt=ask.prompt)
+        notes: dict[str, JsonValue] = {}
+        between: tuple[tuple[int, str], ...] = ()
+        if self.spoken != "none":
+            heard = lines_at(said, frames.seconds) if self.spoken == "seen" else tuple(said)
+            total = count_words(said)
+            notes = {"subtitle_words": total, "subtitle_share": count_words(heard) / total}
+            placed = form == "images" and among
+            notes["subtitles"] = "interleaved" if placed else "listed"
+            if placed:
+                between = tuple((frame_after(line, frames.seconds), self._line(line)) for line in heard)
+            elif heard:
+                lines = "\n".join(map(self._line, heard))
+                words = f"{self.subtitles.fill(self.spoken, lines=lines)}\n\n{words}"
+        length = ask.clip.duration if isfinite(ask.clip.end) else frames.seconds[-1] + frames.seconds[0]
+        chat = Chat(words, "", ask.reply_start, shown=Shown(frames, form, length, between))
+        return Composed(chat, notes, seconds=read.seconds, frames=frames.seen)
+
+    def _line(self, line: Line) -> str:
+        return self.subtitles.fill("line", time=clock(line.start), text=line.text)
 
 
-def pictures(frames: Frames) -> list[dict[str, Any]]:
-    """Frames as the parts of a message."""
-    return [{"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg(p)}"}} for p in frames.pixels]
+def frame_after(line: Line, seconds: Sequence[float]) -> int:
+    """The first frame that is shown after a line has begun; the number of frames where none is."""
+    return next((place for place, second in enumerate(seconds) if second > line.start), len(seconds))
 
 
-def jpeg(picture: NDArray[np.uint8]) -> str:
-    """A picture uint8 [H, W, 3] as base64 JPEG."""
-    from PIL import Image
+class VisionModel(PromptedModel):
+    """Offers ChoiceScorer, TextGenerator and Captioner; reads clips ahead."""
 
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    reader: FrameReader
+
+    @contextmanager
+    def looking_ahead(self, clips: Sequence[Clip]) -> Iterator[None]:
+        """Decode `clips` while the model answers about earlier ones."""
+        with self.reader.ahead(clips):
+            yield
 
 
 def build_vision_model(options: VisionOptions) -> VisionModel:
-    """Look at the server and check that it has the model. Raises ModelError naming the server."""
-    if find_spec("PIL") is None:
-        raise ModelError("model 'vlm' needs Pillow to send pictures: pip install 'longvid[video]'")
-    address = options.base_url or os.environ.get(BASE_URL)
-    if not address:
-        raise ModelError(f"vlm '{options.model}' needs its server: -M base_url=http://HOST:PORT/v1 or ${BASE_URL}")
-    patience = Patience(timeout=options.timeout, retries=options.retries, away=options.patience)
-    client = ApiClient(address, read_key(options.key_from), patience, options.concurrency)
-    served = look_up(client, options.model)
-    policy = frame_policy(options, FRAMES, options.size)
-    prompt = load_prompt("baselines", "vision.v1")
-    info = ModelInfo(
-        name=options.model,
-        device="served",
-        prompts={prompt.name: prompt.sha256},
-        details={
-            "engine": f"vllm {served.vllm}" if served.vllm else "OpenAI-compatible server",
-            "server": client.host,
-            "jpeg_quality": JPEG_QUALITY,
-            "max_tokens": options.max_tokens,
-            **policy_facts(policy),
-        },
+    """Load the model, or look at its server, and find out how it takes frames. Raises ModelError."""
+    policy = timed_policy(options, FRAMES, options.shape)
+    llm = load_seeing(options)
+    return vision_model_on(llm, options, policy)
+
+
+def vision_model_on(llm: SeeingModel, options: VisionOptions, policy: FramePolicy) -> VisionModel:
+    """The model for the tasks, on an engine that is there already."""
+    form = check_forms(options.send, llm.forms, llm.info.name)
+    told = form == "video" and llm.tells_times
+    forms: tuple[Form, ...] = (form, "images") if "images" in llm.forms and form != "images" else (form,)
+    prompts = {
+        one: load_prompt("baselines", options.prompt or (BARE if told and one == "video" else TIMED)) for one in forms
+    }
+    subtitles = load_prompt("baselines", SUBTITLES)
+    hint = llm.batch_hint
+    batch = max(hint.batch, hint.lanes)
+    reader = FrameReader(policy, Reading(options.workers, batch, DECODER_THREADS))
+    details: dict[str, JsonValue] = {
+        **llm.info.details,
+        **policy_facts(policy),
+        "send": form,
+        "times_told": "by the model" if told else "in words",
+        "max_tokens": options.max_tokens,
+    }
+    used = (*prompts.values(), *(() if options.subtitles == "none" else (subtitles,)))
+    info = replace(llm.info, prompts={prompt.name: prompt.sha256 for prompt in used}, details=details)
+    compose = FrameComposer(reader, prompts, subtitles, form, options.subtitles, options.send != "video")
+    model = VisionModel(
+        llm,
+        compose,
+        info,
+        options.route,
+        options.max_tokens,
+        missing_capabilities=NO_VECTORS,
+        guided=options.guided,
+        reads_subtitles=options.subtitles != "none",
     )
-    return VisionModel(client, Vision(options.model, prompt, policy, options.max_tokens), info, options.concurrency)
+    model.reader = reader
+    model.batch_hint = BatchHint(hint.batch, hint.lanes)
+    return model

@@ -267,9 +267,10 @@ class Canvas:
     program's default (its kernel widens with the reduction, so nothing aliases).
     """
 
-    def __init__(self, count: int, policy: FramePolicy) -> None:
+    def __init__(self, count: int, policy: FramePolicy, pixel_shape: float = 1.0) -> None:
         self._count = count
         self._policy = policy
+        self._pixel_shape = pixel_shape
         self._reformatter = VideoReformatter()
         self._native: tuple[int, int] | None = None
         self._pixels: NDArray[np.uint8] | None = None
@@ -301,8 +302,28 @@ class Canvas:
         if self._policy.size is not None:
             return scaled_size(frame.width, frame.height, self._policy)
         # A stream may change its size midway; the pixels handed on may not.
-        self._native = self._native or (frame.width, frame.height)
+        if self._native is None:
+            kept = self._policy.fit == "keep"
+            shown = kept_size(frame.width, frame.height, self._pixel_shape, self._policy.pixels)
+            self._native = shown if kept else (frame.width, frame.height)
         return self._native
+
+
+def scales(policy: FramePolicy) -> bool:
+    """Whether pictures are handed on in another size than they are stored in."""
+    return policy.size is not None or policy.fit == "keep"
+
+
+def kept_size(width: int, height: int, pixel_shape: float, pixels: int | None) -> tuple[int, int]:
+    """Width and height of the whole picture as it is shown, in at most `pixels`, never larger than it is stored.
+
+    `pixel_shape` is the width of a stored pixel over its height.
+    """
+    shown = width * pixel_shape if pixel_shape < 1 else float(width)
+    tall = height / pixel_shape if pixel_shape > 1 else float(height)
+    scale = min(1.0, (pixels / (shown * tall)) ** 0.5) if pixels else 1.0
+    # Rounded down, so that the bound holds.
+    return max(1, int(shown * scale + _WHOLE)), max(1, int(tall * scale + _WHOLE))
 
 
 def scaled_size(width: int, height: int, policy: FramePolicy) -> tuple[int, int]:
@@ -326,6 +347,7 @@ def centre_crop(picture: NDArray[np.uint8], policy: FramePolicy) -> NDArray[np.u
 
 
 _BEFORE_THE_END = 1e-3
+_WHOLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -371,8 +393,8 @@ def frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float
 
 def _draw(path: Path, wanted: Wanted, policy: FramePolicy, threads: int | None) -> Decoded | None:
     """Decode what is wanted by `threads`, or every frame by one (None); None where the outcome is in doubt."""
-    canvas = Canvas(len(wanted.ticks), policy)
     with open_video(path, threads or 1) as video:
+        canvas = Canvas(len(wanted.ticks), policy, video.pixel_shape)
         run = _decode_everything if threads is None else _decode_chosen
         chosen = run(video, wanted, canvas)
         return None if chosen is None else Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))

@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from av.video.frame import VideoFrame
 
-from encoders.decode import Canvas, Decoded, decode, find_wanted
+from encoders.decode import Canvas, Decoded, decode, find_wanted, scales
 from encoders.sampling import FramePolicy
 from encoders.video_errors import BackendError
 from encoders.video_file import open_video
@@ -43,13 +43,13 @@ def decode_torchcodec(path: Path, seconds: tuple[float, ...], policy: FramePolic
         stored_as = video.stream.codec_context.pix_fmt
         wanted = [int(index.pts[position]) for position in index.displayed(found.ticks)] if index.timed else []
         times = tuple(video.seconds(pts) for pts in wanted)
-    canvas = Canvas(len(wanted), policy)
+        canvas = Canvas(len(wanted), policy, video.pixel_shape)
     starts = [float(pts * time_base) for pts in wanted]
     try:
         decoder = decoder_class(
             path.absolute(), stream_index=stream_index, num_ffmpeg_threads=threads, dimension_order="NHWC"
         )
-        complete = bool(wanted) and _draw_all(decoder, starts, canvas, None if policy.size is None else stored_as)
+        complete = bool(wanted) and _draw_all(decoder, starts, canvas, stored_as if scales(policy) else None)
     except (RuntimeError, ValueError, IndexError):
         complete = False
     return Decoded(canvas.pixels, times) if complete else decode(path, seconds, policy, threads)

@@ -47,6 +47,7 @@ def read_frames(clip: Clip, policy: FramePolicy, *, threads: int = 1, backend: B
     if clip.path is None:
         raise MissingVideoError(f"{clip.video_id}: the clip names no video file")
     stamps = sample(policy, clip.start, clip.end)
+    policy = policy.for_frames(len(stamps.seconds))
     if backend == "torchcodec":
         decoded = decode_torchcodec(clip.path, stamps.seconds, policy, threads)
     else:
@@ -59,16 +60,18 @@ def read_together(clips: Sequence[Clip], policy: FramePolicy, *, threads: int = 
 
     For many short clips of few videos: all their pixels are held at once. Raises as `read_frames` does.
     """
-    by_path: dict[Path, list[int]] = {}
+    together: dict[tuple[Path, FramePolicy], list[int]] = {}
+    stamps = []
     for number, clip in enumerate(clips):
         if clip.path is None:
             raise MissingVideoError(f"{clip.video_id}: the clip names no video file")
-        by_path.setdefault(clip.path, []).append(number)
-    stamps = [sample(policy, clip.start, clip.end) for clip in clips]
+        stamps.append(sample(policy, clip.start, clip.end))
+        shaped = policy.for_frames(len(stamps[number].seconds))
+        together.setdefault((clip.path, shaped), []).append(number)
     frames: dict[int, Frames] = {}
-    for path, numbers in by_path.items():
+    for (path, shaped), numbers in together.items():
         seconds = sorted({second for number in numbers for second in stamps[number].seconds})
-        decoded = decode(path, tuple(seconds), policy, threads)
+        decoded = decode(path, tuple(seconds), shaped, threads)
         slots = {second: slot for slot, second in enumerate(seconds)}
         for number in numbers:
             own = [slots[second] for second in stamps[number].seconds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -22,9 +22,9 @@ LONG = FramePolicy(fps=1.0, cap=256)
 MIDDLE = FramePolicy(count=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameOptions:
-    """Which frames are looked at; what is not given is the model's own."""
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Which moments of a clip are looked at; what is not given is the model's own. Without slots, to be mixed in."""
 
     frames: int | None = field(
         default=None, metadata={"help": "this many frames, evenly over the clip", "group": FRAMES}
@@ -35,6 +35,12 @@ class FrameOptions:
         default="spread",
         metadata={"help": "past the cap: spread over the whole clip, or cut its end off (paper)", "group": FRAMES},
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameOptions(Timing):
+    """Which frames an encoder looks at, and how they become squares."""
+
     fit: Literal["crop", "squash"] = field(
         default="crop", metadata={"help": "how a frame becomes a square", "group": FRAMES}
     )
@@ -148,16 +154,37 @@ class CocaOptions(FrameOptions):
     batch: int = field(default=16, metadata={"help": "most frames captioned at once", "group": RUNTIME})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HfDualOptions(Timing):
+    """Options of `--model hf-dual`."""
+
+    name: str = field(metadata={"help": "a dual encoder of transformers: a hub name or a local folder"})
+    read_as: Literal["frames", "video"] | None = field(
+        default=None,
+        metadata={
+            "help": "frames averaged, or one video; default: a video where it reads them",
+            "group": FRAMES,
+        },
+    )
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N", "group": RUNTIME})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: bfloat16 on a GPU", "group": RUNTIME})
+    batch: int = field(default=16, metadata={"help": "most frames encoded at once", "group": RUNTIME})
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME})
+
+
 def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:
     """The policy that options ask for, else the model's own, at the encoder's resolution."""
+    return timed_policy(options, own, FramePolicy(count=1, size=size, fit=options.fit))
+
+
+def timed_policy(options: Timing, own: FramePolicy, shape: FramePolicy) -> FramePolicy:
+    """Frames in the shape of `shape`, at the times that options ask for, else at the model's own."""
     if options.frames is not None and options.fps is None:
-        return FramePolicy(count=options.frames, size=size, fit=options.fit)
+        return replace(shape, count=options.frames)
     if options.fps is not None or own.fps is not None:
         fps = options.fps if options.fps is not None else own.fps
-        return FramePolicy(
-            count=options.frames, fps=fps, cap=options.cap, beyond_cap=options.beyond_cap, size=size, fit=options.fit
-        )
-    return FramePolicy(count=own.count, size=size, fit=options.fit)
+        return replace(shape, count=options.frames, fps=fps, cap=options.cap, beyond_cap=options.beyond_cap)
+    return replace(shape, count=own.count)
 
 
 def weights_path(name: str, options: PresetOptions) -> Path | None:
@@ -222,6 +249,15 @@ MODELS = (
         options=OpenClipOptions,
         build="encoders.build:build_open_clip",
         example="-M name=ViT-B-16 -M pretrained=openai",
+    ),
+    ModelEntry(
+        name="hf-dual",
+        summary="a dual encoder of transformers: CLIP, SigLIP 2, X-CLIP",
+        system=System.ENCODER,
+        families=("multiple-choice", "retrieval"),
+        options=HfDualOptions,
+        build="encoders.hf_dual:build_hf_dual",
+        example="-M name=google/siglip2-base-patch16-224",
     ),
     ModelEntry(
         name="coca",

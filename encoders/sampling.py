@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from encoders.video_errors import FramePolicyError
@@ -12,6 +12,8 @@ from encoders.video_errors import FramePolicyError
 _ROUNDING = 1e-6
 MOST_FRAMES = 16_384
 """Of one clip: 4.5 hours at 1 FPS. More is a slip of the keyboard that would fill the memory or run for hours."""
+LEAST_PIXELS = 28 * 28
+"""Of a frame: one token of the models with the smallest ones. Fewer is a slip of the keyboard."""
 # Beyond some thousands, more frames a second than any camera takes are the same frame over and over.
 _MANY_FRAMES, _MOST_PER_SECOND = 4096, 1000
 
@@ -29,6 +31,9 @@ class FramePolicy:
     centre kept, as open_clip's own transform does; with `fit="squash"` the whole picture is scaled to the
     square (nothing is lost, shapes are distorted). `size=None` keeps the stored pixels.
 
+    `fit="keep"` takes no `size`: the whole picture, in the shape in which it is shown, is scaled down to at most
+    `pixels` and is never scaled up. `total_pixels` bounds those of all frames of a clip together.
+
     Raises FramePolicyError where the fields contradict each other.
     """
 
@@ -37,7 +42,9 @@ class FramePolicy:
     cap: int | None = None
     beyond_cap: Literal["spread", "cut"] = "spread"
     size: int | None = 224
-    fit: Literal["crop", "squash"] = "crop"
+    fit: Literal["crop", "squash", "keep"] = "crop"
+    pixels: int | None = None
+    total_pixels: int | None = None
 
     def __post_init__(self) -> None:
         if (self.count is None) == (self.fps is None):
@@ -46,15 +53,38 @@ class FramePolicy:
             raise FramePolicyError("cap bounds the frames that fps gives: give both or neither")
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise FramePolicyError(f"fps must be a positive number, not {self.fps}")
-        for name, value in (("count", self.count), ("cap", self.cap), ("size", self.size)):
+        bounds = (("size", self.size), ("pixels", self.pixels), ("total_pixels", self.total_pixels))
+        for name, value in (("count", self.count), ("cap", self.cap), *bounds):
             if value is not None and value < 1:
                 raise FramePolicyError(f"{name} must be at least 1, not {value}")
         if self.count is not None and self.count > MOST_FRAMES:
             raise FramePolicyError(f"frames must be at most {MOST_FRAMES}, not {self.count}")
         if self.beyond_cap not in {"spread", "cut"}:
             raise FramePolicyError(f"beyond_cap must be 'spread' or 'cut', not '{self.beyond_cap}'")
-        if self.fit not in {"crop", "squash"}:
-            raise FramePolicyError(f"fit must be 'crop' or 'squash', not '{self.fit}'")
+        self._check_shape()
+
+    def _check_shape(self) -> None:
+        if self.fit not in {"crop", "squash", "keep"}:
+            raise FramePolicyError(f"fit must be 'crop', 'squash' or 'keep', not '{self.fit}'")
+        if self.fit == "keep" and self.size is not None:
+            raise FramePolicyError("fit='keep' makes no square: give pixels, and no size")
+        if self.fit != "keep" and (self.pixels is not None or self.total_pixels is not None):
+            raise FramePolicyError(f"pixels and total_pixels go with fit='keep', not with '{self.fit}': give size")
+
+    def for_frames(self, count: int) -> FramePolicy:
+        """The policy for a clip of so many frames: each has its share of `total_pixels`.
+
+        Raises FramePolicyError where no pixel is left for a frame.
+        """
+        if self.total_pixels is None:
+            return self
+        share = self.total_pixels // max(count, 1)
+        if share < LEAST_PIXELS:
+            raise FramePolicyError(
+                f"total_pixels={self.total_pixels} leaves {share} pixels to each of {count} frames: take fewer frames, "
+                f"or at least {LEAST_PIXELS} for each"
+            )
+        return replace(self, pixels=min(self.pixels or share, share), total_pixels=None)
 
 
 @dataclass(frozen=True, slots=True)

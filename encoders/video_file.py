@@ -64,6 +64,12 @@ class OpenVideo:
         return self.stream.guessed_rate or self.stream.average_rate or _USUAL_RATE
 
     @property
+    def pixel_shape(self) -> float:
+        """The width of a stored pixel over its height; 1 where the file does not tell."""
+        told = self.stream.sample_aspect_ratio or self.stream.codec_context.sample_aspect_ratio
+        return float(told) if told else 1.0
+
+    @property
     def frame_ticks(self) -> int:
         """How long a frame lasts by the header's rate, where no time stamp tells."""
         return max(1, round(1 / (self.rate * self.time_base)))

@@ -72,6 +72,12 @@ COMMANDS = (
         example="longvid demo --out runs/demo",
     ),
     CommandEntry(
+        name="suite",
+        summary="Run the systems of a plan side by side, show the leaderboard.",
+        target="evals.demo.command:suite",
+        example="longvid suite plan.toml --out runs/suite",
+    ),
+    CommandEntry(
         name="ask",
         summary="Ask a model your own questions about your own videos.",
         target="evals.ask:ask",

@@ -37,7 +37,7 @@ from evals.store import (
     write_sealed,
 )
 from tasks.durable import sync_folder
-from tasks.errors import RecordError, ReplyTypeError
+from tasks.errors import RecordError, RunError
 from tasks.labels import labels_of
 from tasks.model import batch_hint_of, looking_ahead
 from tasks.task import Item, Prediction, Task
@@ -371,7 +371,7 @@ def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[
         for item, prediction, clip in zip(batch, predictions, clips, strict=True):
             seen = with_content(clip, item.clip, frames_seen=prediction.trace.frames is not None)
             rows.append((answered_sample(task, item, prediction, seen), prediction.vectors))
-    except ReplyTypeError:
+    except RunError:
         raise
     except Exception as error:  # noqa: BLE001 - the one per-item boundary: the error becomes data
         if len(batch) > 1:

@@ -13,7 +13,11 @@ class ModelError(LongvidError):
     """A model is unknown, mis-configured or lacks what a task needs."""
 
 
-class ReplyTypeError(ModelError):
+class RunError(ModelError):
+    """What is wrong with every item alike: the run stops at the first, and what was answered before is kept."""
+
+
+class ReplyTypeError(RunError):
     """A model's method returned something of another type than its callers take: its code is wrong, not one item."""
 
 

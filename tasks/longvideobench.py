@@ -82,7 +82,7 @@ def load_longvideobench(folder: Path, pool: str = VAL, seconds_of: SecondsOf | N
         )
         items.append(item)
     told = PUBLISHED.task(pool, unique(items, path))
-    return MultipleChoiceTask(told.info, items, told.prompts, with_subtitles=pool == SPOKEN)
+    return MultipleChoiceTask(told.info, items, told.prompts, with_subtitles=pool == SPOKEN, interleaved=pool == SPOKEN)
 
 
 BENCHMARK = Benchmark(

@@ -59,6 +59,7 @@ class TextRequest:
         max_tokens: the longest reply.
         question: the bare question within the prompt, where there is one.
         choices: the replies that would do, for models that can be held to them; others ignore it.
+        interleaved: what is said in the video belongs among its frames, where a model reads both.
     """
 
     item_id: str
@@ -67,6 +68,7 @@ class TextRequest:
     max_tokens: int
     question: str = ""
     choices: tuple[str, ...] = ()
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class OptionRequest:
         reply_start: how the reply begins.
         options: strings that continue the reply, one for each option.
         question: the bare question within the prompt.
+        interleaved: what is said in the video belongs among its frames, where a model reads both.
     """
 
     item_id: str
@@ -88,6 +91,7 @@ class OptionRequest:
     reply_start: str
     options: tuple[str, ...]
     question: str = ""
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from string import ascii_uppercase
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -58,6 +58,7 @@ RIGHT_IN_ALL = "right_in_all_rotations"
 EVIDENCE = "evidence_seen"
 """The share of an item's stretches of evidence that frames were seen of."""
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
+RequestT = TypeVar("RequestT", TextRequest, OptionRequest)
 
 
 CAPABILITY_OF_ROUTE: Mapping[Route, type] = {
@@ -182,7 +183,8 @@ class MultipleChoiceTask:
     The primary figure is the accuracy over items, or with `mean_over` the mean of the accuracies of that label's
     groups, each of which counts the same however many questions it has: every item has the label, and the figure's
     name is `mean_name(mean_over)`. A task `with_subtitles` takes models alone that say they read the subtitles of a
-    clip (`reads_subtitles`): another's figure would be one without.
+    clip (`reads_subtitles`): another's figure would be one without. `interleaved`: by the benchmark's protocol they
+    stand among the frames, in order of time.
     """
 
     def __init__(
@@ -193,8 +195,10 @@ class MultipleChoiceTask:
         mean_over: str | None = None,
         *,
         with_subtitles: bool = False,
+        interleaved: bool = False,
     ) -> None:
         self.with_subtitles = with_subtitles
+        self.interleaved = interleaved
         self.info = info
         self.prompts = prompts
         self.mean_over = mean_over
@@ -286,11 +290,11 @@ class MultipleChoiceTask:
         if route is Route.SIMILARITY and prompt and isinstance(model, VideoTextEncoder | QueryVideoEncoder):
             return by_similarity(model, batch, prompt)
         if route is Route.OPTIONS_LOGLIK and prompt and isinstance(model, ChoiceScorer):
-            return by_likelihood(model, [loglik_request(item, prompt) for item in batch])
+            return by_likelihood(model, [self._placed(loglik_request(item, prompt)) for item in batch])
         if route is Route.LETTER_LOGPROB and prompt and isinstance(model, ChoiceScorer):
-            return by_likelihood(model, [letter_request(item, prompt) for item in batch])
+            return by_likelihood(model, [self._placed(letter_request(item, prompt)) for item in batch])
         if route is Route.GENERATE and prompt and isinstance(model, TextGenerator):
-            return by_generation(model, batch, prompt)
+            return by_generation(model, batch, [self._placed(text_request(item, prompt)) for item in batch])
         if route is Route.GIVEN and isinstance(model, Chooser):
             chosen = model.choose([bare_request(item) for item in batch])
             return [
@@ -300,6 +304,10 @@ class MultipleChoiceTask:
         self.check(model)
         msg = f"{self.info.name} can't ask this model by the route {route}"
         raise ModelError(msg)
+
+    def _placed(self, request: RequestT) -> RequestT:
+        """The request with where its subtitles belong."""
+        return replace(request, interleaved=True) if self.interleaved else request
 
     def reread(self, item: ChoiceItem, prediction: Prediction) -> Prediction:
         if prediction.rule == "given":
@@ -437,19 +445,22 @@ def by_likelihood(model: ChoiceScorer, requests: Sequence[OptionRequest]) -> lis
     return predictions
 
 
-def by_generation(model: TextGenerator, batch: Sequence[ChoiceItem], prompt: Prompt) -> list[Prediction]:
+def text_request(item: ChoiceItem, prompt: Prompt) -> TextRequest:
+    """Ask for a letter; the options are listed in the prompt."""
+    return TextRequest(
+        item_id=item.id,
+        clip=item.clip,
+        prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
+        max_tokens=REPLY_TOKENS,
+        question=item.question,
+        choices=tuple(letters_for(len(item.options))),
+    )
+
+
+def by_generation(
+    model: TextGenerator, batch: Sequence[ChoiceItem], requests: Sequence[TextRequest]
+) -> list[Prediction]:
     """Free text, read by the parser's named rules."""
-    requests = [
-        TextRequest(
-            item_id=item.id,
-            clip=item.clip,
-            prompt=prompt.fill("user", question=item.question, options=lettered(item.options)),
-            max_tokens=REPLY_TOKENS,
-            question=item.question,
-            choices=tuple(letters_for(len(item.options))),
-        )
-        for item in batch
-    ]
     predictions = []
     for item, reply in zip(batch, model.generate(requests), strict=True):
         parsed = parse_choice(reply.text, item.options, finished=reply.finished)

@@ -664,9 +664,17 @@ def _as_option(value: object) -> str:
 
 
 def moved_options(name: str, options: Mapping[str, str]) -> list[str]:
-    """For each option given by itself that now belongs within another, a sentence that says so."""
+    """For each option given by itself that now belongs within another, or is given by another, a sentence that says so.
+
+    The metadata `replaced_by` of an option is how the other is written, up to the value.
+    """
     fields = {field.name: field for field in dataclasses.fields(resolved(find_model(name).options))}
-    return [
+    replaced = [
+        f"-M {key}={value} is now -M {fields[key].metadata['replaced_by']}{value}"
+        for key, value in options.items()
+        if key in fields and "replaced_by" in fields[key].metadata
+    ]
+    return replaced + [
         f"-M {key}={value} is now -M {fields[key].metadata['within']}='{{\"{key}\": {_as_json(value)}}}'"
         for key, value in options.items()
         if key in fields and "within" in fields[key].metadata

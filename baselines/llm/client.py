@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -482,11 +482,12 @@ ROUNDING = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A completion: its text, whether it ended by itself, and the tokens the server counted."""
+    """A completion: its text, whether it ended by itself, the tokens the server counted, and a thought sent apart."""
 
     text: str
     finished: bool
     usage: TokenUsage
+    thought: str = ""
 
 
 def read_completion(body: Json) -> Written:
@@ -496,7 +497,7 @@ def read_completion(body: Json) -> Written:
 
 
 def read_chat(body: Json) -> Written:
-    """The text of `/chat/completions` with one choice; reasoning sent apart from the content is left out."""
+    """The text of `/chat/completions` with one choice; reasoning sent apart from the content is no part of it."""
     choice = _choices(body, 1)[0]
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -504,7 +505,17 @@ def read_chat(body: Json) -> Written:
     refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal and not message.get("content"):
         raise RefusedError(f"the model refused: {refusal}", 200)
-    return _written(_content(message.get("content")), choice, body)
+    return replace(_written(_content(message.get("content")), choice, body), thought=_thought(message))
+
+
+def _thought(message: Mapping[str, Any]) -> str:
+    """Reasoning that the server sends apart, under any of its names."""
+    apart = [message.get(name) for name in ("reasoning", "reasoning_content", "thinking")]
+    content = message.get("content")
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and part.get("type") in REASONING_PARTS:
+            apart += [part.get(name) for name in ("text", "thinking", "reasoning")]
+    return clean(next((text for text in apart if isinstance(text, str) and text.strip()), "")).strip()
 
 
 def read_usage(body: Json) -> TokenUsage:
@@ -547,6 +558,35 @@ def read_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
     if len(tops) != 1:
         raise ServerFaultError(f"the server sent log-likelihoods of {len(tops)} tokens where one was asked for")
     return [_logprob(first[names[token]]) for token in ids]
+
+
+def read_chat_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
+    """As `read_letters`, of a reply of `/chat/completions`."""
+    choice = _choices(body, 1)[0]
+    _finished(choice)
+    content = _part(choice, "logprobs").get("content")
+    if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
+        return None
+    rows = [content[0], *(row for row in content[0].get("top_logprobs") or () if isinstance(row, dict))]
+    told = {row.get("token"): row.get("logprob") for row in rows}
+    names = [f"{ID_PREFIX}{token}" for token in ids]
+    return [_logprob(told[name]) for name in names] if all(name in told for name in names) else None
+
+
+def read_prompt_logprobs(body: Json, ids: Sequence[int]) -> list[float]:
+    """Log-likelihoods of the last tokens `ids` of a prompt, from a reply of `/chat/completions` with `prompt_logprobs`.
+
+    Raises RefusedError where the server tells none, ServerFaultError where it tells other tokens'.
+    """
+    _finished(_choices(body, 1)[0])
+    rows = body.get("prompt_logprobs")
+    if not isinstance(rows, list):
+        raise RefusedError("the server tells no log-likelihoods of prompt tokens", 200)
+    last = rows[-len(ids) :]
+    found = [row.get(str(token)) if isinstance(row, dict) else None for row, token in zip(last, ids, strict=False)]
+    if len(last) != len(ids) or not all(isinstance(entry, dict) for entry in found):
+        raise ServerFaultError("the server sent log-likelihoods of other tokens than it was asked for")
+    return [_logprob(entry["logprob"]) for entry in found if isinstance(entry, dict)]
 
 
 def _part(body: Json, name: str) -> Mapping[str, Any]:
@@ -602,13 +642,19 @@ def _content(content: object) -> object:
     return "".join(texts)
 
 
-def _written(text: object, choice: Mapping[str, Any], body: Json) -> Written:
+def _finished(choice: Mapping[str, Any]) -> bool:
+    """Whether a reply ended by itself. Raises RefusedError or ServerFaultError where it was stopped."""
     reason = choice.get("finish_reason")
     if reason == "content_filter":
         raise RefusedError("the server's content filter stopped the reply", 200)
     finished = FINISHED.get(reason) if isinstance(reason, str) else None
     if finished is None:
         raise ServerFaultError(f"the server ended the reply for no usable reason ({_shown(reason)})")
+    return finished
+
+
+def _written(text: object, choice: Mapping[str, Any], body: Json) -> Written:
+    finished = _finished(choice)
     if text is None:
         text = ""
     if not isinstance(text, str):

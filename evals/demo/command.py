@@ -29,6 +29,26 @@ def demo(
 
     Each run is an ordinary command, which is shown; what is finished is not done again.
     """
+    carry_out_plan(plan, out, data, jobs)
+
+
+def suite(
+    plan: Annotated[Path, typer.Argument(help="A TOML file, or a shipped plan's name: demo, seeds.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of runs, leaderboard and logs.")] = Path(
+        "runs/suite"
+    ),
+    data: Annotated[Path, typer.Option("--data", help="Data root of the plan's benchmarks.")] = Path("data"),
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; on one GPU 1.")] = 1,
+) -> None:
+    """Run the systems of a plan side by side on its benchmarks, end with the leaderboard and a report.
+
+    Each run is an ordinary command, which is shown; what is finished is not done again.
+    """
+    carry_out_plan(plan, out, data, jobs)
+
+
+def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int) -> None:
+    """What a plan says, and the leaderboard of it. Raises typer.Exit with 1 where some of it was left out."""
     from evals.demo.run import Places, prepare_arguments, read_plan, steps_of
     from tasks.resources import file_or_shipped, resource
 

@@ -28,6 +28,9 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+OWN_FILES = ("questions.jsonl", "captions.jsonl", "pairs.jsonl")
+
+
 class Make(Row):
     """A file that `longvid COMMAND --out FILE` makes; names are relative to the demo's folder."""
 
@@ -56,7 +59,7 @@ class DemoPlan(Row):
 def read_plan(path: Path) -> DemoPlan:
     """The plan of a file. Raises DataError naming the file and the key or task at fault."""
     try:
-        content = read_toml(path, "demo plan")
+        content = read_toml(path, "plan")
     except ModelError as error:
         raise DataError(str(error)) from error
     try:
@@ -67,8 +70,12 @@ def read_plan(path: Path) -> DemoPlan:
         raise DataError(f"{path}: {where}: {problem['msg'].lower()}") from error
     for task in (*([plan.prepare] if plan.prepare else []), *(task for system in plan.system for task in system.tasks)):
         name, _, pool = task.partition("@")
-        if name not in benchmarks().entries or pool not in benchmarks().entries[name].pools:
-            raise DataError(f"{path}: no task '{task}': write BENCHMARK@POOL, as 'longvid BENCHMARK run --pool POOL'")
+        known = name in benchmarks().entries and pool in benchmarks().entries[name].pools
+        if not known and own_questions(task) is None:
+            raise DataError(
+                f"{path}: no task '{task}': write BENCHMARK@POOL, as 'longvid BENCHMARK run --pool POOL', or the "
+                f"folder of a benchmark of your own"
+            )
     return plan
 
 
@@ -131,7 +138,7 @@ class Places:
         try:
             return Template(text).substitute(out=self.out, root=self.data)
         except (KeyError, ValueError) as error:
-            raise DataError(f"demo plan: '{text}' may name $out and $root, nothing else after a $") from error
+            raise DataError(f"plan: '{text}' may name $out and $root, nothing else after a $") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +172,12 @@ def steps_of(plan: DemoPlan, places: Places) -> list[Step]:
     return steps
 
 
+def own_questions(task: str) -> Path | None:
+    """The file of questions where a task is the folder of a benchmark of the user's own."""
+    folder = Path(task.partition("@")[0]).expanduser()
+    return next((folder / name for name in OWN_FILES if (folder / name).is_file()), None)
+
+
 def make_step(make: Make, places: Places, files: dict[str, Path]) -> Step:
     """The step that makes a file."""
     first, *rest = (places.fill(word) for word in shlex.split(make.command))
@@ -176,13 +189,19 @@ def run_step(system: System, task: str, limit: int | None, places: Places, files
     """The step that runs a system on a task."""
     benchmark, _, pool = task.partition("@")
     options = {key: places.fill(value) for key, value in system.options.items()}
-    target = places.out / RUNS / benchmarks().entries[benchmark].names()[pool] / system.name.replace(" ", "-")
-    arguments = [benchmark, "run", "--pool", pool, "--model", system.model]
+    own = own_questions(task) if benchmark not in benchmarks().entries else None
+    if own is not None:
+        name, asked = Path(benchmark).resolve().name + (f"@{pool}" if pool else ""), ["run", task]
+        items = sum(1 for line in own.read_text(encoding="utf-8").splitlines() if line.strip())
+    else:
+        name, asked = benchmarks().entries[benchmark].names()[pool], [benchmark, "run", "--pool", pool]
+        items = int(name.rpartition("@")[2])
+    target = places.out / RUNS / name / system.name.replace(" ", "-")
+    arguments = [*asked, "--model", system.model]
     for key, value in options.items():
         arguments += ["-M", f"{key}={value}"]
     arguments += ["--data", str(places.data), "--out", str(target), "--name", system.name]
     arguments += ["--limit", str(limit)] if limit else []
-    items = int(benchmarks().entries[benchmark].names()[pool].rpartition("@")[2])
     needs = needed(" ".join(system.options.values()), files)
     return Step(f"{system.name} on {task}", tuple(arguments), target, needs, min(items, limit or items))
 

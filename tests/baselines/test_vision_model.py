@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,23 @@ from PIL import Image
 
 from baselines.llm.client import RefusedError
 from baselines.models import VisionOptions
+from baselines.prompted import Ask
 from baselines.vision_model import VisionModel, build_vision_model
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import EmptyVideoError
-from tasks.errors import ModelError
+from tasks.errors import DataError, LongvidError, ModelError
 from tasks.model import Captioner, Model, TextGenerator, TextRequest
-from tasks.registry import build_model
-from tasks.task import Clip
+from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, lettered
+from tasks.prompt import load_prompt
+from tasks.registry import build_model, effective, moved_options
+from tasks.routes import Route
+from tasks.task import Clip, TaskInfo
 from tests.baselines.llm.server_process import FaultyServer, faulty_server
+from tests.baselines.llm.tiny_vision import WRITERS
 from tests.evals.conftest import longvid
+
+TRAPS = ("keep", "prune", "most", "blind", "silent", "distrust", "pictures_only", "old")
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +43,19 @@ def running() -> Iterator[FaultyServer]:
 
 @pytest.fixture
 def server(running: FaultyServer) -> FaultyServer:
-    running.script([])
+    running.script([], **dict.fromkeys(TRAPS))
+    running.since = len(running.log())
     return running
+
+
+def asked(server: FaultyServer) -> list[Any]:
+    """The conversations of this test, in order."""
+    return [row["body"] for row in server.log()[server.since :] if "messages" in row["body"]]
 
 
 def build(server: FaultyServer, **options: Any) -> VisionModel:
     quick: dict[str, Any] = {"retries": 2, "patience": 60.0, "timeout": 60.0, "size": 64, **options}
-    return build_vision_model(VisionOptions(model="toy", base_url=server.base_url, **quick))
+    return build_vision_model(VisionOptions(llm="openai:toy", base_url=server.base_url, **quick))
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +68,11 @@ def ask(clip: Clip, item: str = "q") -> TextRequest:
 
 
 def test_it_is_shown_the_clips_frames_in_order_and_then_asked(server: FaultyServer, clip: Clip) -> None:
-    model = build(server, frames=4)
+    model = build(server, frames=4, fit="crop")
     assert isinstance(model, Captioner)
     assert isinstance(model, TextGenerator)
     (reply,) = model.caption([ask(clip)])
-    (*shown, words) = server.log()[-1]["body"]["messages"][0]["content"]
+    (*shown, words) = asked(server)[0]["messages"][0]["content"]
     assert words == {
         "type": "text",
         "text": "Shown are frames of one video in order of time, taken at 0:02, 0:06, 0:10, 0:14 (minutes:seconds)."
@@ -75,7 +90,7 @@ def test_it_is_shown_the_clips_frames_in_order_and_then_asked(server: FaultyServ
     assert reply.trace.frames is not None
     assert reply.trace.frames.seconds == (2.0, 6.0, 10.0, 14.0)
     assert reply.trace.usage.completion == 9
-    assert {"decode", "wait", "llm"} == set(reply.trace.seconds)
+    assert {"compose", "decode", "wait", "llm"} == set(reply.trace.seconds)
 
 
 def test_requests_go_side_by_side_and_replies_keep_their_order(server: FaultyServer, clip: Clip) -> None:
@@ -145,7 +160,7 @@ def captioned(server: FaultyServer, clip: Clip, folder: Path) -> Any:
     assert clip.path is not None
     (folder / "videos").mkdir()
     (folder / "videos" / "eggs.mp4").symlink_to(clip.path)
-    options = ("model=toy", f"base_url={server.base_url}", "size=64", "frames=1", "retries=0")
+    options = ("model=toy", f"base_url={server.base_url}", "size=64", "frames=1", "retries=0", "check_frames=false")
     given = [word for option in options for word in ("-M", option)]
     return longvid("caption", folder / "videos", "-m", "vlm", *given, "--cut", "whole", "-o", folder / "out.jsonl")
 
@@ -168,3 +183,129 @@ def test_the_servers_reason_is_told_when_no_caption_came(
     done = captioned(server, clip, tmp_path)
     assert done.returncode == 2
     assert "answered 400: fault 400" in done.stderr.splitlines()[-1]
+
+
+SRT = "1\n00:00:01,000 --> 00:00:03,000\ncrack the eggs\n\n2\n00:00:09,000 --> 00:00:15,000\nnow stir them well\n"
+
+
+def spoken(clip: Clip, folder: Path, text: str = SRT) -> Clip:
+    (folder / "s.srt").write_text(text)
+    return Clip(clip.video_id, clip.start, clip.end, clip.path, folder / "s.srt")
+
+
+@pytest.mark.parametrize(
+    ("subtitles", "share", "lines"),
+    [
+        ("none", None, ""),
+        ("seen", 4 / 7, "What is said in the video while these frames are shown"),
+        ("all", 1.0, "[0:01] crack the eggs\n[0:09] now stir them well\n\n"),
+    ],
+)
+def test_what_is_said_at_the_frames_or_all_of_it_stands_before_the_question(
+    server: FaultyServer, clip: Clip, tmp_path: Path, subtitles: str, share: float | None, lines: str
+) -> None:
+    model = build(server, frames=2, subtitles=subtitles)
+    assert model.reads_subtitles is (subtitles != "none")
+    (reply,) = model.generate([ask(spoken(clip, tmp_path))])
+    words = asked(server)[0]["messages"][0]["content"][-1]["text"]
+    assert reply.trace.notes.get("subtitle_share") == share
+    assert lines in words
+    assert ("crack" in words) is (subtitles == "all")
+    assert ("stir" in words) is (subtitles != "none")
+    assert words.endswith("What is done?")
+
+
+@pytest.mark.parametrize("subtitles", ["seen", "all"])
+@pytest.mark.parametrize("text", [None, "", "1\n00:00:20,000 --> 00:00:21,000\nlater\n"])
+def test_subtitles_that_are_missing_or_empty_are_an_error_before_anything_is_asked(
+    server: FaultyServer, clip: Clip, tmp_path: Path, subtitles: str, text: str | None
+) -> None:
+    told = clip if text is None else spoken(clip, tmp_path, text)
+    with pytest.raises(DataError, match="subtitles"):
+        build(server, frames=2, subtitles=subtitles).generate([ask(told)])
+    assert not asked(server)
+
+
+def test_frames_keep_their_shape_unless_told_otherwise(server: FaultyServer, clip: Clip) -> None:
+    (reply,) = build(server, frames=2).generate([ask(clip)])
+    shape = reply.trace.notes["sent_width"], reply.trace.notes["sent_height"]
+    assert shape == (85, 48)
+    (reply,) = build(server, frames=2, fit="squash").generate([ask(clip)])
+    assert (reply.trace.notes["sent_width"], reply.trace.notes["sent_height"]) == (64, 64)
+
+
+def test_the_name_before_this_one_is_the_same_model_and_the_same_run(server: FaultyServer) -> None:
+    old, new = ({"base_url": server.base_url, **name} for name in ({"model": "toy"}, {"llm": "openai:toy"}))
+    assert effective("vlm", old) == effective("vlm", new)
+    assert moved_options("vlm", old) == ["-M model=toy is now -M llm=openai:toy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "give llm=openai:MODEL"),
+        ({"llm": "openai:x", "model": "x"}, "give llm=openai:MODEL"),
+        ({"llm": "smollm2"}, "sees nothing: vlm takes transformers:"),
+        ({"llm": "opneai:x"}, "did you mean 'openai:MODEL'"),
+        ({"llm": "openai:x", "route": "embedding-similarity"}, "none of a language model's"),
+        ({"llm": "openai:x", "guided": "true", "route": "letter-logprob"}, "guided=true goes with"),
+        ({"llm": "openai:x", "seed": "3"}, "give a temperature above 0"),
+        ({"llm": "openai:x", "temperature": "-1"}, "temperature must be 0 or more"),
+        ({"llm": "openai:x", "extra": "[1]"}, "extra= must be an object"),
+        ({"llm": "openai:x", "extra": '{"temperature": 1}'}, "can't set temperature"),
+        ({"llm": "openai:x", "fit": "crop", "pixels": "9999"}, "pixels and total_pixels go with fit='keep'"),
+        ({"llm": "openai:x", "frames": "8", "fps": "1"}, "either count or fps"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_by_name(options: dict[str, str], says: str) -> None:
+    with pytest.raises(LongvidError, match=says):
+        build_model("vlm", options)
+
+
+def test_questions_about_one_video_decode_it_once_while_the_model_is_busy(
+    server: FaultyServer, clip: Clip, shared_data: Path
+) -> None:
+    other = Clip("bikes", 0.0, 9.0, shared_data / "videos" / "natural" / "bikes_10s.mp4")
+    model = build(server, frames=4, workers=1, concurrency=2)
+    requests = [ask(one, f"{one.video_id}{n}") for one in (clip, other) for n in range(5)]
+    with model.looking_ahead([request.clip for request in requests]), ThreadPool(2) as pool:
+        replies = [found for (found,) in pool.imap(lambda request: model.generate([request]), requests)]
+    decoded = [reply for reply in replies if reply.trace.seconds["decode"] > 0]
+    assert len(decoded) == 2
+    assert [reply.trace.frames.seconds for reply in replies if reply.trace.frames] == [
+        *[(2.0, 6.0, 10.0, 14.0)] * 5, *[(1.125, 3.375, 5.625, 7.875)] * 5
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["qwen3_vl", "smolvlm"])
+@pytest.mark.parametrize("route", ["options-loglik", "letter-logprob", "generate+parse"])
+def test_in_process_every_route_asks_the_engine_about_the_frames_of_the_clip(
+    tmp_path: Path, clip: Clip, kind: str, route: str
+) -> None:
+    WRITERS[kind](tmp_path / kind)
+    options = {"llm": f"transformers:{tmp_path / kind}", "dtype": "float32", "frames": 4, "size": 56, "device": "cpu"}
+    model = build_vision_model(VisionOptions(**options, route=Route(route), guided=route == "generate+parse"))
+    question = ChoiceItem("q", "eggs", clip, "What is done?", ("stirring", "frying an egg", "nothing"), 0)
+    task = MultipleChoiceTask(INFO, [question], ChoicePrompts(*PROMPTS))
+    (found,) = task.predict(model, [question])
+    (again,) = task.predict(model, [question])
+    assert isinstance(found.answer, int)
+    assert (found.answer, found.raw, found.option_scores) == (again.answer, again.raw, again.option_scores)
+    assert found.trace.frames is not None
+    assert found.trace.frames.seconds == (2.0, 6.0, 10.0, 14.0)
+    engine, (asked_of,) = model._llm, model._compose([Ask(clip, "", "", 0)])
+    prompt = load_prompt("tasks", {"options-loglik": PROMPTS[1], "letter-logprob": PROMPTS[2]}.get(route, PROMPTS[3]))
+    listed = {"question": question.question, "options": lettered(question.options)}
+    shown = replace(asked_of.chat, user=prompt.fill("user", **listed))
+    if route == "generate+parse":
+        choices = ("A", "B", "C")
+        assert found.raw == engine.generate([replace(shown, choices=choices)], 64)[0].text
+    else:
+        letters = (" A", " B", " C")
+        texts = letters if route == "letter-logprob" else tuple(f" {text}" for text in question.options)
+        (scores,) = engine.score([replace(shown, reply_start=prompt.fill("reply"))], [texts])
+        assert found.option_scores == scores.means
+
+
+PROMPTS = ("own-similarity.v1", "own-loglik.v1", "own-letter.v1", "own-generate.v1")
+INFO = TaskInfo("t@1", "multiple-choice", "1", 1, "0", "accuracy", 0.3, "video", "a test", "none", "none")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from encoders.frames import read_frames
+from encoders.frames import read_frames, read_together
 from encoders.sampling import FramePolicy
 from encoders.video_errors import MissingVideoError, OutsideVideoError, TruncatedVideoError
 from encoders.video_file import probe
@@ -123,6 +123,43 @@ def test_every_shape_of_video_comes_out_square(shared_data: Path, name: str, fit
     path = find(shared_data, name)
     policy = FramePolicy(count=2, size=224, fit=fit)
     assert read_frames(clip(path, 0, probe(path).duration), policy).pixels.shape == (2, 224, 224, 3)
+
+
+@pytest.mark.parametrize("name", ["drummer_36s_portrait.mp4", "odd_321x241_vp9.mp4", "rot90.mov", "bikes_10s.mp4"])
+@pytest.mark.parametrize("pixels", [40_000, 5_000, 10**9])
+def test_keep_shows_the_whole_picture_within_its_pixels_and_never_enlarges(
+    shared_data: Path, name: str, pixels: int
+) -> None:
+    path = find(shared_data, name)
+    info = probe(path)
+    policy = FramePolicy(count=2, size=None, fit="keep", pixels=pixels)
+    _, height, width, _ = read_frames(clip(path, 0, info.duration), policy).pixels.shape
+    assert width * height <= pixels
+    assert (width, height) == (info.width, info.height) or (width + 1) * (height + 1) > pixels
+    assert width / height == pytest.approx(info.width / info.height, rel=0.03)
+
+
+def test_keep_gives_each_clip_of_a_file_its_share_of_all_pixels(shared_data: Path) -> None:
+    path = find(shared_data, "bikes_10s.mp4")
+    policy = FramePolicy(fps=1.0, cap=16, size=None, fit="keep", total_pixels=80_000)
+    short, long = read_together([clip(path, 0, 2), clip(path, 0, 8)], policy)
+    for frames, count in ((short, 2), (long, 8)):
+        assert len(frames.pixels) == count
+        assert 0.9 * 80_000 < frames.pixels[..., 0].size <= 80_000
+        alone = read_frames(clip(path, 0, count), policy)
+        assert np.array_equal(alone.pixels, frames.pixels)
+
+
+@NEEDS_FFMPEG
+@pytest.mark.parametrize(("shape", "size"), [("16/11", (128, 64)), ("1/2", (64, 88)), ("1", (128, 88))])
+def test_keep_shows_pixels_that_are_not_square_as_a_player_does(
+    tmp_path: Path, shape: str, size: tuple[int, int]
+) -> None:
+    path = tmp_path / "wide.mp4"
+    source = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=128x88:rate=5:duration=2"]
+    subprocess.run([*source, "-vf", f"setsar={shape}", str(path)], check=True)
+    _, height, width, _ = read_frames(clip(path, 0, 2), FramePolicy(count=1, size=None, fit="keep")).pixels.shape
+    assert (width, height) == pytest.approx(size, abs=4)
 
 
 def test_variable_frame_rate_shows_each_frame_until_the_next(tmp_path: Path) -> None:

@@ -106,6 +106,10 @@ def test_256_of_500_frames_reach_the_end_of_the_clip() -> None:
         {"count": 100_000},
         {"count": 8, "size": 0},
         {"count": 8, "fit": "stretch"},
+        {"count": 8, "fit": "keep"},
+        {"count": 8, "fit": "keep", "size": None, "pixels": 0},
+        {"count": 8, "pixels": 1000},
+        {"count": 8, "fit": "squash", "total_pixels": 1000},
         {"fps": 1.0, "cap": 4, "beyond_cap": "stop"},
     ],
 )
@@ -127,3 +131,14 @@ def test_more_frames_than_any_video_holds_are_refused_at_once() -> None:
         sample(FramePolicy(fps=1000.0, cap=1_000_000), 0, 60)
     assert len(sample(FramePolicy(fps=1.0, cap=1_000_000), 0, 7200).seconds) == 7200
     assert len(sample(FramePolicy(count=10_000), 0, 3600).seconds) == 10_000
+
+
+def test_a_total_of_pixels_is_shared_out_among_the_frames_of_a_clip() -> None:
+    policy = FramePolicy(fps=1.0, cap=64, size=None, fit="keep", pixels=200_000, total_pixels=1_600_000)
+    assert [policy.for_frames(count).pixels for count in (1, 8, 16, 64)] == [200_000, 200_000, 100_000, 25_000]
+
+
+def test_a_total_of_pixels_that_leaves_none_to_a_frame_is_refused() -> None:
+    policy = FramePolicy(count=64, size=None, fit="keep", total_pixels=10_000)
+    with pytest.raises(FramePolicyError, match="156 pixels to each of 64 frames"):
+        policy.for_frames(64)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 import longvid
 from tasks.subtitles import lines_at, lines_of
+from tests.baselines.llm.server_process import FaultyServer, faulty_server
 from tests.tasks import test_longvideobench, test_videomme
 
 CLIPS = ("bikes_10s.mp4", "ego_frying_2s.mp4")
@@ -83,3 +84,31 @@ def test_with_subtitles_a_missing_file_is_an_error_row_and_a_model_that_reads_no
     assert any(f"{lost.name} are missing" in warning for warning in run.results.warnings)
     with pytest.raises(longvid.ModelError, match="with subtitles, and the model does not read them"):
         longvid.evaluate(Looks(), f"{name}@{pool}-subtitles", out=tmp_path / "deaf", data=tmp_path)
+
+
+@pytest.fixture
+def toy() -> Iterator[FaultyServer]:
+    with faulty_server() as server:
+        yield server
+
+
+@pytest.mark.parametrize(("name", "pool", "write"), CASES)
+def test_a_video_language_model_reads_them_where_the_benchmark_wants_them(
+    shared_data: Path, tmp_path: Path, toy: FaultyServer, name: str, pool: str, write: Write
+) -> None:
+    lost = write(tmp_path, shared_data / "videos" / "natural")
+    lost.unlink()
+    options = {"llm": "openai:toy", "base_url": toy.base_url, "frames": 3, "size": 32, "workers": 1}
+    run = longvid.evaluate(
+        "vlm", f"{name}@{pool}-subtitles", out=tmp_path / "run", data=tmp_path, options={**options, "subtitles": "seen"}
+    )
+    assert (run.results.counts.answered, run.results.counts.failed) == (1, 1)
+    (body,) = [row["body"] for row in toy.log() if "the right one is B" in row["text"]][:1]
+    kinds = [part["type"] for part in body["messages"][0]["content"]]
+    first, *_, last = (part.get("text", "") for part in body["messages"][0]["content"])
+    if name == "longvideobench":
+        assert kinds == ["text", *["image_url"] * 3, "text"]
+        assert first == "[0:00] the right one is B"
+    else:
+        assert kinds == ["video_url", "text"]
+        assert "while these frames are shown, with its times (minutes:seconds):\n[0:00] the right one is B\n\n" in last

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 DIGESTS = {
     "vision.v1": "c2ebde2a698b0c99ce084fe5cf8847708bb5ad739d288943552492bfcc6cb37e",
+    "vision-subtitles.v1": "54cdd6476d65aa7dea361f7dc0dbae759415c4b15d8f0cb287a64622d457ac3d",
+    "vision-video.v1": "2b1704bb717e62cb08f26806ef57adf3c87bc3d07ccad7bb499f516b9f280cc6",
     "segment.v1": "ce6b41422a322039314ef0d59560168ecfc38b208b1bc3996086809f9219c7dc",
     "aggregator-answer.v1": "c3b81cfc3d0648dee53987a2f34399e183d363d2050a02258e5dc6c2a9d73642",
     "aggregator-part.v1": "6b860460fc1d549207ef9a05a4c270b3ed286fe955d5c24688f1ef8ae8e5677b",

@@ -7,6 +7,11 @@ fail, one fault each (the last for ever where it ends in `*`); `GET /log` lists 
 No test needs to be quick: `meet:N` holds a reply until N requests have been in flight at once since `most_busy` was
 set to 0, `after:N` until N others have been answered since `answered` was; one that waits in vain ends in a 400.
 
+It sees as vLLM does: a frame costs FRAME_TOKENS, a video's own frames come in `video/jpeg` with their times in
+`media_io_kwargs`, of which it keeps 32 unless told -1. Options make it spring traps: `keep` (so many frames whatever it
+is told), `prune` (a share of a video's tokens behind its first frame), `most` (tokens of a video, however many frames),
+`blind`, `silent` (no usage), `distrust` (no `media_io_kwargs`), `pictures_only`, `old` (no likelihoods of tokens).
+
 `json:TEXT` replies with that text, and the faults of `RAW` break HTTP itself; the list of models does so where the
 option `models` is set to one of them.
 """
@@ -37,6 +42,8 @@ IN_VAIN_SECONDS = 60.0
 SCRIPT: dict[str, list[str]] = {}
 LOG: list[dict[str, Any]] = []
 OPTIONS: dict[str, Any] = {"chat_only": False, "key": None, "models": None, "busy": 0, "most_busy": 0, "answered": 0}
+FRAME_TOKENS = 60
+KEPT = 32
 
 
 def text_of(body: dict[str, Any]) -> str:
@@ -93,15 +100,57 @@ def completion(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def chat(body: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "Answer: B"}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return {"choices": [choice], "usage": {"prompt_tokens": len(text_of(body)), "completion_tokens": 9}}
+    prompt = rendered(body)
+    message: dict[str, Any] = {"role": "assistant", "content": "Answer: B"}
+    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": "stop"}
+    reply: dict[str, Any] = {"choices": [choice]}
+    if body.get("logprobs") and not OPTIONS.get("old"):
+        codes = body.get("logprob_token_ids") or [ord("B"), ord(" ")]
+        tops = [{"token": f"token_id:{code}", "logprob": -code / 100} for code in codes]
+        choice["logprobs"] = {"content": [{**tops[0], "top_logprobs": tops}]}
+    if body.get("prompt_logprobs") is not None and not OPTIONS.get("old"):
+        rows: list[Any] = [{str(ord(letter)): {"logprob": -ord(letter) / 100}} for letter in prompt]
+        reply["prompt_logprobs"] = [None, *rows[1:]]
+    if allowed := (body.get("structured_outputs") or {}).get("choice"):
+        message["content"] = allowed[1]
+    if not OPTIONS.get("silent"):
+        reply["usage"] = {"prompt_tokens": len(prompt) + frame_tokens(body), "completion_tokens": 9}
+    return reply
+
+
+def rendered(body: dict[str, Any]) -> str:
+    """The words of a conversation as the toy's template writes them."""
+    begun = bool(body.get("continue_final_message"))
+    parts = [f"<{message['role']}>{text_of({'messages': [message]})}" for message in body["messages"]]
+    return "".join(parts) + ("" if begun else "<assistant>")
+
+
+def frame_tokens(body: dict[str, Any]) -> int:
+    """What the frames of a conversation cost, traps included."""
+    contents = [message["content"] for message in body["messages"]]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    pictures = sum(part["type"] == "image_url" for part in parts) * FRAME_TOKENS
+    videos = [part["video_url"]["url"].count(",") for part in parts if part["type"] == "video_url"]
+    told = (body.get("media_io_kwargs") or {}).get("video", {}).get("num_frames", KEPT)
+    kept = OPTIONS.get("keep") or told
+    tokens = sum(FRAME_TOKENS * (count if kept == -1 else min(count, kept)) for count in videos)
+    if OPTIONS.get("prune"):
+        tokens = sum(max(FRAME_TOKENS, int(FRAME_TOKENS * count * (1 - OPTIONS["prune"]))) for count in videos)
+    return 0 if OPTIONS.get("blind") else min(pictures + tokens, OPTIONS.get("most") or 1 << 30)
+
+
+def refused(body: dict[str, Any]) -> str | None:
+    """Why a conversation is refused, where it is."""
+    video = "video_url" in json.dumps(body.get("messages", ""))[:100_000]
+    if body.get("media_io_kwargs") and OPTIONS.get("distrust"):
+        return "Per-request media_io_kwargs are disabled: start the server with --trust-request-mm-kwargs"
+    return "At most 0 video(s) may be provided in one prompt" if video and OPTIONS.get("pictures_only") else None
 
 
 def tokenize(body: dict[str, Any]) -> dict[str, Any]:
     text = body.get("prompt")
     if text is None:
-        text = "".join(f"<{message['role']}>{message['content']}" for message in body["messages"]) + "<assistant>"
+        text = rendered(body)
     return {"tokens": [ord(letter) for letter in text], "count": len(text), "max_model_len": 8192}
 
 
@@ -224,6 +273,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if not self.path.startswith("/v1/"):
             self.send(answers[self.path](body))
+            return
+        if why := refused(body):
+            self.send({"error": {"message": why}}, 400)
             return
         kind, _, number = (next_fault(text_of(body)) or "").partition(":")
         with LOCK:

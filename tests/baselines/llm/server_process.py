@@ -22,6 +22,7 @@ class FaultyServer:
         self._words = ["chat-only"] if chat_only else []
         self._environment = {**os.environ, **({"TOY_KEY": key} if key else {})}
         self.port = 0
+        self.since = 0
         self.restart()
 
     @property

@@ -104,3 +104,40 @@ def test_one_steps_fault_leaves_the_others_alone_and_is_told_in_its_words(tmp_pa
     assert faults["hopeless"] == "bad.json could not be made"
     assert faults["good"] == ""
     assert good.target.is_file()
+
+
+OWN_PLAN = """
+[[system]]
+name = "first option"
+model = "constant"
+tasks = ["OWN"]
+[[system]]
+name = "longest"
+model = "longest-option"
+tasks = ["OWN"]
+"""
+
+
+def test_a_suite_runs_the_systems_of_a_plan_on_questions_of_ones_own(tmp_path: Path, shared_data: Path) -> None:
+    own = tmp_path / "own"
+    (own / "videos").mkdir(parents=True)
+    (own / "benchmark.toml").write_text('name = "own"\n')
+    (own / "videos" / "v.mp4").symlink_to(shared_data / "videos" / "natural" / "bikes_10s.mp4")
+    (own / "questions.jsonl").write_text(
+        '{"id": "a", "video": "v.mp4", "question": "What?", "options": ["x", "longer"], "answer": 1}\n'
+    )
+    (tmp_path / "plan.toml").write_text(OWN_PLAN.replace("OWN", str(own)))
+    out = tmp_path / "out"
+    done = longvid("suite", tmp_path / "plan.toml", "--data", tmp_path, "--out", out)
+    assert done.returncode == 0, done.stderr
+    values = {name: read_results(out / "runs" / "own" / name).primary.value for name in ("first-option", "longest")}
+    assert values == {"first-option": 0.0, "longest": 1.0}
+    assert (out / "leaderboard.html").is_file()
+
+
+def test_a_suite_without_such_a_task_or_plan_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(OWN_PLAN.replace("OWN", "nowhere@1"))
+    done = longvid("suite", tmp_path / "plan.toml", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "plan.toml: no task 'nowhere@1'" in done.stderr
+    assert longvid("suite", tmp_path / "none.toml").returncode == 2

@@ -6,12 +6,14 @@ import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from baselines.llm.vision_served import jpeg
 from baselines.models import VisionOptions
 from baselines.segments import clock
-from baselines.vision_model import VisionModel, build_vision_model, jpeg
+from baselines.vision_model import VisionModel, build_vision_model
 from encoders.causal_lm.smollm2 import find_smollm2
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
@@ -39,13 +41,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_vision_model(speaks, tmp_path_factory.mktemp("vision") / "model")
 
 
+def served(server: VllmServer, **more: Any) -> VisionOptions:
+    return VisionOptions(llm="openai:small", base_url=server.url, frames=FRAMES, fit="crop", max_tokens=WORDS, **more)
+
+
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Iterator[VisionModel]:
     pictures = ("--limit-mm-per-prompt", f'{{"image": {FRAMES}}}')
     server = VllmServer(folder, "small", 1024, "--max-num-seqs", "8", *pictures)
     try:
         server.wait()
-        yield build_vision_model(VisionOptions(model="small", base_url=server.url, frames=FRAMES, max_tokens=WORDS))
+        yield build_vision_model(served(server))
     finally:
         server.kill()
 

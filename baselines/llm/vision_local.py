@@ -1,0 +1,683 @@
+"""Video language models run by transformers in this process: frames as one video with their true times, or as pictures.
+
+A prompt is read in two parts, up to its last frame and from there on: questions about one video share the first part,
+and a likelihood depends on its own prompt alone. A model whose two parts don't give what the whole gives (one that
+looks both ways among frames) reads every prompt whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BatchFeature,
+    Cache,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    PreTrainedModel,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.cache_utils import DynamicLayer
+from transformers.video_utils import VideoMetadata
+
+from baselines.llm.local import TEMPLATE_ERRORS
+from baselines.llm.options import Sampling
+from baselines.llm.protocol import (
+    Chat,
+    ContinuationScores,
+    Form,
+    Reply,
+    Shown,
+    check_max_tokens,
+    check_room,
+    context_limit,
+    describe_chat,
+)
+from baselines.llm.vision import (
+    check_arrival,
+    costs_by,
+    first_frames,
+    message_parts,
+    pixels_key,
+    sent_notes,
+    split_thought,
+    true_times,
+    without_special,
+)
+from encoders.causal_lm.load import (
+    check_json,
+    check_weights,
+    dtype_of,
+    eos_ids,
+    quiet,
+    weight_files,
+    weights_sha256,
+    without_code,
+)
+from encoders.causal_lm.scoring import split_tokens, use_float32_head
+from encoders.config import foreign_file
+from encoders.device import device_name, find_device
+from encoders.frames import Frames
+from tasks.errors import ModelError
+from tasks.model import BatchHint, ModelInfo
+from tasks.task import JsonValue, TokenUsage
+
+HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+WARPERS = {
+    "repetition_penalty": RepetitionPenaltyLogitsProcessor,
+    "top_k": TopKLogitsWarper,
+    "min_p": MinPLogitsWarper,
+}
+"""What `extra=` may set in this process, beside the keywords of the template and the processor."""
+KEYWORDS = ("chat_template_kwargs", "mm_processor_kwargs")
+REMEDY = (
+    'Lower frames=, pixels= or total_pixels=, or raise the processor\'s own bound with extra={"mm_processor_kwargs": …}'
+)
+SAME = 1e-3
+"""Ours: how far logits of two parts may lie from those of the whole, as a share of their spread."""
+PROBE_SIDE = 56
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A prompt as the model takes it: token ids, what goes with their vision part, and where that part ends."""
+
+    ids: tuple[int, ...]
+    vision: Mapping[str, Any]
+    seen: int
+    text: str
+    begun_thought: bool
+    notes: Mapping[str, JsonValue]
+
+
+@dataclass(slots=True)
+class Prefix:
+    """The first part of the last prompt, read: its tokens, the frames in it, and what the model keeps of both."""
+
+    ids: tuple[int, ...] = ()
+    frames: Frames | None = None
+    cache: Cache | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Positions [3, 1, tokens] of a prompt in time, height and width; None where the model counts tokens by itself."""
+
+    prompt: Tensor | None
+
+    def of(self, start: int, end: int | None = None) -> dict[str, Tensor]:
+        """Of the prompt's tokens from `start` to `end`, as an argument of the model."""
+        return {} if self.prompt is None else {"position_ids": self.prompt[..., start:end]}
+
+    def behind(self, count: int, after: int = 0) -> dict[str, Tensor]:
+        """Of so many tokens of text behind the prompt and `after` more.
+
+        Given and not left to the model: where a video lasts longer than its pictures are high, one that goes on from a
+        cache would set a continuation elsewhere than one that reads all of it.
+        """
+        if self.prompt is None:
+            return {}
+        return {"position_ids": self.prompt[..., -1:] + 1 + after + torch.arange(count)}
+
+
+class Remembering:
+    """A processor of videos or pictures that does the work for the same frames once."""
+
+    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - a processor of transformers, untyped
+        self.inner = inner
+        self.known: Frames | None = None
+        self.now: Frames | None = None
+        self._found: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the processor has
+        return getattr(self.inner, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - passed on
+        if self.now is None or self.known is not self.now:
+            self._found = dict(self.inner(*args, **kwargs))
+            self.known = self.now
+        return BatchFeature(dict(self._found))
+
+
+class SeeingWriter:
+    """Writes chats with frames by a model's own template, and tells where their words end."""
+
+    def __init__(self, processor: Any, sampling: Sampling) -> None:  # noqa: ANN401 - untyped processors
+        self.tokenizer = processor.tokenizer
+        self.special = frozenset(t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special)
+        self._processor = processor
+        self._arguments = sampling.template_arguments
+        names = ("image_token", "video_token")
+        found = (getattr(processor, name, None) for name in names)
+        self._placeholders = tuple(token for token in found if isinstance(token, str))
+
+    def plain(self, text: str) -> str:
+        """Text from outside as it may stand in a prompt."""
+        return without_special(text, self.special)
+
+    def render(self, chat: Chat) -> str:
+        """The prompt with a placeholder for each picture or video. Raises ModelError if the template refuses."""
+        messages: list[dict[str, Any]] = [{"role": "user", "content": message_parts(chat, text=self.plain)}]
+        if chat.system:
+            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": self.plain(chat.system)}]})
+        try:
+            text = self._processor.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=False, **self._arguments
+            )
+        except TEMPLATE_ERRORS as error:
+            raise ModelError(f"the model's chat template refuses this chat: {error}") from error
+        return f"{text}{self.plain(chat.reply_start)}"
+
+    def tail(self, text: str) -> str:
+        """What a rendered prompt says behind its last picture or video."""
+        places = [text.rfind(token) + len(token) for token in self._placeholders if token in text]
+        return text[max(places, default=0) :]
+
+    def continue_with(self, text: str, continuations: Sequence[str], item: str) -> tuple[tuple[int, ...], ...]:
+        """Token ids of continuations as tokenised behind a rendered prompt. Raises ModelError as `split_tokens`."""
+        encode = partial(self.tokenizer.encode, add_special_tokens=False)
+        return split_tokens(encode, self.tail(text), continuations, item, self.plain).continuations
+
+
+class TransformersVisionModel:
+    """A video language model and its processor, speaking the LanguageModel protocol; chats are taken one at a time."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: Any,  # noqa: ANN401 - untyped processors
+        info: ModelInfo,
+        context: int,
+        sampling: Sampling,
+    ) -> None:
+        self._model: Any = model
+        self._processor = processor
+        self._tokenizer = processor.tokenizer
+        self.info = info
+        self.context = context
+        self.sampling = sampling
+        self.batch_hint = BatchHint()
+        self._eos = eos_ids(model, self._tokenizer)
+        self.writer = SeeingWriter(processor, sampling)
+        self._vision_ids = vision_ids(model, processor)
+        self._warpers = warpers_of(sampling)
+        self._prefix = Prefix()
+        self._costs: dict[tuple[int, ...], int] = {}
+        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._memories = remember(processor)
+        self.forms: tuple[Form, ...] = self._find_forms()
+        self.tells_times = "video" in self.forms and self._times_are_told()
+        self.splits = self._parts_give_the_whole()
+
+    def count_tokens(self, chat: Chat) -> int:
+        """Tokens of the prompt with its frames."""
+        return len(self._prepare(chat).ids)
+
+    def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
+        check_max_tokens(max_tokens)
+        return [self._generate_one(index, chat, max_tokens) for index, chat in enumerate(chats)]
+
+    def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
+        """Log-likelihoods of continuations behind a prompt that is read once."""
+        return [self._score_one(i, *pair) for i, pair in enumerate(zip(chats, continuations, strict=True))]
+
+    def score_from_scratch(
+        self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
+    ) -> list[ContinuationScores]:
+        """As `score`, prompt and continuation read together and afresh each time: the slow reference."""
+        pairs = enumerate(zip(chats, continuations, strict=True))
+        return [self._score_one(i, *pair, afresh=True) for i, pair in pairs]
+
+    @torch.inference_mode()
+    def _score_one(self, index: int, chat: Chat, texts: Sequence[str], *, afresh: bool = False) -> ContinuationScores:
+        item = describe_chat(index, chat)
+        prepared = self._prepare(chat)
+        tails = self.writer.continue_with(prepared.text, texts, item)
+        longest = max(map(len, tails))
+        self._check_room(item, len(prepared.ids), longest, "its longest continuation")
+        self._check_arrival(chat, prepared)
+        weigh = self._weigh_afresh if afresh else self._weigh
+        logprobs = tuple(weigh(prepared, chat.shown, tails))
+        if not all(math.isfinite(value) for value in logprobs):
+            raise ModelError(f"{item}: model '{self.info.name}' gave a log-likelihood that is not finite")
+        counts = tuple(map(len, tails))
+        usage = TokenUsage(prompt=len(prepared.ids), completion=sum(counts))
+        return ContinuationScores(logprobs, counts, usage, prepared.notes)
+
+    def _weigh(
+        self, prepared: Prepared, shown: Shown | None, continuations: Sequence[tuple[int, ...]]
+    ) -> Iterator[float]:
+        places = self._places(prepared)
+        with self._read(prepared, shown, places) as (logits, cache):
+            first = logits.float().log_softmax(-1)
+            for ids in continuations:
+                total = first[ids[0]]
+                if len(ids) > 1:
+                    fed, more = torch.tensor([ids[:-1]]), places.behind(len(ids) - 1)
+                    after = self._forward(fed, branch(cache), keep=len(ids) - 1, **more)
+                    targets = torch.tensor(ids[1:], device=after.device)[:, None]
+                    total = total + after.float().log_softmax(-1).gather(1, targets).sum()
+                    rewind(cache, len(ids) - 1)
+                yield float(total)
+
+    def _weigh_afresh(
+        self, prepared: Prepared, shown: Shown | None, continuations: Sequence[tuple[int, ...]]
+    ) -> Iterator[float]:
+        del shown
+        for ids in continuations:
+            whole = replace(prepared, ids=(*prepared.ids, *ids[:-1]))
+            vision = grown(prepared, len(whole.ids))
+            at = self._places(replace(whole, vision=vision)).of(0)
+            logits = self._forward(torch.tensor([whole.ids]), None, keep=len(ids), **vision, **at)
+            targets = torch.tensor(ids, device=logits.device)[:, None]
+            yield float(logits.float().log_softmax(-1).gather(1, targets).sum())
+
+    @torch.inference_mode()
+    def _generate_one(self, index: int, chat: Chat, max_tokens: int) -> Reply:
+        prepared = self._prepare(chat)
+        room = self.sampling.room(max_tokens)
+        self._check_room(describe_chat(index, chat), len(prepared.ids), room, "the reply")
+        self._check_arrival(chat, prepared)
+        guide = self._guide(index, chat, prepared)
+        written: list[int] = []
+        places = self._places(prepared)
+        with self._read(prepared, chat.shown, places) as (behind, cache):
+            generator, logits = self._generator(), behind
+            while len(written) < room:
+                allowed = guide.next(written) if guide else None
+                if allowed is not None and not allowed:
+                    break
+                written.append(self._pick(logits, [*prepared.ids, *written], allowed, generator))
+                if written[-1] in self._eos:
+                    break
+                fed, at = torch.tensor([written[-1:]]), places.behind(1, after=len(written) - 1)
+                logits = self._forward(fed, cache, keep=1, **at)[-1]
+        finished = bool(written) and (written[-1] in self._eos or guide is not None)
+        text = str(self._tokenizer.decode(written, skip_special_tokens=True))
+        thought, answer = split_thought(text, begun=prepared.begun_thought, finished=finished)
+        usage = TokenUsage(prompt=len(prepared.ids), completion=len(written))
+        return Reply(answer, finished, usage, thought, prepared.notes)
+
+    def _guide(self, index: int, chat: Chat, prepared: Prepared) -> Guide | None:
+        if not chat.choices:
+            return None
+        paths = self.writer.continue_with(prepared.text, chat.choices, describe_chat(index, chat))
+        return Guide(paths, min(self._eos))
+
+    def _generator(self) -> torch.Generator | None:
+        """Each reply is drawn from the seed anew, so that it depends on its prompt alone."""
+        if self.sampling.temperature == 0:
+            return None
+        generator = torch.Generator(self._model.device)
+        return generator.manual_seed(self.sampling.seed or 0)
+
+    def _pick(
+        self, logits: Tensor, before: Sequence[int], allowed: Sequence[int] | None, generator: torch.Generator | None
+    ) -> int:
+        scores = logits.float()[None]
+        fed: Any = torch.tensor([before], device=scores.device)
+        scores = self._warpers(fed, scores)
+        if allowed is not None:
+            kept = torch.full_like(scores, -math.inf)
+            kept[:, list(allowed)] = logits.float()[list(allowed)]
+            scores = kept
+        if generator is None:
+            return int(scores.argmax(-1))
+        return int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
+
+    def _prepare(self, chat: Chat) -> Prepared:
+        """The prompt as ids and tensors. Raises ModelError where the template or the processor refuses it."""
+        text = self.writer.render(chat)
+        inputs = self._process(text, chat.shown)
+        ids = tuple(inputs.pop("input_ids")[0].tolist())
+        inputs.pop("attention_mask", None)
+        seen = [place for place, token in enumerate(ids) if token in self._vision_ids]
+        end = min(seen[-1] + 1, len(ids) - 1) if seen else 0
+        notes = {**sent_notes(chat.shown), **({"vision_tokens": len(seen)} if chat.shown else {}), **grid(inputs)}
+        begun = text.rstrip().endswith("<think>")
+        return Prepared(ids, inputs, end, text, begun, notes)
+
+    def _process(self, text: str, shown: Shown | None) -> dict[str, Any]:
+        kwargs: dict[str, Any] = {**self._cap_arguments(), **self.sampling.processor_arguments}
+        if shown is None:
+            kwargs = {}
+        elif shown.form == "video":
+            metadata = VideoMetadata(**true_times(shown))
+            kwargs |= {"videos": [shown.frames.pixels], "video_metadata": [metadata], "do_sample_frames": False}
+        else:
+            kwargs = {**self.sampling.processor_arguments, "images": [list(shown.frames.pixels)]}
+        bos = self._tokenizer.bos_token
+        begun = bool(bos) and text.startswith(bos)
+        for memory in self._memories:
+            memory.now = None if shown is None else shown.frames
+        with foreign_file(f"the processor of '{self.info.name}' refuses what it is shown"):
+            found = self._processor(text=[text], return_tensors="pt", add_special_tokens=not begun, **kwargs)
+        return dict(found)
+
+    def _cap_arguments(self) -> dict[str, Any]:
+        """A bound of pixels that is ours alone, where a processor has one of its own that changes by its version."""
+        known = getattr(getattr(self._processor, "video_processor", None), "valid_kwargs", None)
+        return (
+            {"cap_pixels_per_frame": False} if "cap_pixels_per_frame" in getattr(known, "__annotations__", {}) else {}
+        )
+
+    @contextmanager
+    def _read(self, prepared: Prepared, shown: Shown | None, places: Places) -> Iterator[tuple[Tensor, Cache]]:
+        """Logits behind the prompt and the cache of it."""
+        if not self.splits or prepared.seen == 0:
+            out = self._run(torch.tensor([prepared.ids]), None, 1, **prepared.vision, **places.of(0))
+            yield out.logits[0, -1], out.past_key_values
+            return
+        end = prepared.seen
+        first, frames = prepared.ids[:end], shown.frames if shown else None
+        cache, self._prefix.cache = self._prefix.cache, None
+        if cache is None or self._prefix.ids != first or self._prefix.frames is not frames:
+            out = self._run(torch.tensor([first]), None, 1, **cut_to(prepared, end), **places.of(0, end))
+            cache = out.past_key_values
+            self._prefix = Prefix(first, frames)
+        out = self._run(torch.tensor([prepared.ids[end:]]), cache, 1, **places.of(end))
+        yield out.logits[0, -1], out.past_key_values
+        if croppable(out.past_key_values):
+            rewind_all(out.past_key_values, end)
+            self._prefix.cache = out.past_key_values
+
+    def _run(self, ids: Tensor, cache: Cache | None, keep: int, **more: Any) -> Any:  # noqa: ANN401 - untyped output
+        kept = {"logits_to_keep": keep} if self._keeps else {}
+        given = on(self._model.device, {"input_ids": ids, **more})
+        return self._model(past_key_values=cache, use_cache=True, **kept, **given)
+
+    def _forward(self, ids: Tensor, cache: Cache | None, *, keep: int, **more: Any) -> Tensor:  # noqa: ANN401
+        """Logits [keep, vocabulary] behind the last tokens."""
+        logits: Tensor = self._run(ids, cache, keep, **more).logits[0, -keep:]
+        return logits
+
+    def _places(self, prepared: Prepared) -> Places:
+        """Where in time and space each token stands, for models that say so themselves."""
+        place = next((module for module in self._model.modules() if hasattr(module, "get_rope_index")), None)
+        if place is None:
+            return Places(None)
+        wanted = inspect.signature(place.get_rope_index).parameters
+        given = {name: value for name, value in prepared.vision.items() if name in wanted}
+        return Places(place.get_rope_index(torch.tensor([prepared.ids]), **given)[0])
+
+    def _check_room(self, item: str, prompt: int, extra: int, what: str) -> None:
+        check_room(item, prompt, extra, what, context=self.context, model=self.info.name)
+
+    def _check_arrival(self, chat: Chat, prepared: Prepared) -> None:
+        """Once for frames of each number and size: raises FramesLostError where the processor drops or shrinks some."""
+        if chat.shown is None:
+            return
+        key = pixels_key(chat.shown)
+        if key not in self._costs:
+            costs = costs_by(partial(self._tokens_with, chat.shown))
+            whole = self._tokens_with(chat.shown, len(chat.shown.frames.seconds))
+            check_arrival(len(chat.shown.frames.seconds), whole, costs, f"the processor of '{self.info.name}'", REMEDY)
+            self._costs[key] = whole
+        seen = prepared.notes["vision_tokens"]
+        if not isinstance(seen, int) or seen < 1:
+            raise ModelError(f"the processor of '{self.info.name}' made no tokens of the frames")
+
+    def _tokens_with(self, shown: Shown, count: int) -> int:
+        """Tokens of so many of the frames alone, without the words that tell their times."""
+        found = self._prepare(Chat("", shown=first_frames(shown, count))).notes["vision_tokens"] if count else 0
+        return found if isinstance(found, int) else 0
+
+    def _find_forms(self) -> tuple[Form, ...]:
+        """Which forms of frames the model takes, by trying. Raises ModelError where none works."""
+        faults = []
+        able: list[Form] = []
+        for form in ("video", "images"):
+            try:
+                found = self._prepare(Chat("?", shown=probe_frames(form))).notes
+                if found.get("vision_tokens"):
+                    able.append(form)
+            except ModelError as error:
+                faults.append(str(error))
+        if not able:
+            raise ModelError(f"'{self.info.name}' takes neither a video nor pictures: {'; '.join(faults)[:300]}")
+        return tuple(able)
+
+    def _times_are_told(self) -> bool:
+        """Whether what the model reads of a video depends on the times of its frames."""
+        one, other = (self._prepare(Chat("?", shown=probe_frames("video", seconds=s))) for s in (1.0, 9.0))
+        if one.ids != other.ids:
+            return True
+        same = (torch.equal(a, other.vision[k]) for k, a in one.vision.items() if isinstance(a, Tensor))
+        return not all(same)
+
+    @torch.inference_mode()
+    def _parts_give_the_whole(self) -> bool:
+        """Whether a prompt read in two parts gives the logits that it gives in one."""
+        self.splits = True
+        chat = Chat("Which one is it?", shown=probe_frames(self.forms[0]))
+        prepared = self._prepare(chat)
+        with foreign_file(f"'{self.info.name}' can't be run by its config.json"):
+            places = self._places(prepared)
+            ids = torch.tensor([prepared.ids])
+            whole = self._forward(ids, None, keep=1, **prepared.vision)[0].float()
+        if not bool(torch.isfinite(whole).all()):
+            raise ModelError(f"'{self.info.name}': by its config.json the model gives numbers that are not finite")
+        try:
+            with self._read(prepared, chat.shown, places) as (logits, _):
+                parted = logits.float()
+        except (ValueError, RuntimeError, TypeError, AttributeError, IndexError):
+            return False
+        finally:
+            self._prefix = Prefix()
+        coarse = 1.0 if self._model.dtype is torch.float32 else 50.0
+        return bool((whole - parted).abs().max() <= SAME * coarse * max(float(whole.std()), 1e-6))
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """Holds a reply to one of some token sequences, after which it ends."""
+
+    paths: tuple[tuple[int, ...], ...]
+    end: int
+
+    def next(self, written: Sequence[int]) -> list[int]:
+        """The tokens that may follow; none where the reply is whole."""
+        begun = [path for path in self.paths if list(path[: len(written)]) == list(written)]
+        following = sorted({path[len(written)] for path in begun if len(path) > len(written)})
+        whole = any(len(path) == len(written) for path in begun)
+        return [*following, self.end] if whole and following else following
+
+
+def branch(cache: Cache) -> Cache:
+    """The cache to read more with: itself where that can be taken back, else a copy."""
+    return cache if croppable(cache) else deepcopy(cache)
+
+
+def rewind(cache: Cache, tokens: int) -> None:
+    """Take the last `tokens` back."""
+    if croppable(cache):
+        cache.crop(-tokens)
+
+
+def rewind_all(cache: Cache, length: int) -> None:
+    """Take back all behind the first `length` tokens."""
+    if croppable(cache) and (more := cache.get_seq_length() - length) > 0:
+        cache.crop(-more)
+
+
+def croppable(cache: Cache) -> bool:
+    """Whether every layer keeps all that came before, so that its end can be taken back."""
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def cut_to(prepared: Prepared, length: int) -> dict[str, Any]:
+    """What goes with the first `length` tokens: all of the frames, and the tokens' own rows cut."""
+    whole = len(prepared.ids)
+    return {name: value[:, :length] if is_row(value, whole) else value for name, value in prepared.vision.items()}
+
+
+def grown(prepared: Prepared, length: int) -> dict[str, Any]:
+    """The same for `length` tokens that begin with the prompt's: what follows is text, which is marked with 0."""
+    whole = len(prepared.ids)
+    return {
+        name: torch.nn.functional.pad(value, (0, length - whole)) if is_row(value, whole) else value
+        for name, value in prepared.vision.items()
+    }
+
+
+def is_row(value: object, length: int) -> bool:
+    """Whether a tensor has a number for each token of the prompt."""
+    return isinstance(value, Tensor) and value.shape == (1, length)
+
+
+def on(device: torch.device, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors on the device; what the model does not take is left out before."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}
+
+
+def grid(inputs: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What the processor made of the frames: its own grid where it tells one, else the pixels' shape."""
+    for name in ("video_grid_thw", "image_grid_thw"):
+        if name in inputs:
+            rows = inputs[name].tolist()
+            return {"grid": rows[0] if len(rows) == 1 else rows}
+    found = next((inputs[name] for name in ("pixel_values_videos", "pixel_values") if name in inputs), None)
+    return {} if found is None else {"pixels_read": list(found.shape)}
+
+
+def vision_ids(model: PreTrainedModel, processor: Any) -> frozenset[int]:  # noqa: ANN401 - untyped processors
+    """The tokens that stand for pictures and videos."""
+    names = ("image_token_id", "video_token_id", "image_token_index", "video_token_index")
+    found = {getattr(holder, name, None) for holder in (model.config, processor) for name in names}
+    return frozenset(token for token in found if isinstance(token, int))
+
+
+def remember(processor: Any) -> tuple[Remembering, ...]:  # noqa: ANN401 - untyped processors
+    """Let the processor's parts for videos and pictures work once on the same frames."""
+    made = []
+    for name in ("video_processor", "image_processor"):
+        if getattr(processor, name, None) is not None:
+            made.append(Remembering(getattr(processor, name)))
+            setattr(processor, name, made[-1])
+    return tuple(made)
+
+
+def warpers_of(sampling: Sampling) -> LogitsProcessorList:
+    """How logits are changed before a token is drawn. Raises ModelError for what this engine does not know."""
+    chosen = LogitsProcessorList()
+    for name, value in sampling.extra.items():
+        if name in KEYWORDS:
+            continue
+        if name not in WARPERS:
+            known = ", ".join([*WARPERS, *KEYWORDS])
+            raise ModelError(f"-M extra=: llm transformers:… does not know '{name}'; it knows {known}")
+        with foreign_file(f"-M extra=: {name}={value}"):
+            chosen.append(WARPERS[name](value))
+    if sampling.temperature:
+        chosen.append(TemperatureLogitsWarper(sampling.temperature))
+        if sampling.top_p < 1:
+            chosen.append(TopPLogitsWarper(sampling.top_p))
+    return chosen
+
+
+def probe_frames(form: Form, *, seconds: float = 1.0) -> Shown:
+    """Two small frames with something in them."""
+    rows = np.arange(PROBE_SIDE * PROBE_SIDE * 3, dtype=np.uint32).reshape(PROBE_SIDE, PROBE_SIDE, 3)
+    pixels = np.stack([rows % 251, rows % 241]).astype(np.uint8)
+    times = (seconds * 0.5, seconds * 1.5)
+    return Shown(Frames(pixels, times, times, 1.0), form, 2 * seconds)
+
+
+def find_model(source: str) -> tuple[Path, str]:
+    """A local folder or, failing that, a hub name (downloaded if need be), and its name. Raises ModelError."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path, path.resolve().name
+    try:
+        return Path(huggingface_hub.snapshot_download(source, allow_patterns=list(HUB_FILES))), source
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"llm 'transformers:{source}': no such folder, and not to be had from the hub ({type(error).__name__})"
+        ) from error
+
+
+def read_processor(folder: Path) -> Any:  # noqa: ANN401 - untyped processors
+    """The processor of a folder; no code of its own is run. Raises ModelError where there is none that sees."""
+    check_json(folder)
+    with quiet(), without_code(folder, "processor"), foreign_file(f"can't load the processor of {folder}"):
+        processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # untyped library
+            str(folder), trust_remote_code=False
+        )
+    if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
+        raise ModelError(f"{folder} has no processor of pictures or videos: it is no model that sees")
+    if processor.chat_template is None:
+        processor.chat_template = getattr(processor.tokenizer, "chat_template", None)
+    if processor.chat_template is None:
+        raise ModelError(f"{folder} has no chat template (chat_template.jinja): nobody can tell how it is asked")
+    return processor
+
+
+def load_vision_model(
+    source: str, *, sampling: Sampling, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
+) -> TransformersVisionModel:
+    """Read a folder or a hub name. Raises ModelError when it is none that sees, or can't be read or run."""
+    folder, name = find_model(source)
+    target = find_device(device)
+    files = weight_files(folder)
+    processor = read_processor(folder)
+    with quiet(), without_code(folder, "model"), foreign_file(f"can't load model folder {folder}"):
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            str(folder),
+            config=config,
+            dtype=dtype_of(dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    model, report = loaded
+    check_weights(folder, model, report)
+    model.eval().to(target)
+    own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = context_limit(name, own, context)
+    parameters = model.num_parameters()
+    use_float32_head(model)
+    details: dict[str, JsonValue] = {
+        "engine": f"transformers {transformers.__version__}",
+        "context": limit,
+        "chat_template_sha256": hashlib.sha256(str(processor.chat_template).encode()).hexdigest(),
+        "processor_sha256": processor_sha256(folder),
+        **sampling.facts,
+    }
+    info = ModelInfo(
+        name=name,
+        parameters=parameters,
+        weights_sha256=weights_sha256(files),
+        device=device_name(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        details=details,
+    )
+    return TransformersVisionModel(model, processor, info, limit, sampling)
+
+
+def processor_sha256(folder: Path) -> str:
+    """Digest of the files that say how frames become what the model sees."""
+    held = {name: (folder / name).read_text(encoding="utf-8") for name in PROCESSOR_FILES if (folder / name).is_file()}
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,254 @@
+"""Video language models of every type that is promised, built from a config with random weights: no hub is asked.
+
+Their tokenizer reads bytes, so that any text has tokens. What they say means nothing, but depends on every pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import ByteLevel as ByteDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast
+
+LAYERS = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+}
+SIDE, PATCH = 28, 14
+CHAT = "<|im_start|>", "<|im_end|>"
+
+
+def tokenizer_of(
+    specials: Mapping[str, str], *others: str, vocabulary: tuple[str, ...] = ()
+) -> PreTrainedTokenizerFast:
+    """A tokenizer of bytes with the special tokens that a processor looks for by name."""
+    alphabet = [*sorted(ByteLevel.alphabet()), *vocabulary]
+    backend = Tokenizer(BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    backend.decoder = ByteDecoder()
+    for text in dict.fromkeys([*CHAT, "<|end|>", *specials.values(), *others]):
+        backend.add_special_tokens([AddedToken(text, special=True)])
+    made: PreTrainedTokenizerFast = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|end|>", extra_special_tokens=dict(specials)
+    )
+    return made
+
+
+def template(video: str, image: str) -> str:
+    """A chat template in the shape of Qwen's, with a model's own placeholders; `enable_thinking` opens a thought."""
+    return (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+        "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
+        f"{{% if part.type == 'video' %}}{video}{{% elif part.type == 'image' %}}{image}"
+        "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is defined and enable_thinking %}"
+        "<think>\n{% endif %}{% endif %}"
+    )
+
+
+def write_qwen2_5_vl(out: Path) -> None:
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    tokenizer = tokenizer_of({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
+    config = Qwen2_5_VLConfig(
+        text_config={**LAYERS, "vocab_size": len(tokenizer), "rope_parameters": mrope([2, 3, 3])},
+        vision_config={
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64,
+            "patch_size": PATCH, "fullatt_block_indexes": [1], "window_size": 56,
+        },
+        **ids_of(tokenizer),
+    )  # fmt: skip
+    sizes = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 10**7}, "patch_size": PATCH}
+    processor = Qwen2_5_VLProcessor(
+        Qwen2VLImageProcessor(**sizes), tokenizer, Qwen2VLVideoProcessor(**sizes), chat_template=template(*PADS)
+    )
+    save(Qwen2_5_VLForConditionalGeneration(config), processor, out)
+
+
+def write_qwen3_vl(out: Path) -> None:
+    from transformers import (
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    tokenizer = tokenizer_of({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
+    config = Qwen3VLConfig(
+        text_config={**LAYERS, "head_dim": 16, "vocab_size": len(tokenizer), "rope_parameters": mrope([2, 3, 3])},
+        vision_config={
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64,
+            "patch_size": PATCH, "num_position_embeddings": 64, "deepstack_visual_indexes": [0],
+        },
+        **ids_of(tokenizer),
+    )  # fmt: skip
+    sizes = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 10**7}, "patch_size": PATCH}
+    processor = Qwen3VLProcessor(
+        Qwen2VLImageProcessor(**sizes), tokenizer, Qwen3VLVideoProcessor(**sizes),
+        chat_template=template("<|video_pad|>", PADS[1]),
+    )  # fmt: skip
+    save(Qwen3VLForConditionalGeneration(config), processor, out)
+
+
+def write_smolvlm(out: Path) -> None:
+    from transformers import (
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
+
+    tokenizer = tokenizer_of(
+        {
+            "image_token": "<image>",
+            "video_token": "<video>",
+            "fake_image_token": "<fake_token_around_image>",
+            "global_image_token": "<global-img>",
+            "end_of_utterance_token": "<end_of_utterance>",
+        }
+    )
+    config = SmolVLMConfig(
+        text_config={**LAYERS, "model_type": "llama", "vocab_size": len(tokenizer)},
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 56, "patch_size": PATCH,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    longest = {"size": {"longest_edge": 56}, "max_image_size": {"longest_edge": 56}}
+    processor = SmolVLMProcessor(
+        SmolVLMImageProcessor(**longest, do_image_splitting=False), tokenizer,
+        SmolVLMVideoProcessor(**longest, num_frames=8, fps=1), image_seq_len=4,
+        chat_template=template("<video>", "<image>"),
+    )  # fmt: skip
+    save(SmolVLMForConditionalGeneration(config), processor, out)
+
+
+def write_llava_onevision(out: Path) -> None:
+    from transformers import (
+        LlavaOnevisionConfig,
+        LlavaOnevisionForConditionalGeneration,
+        LlavaOnevisionImageProcessor,
+        LlavaOnevisionProcessor,
+        LlavaOnevisionVideoProcessor,
+    )
+
+    tokenizer = tokenizer_of({"image_token": "<image>", "video_token": "<video>"})
+    side = {"height": 56, "width": 56}
+    config = LlavaOnevisionConfig(
+        text_config={**LAYERS, "model_type": "qwen2", "vocab_size": len(tokenizer)},
+        vision_config={
+            "model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 56, "patch_size": PATCH, "vision_use_head": False,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
+        image_grid_pinpoints=[[56, 56]],
+    )  # fmt: skip
+    processor = LlavaOnevisionProcessor(
+        LlavaOnevisionImageProcessor(size=side, image_grid_pinpoints=[[56, 56]]), tokenizer,
+        LlavaOnevisionVideoProcessor(size=side), num_image_tokens=16, vision_feature_select_strategy="full",
+        chat_template=template("<video>\n", "<image>\n"),
+    )  # fmt: skip
+    save(LlavaOnevisionForConditionalGeneration(config), processor, out)
+
+
+def write_internvl(out: Path) -> None:
+    from transformers import (
+        GotOcr2ImageProcessor,
+        InternVLConfig,
+        InternVLForConditionalGeneration,
+        InternVLProcessor,
+        InternVLVideoProcessor,
+    )
+
+    tokenizer = tokenizer_of(
+        {
+            "start_image_token": "<img>",
+            "end_image_token": "</img>",
+            "context_image_token": "<IMG_CONTEXT>",
+            "video_token": "<video>",
+        }
+    )
+    side = {"height": 56, "width": 56}
+    config = InternVLConfig(
+        text_config={**LAYERS, "model_type": "qwen2", "vocab_size": len(tokenizer)},
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": [56, 56], "patch_size": [PATCH, PATCH],
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=4,
+        downsample_ratio=0.5,
+    )  # fmt: skip
+    processor = InternVLProcessor(
+        GotOcr2ImageProcessor(size=side, crop_to_patches=False, max_patches=1), tokenizer,
+        InternVLVideoProcessor(size=side), image_seq_length=4,
+        chat_template=template("<video>\n", "<IMG_CONTEXT>\n"),
+    )  # fmt: skip
+    save(InternVLForConditionalGeneration(config), processor, out)
+
+
+QWEN = ("<|vision_start|>", "<|vision_end|>")
+PADS = ("<|vision_start|><|video_pad|><|vision_end|>", "<|vision_start|><|image_pad|><|vision_end|>")
+
+
+def mrope(sections: list[int]) -> dict[str, Any]:
+    return {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": sections}
+
+
+def ids_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    names = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>"}
+    names |= {"vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}
+    return {name: tokenizer.convert_tokens_to_ids(text) for name, text in names.items()}
+
+
+def save(model: Any, processor: Any, out: Path) -> None:
+    """Weights large enough that what a model says depends on what it is shown."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                scale = 1.0 if "embed_tokens" in name else 1.6 / parameter[0].numel() ** 0.5
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+    model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+
+
+WRITERS: Mapping[str, Callable[[Path], None]] = {
+    "qwen2_5_vl": write_qwen2_5_vl,
+    "qwen3_vl": write_qwen3_vl,
+    "smolvlm": write_smolvlm,
+    "llava_onevision": write_llava_onevision,
+    "internvl": write_internvl,
+}
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """A type of model and the folder of a tiny one of it."""
+
+    kind: str
+    folder: Path
