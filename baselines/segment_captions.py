@@ -26,7 +26,6 @@ from baselines.llm.outside import SURROGATES, clean
 from baselines.models import CaptionOptions
 from baselines.parts import BuildModel, build_part
 from baselines.segments import Cutting, Span, parse_cutting
-from encoders.causal_lm.load import cache_folder
 from encoders.ray_pool import Pool, Work, ask, joined, spread
 from encoders.video_errors import MissingVideoError
 from tasks.digests import file_sha256, text_sha256
@@ -34,6 +33,7 @@ from tasks.errors import DataError, LongvidError, ModelError
 from tasks.files import decoded, parse_json, typed
 from tasks.model import Captioner, Model, ModelInfo, Preparer, TextReply, TextRequest, batch_hint_of, looking_ahead
 from tasks.prompt import Prompt, load_prompt
+from tasks.resources import cache_folder
 from tasks.subtitles import lines_of
 from tasks.task import Clip, busy_seconds
 

@@ -261,10 +261,10 @@ def seconds_of(path: Path) -> float:
 
     Raises VideoError.
     """
-    from encoders.causal_lm.load import cache_folder
     from encoders.video_file import probe
     from evals.store import write_atomic
     from tasks.digests import file_state_sha256
+    from tasks.resources import cache_folder
 
     kept: Path | None = None
     # A cache that can't be read or written costs time and nothing else.

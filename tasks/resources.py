@@ -1,16 +1,27 @@
-"""Files that come with the package: found through its packages, so that a wheel and a clone have the same."""
+"""Files that come with the package, wherever it is installed, and the folder of what is derived from others."""
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
+import platformdirs
+
 from tasks.errors import DataError
+
+CACHE_VARIABLE = "LONGVID_CACHE"
 
 
 def resource(package: str, *parts: str) -> Path:
     """The place of a file or folder inside a package."""
     return Path(str(files(package).joinpath(*parts)))
+
+
+def cache_folder() -> Path:
+    """Where derived files are kept: `LONGVID_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("longvid")
 
 
 def file_or_shipped(given: Path, folder: Path, what: str) -> Path:

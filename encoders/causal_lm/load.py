@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import re
 import secrets
 import shutil
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import platformdirs
 import torch
 import transformers
 from transformers import (
@@ -44,14 +42,7 @@ from encoders.tokens import PROBE, TextTokenizer
 from encoders.weights import check_finite, read_shapes
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
-
-CACHE_VARIABLE = "LONGVID_CACHE"
-
-
-def cache_folder() -> Path:
-    """Where derived files are kept: `LONGVID_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("longvid")
+from tasks.resources import CACHE_VARIABLE, cache_folder
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

@@ -175,7 +175,11 @@ STEPS = [
     ("av", ("ask", "{questions}", "-m", "chance", "-o", "{out}"), "longvid[video]"),
     (EVERYTHING, ("ask", "{questions}", "-m", "chance", "-o", "{out}"), "longvid[video]"),
     ("torch", ("embed", "{folder}", "-m", "shortvivit-tiny", "-o", "{out}.parquet"), "longvid[video]"),
-    ("tokenizers", ("embed", "{folder}", "-m", "shortvivit-tiny", "-o", "{out}.parquet"), "longvid[video]"),
+    (
+        "tokenizers",
+        ("embed", "{folder}", "-m", "shortvivit-tiny", "-M", "weights=kitchen", "-o", "{out}.parquet"),
+        "longvid[video]",
+    ),
     ("open_clip", ("caption", "{folder}", "-m", "coca", "-M", "name=x", "-o", "{out}.jsonl"), "longvid[openclip]"),
     ("ray", ("embed", "{folder}", "-m", "shortvivit-tiny", "-o", "{out}.parquet", "--engine", "ray"), "longvid[ray]"),
     (EVERYTHING, ("kitchen-videos", "--split", "train", "--videos", "1", "-o", "{out}"), "longvid[video]"),

@@ -18,9 +18,10 @@ from baselines.llm.load import KINDS, load_language_model
 from baselines.llm.local import TransformersLanguageModel, load_folder, load_transformers
 from baselines.llm.options import Serving
 from baselines.llm.vllm import DEFAULTS, engine_arguments
-from encoders.causal_lm.load import cache_folder, weight_files, weights_sha256
+from encoders.causal_lm.load import weight_files, weights_sha256
 from tasks.digests import file_sha256
 from tasks.errors import ModelError
+from tasks.resources import cache_folder
 from tests.baselines.llm.conftest import CHATS, OPTIONS, byte_tokenizer, tiny_llm
 from tests.baselines.llm.test_scoring import llama
 
