@@ -34,6 +34,7 @@ VIDEOS = Annotated[
 ]
 OUT = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: runs/<task>/<model>-….")]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
+WIDE = Annotated[bool, typer.Option("--wide", help="Show all columns, however wide the table gets.")]
 MISSING_SHOWN = 10
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
@@ -243,6 +244,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         max_failures: Annotated[int, typer.Option(min=0, help="Stop after more failed items than this.")] = 25,
         retry_failed: Annotated[bool, typer.Option(help="On resuming, try failed items again.")] = True,
         seed: Annotated[int, typer.Option(help="Seed of the intervals and of the chance floor.")] = 0,
+        wide: WIDE = False,
     ) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
         from tasks.registry import parse_options
@@ -251,7 +253,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
         task = load_task(found, pool, data, to_ask=True)
         folder, results = carry_out(task, model, parse_options(model_option or []), choices)
-        show_results([folder], [results])
+        show_results([folder], [results], wide=wide)
         fail_without_answers(folder, results)
 
 
@@ -259,11 +261,11 @@ def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `score`."""
 
     @app.command(epilog=f"Example: {called_on_runs(benchmark, 'score')} {example_folder(benchmark)}/my-run")
-    def score(folder: RUN_FOLDER, data: DATA = None, videos: VIDEOS = None) -> None:
+    def score(folder: RUN_FOLDER, data: DATA = None, videos: VIDEOS = None, wide: WIDE = False) -> None:
         """Score a record again with today's parser and metrics; needs no model."""
         from evals.runner import rescore
 
-        show_results([folder], [rescore(task_of_run(benchmark, folder, data, videos), folder)])
+        show_results([folder], [rescore(task_of_run(benchmark, folder, data, videos), folder)], wide=wide)
 
 
 def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -299,6 +301,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
                 "--allow-missing", help="Texts and vectors: items that the file leaves out are not a reason to exit 1."
             ),
         ] = False,
+        wide: WIDE = False,
     ) -> None:
         """Turn predictions made elsewhere into a record. Those of ids outside the pool are said and left out."""
         from evals.imports import import_run
@@ -318,7 +321,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         everything = task if pool == found.widest_pool else load_task(found, found.widest_pool, data)
         given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
         results = import_run(task, record, out, read_predictions(given, task, everything).answers)
-        show_results([out], [results])
+        show_results([out], [results], wide=wide)
         say_left_out(results, file, out, allowed=allow_missing)
 
 
@@ -363,6 +366,7 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         videos: VIDEOS = None,
         captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
+        wide: WIDE = False,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
@@ -380,10 +384,10 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
 
             make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos))
         else:
-            show_results(folders, runs, form)
+            show_results(folders, runs, form, wide=wide)
 
 
-def show_results(folders: list[Path], runs: list[Results], form: str = "table") -> None:
+def show_results(folders: list[Path], runs: list[Results], form: str = "table", *, wide: bool = False) -> None:
     """Print a report of runs with everything a reader needs beside the number."""
     from dataclasses import asdict
     from json import dumps
@@ -401,7 +405,8 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table") 
     if form == "markdown":
         console.emit(markdown(report))
         return
-    console.show_table(report.title, report.columns, [cells(row, report.family) for row in report.rows], report.numeric)
+    rows = [cells(row, report.family) for row in report.rows]
+    console.show_table(report.title, report.columns, rows, report.numeric, least=report.least, wide=wide)
     for run in runs:
         chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
         if chosen:

@@ -68,12 +68,22 @@ class Report:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of what `cells` gives."""
-        return (*COLUMNS[:5], *(name.replace("_", " ") for name in self.beside), *COLUMNS[5:])
+        return (*COLUMNS[:3], *self.named_beside, *COLUMNS[3:])
+
+    @property
+    def named_beside(self) -> tuple[str, ...]:
+        """The names of the columns of `beside`."""
+        return tuple(name.replace("_", " ") for name in self.beside)
 
     @property
     def numeric(self) -> tuple[str, ...]:
         """The columns that hold numbers."""
-        return self.columns[3:]
+        return tuple(name for name in self.columns if name not in WORDS)
+
+    @property
+    def least(self) -> tuple[str, ...]:
+        """The columns that a narrow terminal goes without, the first one first."""
+        return ("tokens / item", "unparsed", "route", "s / item", *reversed(self.named_beside), "items / clusters")
 
     @property
     def title(self) -> str:
@@ -176,16 +186,16 @@ def shown_beside(metrics: Sequence[Metric], names: Sequence[str]) -> tuple[Metri
 
 COLUMNS = (
     "model",
-    "kind",
-    "route",
     "value",
     "95 % interval",
+    "kind",
     "items / clusters",
-    "unparsed",
     "s / item",
+    "route",
+    "unparsed",
     "tokens / item",
 )
-NUMERIC = COLUMNS[3:]
+WORDS = ("model", "kind", "route")
 
 
 def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
@@ -195,14 +205,14 @@ def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
     named = "" if metric.primary else f" ({metric.name})"
     return (
         row.name,
-        row.kind if row.status == "complete" else f"{row.kind}, {row.status}",
-        row.route,
         figure(metric, family) + named,
         NOT_MEASURED if interval is None else "–".join(family.unit(metric.name).number(end) for end in interval),
         *(figure(other, family) for other in row.beside),
+        row.kind if row.status == "complete" else f"{row.kind}, {row.status}",
         f"{metric.n} / {metric.clusters}",
-        NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
         NOT_MEASURED if row.seconds_per_item is None else f"{row.seconds_per_item:.2f}",
+        row.route,
+        NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
         NOT_MEASURED if row.prompt_tokens_per_item is None else f"{row.prompt_tokens_per_item:.0f}",
     )
 

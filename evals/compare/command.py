@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmark_app import DATA
+from evals.benchmark_app import DATA, WIDE
 
 if TYPE_CHECKING:
     from evals.compare.record import Record
@@ -24,6 +24,7 @@ def compare(
     form: Annotated[str, typer.Option("--format", help="table, markdown or json (with all items named).")] = "table",
     seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
     data: DATA = None,
+    wide: WIDE = False,
 ) -> None:
     """Compare runs on the items that all answered: differences with intervals, a test, who wins where, in words.
 
@@ -40,7 +41,7 @@ def compare(
     task, why_not = task_of(records[0], data)
     comparison = build(records, task, allow_mismatch=allow_mismatch, seed=seed)
     if form == "table":
-        show(comparison)
+        show(comparison, wide=wide)
     else:
         console.emit(as_json(comparison) if form == "json" else as_markdown(comparison))
     if why_not and form == "table":
@@ -65,13 +66,14 @@ def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
     return task, ""
 
 
-def show(comparison: Comparison) -> None:
-    """Tables, then the conclusions in words, then what has to be known."""
+def show(comparison: Comparison, *, wide: bool = False) -> None:
+    """The conclusions in words, then tables, then what has to be known."""
     from evals.compare.formats import grids, remarks
 
-    for grid in grids(comparison):
-        console.show_table(grid.title, grid.columns, grid.rows, grid.numeric)
     for pair in comparison.pairs:
         console.say(pair.conclusion)
+    for grid in grids(comparison):
+        console.say("")
+        console.show_table(grid.title, grid.columns, grid.rows, grid.numeric, least=grid.least, wide=wide)
     for note in remarks(comparison):
         console.note(note)

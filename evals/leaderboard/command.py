@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evals import console
+from evals.benchmark_app import WIDE
 
 if TYPE_CHECKING:
     from evals.leaderboard.rows import Leaderboard
@@ -27,6 +28,7 @@ def leaderboard(
     compact: Annotated[
         bool, typer.Option("--compact", help="One table or markdown table: a line a system, a column a task.")
     ] = False,
+    wide: WIDE = False,
 ) -> None:
     """One table per task and pool, from complete records: floors and published figures beside them, with the cost."""
     from evals.leaderboard.build import collect_leaderboard
@@ -48,31 +50,33 @@ def leaderboard(
         return
     if out:
         write_atomic(out, formats[wanted](board))
-    (show_compact if compact else show)(board)
+    (show_compact if compact else show)(board, wide=wide)
     if out:
         console.say(f"wrote {out}")
 
 
-def show(board: Leaderboard) -> None:
+def show(board: Leaderboard, *, wide: bool = False) -> None:
     """The tables on the screen, and on standard error what a reader has to know."""
-    from evals.leaderboard.formats import cells, columns, left_out, numeric_columns, remarks
+    from evals.leaderboard.formats import cells, columns, least_columns, left_out, numeric_columns, remarks
 
     for table in board.tables:
         rows = [cells(table, row) for row in table.rows]
-        console.show_table(table.task.name, columns(table), rows, numeric_columns(table))
+        numeric, least = numeric_columns(table), least_columns(table)
+        console.show_table(table.task.name, columns(table), rows, numeric, least=least, wide=wide)
         for note in remarks(table):
             console.note(note)
     for name, reason in left_out(board):
         console.warn(f"left out: {name}: {reason}")
 
 
-def show_compact(board: Leaderboard) -> None:
+def show_compact(board: Leaderboard, *, wide: bool = False) -> None:
     """The one table on the screen, and on standard error what a reader has to know."""
     from evals.leaderboard.compact import compact, compact_remarks
     from evals.leaderboard.formats import left_out
 
     table = compact(board)
-    console.show_table("95 % intervals in brackets", table.columns, table.rows, table.numeric)
+    title = "95 % intervals in brackets"
+    console.show_table(title, table.columns, table.rows, table.numeric, least=table.least, wide=wide, split=True)
     for remark in compact_remarks(board):
         console.note(remark)
     for name, reason in left_out(board):

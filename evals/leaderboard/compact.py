@@ -14,6 +14,7 @@ from tasks.registry import family_of
 FLOOR: Kind = "floor"
 MARKS: Mapping[Kind, str] = MappingProxyType({kind: KINDS[kind] for kind in ("floor", "imported", "reference")})
 FIRST_COLUMN = "system"
+COST_COLUMNS = ("s / item", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class CompactTable:
     def numeric(self) -> tuple[str, ...]:
         """Those that hold numbers."""
         return self.columns[1:]
+
+    @property
+    def least(self) -> tuple[str, ...]:
+        """Those that a narrow terminal goes without, the first one first."""
+        return COST_COLUMNS[::-1]
 
 
 def compact(board: Leaderboard) -> CompactTable:
@@ -42,7 +48,7 @@ def compact(board: Leaderboard) -> CompactTable:
             line = lines.setdefault(free_name(row, column, lines), [None] * len(tables))
             line[column] = row
     ordered = sorted(lines.items(), key=lambda entry: all(row is None or row.kind == FLOOR for row in entry[1]))
-    columns = (FIRST_COLUMN, *(heading(table) for table in tables), "s / item", "parameters")
+    columns = (FIRST_COLUMN, *(heading(table) for table in tables), *COST_COLUMNS)
     return CompactTable(columns, tuple(line_cells(name, rows, tables) for name, rows in ordered))
 
 
