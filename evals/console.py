@@ -27,6 +27,8 @@ NARROW = 60
 NOTHING = frozenset({"", "–"})
 """Cells that a list of facts goes without."""
 GAP, AT_EASE = 2, 24
+SIGNS = "/\\-_.,:;@=&?"
+"""After these a word that is longer than a line is broken."""
 PLAIN_EVERY_SECONDS = 30.0
 LONGEST_TEXT = 20_000
 LONGEST_CELL = 500
@@ -77,7 +79,7 @@ def fail(text: str) -> None:
 def write(console: Console, text: str, *, style: str = "", label: str = "", colour: str = "") -> None:
     """Lines, broken between words where a terminal is too narrow for them; in a file they stay as they are."""
     whole = printable(clipped(f"{label} {text}" if label else text, LONGEST_TEXT))
-    if console.is_terminal or WIDTH_VARIABLE in os.environ:
+    if console.is_terminal:
         lines = (part for line in whole.split("\n") for part in fitting(line, console.width))
         whole = "\n".join(lines)
     shown = Text(whole, style)
@@ -226,10 +228,11 @@ def table_lines(
 def facts_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
     """A line in markup for each fact of each row, under the row's name; what is not known is left out."""
     for first, *others in cells:
-        yield from (f"[bold]{escape(line)}[/]" for line in wrapped(first, width))
+        yield from (f"[bold]{escape(line)}[/]" for line in wrapped(in_pieces(first, width), width))
         for name, cell in zip(names[1:], others, strict=True):
             if cell not in NOTHING:
-                yield from map(escape, wrapped(f"{name}: {cell}" if name else cell, width, "    ", "  "))
+                fact = in_pieces(f"{name}: {cell}" if name else cell, width - len("    "))
+                yield from map(escape, wrapped(fact, width, "    ", "  "))
 
 
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
@@ -250,6 +253,21 @@ def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -
         line += word if empty else f" {word}"
         empty = False
     return [*lines, line]
+
+
+def in_pieces(text: str, width: int) -> str:
+    """The text with spaces in words of more than `width` columns: after a sign within them, if there is one."""
+    return " ".join(piece for word in text.split() for piece in pieces_of(word, width))
+
+
+def pieces_of(word: str, width: int) -> Iterator[str]:
+    """The parts of a word, none of more than `width` columns."""
+    while cell_len(word) > width:
+        part = set_cell_size(word, width).rstrip()
+        end = max((part.rfind(sign) for sign in SIGNS), default=-1) + 1 or len(part)
+        yield word[:end]
+        word = word[end:]
+    yield word
 
 
 class Ticker(Protocol):
