@@ -15,6 +15,8 @@ from evals.run_verb import RunChoices, carry_out, fail_without_answers
 from tasks.registry import Benchmark, commands, resolved
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evals.record import Results
     from tasks.family import Predictions, PredictionsFile
     from tasks.task import Task
@@ -251,6 +253,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 
         found = with_videos(benchmark, videos)
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
+        console.note(f"reading {found.name}")
         task = load_task(found, pool, data, to_ask=True)
         folder, results = carry_out(task, model, parse_options(model_option or []), choices)
         show_results([folder], [results], wide=wide)
@@ -392,12 +395,14 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table", 
     from dataclasses import asdict
     from json import dumps
 
-    from evals.report import blind_neighbours, cells, make_report, markdown
+    from evals.report import BLIND, cells, make_report, markdown, neighbour_folders
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
         raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
-    report = make_report(runs, blind_neighbours(folders, runs))
+    beside = neighbour_folders(folders, runs)
+    blind = {folder: run for folder, run in beside.items() if run.model.name == BLIND}
+    report = make_report(runs, blind.values())
     if form == "json":
         rows = [{**asdict(row), "beside": [asdict(other) for other in row.beside if other]} for row in report.rows]
         console.emit(dumps({"task": report.task, "rows": rows, "notes": report.notes}, indent=2))
@@ -415,3 +420,40 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table", 
         console.warn(note)
     for folder in folders:
         console.say(f"record: {folder}")
+    say_end(folders, runs, blind)
+
+
+def say_end(folders: list[Path], runs: list[Results], blind: Mapping[Path, Results]) -> None:
+    """What the runs show, in a sentence each, their page, and the next command."""
+    from shlex import quote
+
+    from evals.findings import run_finding
+    from evals.store import PAGE
+
+    for run in runs:
+        console.say(run_finding(run, list(blind.values())))
+    if len(folders) == 1:
+        page = folders[0] / PAGE
+        console.say(f"page: {page if page.exists() else f'longvid report {quote(str(folders[0]))} --format html'}")
+    console.say(f"next: {next_command(folders, runs, blind)}")
+
+
+def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, Results]) -> str:
+    """What to do with runs: complete them, set them against what the words alone give away, or against others."""
+    from shlex import join, quote
+
+    from evals.report import BLIND
+    from tasks.registry import family_of
+
+    run, folder = runs[0], folders[0]
+    if run.status != "complete" and not run.imported:
+        what = f"all {run.counts.task_items:,} items" if run.limit else "what is missing"
+        return f"the same command{' without --limit' if run.limit else ''} answers {what}"
+    if len(folders) > 1:
+        return join(["longvid", "compare", *map(str, folders)])
+    if family_of(run.task.family).needs_blind and run.model.name != BLIND:
+        if blind:
+            return join(["longvid", "compare", console.path_text(next(iter(blind))), str(folder)])
+        target = run.place.path if run.place else run.task.name
+        return f"longvid run {quote(target)} -m blind -M llm=smollm2"
+    return join(["longvid", "leaderboard", str(folder.parent)])

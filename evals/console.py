@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
@@ -91,6 +92,12 @@ def fitting(line: str, width: int) -> list[str]:
     """A line as it is where it fits, else in several with its indentation."""
     indent = line[: len(line) - len(line.lstrip(" "))]
     return [line] if cell_len(line) <= width else wrapped(line, width, indent)
+
+
+def path_text(path: Path) -> str:
+    """A path from the working directory where it lies in it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def without_codes(text: str) -> str:

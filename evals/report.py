@@ -37,6 +37,7 @@ def line(cells: Sequence[str]) -> str:
 
 
 NOT_MEASURED = "–"
+BLIND = "blind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,19 @@ class Report:
 
 def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
     """Blind runs on the same items that lie beside the given run folders."""
-    return [results for results in neighbours(folders, runs) if results.model.name == "blind"]
+    return [results for results in neighbours(folders, runs) if results.model.name == BLIND]
 
 
 def neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
     """Other runs on the same items that lie beside the given run folders; what can't be read is passed over."""
+    return list(neighbour_folders(folders, runs).values())
+
+
+def neighbour_folders(folders: Sequence[Path], runs: Sequence[Results]) -> dict[Path, Results]:
+    """The same by their folders."""
     wanted = {(run.task.name, run.task.items_sha256) for run in runs}
     known = {run.fingerprint for run in runs}
-    found = {}
+    found: dict[Path, Results] = {}
     for parent in dict.fromkeys(folder.resolve().parent for folder in folders):
         for path in sorted(parent.glob(f"*/{RESULTS}")):
             try:
@@ -109,8 +115,9 @@ def neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results
                 continue
             same_items = (results.task.name, results.task.items_sha256) in wanted
             if same_items and results.fingerprint not in known:
-                found[results.fingerprint] = results
-    return list(found.values())
+                known.add(results.fingerprint)
+                found[path.parent] = results
+    return found
 
 
 def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:

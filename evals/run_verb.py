@@ -38,6 +38,7 @@ def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: 
     """Build the model and ask it every item; the run's folder and its results."""
     from tasks.registry import build_model, deciding, effective, find_model
 
+    console.note(f"loading {model}")
     built = build_model(model, options)
     given, system = deciding(model, options), find_model(model).system
     return ask_model(task, built, model, given, choices, system, effective(model, options))
@@ -103,6 +104,7 @@ class Progress:
         self._folder = folder
         self._bar = bar
         self._sum, self._count = 0.0, 0
+        self._left = 0
         self._tick: console.Ticker | None = None
 
     def begin(self, found: Beginning) -> None:
@@ -115,6 +117,7 @@ class Progress:
         if found.stale:
             key, why = next(iter(found.stale.items()))
             console.warn(f"{len(found.stale)} items are asked again; the first, {key}: {why}")
+        self._left = found.asked - finished
         self._tick = self._bar.enter_context(console.progress(self._label, found.asked, finished))
 
     def show(self, sample: Sample) -> None:
@@ -124,6 +127,9 @@ class Progress:
         mean = f"{name} {self._sum / self._count:.3f}" if self._count else ""
         if self._tick is not None:
             self._tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
+        self._left -= 1
+        if not self._left:
+            console.note("scoring")
 
     def _add(self, sample: Sample) -> None:
         value = sample.scores.get(self._metric)

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evals import console
+from evals.benchmark_app import WIDE
 
 if TYPE_CHECKING:
     from evals.demo.run import Done, Step
@@ -24,10 +26,11 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of runs, leaderboard and logs.")] = Path("runs/demo"),
     data: Annotated[Path, typer.Option("--data", help="Data root; the videos are made there.")] = Path("data"),
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = JOBS,
+    wide: WIDE = False,
 ) -> None:
-    """Make the embedded benchmark's videos, run the plan's systems on it, end with the leaderboard and a report.
+    """Make the embedded benchmark's videos, run the plan's systems on it, end with the leaderboard and what it shows.
 
-    Each run is an ordinary command, which is shown; what is finished is not done again.
+    Each step is an ordinary command, which its log begins with; what is finished is not done again.
     """
     from evals.demo.run import Places, prepare_arguments, read_plan, steps_of
     from tasks.resources import file_or_shipped, resource
@@ -36,12 +39,14 @@ def demo(
     places = Places(out, data)
     arguments = prepare_arguments(wanted, places)
     if arguments:
+        console.note(f"making the videos of {wanted.prepare} in {data}")
         code = subprocess.run([sys.executable, "-m", "evals.cli", *arguments], check=False).returncode
         if code:
             raise typer.Exit(code)
     steps = [step for step in steps_of(wanted, places) if step.items or not step.target.exists()]
+    console.note(f"{len(steps)} steps, {jobs} at a time; what each says goes to {out / 'logs'}")
     done = run_steps(steps, out / "logs", jobs)
-    show_leaderboard(out)
+    show_leaderboard(out, wide=wide)
     faults = [one for one in done if one.fault]
     for one in faults:
         console.warn(f"left out: {one.step.name}: {one.fault}")
@@ -57,8 +62,11 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
     try:
         with console.progress("answers", sum(step.items for step in steps), seen) as tick:
 
+            def on_start(step: Step) -> None:
+                console.note(f"{step.name}: started")
+
             def on_end(done: Done) -> None:
-                console.note(f"{done.step.name}: {done.fault or f'done in {done.seconds:.0f} s'}")
+                console.note(f"{done.step.name}: {done.fault or f'done in {console.duration(done.seconds)}'}")
 
             def on_items(now: int) -> None:
                 nonlocal seen
@@ -66,15 +74,16 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
                     tick("")
                 seen = max(seen, now)
 
-            return carry_out(steps, logs, jobs, Watch(lambda step: console.note(f"$ {step.line}"), on_end, on_items))
+            return carry_out(steps, logs, jobs, Watch(on_start, on_end, on_items))
     except KeyboardInterrupt:
         console.fail("interrupted; what is finished is kept, and the same command goes on there")
         raise typer.Exit(130) from None
 
 
-def show_leaderboard(out: Path) -> None:
-    """The leaderboard on the screen, as JSON and as pages."""
+def show_leaderboard(out: Path, *, wide: bool = False) -> None:
+    """The leaderboard on the screen, as JSON and as pages, and at the end what it shows and what to do next."""
     from evals.demo.run import RUNS
+    from evals.findings import board_findings
     from evals.leaderboard.build import collect_leaderboard
     from evals.leaderboard.command import show_compact
     from evals.leaderboard.formats import FORMATS
@@ -83,8 +92,12 @@ def show_leaderboard(out: Path) -> None:
     if not (out / RUNS).is_dir():
         raise typer.Exit(1)
     board = collect_leaderboard([out / RUNS])
-    show_compact(board)
+    show_compact(board, wide=wide)
     for suffix in ("json", "html"):
-        path = out / f"leaderboard.{suffix}"
-        write_atomic(path, FORMATS[suffix](board))
-        console.say(f"{'report' if suffix == 'html' else 'figures'}: {path}")
+        write_atomic(out / f"leaderboard.{suffix}", FORMATS[suffix](board))
+    console.say("")
+    for finding in board_findings(board):
+        console.say(finding)
+    console.say(f"figures: {out / 'leaderboard.json'}")
+    console.say(f"report: {out / 'leaderboard.html'}")
+    console.say(f"next: longvid runs {quote(str(out / RUNS))} lists the runs, for 'longvid compare A B'")

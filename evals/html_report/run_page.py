@@ -29,7 +29,7 @@ from evals.provenance import changes, commit_text
 from evals.record import Results, Sample
 from evals.report import figure, neighbours
 from evals.results import WAIT, prediction_of
-from evals.store import RESULTS, Vectors, read_results, read_samples, read_vectors, write_atomic
+from evals.store import PAGE, RESULTS, Vectors, read_results, read_samples, read_vectors, write_atomic
 from tasks.errors import DataError, RecordError
 from tasks.family import Family
 from tasks.labels import labels_of
@@ -402,9 +402,6 @@ def run_captions(results: Results, path: Path) -> CaptionFile:
     if recorded is not None and recorded != file.sha256:
         raise DataError(f"captions file {path} is not the one that {results.name} read: its digest differs")
     return file
-
-
-PAGE = "report.html"
 
 
 def make_page(
