@@ -11,6 +11,7 @@ import typer
 from evals import console
 from evals.benchmark_app import MODEL, OPTIONS
 from evals.engines import ADDRESS, ENGINE, GPUS, WORKERS, Engine, build_encoder_model, pool_of
+from evals.preparing import warn_of_kitchen
 
 
 def embed(
@@ -33,7 +34,10 @@ def embed(
     check_target(out)
     pool = pool_of(engine, workers, gpus_per_worker, address)
     videos = find_videos(folder)
-    build = partial(build_encoder_model, model, parse_options(model_option or []))
+    options = parse_options(model_option or [])
+    warn_of_kitchen(options, videos)
+    console.note(f"loading {model}")
+    build = partial(build_encoder_model, model, options)
     with embedder_of(build, pool) as embedder:
         done, kept = already_embedded(out, videos), already_embedded(out)
         if done:

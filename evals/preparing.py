@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import typer
 
 from evals import console
 from tasks.model import NeedsPreparing, Preparer
 from tasks.task import Clip
+
+LEARNT_FROM_KITCHEN = re.compile(r"(^|=)kitchen(:|,|;|$)")
+"""An option's value, or one in it, that names weights which come with the package."""
 
 
 def prepare_model(model: object, clips: Sequence[Clip]) -> None:
@@ -38,3 +43,16 @@ def prepare_clips(preparer: Preparer, clips: Sequence[Clip], label: str) -> dict
         console.fail("interrupted; the finished captions are kept, and the same command resumes there")
         raise typer.Exit(130) from None
     return failed
+
+
+def warn_of_kitchen(options: Mapping[str, str], videos: Iterable[str]) -> None:
+    """Say that weights which learnt from kitchen alone are shown other videos; `videos` are their names."""
+    from tasks.kitchen.plan import is_kitchen
+
+    ours = [f"{key}={value}" for key, value in options.items() if LEARNT_FROM_KITCHEN.search(value)]
+    stranger = next((name for name in videos if not is_kitchen(Path(name).stem)), None) if ours else None
+    if stranger is not None:
+        console.warn(
+            f"{' and '.join(ours)} learnt from kitchen's generated videos alone, and {stranger} is none of them: what "
+            f"it says of other videos means nothing"
+        )

@@ -36,8 +36,10 @@ class RunChoices:
 
 def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: RunChoices) -> tuple[Path, Results]:
     """Build the model and ask it every item; the run's folder and its results."""
+    from evals.preparing import warn_of_kitchen
     from tasks.registry import build_model, deciding, effective, find_model
 
+    warn_of_kitchen(options, (item.clip.video_id for item in task.items()))
     console.note(f"loading {model}")
     built = build_model(model, options)
     given, system = deciding(model, options), find_model(model).system
