@@ -217,8 +217,10 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         from evals.planning import make_plan, plan_lines
         from tasks.registry import build_model, parse_options
 
-        task = load_task(with_videos(benchmark, videos), pool, data, to_ask=True)
-        estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
+        with console.working(f"reading {benchmark.name}"):
+            task = load_task(with_videos(benchmark, videos), pool, data, to_ask=True)
+        with console.working(f"loading {model} and asking {probe + 1} items"):
+            estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
         if json:
             console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
             return
@@ -253,8 +255,8 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 
         found = with_videos(benchmark, videos)
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
-        console.note(f"reading {found.name}")
-        task = load_task(found, pool, data, to_ask=True)
+        with console.working(f"reading {found.name}"):
+            task = load_task(found, pool, data, to_ask=True)
         folder, results = carry_out(task, model, parse_options(model_option or []), choices)
         show_results([folder], [results], wide=wide)
         fail_without_answers(folder, results)
@@ -443,6 +445,7 @@ def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, 
     from shlex import join, quote
 
     from evals.report import BLIND
+    from evals.store import read_run
     from tasks.registry import family_of
 
     run, folder = runs[0], folders[0]
@@ -454,6 +457,7 @@ def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, 
     if family_of(run.task.family).needs_blind and run.model.name != BLIND:
         if blind:
             return join(["longvid", "compare", console.path_text(next(iter(blind))), str(folder)])
-        target = run.place.path if run.place else run.task.name
+        place = read_run(folder).place
+        target = console.path_text(Path(place.path)) if place else run.task.name
         return f"longvid run {quote(target)} -m blind -M llm=smollm2"
     return join(["longvid", "leaderboard", str(folder.parent)])

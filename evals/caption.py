@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,9 +60,10 @@ def caption(
     settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
     options = parse_options(model_option or [])
     warn_of_kitchen(options, (clip.video_id for clip in clips))
-    console.note(f"loading {model}")
     build = partial(build_captioner, model, options)
-    with captions_by(build, settings, spread) as (captions, preparer):
+    with ExitStack() as loaded:
+        with console.working(f"loading {model}"):
+            captions, preparer = loaded.enter_context(captions_by(build, settings, spread))
         failed = prepare_clips(preparer, clips, "captions")
         bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
         if bad and len(failed) == len(clips):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
+from threading import Timer
 from time import monotonic
 from typing import Protocol
 
@@ -31,6 +32,7 @@ GAP, AT_EASE = 2, 24
 SIGNS = "/\\-_.,:;@=&?"
 """After these a word that is longer than a line is broken."""
 PLAIN_EVERY_SECONDS = 30.0
+QUIET_SECONDS = 10.0
 LONGEST_TEXT = 20_000
 LONGEST_CELL = 500
 # Control codes but line ends and tabs, lone surrogates, and marks that reverse the reading direction.
@@ -275,6 +277,22 @@ def pieces_of(word: str, width: int) -> Iterator[str]:
         yield word[:end]
         word = word[end:]
     yield word
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say what is being done while nothing is counted yet: at once on a terminal, in a log when it takes long."""
+    if err.is_terminal:
+        note(what)
+        yield
+        return
+    timer = Timer(QUIET_SECONDS, note, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Ticker(Protocol):

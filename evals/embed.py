@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -36,9 +37,10 @@ def embed(
     videos = find_videos(folder)
     options = parse_options(model_option or [])
     warn_of_kitchen(options, videos)
-    console.note(f"loading {model}")
     build = partial(build_encoder_model, model, options)
-    with embedder_of(build, pool) as embedder:
+    with ExitStack() as loaded:
+        with console.working(f"loading {model}"):
+            embedder = loaded.enter_context(embedder_of(build, pool))
         done, kept = already_embedded(out, videos), already_embedded(out)
         if done:
             console.say(f"resuming {out}: {done} of {len(videos)} videos are done")

@@ -39,9 +39,9 @@ def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: 
     from evals.preparing import warn_of_kitchen
     from tasks.registry import build_model, deciding, effective, find_model
 
+    with console.working(f"loading {model}"):
+        built = build_model(model, options)
     warn_of_kitchen(options, (item.clip.video_id for item in task.items()))
-    console.note(f"loading {model}")
-    built = build_model(model, options)
     given, system = deciding(model, options), find_model(model).system
     return ask_model(task, built, model, given, choices, system, effective(model, options))
 
@@ -131,7 +131,7 @@ class Progress:
             self._tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
         self._left -= 1
         if not self._left:
-            console.note("scoring")
+            self._bar.enter_context(console.working("scoring"))
 
     def _add(self, sample: Sample) -> None:
         value = sample.scores.get(self._metric)
