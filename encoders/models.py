@@ -149,14 +149,14 @@ class CocaOptions(FrameOptions):
 
 
 def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:
-    """The policy that options ask for, else the model's own, at the encoder's resolution."""
+    """The policy that options ask for, else the model's own, at the encoder's resolution. Raises ModelError."""
+    if options.frames is not None and options.fps is not None:
+        raise ModelError(f"frames={options.frames} and fps={options.fps:g} are both given: give exactly one of them")
     if options.frames is not None and options.fps is None:
         return FramePolicy(count=options.frames, size=size, fit=options.fit)
     if options.fps is not None or own.fps is not None:
         fps = options.fps if options.fps is not None else own.fps
-        return FramePolicy(
-            count=options.frames, fps=fps, cap=options.cap, beyond_cap=options.beyond_cap, size=size, fit=options.fit
-        )
+        return FramePolicy(fps=fps, cap=options.cap, beyond_cap=options.beyond_cap, size=size, fit=options.fit)
     return FramePolicy(count=own.count, size=size, fit=options.fit)
 
 

@@ -12,6 +12,7 @@ from evals import console
 from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_videos
 from evals.generate_verb import add_generate
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
+from tasks.data_roots import looking_in
 from tasks.registry import Benchmark, commands, resolved
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
 
         with console.working(f"reading {benchmark.name}"):
             task = load_task(with_videos(benchmark, videos), pool, data, to_ask=True)
-        with console.working(f"loading {model} and asking {probe + 1} items"):
+        with console.working(f"loading {model} and asking {probe + 1} items"), looking_in(data):
             estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
         if json:
             console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
@@ -257,7 +258,8 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
         with console.working(f"reading {found.name}"):
             task = load_task(found, pool, data, to_ask=True)
-        folder, results = carry_out(task, model, parse_options(model_option or []), choices)
+        with looking_in(data):
+            folder, results = carry_out(task, model, parse_options(model_option or []), choices)
         show_results([folder], [results], wide=wide)
         fail_without_answers(folder, results)
 

@@ -32,7 +32,7 @@ GAP, AT_EASE = 2, 24
 SIGNS = "/\\-_.,:;@=&?"
 """After these a word that is longer than a line is broken."""
 PLAIN_EVERY_SECONDS = 30.0
-QUIET_SECONDS = 10.0
+QUIET_SECONDS = 60.0
 LONGEST_TEXT = 20_000
 LONGEST_CELL = 500
 # Control codes but line ends and tabs, lone surrogates, and marks that reverse the reading direction.

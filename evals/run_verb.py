@@ -57,10 +57,11 @@ def ask_model(
 ) -> tuple[Path, Results]:
     """Ask a model that is built every item; the run's folder and its results."""
     from evals.new_run import default_folder, describe_run
-    from evals.preparing import prepare_model
+    from evals.preparing import prepare_model, require_videos
     from evals.runner import RunSettings
 
     task.check(built)
+    require_videos(task, built, system, choices.limit)
     prepare_model(built, [item.clip for item in list(task.items())[: choices.limit]])
     name = choices.name or model
     record = describe_run(

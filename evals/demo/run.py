@@ -64,7 +64,8 @@ def read_plan(path: Path) -> DemoPlan:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path}: {where}: {problem['msg'].lower()}") from error
+        told = "is missing" if problem["type"] == "missing" else problem["msg"].lower()
+        raise DataError(f"{path}: {where}: {told}") from error
     for task in (*([plan.prepare] if plan.prepare else []), *(task for system in plan.system for task in system.tasks)):
         name, _, pool = task.partition("@")
         if name not in benchmarks().entries or pool not in benchmarks().entries[name].pools:
