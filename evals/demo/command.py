@@ -46,7 +46,7 @@ def demo(
     steps = [step for step in steps_of(wanted, places) if step.items or not step.target.exists()]
     console.note(f"{len(steps)} steps, {jobs} at a time; what each says goes to {out / 'logs'}")
     done = run_steps(steps, out / "logs", jobs)
-    show_leaderboard(out, wide=wide)
+    show_leaderboard(out, data, wide=wide)
     faults = [one for one in done if one.fault]
     for one in faults:
         console.warn(f"left out: {one.step.name}: {one.fault}")
@@ -80,24 +80,19 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
         raise typer.Exit(130) from None
 
 
-def show_leaderboard(out: Path, *, wide: bool = False) -> None:
+def show_leaderboard(out: Path, data: Path | None = None, *, wide: bool = False) -> None:
     """The leaderboard on the screen, as JSON and as pages, and at the end what it shows and what to do next."""
     from evals.demo.run import RUNS
     from evals.findings import board_findings
-    from evals.leaderboard.build import collect_leaderboard
+    from evals.html_report.index_page import write_index
     from evals.leaderboard.command import show_compact
-    from evals.leaderboard.formats import FORMATS
-    from evals.store import write_atomic
 
     if not (out / RUNS).is_dir():
         raise typer.Exit(1)
-    board = collect_leaderboard([out / RUNS])
+    board, index = write_index([out / RUNS], out, data, f"longvid demo --out {quote(str(out))}")
     show_compact(board, wide=wide)
-    for suffix in ("json", "html"):
-        write_atomic(out / f"leaderboard.{suffix}", FORMATS[suffix](board))
     console.say("")
     for finding in board_findings(board):
         console.say(finding)
-    console.say(f"figures: {out / 'leaderboard.json'}")
-    console.say(f"report: {out / 'leaderboard.html'}")
+    console.say(f"page: {index}")
     console.say(f"next: longvid runs {quote(str(out / RUNS))} lists the runs, for 'longvid compare A B'")

@@ -379,10 +379,23 @@ class Written:
     notes: tuple[str, ...]
 
 
-def write_run_page(folder: Path, out: Path, task: Task[Any] | None, captions: Path | None = None) -> Written:
-    """Write the page of a run. Raises RecordError, and DataError where the caption file is not the run's."""
+def write_run_page(
+    folder: Path,
+    out: Path,
+    task: Task[Any] | None,
+    captions: Path | None = None,
+    beside: Sequence[Results] | None = None,
+) -> Written:
+    """Write the page of a run, beside other complete runs: those of its own items; None are its folder's neighbours.
+
+    Raises RecordError, and DataError where the caption file is not the run's.
+    """
     files = read_run_files(folder)
-    beside = tuple(run for run in neighbours([folder], [files.results]) if run.status == "complete")
+    if beside is None:
+        beside = neighbours([folder], [files.results])
+    own = files.results.task
+    same = ((run, run.task) for run in beside if run.status == "complete")
+    beside = tuple(run for run, it in same if (it.name, it.items_sha256) == (own.name, own.items_sha256))
     notes = []
     if task is not None and task.info.items_sha256 != files.results.task.items_sha256:
         notes.append(f"{folder} is a run on other items than this {task.info.name}: the page has no questions")

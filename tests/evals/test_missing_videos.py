@@ -63,7 +63,7 @@ def test_some_missing_videos_are_a_warning_with_counts(capsys: pytest.CaptureFix
         ),
         (("-m", "longvivit-b", "-M", "weights=kitchen"), ("no longvivit-b.safetensors", "weights=FILE")),
     ],
-    ids=lambda value: " ".join(value),
+    ids=str,
 )
 def test_a_wrong_option_is_told_as_it_was_typed(
     options: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
