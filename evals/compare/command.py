@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import join, quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from tasks.task import Task
 
 
+PAIR = 2
+
+
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="A B…", help="Run directories; the first is compared with.")],
     allow_mismatch: Annotated[
@@ -25,6 +29,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
     data: DATA = None,
     wide: WIDE = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A page of two runs: the same questions under both.")
+    ] = None,
 ) -> None:
     """Compare runs on the items that all answered: differences with intervals, a test, who wins where, in words.
 
@@ -37,6 +44,8 @@ def compare(
 
     if form not in ("table", "markdown", "json"):
         raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+    if html is not None and len(folders) != PAIR:
+        raise RecordError(f"--html makes a page of two runs, not of {len(folders)}")
     records = read_records(folders)
     task, why_not = task_of(records[0], data)
     comparison = build(records, task, allow_mismatch=allow_mismatch, seed=seed)
@@ -46,6 +55,16 @@ def compare(
         console.emit(as_json(comparison) if form == "json" else as_markdown(comparison))
     if why_not and form == "table":
         console.note(why_not)
+    if html is not None:
+        from evals.html_report.pair_page import pair_page
+        from evals.store import write_atomic
+
+        write_atomic(html, pair_page(records, comparison, task))
+    if form == "table":
+        made = join(["longvid", "compare", *map(str, folders), "--html", "FILE"])
+        if len(folders) == PAIR:
+            console.say(f"page: {html or made}")
+        console.say(f"next: longvid report {quote(str(folders[0]))} --format html")
 
 
 def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from baselines.captions import CaptionFile, load_captions
 from evals import console
@@ -298,14 +298,16 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
     labels = {
         key: sample_labels(sample, labels_of(items[key]) if key in items else None) for key, sample in samples.items()
     }
-    views = [item_view(s, items.get(key), figures, labels[key], rankings, family) for key, s in samples.items()]
+    views = [
+        item_view(s, items.get(key), figures, labels[key], rankings, family, captions) for key, s in samples.items()
+    ]
     shown, left_out = within_budget(sorted(views, key=lambda view: view.worth))
     worst, best = worst_and_best(views, CARDS)
     budget = Budget()
     metric = shown_metric(results)
     table = run_table(files)
-    lowest = list(make_cards(worst, items, samples, captions, budget, family))
-    highest = list(make_cards(best, items, samples, captions, budget, family))
+    lowest = list(make_cards(worst, items, samples, budget, family))
+    highest = list(make_cards(best, items, samples, budget, family))
     made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",
@@ -327,10 +329,32 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
         left_out=left_out,
         outcomes=[(o, sum(v.outcome == o for v in shown)) for o in OUTCOMES if any(v.outcome == o for v in shown)],
         has_items=bool(items),
+        kinds=label_kinds(shown),
         older=differs(results, figures),
         terms=terms([results.task.family]),
         captions_read=captions is None or CAPTIONS_DIGEST in results.model.details,
     )
+
+
+MOST_LABELS = 40
+"""Ours: a kind with more labels is no choice to make from a list."""
+
+
+def label_kinds(labelled: Iterable[Labelled]) -> list[tuple[str, list[str]]]:
+    """The kinds of label that split some items, each with its labels."""
+    kinds: dict[str, dict[str, None]] = {}
+    for one in labelled:
+        for kind, label in one.labels.items():
+            kinds.setdefault(kind, {})[label] = None
+    return [(kind, sorted(labels)) for kind, labels in kinds.items() if 1 < len(labels) <= MOST_LABELS]
+
+
+class Labelled(Protocol):
+    """Something with labels by kind."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels by kind."""
 
 
 def no_pictures(cards: Sequence[Card]) -> str:

@@ -53,6 +53,35 @@
     });
   }
 
+  // n and p go from item to item among those that are shown; a picture is enlarged by a click and by Enter.
+  const items = entries.map((entry) => entry.node).filter((node) => node.matches("details.item"));
+  const step = (by) => {
+    const shown = items.filter((node) => !node.hidden);
+    const open = shown.findIndex((node) => node.contains(document.activeElement) || node.open);
+    const next = shown[open < 0 ? (by > 0 ? 0 : shown.length - 1) : open + by];
+    if (!next) return;
+    for (const node of shown) node.open = node === next;
+    next.querySelector("summary").focus({ preventScroll: true });
+    next.scrollIntoView({ block: "center" });
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (event.key === "n" || event.key === "p") step(event.key === "n" ? 1 : -1);
+  });
+  document.addEventListener("click", (event) => {
+    const picture = event.target.closest("button.zoom")?.querySelector("img");
+    if (!picture) return;
+    const dialog = document.createElement("dialog");
+    const large = picture.cloneNode();
+    large.removeAttribute("width");
+    large.removeAttribute("height");
+    dialog.append(large);
+    dialog.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+
   const valueOf = (row, column, numeric) => {
     const value = row.cells[column].dataset.v ?? "";
     return numeric ? (value === "" ? null : Number(value)) : value.toLowerCase();
