@@ -373,14 +373,15 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         videos: VIDEOS = None,
         captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
+        media: Annotated[bool, typer.Option("--media", help="Its page plays the videos on this machine.")] = False,
         wide: WIDE = False,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
         from tasks.errors import RecordError
 
-        if form != "html" and (out or captions):
-            raise RecordError("--out and --captions are for --format html")
+        if form != "html" and (out or captions or media):
+            raise RecordError("--out, --captions and --media are for --format html")
         runs = [read_results(folder) for folder in folders]
         # A name without a benchmark.toml is that of its rows: runs of one task are refused below.
         strangers = [] if benchmark.place else [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
@@ -389,7 +390,7 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if form == "html":
             from evals.html_report.run_page import make_page
 
-            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos))
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos), media=media)
         else:
             show_results(folders, runs, form, wide=wide)
 

@@ -242,6 +242,7 @@ class ItemView:
     notes: str = ""
     captions: tuple[CaptionLine, ...] = ()
     line: Timeline | None = None
+    video: str = ""
 
     @property
     def size(self) -> int:
@@ -267,8 +268,13 @@ def item_view(
     rankings: Mapping[str, Ranking],
     family: Family,
     captions: CaptionFile | None = None,
+    *,
+    media: bool = False,
 ) -> ItemView:
-    """An item with whatever is known of it; `item` is None where the benchmark's files are not at hand."""
+    """An item with whatever is known of it; `item` is None where the benchmark's files are not at hand.
+
+    With `media` it names its video's file, from the evidence on.
+    """
     told = ItemText() if item is None else family.show(item)
     value = figures.values.get(sample.id) if figures else None
     outcome = outcome_of(sample, figures, value)
@@ -302,7 +308,16 @@ def item_view(
         notes=clipped(json.dumps(rest, ensure_ascii=False), NOTES) if rest else "",
         captions=read,
         line=None if item is None else timeline(item.clip, getattr(item, "evidence", ()), seen, read),
+        video=video_address(item) if media and item is not None else "",
     )
+
+
+def video_address(item: Item) -> str:
+    """Where a browser finds the item's video on this machine, from the evidence or the clip's beginning on."""
+    if item.clip.path is None:
+        return ""
+    start = min((a for a, _ in getattr(item, "evidence", ())), default=item.clip.start)
+    return f"{item.clip.path.resolve().as_uri()}#t={start:.1f}"
 
 
 def outcome_of(sample: Sample, figures: ItemFigures | None, value: float | None) -> str:

@@ -286,8 +286,13 @@ def read_run_files(folder: Path) -> RunFiles:
     return RunFiles(results, samples, read_vectors(folder, samples))
 
 
-def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFile | None = None) -> str:
-    """The page. Without `task` (the benchmark's files are not at hand) it has no questions, texts or pictures."""
+def run_page(
+    files: RunFiles, task: Task[Any] | None = None, captions: CaptionFile | None = None, *, media: bool = False
+) -> str:
+    """The page. Without `task` (the benchmark's files are not at hand) it has no questions, texts or pictures.
+
+    With `media` it plays the videos of this machine.
+    """
     results = files.results
     items: dict[str, Item] = {item.id: item for item in task.items()} if task is not None else {}
     samples = files.samples if task is None else reread(task, items, files)
@@ -299,7 +304,8 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
         key: sample_labels(sample, labels_of(items[key]) if key in items else None) for key, sample in samples.items()
     }
     views = [
-        item_view(s, items.get(key), figures, labels[key], rankings, family, captions) for key, s in samples.items()
+        item_view(s, items.get(key), figures, labels[key], rankings, family, captions, media=media)
+        for key, s in samples.items()
     ]
     shown, left_out = within_budget(sorted(views, key=lambda view: view.worth))
     worst, best = worst_and_best(views, CARDS)
@@ -311,6 +317,7 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
     made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",
+        media=media,
         results=results,
         metric=metric,
         headline="" if metric.value is None else family.unit(metric.name).number(metric.value),
@@ -409,6 +416,8 @@ def write_run_page(
     task: Task[Any] | None,
     captions: Path | None = None,
     beside: Sequence[Results] | None = None,
+    *,
+    media: bool = False,
 ) -> Written:
     """Write the page of a run, beside other complete runs: those of its own items; None are its folder's neighbours.
 
@@ -424,9 +433,8 @@ def write_run_page(
     if task is not None and task.info.items_sha256 != files.results.task.items_sha256:
         notes.append(f"{folder} is a run on other items than this {task.info.name}: the page has no questions")
         task = None
-    page = run_page(
-        replace(files, neighbours=beside), task, run_captions(files.results, captions) if captions else None
-    )
+    read = run_captions(files.results, captions) if captions else None
+    page = run_page(replace(files, neighbours=beside), task, read, media=media)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
     return Written(out, len(page.encode("utf-8")), tuple(notes))
@@ -442,7 +450,12 @@ def run_captions(results: Results, path: Path) -> CaptionFile:
 
 
 def make_page(
-    folders: Sequence[Path], out: Path | None, captions: Path | None, load_task: Callable[[], Task[Any]]
+    folders: Sequence[Path],
+    out: Path | None,
+    captions: Path | None,
+    load_task: Callable[[], Task[Any]],
+    *,
+    media: bool = False,
 ) -> None:
     """Write one run's page; without the benchmark's files it goes without questions and pictures, and says so."""
     if len(folders) != 1:
@@ -454,7 +467,7 @@ def make_page(
         task = load_task()
     except DataError as error:
         console.warn(f"the page has no questions, texts or pictures: {error}")
-    written = write_run_page(folders[0], out or folders[0] / PAGE, task, captions)
+    written = write_run_page(folders[0], out or folders[0] / PAGE, task, captions, media=media)
     for note in written.notes:
         console.warn(note)
     console.say(f"wrote {written.path} ({written.size / 1e6:.1f} MB)")
