@@ -158,8 +158,9 @@ def show_table(
     else:
         for number, part in enumerate(parts):
             rows_of = [row for row in cells if len(parts) == 1 or any(row[at] not in NOTHING for at in part[1:])]
-            asked = ([sizes[place] for place in part] for sizes in (needed, wanted, full))
-            widths = [full[place] for place in part] if wide else shared_out(*asked, width)
+            widths = [full[place] for place in part]
+            if not wide:
+                widths = shared_out([needed[at] for at in part], [wanted[at] for at in part], widths, width)
             show_lines([""] if number else [])
             show_lines(table_lines(*picked(part, names, rows_of), widths, [place in right for place in part]))
     left_out = [name for place, name in enumerate(names) if place not in kept and any(row[place] for row in cells)]

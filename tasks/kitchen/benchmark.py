@@ -18,6 +18,7 @@ from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.texts import (
     OPTIONS,
     dish,
+    evidence,
     paragraph,
     question_labels,
     questions,
@@ -186,7 +187,16 @@ def choice_items(plan: Plan, folder: Path) -> list[ChoiceItem]:
     """A video's questions as items."""
     whole = whole_clip(plan, folder)
     return [
-        ChoiceItem(q.id, plan.family, whole, q.text, texts(q.options), q.answer, question_labels(plan, q))
+        ChoiceItem(
+            q.id,
+            plan.family,
+            whole,
+            q.text,
+            texts(q.options),
+            q.answer,
+            question_labels(plan, q),
+            tuple((event.start, event.end) for event in evidence(plan, q.options[q.answer])),
+        )
         for q in questions(plan)
     ]
 

@@ -20,6 +20,8 @@ from tests.evals.conftest import ToyModel, longvid, run_toy, toy_task
 from tests.evals.html_report.chromium import Browser
 from tests.evals.html_report.conftest import Elements, page_of
 
+SHOWN = "[...document.querySelectorAll('.item')].filter(n => !n.hidden)"
+
 
 def labelled(count: int = 30) -> MultipleChoiceTask:
     """Toy questions of two kinds that turn on the seconds 10 to 20."""
@@ -77,9 +79,8 @@ def test_items_are_filtered_by_label_and_gone_through_by_keys(browser: Browser, 
     browser.open(tmp_path / "pair.html")
     pick = "const s = document.querySelector('select[data-labels]'); s.value = 'kind=order'; "
     browser.evaluate(f"(() => {{ {pick} s.dispatchEvent(new Event('change')); }})()")
-    shown = "[...document.querySelectorAll('.item')].filter(n => !n.hidden)"
-    assert browser.evaluate(f"{shown}.length") == 15
-    opened = f"{shown}.findIndex(n => n.open)"
+    assert browser.evaluate(f"{SHOWN}.length") == 15
+    opened = f"{SHOWN}.findIndex(n => n.open)"
     for key, place in (("n", 0), ("n", 1), ("n", 2), ("p", 1)):
         browser.press(key)
         assert browser.evaluate(opened) == place
