@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import cast
 
@@ -83,7 +83,7 @@ def noted_caption(entry: object) -> CaptionLine | None:
 
 
 STRIP = 10
-WIDTH, HEIGHT = 240, 180
+WIDTH, HEIGHT = 200, 150
 QUALITY = 60
 
 
@@ -170,6 +170,7 @@ def frame_of(picture: object, seconds: float) -> Frame:
 
 
 LINE_WIDTH = 600.0
+MARKS, MARK_BYTES = 40, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +197,9 @@ def timeline(
         return LINE_WIDTH * min(1.0, max(0.0, (second - clip.start) / span))
 
     def inside(times: Sequence[float]) -> tuple[float, ...]:
-        return tuple(place(t) for t in spread([t for t in times if clip.start <= t <= clip.end], SHOWN))
+        return tuple(place(t) for t in spread([t for t in times if clip.start <= t <= clip.end], MARKS))
 
-    stretches = tuple((place(a), max(2.0, place(b) - place(a))) for a, b in evidence[:SHOWN])
+    stretches = tuple((place(a), max(2.0, place(b) - place(a))) for a, b in evidence[:MARKS])
     return Timeline(clock(clip.start), clock(clip.end), stretches, inside(seen), inside(told))
 
 
@@ -250,14 +251,9 @@ class ItemView:
         options = (text for option in self.options for text in (option.text, option.score))
         labels = (text for pair in self.labels.items() for text in pair)
         texts = (self.id, self.title, self.answer, self.raw, self.error, self.notes, *self.references)
-        marks = 30 * (len(self.line.frames) + len(self.line.captions)) if self.line else 0
-        read = sum(page_bytes(line.text) + CAPTION_MARKUP for line in self.captions)
-        return (
-            MARKUP_BYTES
-            + marks
-            + read
-            + page_bytes(*texts, *options, *labels, *(text for pair in self.facts for text in pair))
-        )
+        marks = MARK_BYTES * (len(self.line.frames) + len(self.line.captions)) if self.line else 0
+        facts = (text for pair in self.facts for text in pair)
+        return MARKUP_BYTES + marks + page_bytes(*texts, *options, *labels, *facts)
 
 
 def item_view(
@@ -469,6 +465,15 @@ def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget, fa
     text = told.title or next(iter(told.references), "")
     picture = Strip() if item is None else budget.admit_strip(strip(item.clip, (), count=HIT_FRAMES))
     return Hit(clipped(key, REFERENCE), clipped(text, REFERENCE), key == asked, picture)
+
+
+def with_captions(views: Sequence[ItemView], budget: Budget) -> list[ItemView]:
+    """The views with their captions as far as the budget reaches, first those at both ends of the order."""
+    made = list(views)
+    for step in range(len(made)):
+        place = step // 2 if step % 2 == 0 else len(made) - 1 - step // 2
+        made[place] = replace(made[place], captions=budget.admit_captions(made[place].captions))
+    return made
 
 
 def within_budget(views: Sequence[ItemView], budget: int = ITEM_BUDGET) -> tuple[list[ItemView], int]:

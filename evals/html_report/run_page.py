@@ -17,6 +17,7 @@ from evals.html_report.items import (
     Card,
     item_view,
     make_cards,
+    with_captions,
     within_budget,
     worst_and_best,
 )
@@ -314,6 +315,7 @@ def run_page(
     table = run_table(files)
     lowest = list(make_cards(worst, items, samples, budget, family))
     highest = list(make_cards(best, items, samples, budget, family))
+    shown = with_captions(shown, budget)
     made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",
