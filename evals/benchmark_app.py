@@ -415,8 +415,8 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table", 
     if form == "markdown":
         console.emit(markdown(report))
         return
-    rows = [cells(row, report.family) for row in report.rows]
-    console.show_table(report.title, report.columns, rows, report.numeric, least=report.least, wide=wide)
+    lines = [cells(row, report.family) for row in report.rows]
+    console.show_table(report.title, report.columns, lines, report.numeric, least=report.least, wide=wide)
     for run in runs:
         chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
         if chosen:

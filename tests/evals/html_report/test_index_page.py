@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,10 +91,13 @@ def test_the_page_fits_a_screen_and_a_phone_of_under_ten_screens(browser: Browse
 def test_five_hundred_runs_open_in_under_two_seconds(browser: Browser, tmp_path: Path) -> None:
     board = build_leaderboard(system(f"run {n}", 0.2 + n / 2000, 1 + n) for n in range(500))
     (tmp_path / "index.html").write_text(index_page(board, {}, "longvid leaderboard runs -o site"), encoding="utf-8")
-    before = time.monotonic()
+    # The processor's time: a busy machine is not the page's fault.
+    browser.call("Performance.enable", timeDomain="threadTicks")
     browser.open(tmp_path / "index.html")
     assert browser.evaluate("document.querySelectorAll('tbody tr').length") >= 500
-    assert time.monotonic() - before < 2
+    metrics = {row["name"]: row["value"] for row in browser.call("Performance.getMetrics")["metrics"]}
+    browser.call("Performance.disable")
+    assert 0 < metrics["TaskDuration"] < 2
 
 
 def test_nothing_of_a_hostile_record_runs(browser: Browser, tmp_path: Path) -> None:
