@@ -165,3 +165,10 @@ def test_a_phone_gets_the_plot_drawn_for_it(browser: Browser, pages: dict[str, P
             "([...document.querySelectorAll('.plot')].find(p => p.getBoundingClientRect().width))"
         )
         assert size == pytest.approx(1, abs=0.1)  # so that its letters have the size that they were drawn in
+
+
+@pytest.mark.parametrize("kind", ["run", "pair", "retrieval"])
+def test_on_a_phone_the_items_begin_within_ten_screens(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    browser.open(pages[kind], PHONE, 844)
+    top = browser.evaluate("document.getElementById('items').getBoundingClientRect().top + window.scrollY")
+    assert 0 < top < 10 * 844
