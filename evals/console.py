@@ -136,6 +136,9 @@ def show_table(
         split: Show columns that don't fit in further tables below, each with the rows that have something there.
         most: The most columns of a terminal that it takes.
     """
+    if not rows:
+        write(out, f"{cell_text(title)}: none" if title else "none")
+        return
     names = [cell_text(name) for name in columns]
     cells = [[cell_text(cell) for cell in row] for row in rows]
     right = {place for place, name in enumerate(columns) if name in numeric}

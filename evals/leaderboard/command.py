@@ -98,7 +98,7 @@ def show_compact(board: Leaderboard, *, wide: bool = False) -> None:
     from evals.leaderboard.formats import left_out
 
     table = compact(board)
-    title = "95 % intervals in brackets"
+    title = "95 % intervals in brackets" if table.rows else "complete runs"
     console.show_table(title, table.columns, table.rows, table.numeric, least=table.least, wide=wide, split=True)
     for remark in compact_remarks(board):
         console.note(remark)

@@ -171,6 +171,19 @@ def test_no_table_is_wider_than_its_terminal_whatever_is_in_it(rows: list[tuple[
     assert all(cell_len(line) <= width for line in shown.getvalue().splitlines())
 
 
+def test_a_table_without_rows_is_a_line_that_says_so(screen: Screen, tmp_path: Path) -> None:
+    write_sealed_half(tmp_path)
+    for width in (50, 80):
+        shown = screen(width)
+        longvid("leaderboard", tmp_path, "--compact")
+        assert shown.getvalue().splitlines()[0] == "complete runs: none"
+
+
+def write_sealed_half(place: Path) -> None:
+    (place / "half").mkdir()
+    write_sealed(place / "half", results_of("half", answered=3))
+
+
 def test_a_comparison_begins_with_its_conclusion(runs: Path, screen: Screen) -> None:
     shown = screen(80)
     longvid("compare", "runs/aggregator-with-oracle-captions", "runs/LongViViT")
