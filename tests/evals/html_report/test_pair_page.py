@@ -183,3 +183,12 @@ def test_a_picture_is_enlarged_by_a_click_and_put_away_by_escape(
     browser.press("Escape")
     browser.wait_for("document.querySelectorAll('dialog').length === 0")
     assert browser.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_outcome_does_not_cover_its_question(browser: Browser, tmp_path: Path, width: int) -> None:
+    (tmp_path / "pair.html").write_text(two_runs_page(tmp_path), encoding="utf-8")
+    browser.open(tmp_path / "pair.html", width)
+    place = "n.querySelector('{}').getBoundingClientRect().{}"
+    gap = f"{place.format('.title', 'left')} - {place.format('.outcome', 'right')}"
+    assert browser.evaluate(f"Math.min(...[...document.querySelectorAll('.item')].map(n => {gap}))") >= 0
