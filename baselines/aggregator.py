@@ -21,6 +21,7 @@ from baselines.parts import BuildModel
 from baselines.prompted import Ask, Composed, Composer, PromptedModel, info_with_prompts, load_examples
 from baselines.segment_captions import SegmentCaptions, WithSubtitles, caption_source
 from baselines.segments import Segment, group_captions, load_boundaries, own_segments, uniform_boundaries
+from tasks.data_roots import data_file
 from tasks.digests import file_sha256
 from tasks.errors import DataError, ModelError
 from tasks.prompt import Prompt, load_prompt
@@ -270,5 +271,5 @@ def facts(options: AggregatorOptions, captions: CaptionSource, source: CaptionSo
     if isinstance(source, SegmentCaptions):
         found["cut"] = source.settings.cutting.name
     if options.examples is not None:
-        found["examples_sha256"] = file_sha256(options.examples)
+        found["examples_sha256"] = file_sha256(data_file(options.examples))
     return found

@@ -18,6 +18,7 @@ from typing import Annotated, Final, NotRequired, Protocol
 from annotated_types import Ge, Gt, Len
 from typing_extensions import TypedDict
 
+from tasks.data_roots import data_file, data_roots
 from tasks.errors import DataError
 from tasks.files import Seconds, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unicode_only
 from tasks.task import Clip, TokenUsage
@@ -207,12 +208,14 @@ class Tokens(TypedDict, total=False):
 
 
 def load_captions(path: Path) -> CaptionFile:
-    """Read any of the formats. Raises DataError naming the file, and the line, id or field at fault."""
+    """Read any of the formats, from the path or a data root. Raises DataError naming the line, id or field at fault."""
+    path = data_file(path)
     where = f"captions file {path}"
     try:
         data = read_bytes(path, "captions file")
     except DataError as error:
-        raise DataError(f"{error}; check -M captions=") from None
+        roots = "" if path.is_absolute() else f", nor is it in {', '.join(map(str, data_roots()))}"
+        raise DataError(f"{error}{roots if not path.exists() else ''}; check -M captions=") from None
     digest = hashlib.sha256(data).hexdigest()
     name = unicode_only(path.stem)
     if is_json_lines(path):

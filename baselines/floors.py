@@ -26,6 +26,7 @@ from baselines.models import (
 )
 from tasks.caption_metrics.ngrams import Floats, Tokens, common_lengths, f_measure
 from tasks.captioning import CaptioningTask, CaptionItem, TrainingText
+from tasks.data_roots import data_file
 from tasks.errors import DataError, ModelError
 from tasks.family import Floor
 from tasks.model import Embeddings, ModelInfo, OptionRequest, TextReply, TextRequest
@@ -249,17 +250,17 @@ def build_word_salad(options: SaladOptions) -> TextFloor:
 
 def build_constant_paragraph(options: TrainingOptions) -> TextFloor:
     """The constant text. Raises DataError for a bad annotation file."""
-    return constant_floor(training_texts(read_annotations(options.annotations), options.unit))
+    return constant_floor(training_texts(read_annotations(data_file(options.annotations)), options.unit))
 
 
 def build_random_paragraph(options: TrainingOptions) -> TextFloor:
     """The random text. Raises DataError for a bad annotation file."""
-    return random_floor(training_texts(read_annotations(options.annotations), options.unit), options.seed)
+    return random_floor(training_texts(read_annotations(data_file(options.annotations)), options.unit), options.seed)
 
 
 def build_recipe_type_paragraph(options: TrainingOptions) -> TextFloor:
     """The text typical of the clip's recipe type. Raises DataError for a bad annotation file."""
-    videos = read_annotations(options.annotations)
+    videos = read_annotations(data_file(options.annotations))
     return typical_floor(training_texts(videos, options.unit), {video.id: video.recipe_type for video in videos})
 
 

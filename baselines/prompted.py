@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from baselines.llm.load import load_for
 from baselines.llm.protocol import Chat, LanguageModel, Reply
 from baselines.models import BlindOptions
+from tasks.data_roots import data_file
 from tasks.digests import file_sha256, text_sha256
 from tasks.files import read_rows
 from tasks.model import ModelInfo, OptionRequest, OptionScores, Preparer, TextReply, TextRequest, batch_hint_of
@@ -202,6 +203,7 @@ class Row(TypedDict):
 
 def load_examples(path: Path) -> Examples:
     """Read JSON lines `{"captions", "prompt", "reply"}`. Raises DataError naming file, line and field."""
+    path = data_file(path)
     rows = read_rows(path, Row, "examples file")
     return Examples(tuple(Example(row["captions"], row["prompt"], row["reply"]) for _, row in rows), file_sha256(path))
 

@@ -13,6 +13,7 @@ from annotated_types import Len
 
 from baselines.captions import Caption, clean_caption
 from encoders.video_errors import MissingVideoError
+from tasks.data_roots import data_file
 from tasks.digests import file_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import Seconds, read_json, typed
@@ -43,6 +44,7 @@ def load_boundaries(path: Path) -> Mapping[str, list[tuple[float, float]]]:
 
     Raises DataError naming file and id.
     """
+    path = data_file(path)
     where = f"boundaries file {path}"
     content = read_json(path, "boundaries file")
     if isinstance(content, dict) and set(content) == {"database"}:

@@ -173,17 +173,19 @@ class HfDualOptions(Timing):
 
 
 def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:
-    """The policy that options ask for, else the model's own, at the encoder's resolution."""
+    """The policy that options ask for, else the model's own, at the encoder's resolution. Raises ModelError."""
     return timed_policy(options, own, FramePolicy(count=1, size=size, fit=options.fit))
 
 
 def timed_policy(options: Timing, own: FramePolicy, shape: FramePolicy) -> FramePolicy:
-    """Frames in the shape of `shape`, at the times that options ask for, else at the model's own."""
-    if options.frames is not None and options.fps is None:
+    """Frames in the shape of `shape`, at the times that options ask for, else at the model's own. Raises ModelError."""
+    if options.frames is not None and options.fps is not None:
+        raise ModelError(f"frames={options.frames} and fps={options.fps:g} are both given: give exactly one of them")
+    if options.frames is not None:
         return replace(shape, count=options.frames)
     if options.fps is not None or own.fps is not None:
         fps = options.fps if options.fps is not None else own.fps
-        return replace(shape, count=options.frames, fps=fps, cap=options.cap, beyond_cap=options.beyond_cap)
+        return replace(shape, count=None, fps=fps, cap=options.cap, beyond_cap=options.beyond_cap)
     return replace(shape, count=own.count)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.errors import ModelError
 from tasks.resources import resource
 
-KITCHEN = "kitchen"
+KITCHEN, TINY = "kitchen", "-tiny"
 CHECKPOINTS_VARIABLE = "LONGVID_CHECKPOINTS"
 SHIPPED = resource("encoders", "checkpoints")
 CONFIGS = resource("encoders", "configs", "pretrain")
@@ -35,8 +35,12 @@ def shipped(name: str) -> Path:
     if found:
         begun_from = {_init(path.parent) for path in found}
         return next((path for path in found if path.parent.name not in begun_from), found[0])
+    there = sorted(path.stem for path in folder.glob("*.safetensors"))
+    # The recipe's models are tiny; of the larger ones no weights of ours exist.
+    recipe = "'make recipe' trains it; or " if TINY in name or not there else ""
+    has = f" (it has {', '.join(there)})" if there else ""
     msg = (
-        f"no {name}.safetensors in {folder}: 'make recipe' trains it; or name a folder of 'longvid pretrain' with "
+        f"no {name}.safetensors in {folder}{has}: {recipe}name a folder of 'longvid pretrain' with "
         f"{CHECKPOINTS_VARIABLE}=FOLDER, or a file with weights=FILE"
     )
     raise ModelError(msg)

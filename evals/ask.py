@@ -62,7 +62,8 @@ def ask(
             f"{there}ask takes a file of questions that ends in .jsonl, a folder with one, or a video and a question: "
             f'longvid ask {questions} "What happens?" "this" "that" -m {model}'
         )
-    task = task_of(place, videos, route_wanted(model, options))
+    with console.working(f"reading {place}"):
+        task = task_of(place, videos, route_wanted(model, options))
     folder, results = carry_out(task, model, options, choices_with_place(choices, place, videos))
     show_results([folder], [results])
     show_answers(task, folder, limit)

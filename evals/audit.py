@@ -91,7 +91,7 @@ def show(task: Task[Any], findings: Sequence[Finding], spoiling: Sequence[Findin
     rows = [(finding.check, finding.found, "yes" if finding.spoils else "") for finding in findings]
     clusters = len({item.cluster for item in task.items()})
     title = f"{task.info.name}: {len(task.items()):,} items in {clusters:,} clusters ({task.info.cluster})"
-    console.show_table(title, ("check", "found", "spoils"), rows, width=WIDTH)
+    console.show_table(title, ("check", "found", "spoils"), rows, most=WIDTH)
     if spoiling:
         console.say(f"What spoils figures of {task.info.name}: {'; '.join(finding.check for finding in spoiling)}.")
     else:

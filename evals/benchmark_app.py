@@ -12,9 +12,12 @@ from evals import console
 from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_rotations, with_videos
 from evals.generate_verb import add_generate
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
+from tasks.data_roots import looking_in
 from tasks.registry import Benchmark, commands, resolved, without_rotations
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evals.record import Results
     from tasks.family import Predictions, PredictionsFile
     from tasks.task import Task
@@ -40,6 +43,7 @@ ROTATIONS = Annotated[
     ),
 ]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
+WIDE = Annotated[bool, typer.Option("--wide", help="Show all columns, however wide the table gets.")]
 MISSING_SHOWN = 10
 RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
@@ -224,8 +228,10 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         from evals.planning import make_plan, plan_lines
         from tasks.registry import build_model, parse_options
 
-        task = load_task(with_videos(benchmark, videos), pool, data, to_ask=True)
-        estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
+        with console.working(f"reading {benchmark.name}"):
+            task = load_task(with_videos(benchmark, videos), pool, data, to_ask=True)
+        with console.working(f"loading {model} and asking {probe + 1} items"), looking_in(data):
+            estimate = make_plan(task, build_model(model, parse_options(model_option or [])), probe, limit)
         if json:
             console.emit(dumps({**asdict(estimate), "cost": estimate.cost.model_dump(mode="json")}, indent=2))
             return
@@ -254,15 +260,18 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         max_failures: Annotated[int, typer.Option(min=0, help="Stop after more failed items than this.")] = 25,
         retry_failed: Annotated[bool, typer.Option(help="On resuming, try failed items again.")] = True,
         seed: Annotated[int, typer.Option(help="Seed of the intervals and of the chance floor.")] = 0,
+        wide: WIDE = False,
     ) -> None:
         """Answer every item, keep the record, print the result beside its floors. Resumes by default."""
         from tasks.registry import parse_options
 
         found = with_videos(benchmark, videos)
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
-        task = load_task(found, with_rotations(pool, rotations), data, to_ask=True)
-        folder, results = carry_out(task, model, parse_options(model_option or []), choices)
-        show_results([folder], [results])
+        with console.working(f"reading {found.name}"):
+            task = load_task(found, with_rotations(pool, rotations), data, to_ask=True)
+        with looking_in(data):
+            folder, results = carry_out(task, model, parse_options(model_option or []), choices)
+        show_results([folder], [results], wide=wide)
         fail_without_answers(folder, results)
 
 
@@ -270,11 +279,11 @@ def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
     """The verb `score`."""
 
     @app.command(epilog=f"Example: {called_on_runs(benchmark, 'score')} {example_folder(benchmark)}/my-run")
-    def score(folder: RUN_FOLDER, data: DATA = None, videos: VIDEOS = None) -> None:
+    def score(folder: RUN_FOLDER, data: DATA = None, videos: VIDEOS = None, wide: WIDE = False) -> None:
         """Score a record again with today's parser and metrics; needs no model."""
         from evals.runner import rescore
 
-        show_results([folder], [rescore(task_of_run(benchmark, folder, data, videos), folder)])
+        show_results([folder], [rescore(task_of_run(benchmark, folder, data, videos), folder)], wide=wide)
 
 
 def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
@@ -310,6 +319,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
                 "--allow-missing", help="Texts and vectors: items that the file leaves out are not a reason to exit 1."
             ),
         ] = False,
+        wide: WIDE = False,
     ) -> None:
         """Turn predictions made elsewhere into a record. Those of ids outside the pool are said and left out."""
         from evals.imports import import_run
@@ -330,7 +340,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         everything = task if alone else load_task(found, found.widest_pool, data)
         given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
         results = import_run(task, record, out, read_predictions(given, task, everything).answers)
-        show_results([out], [results])
+        show_results([out], [results], wide=wide)
         say_left_out(results, file, out, allowed=allow_missing)
 
 
@@ -378,13 +388,15 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         flags: Annotated[
             Path | None, typer.Option(help="A file of 'longvid flags': figures without what blind runs answer, too.")
         ] = None,
+        media: Annotated[bool, typer.Option("--media", help="Its page plays the videos on this machine.")] = False,
+        wide: WIDE = False,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
         from evals.store import read_results
         from tasks.errors import RecordError
 
-        if form != "html" and (out or captions):
-            raise RecordError("--out and --captions are for --format html")
+        if form != "html" and (out or captions or media):
+            raise RecordError("--out, --captions and --media are for --format html")
         runs = [read_results(folder) for folder in folders]
         # A name without a benchmark.toml is that of its rows: runs of one task are refused below.
         strangers = [] if benchmark.place else [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
@@ -393,22 +405,31 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if form == "html":
             from evals.html_report.run_page import make_page
 
-            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos))
+            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos), media=media)
         else:
-            show_results(folders, runs, form, flags)
+            show_results(folders, runs, form, flags, wide=wide)
 
 
-def show_results(folders: list[Path], runs: list[Results], form: str = "table", flags: Path | None = None) -> None:
+def show_results(
+    folders: list[Path],
+    runs: list[Results],
+    form: str = "table",
+    flags: Path | None = None,
+    *,
+    wide: bool = False,
+) -> None:
     """Print a report of runs with everything a reader needs beside the number; `flags` is a file of `longvid flags`."""
     from dataclasses import asdict
     from json import dumps
 
-    from evals.report import blind_neighbours, cells, make_report, markdown
+    from evals.report import BLIND, cells, make_report, markdown, neighbour_folders
     from tasks.errors import RecordError
 
     if form not in ("table", "markdown", "json"):
         raise RecordError(f"unknown format '{form}'; formats are table, markdown, json, html")
-    report = make_report(runs, blind_neighbours(folders, runs))
+    beside = neighbour_folders(folders, runs)
+    blind = {folder: run for folder, run in beside.items() if run.model.name == BLIND}
+    report = make_report(runs, blind.values())
     if form == "json":
         rows = [{**asdict(row), "beside": [asdict(other) for other in row.beside if other]} for row in report.rows]
         console.emit(dumps({"task": report.task, "rows": rows, "notes": report.notes}, indent=2))
@@ -416,7 +437,8 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table", 
     if form == "markdown":
         console.emit(markdown(report))
         return
-    console.show_table(report.title, report.columns, [cells(row, report.family) for row in report.rows], report.numeric)
+    lines = [cells(row, report.family) for row in report.rows]
+    console.show_table(report.title, report.columns, lines, report.numeric, least=report.least, wide=wide)
     if flags is not None:
         show_by_need(folders, runs, flags)
     for run in runs:
@@ -427,6 +449,45 @@ def show_results(folders: list[Path], runs: list[Results], form: str = "table", 
         console.warn(note)
     for folder in folders:
         console.say(f"record: {folder}")
+    say_end(folders, runs, blind)
+
+
+def say_end(folders: list[Path], runs: list[Results], blind: Mapping[Path, Results]) -> None:
+    """What the runs show, in a sentence each, their page, and the next command."""
+    from shlex import quote
+
+    from evals.findings import run_finding
+    from evals.store import PAGE
+
+    for run in runs:
+        console.say(run_finding(run, list(blind.values())))
+    if len(folders) == 1:
+        page = folders[0] / PAGE
+        console.say(f"page: {page if page.exists() else f'longvid report {quote(str(folders[0]))} --format html'}")
+    console.say(f"next: {next_command(folders, runs, blind)}")
+
+
+def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, Results]) -> str:
+    """What to do with runs: complete them, set them against what the words alone give away, or against others."""
+    from shlex import join, quote
+
+    from evals.report import BLIND
+    from evals.store import read_run
+    from tasks.registry import family_of
+
+    run, folder = runs[0], folders[0]
+    if run.status != "complete" and not run.imported:
+        what = f"all {run.counts.task_items:,} items" if run.limit else "what is missing"
+        return f"the same command{' without --limit' if run.limit else ''} answers {what}"
+    if len(folders) > 1:
+        return join(["longvid", "compare", *map(str, folders)])
+    if family_of(run.task.family).needs_blind and run.model.name != BLIND:
+        if blind:
+            return join(["longvid", "compare", console.path_text(next(iter(blind))), str(folder)])
+        place = read_run(folder).place
+        target = console.path_text(Path(place.path)) if place else run.task.name
+        return f"longvid run {quote(target)} -m blind -M llm=smollm2"
+    return join(["longvid", "leaderboard", str(folder.parent)])
 
 
 def show_by_need(folders: list[Path], runs: list[Results], flags: Path) -> None:

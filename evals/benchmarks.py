@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.data_roots import DATA_VARIABLE, data_roots, looking_in
 from tasks.errors import DataError
 from tasks.registry import Benchmark, resolved, without_rotations
 
@@ -16,20 +16,10 @@ if TYPE_CHECKING:
     from evals.record import Place, Run
     from tasks.task import Task
 
-DATA_VARIABLE = "LONGVID_DATA"
 OWN_TASKS = "own-"
 """How the names of tasks begin that are made of rows without a benchmark.toml (tasks.folder)."""
-DEFAULT_ROOTS = (Path("data"), Path("../shared/data"))
 LENGTHS = "video-seconds.v1"
 """The folder of the cache that holds videos' lengths; another number where `probe` comes to measure otherwise."""
-
-
-def data_roots(data: Path | None) -> tuple[Path, ...]:
-    """Where data files are looked for: in --data alone if it is given, else $LONGVID_DATA, ./data, ../shared/data."""
-    if data:
-        return (data,)
-    variable = os.environ.get(DATA_VARIABLE)
-    return (*([Path(variable)] if variable else []), *DEFAULT_ROOTS)
 
 
 def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
@@ -72,7 +62,8 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
     if to_ask and benchmark.place:
         asked: Task[Any] = load(folder, pool, to_ask=True)
         return asked
-    task: Task[Any] = load(folder, pool, seconds_of=seconds_of) if benchmark.measures else load(folder, pool)
+    with looking_in(data):
+        task: Task[Any] = load(folder, pool, seconds_of=seconds_of) if benchmark.measures else load(folder, pool)
     return task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,7 +45,7 @@ def caption(
     """
     from baselines.segment_captions import CaptionSettings, captions_by
     from baselines.segments import parse_cutting
-    from evals.preparing import prepare_clips
+    from evals.preparing import prepare_clips, warn_of_kitchen
     from tasks.errors import DataError
     from tasks.prompt import load_prompt
     from tasks.registry import parse_options
@@ -57,8 +58,12 @@ def caption(
     clips, unreadable = clips_of(source, pool, data)
     clips = clips[:limit]
     settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
-    build = partial(build_captioner, model, parse_options(model_option or []))
-    with captions_by(build, settings, spread) as (captions, preparer):
+    options = parse_options(model_option or [])
+    warn_of_kitchen(options, (clip.video_id for clip in clips))
+    build = partial(build_captioner, model, options)
+    with ExitStack() as loaded:
+        with console.working(f"loading {model}"):
+            captions, preparer = loaded.enter_context(captions_by(build, settings, spread))
         failed = prepare_clips(preparer, clips, "captions")
         bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
         if bad and len(failed) == len(clips):

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from threading import Timer
 from time import monotonic
 from typing import Protocol
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 PIPE_WIDTH = 140
-out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+WIDTH_VARIABLE = "COLUMNS"
+# A pipe has no width; what a terminal or $COLUMNS says, rich finds out.
+has_width = sys.stdout.isatty() or WIDTH_VARIABLE in os.environ
+out = Console(highlight=False, emoji=False, width=None if has_width else PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, emoji=False)
+NARROW = 60
+"""Below so many columns a table is a list of facts."""
+NOTHING = frozenset({"", "–"})
+"""Cells that a list of facts goes without."""
+GAP, AT_EASE = 2, 24
+SIGNS = "/\\-_.,:;@=&?"
+"""After these a word that is longer than a line is broken."""
 PLAIN_EVERY_SECONDS = 30.0
+QUIET_SECONDS = 60.0
 LONGEST_TEXT = 20_000
 LONGEST_CELL = 500
 # Control codes but line ends and tabs, lone surrogates, and marks that reverse the reading direction.
@@ -24,13 +41,17 @@ UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u20
 
 def safe(text: object) -> str:
     """Text without control characters and with markup escaped; endless text is cut, and says so."""
-    shown = clipped(str(text), LONGEST_TEXT)
-    return escape("".join(c if c.isprintable() or c == "\n" else "�" for c in shown))
+    return escape(printable(clipped(str(text), LONGEST_TEXT)))
 
 
-def safe_cell(text: object) -> str:
+def printable(text: str) -> str:
+    """The text with a mark in place of each character that acts on a terminal instead of showing."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def cell_text(text: object) -> str:
     """Text of a table's cell: on one line, so that nothing in it passes for another row."""
-    return safe(clipped(" ".join(str(text)[: LONGEST_TEXT + 1].split()), LONGEST_CELL))
+    return printable(clipped(" ".join(str(text)[: LONGEST_TEXT + 1].split()), LONGEST_CELL))
 
 
 def clipped(text: str, most: int) -> str:
@@ -40,22 +61,45 @@ def clipped(text: str, most: int) -> str:
 
 def say(text: str) -> None:
     """A line for the reader."""
-    out.print(safe(text), soft_wrap=True)
+    write(out, text)
 
 
 def note(text: str) -> None:
     """What is going on, on standard error."""
-    err.print(f"[dim]{safe(text)}[/]")
+    write(err, text, style="dim")
 
 
 def warn(text: str) -> None:
     """A warning, on standard error."""
-    err.print(f"[yellow]warning:[/] {safe(text)}")
+    write(err, text, label="warning:", colour="yellow")
 
 
 def fail(text: str) -> None:
     """One clear line about what went wrong, on standard error."""
-    err.print(f"[red]error:[/] {safe(' '.join(text.split()))}")
+    write(err, " ".join(text.split()), label="error:", colour="red")
+
+
+def write(console: Console, text: str, *, style: str = "", label: str = "", colour: str = "") -> None:
+    """Lines, broken between words where a terminal is too narrow for them; in a file they stay as they are."""
+    whole = printable(clipped(f"{label} {text}" if label else text, LONGEST_TEXT))
+    if console.is_terminal:
+        lines = (part for line in whole.split("\n") for part in fitting(line, console.width))
+        whole = "\n".join(lines)
+    shown = Text(whole, style)
+    shown.stylize(colour, 0, len(label))
+    console.print(shown, soft_wrap=True)
+
+
+def fitting(line: str, width: int) -> list[str]:
+    """A line as it is where it fits, else in several with its indentation."""
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    return [line] if cell_len(line) <= width else wrapped(line, width, indent)
+
+
+def path_text(path: Path) -> str:
+    """A path from the working directory where it lies in it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def without_codes(text: str) -> str:
@@ -74,17 +118,185 @@ def show_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     numeric: Sequence[str] = (),
-    width: int | None = None,
+    *,
+    least: Sequence[str] = (),
+    wide: bool = False,
+    split: bool = False,
+    most: int | None = None,
 ) -> None:
-    """A table, at most `width` columns wide where that is said; columns named in `numeric` are set right."""
-    from rich.table import Table
+    """A table that fits the terminal, its words whole; where it can't, and below `NARROW` columns, a list of facts.
 
-    table = Table(title=safe_cell(title) or None, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(safe_cell(column), justify="right" if column in numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(safe_cell(cell) for cell in row))
-    out.print(table, width=width)
+    Args:
+        title: What it is about.
+        columns: Their names, the most important first.
+        rows: A cell for each column.
+        numeric: Columns that are set right and keep each number on one line.
+        least: Columns that are left out where they don't fit, the first one first; a line says which were.
+        wide: Leave none out, however wide the table gets.
+        split: Show columns that don't fit in further tables below, each with the rows that have something there.
+        most: The most columns of a terminal that it takes.
+    """
+    if not rows:
+        write(out, f"{cell_text(title)}: none" if title else "none")
+        return
+    names = [cell_text(name) for name in columns]
+    cells = [[cell_text(cell) for cell in row] for row in rows]
+    right = {place for place, name in enumerate(columns) if name in numeric}
+    width = min(out.width, most or out.width)
+    needed = [narrowest(names[place], [row[place] for row in cells], place in right) for place in range(len(names))]
+    # Rather a column less than words in many short lines.
+    full = [max(cell_len(text) for text in (name, *(row[at] for row in cells))) for at, name in enumerate(names)]
+    wanted = [max(pair[0], min(pair[1], AT_EASE)) for pair in zip(needed, full, strict=True)]
+    kept = list(range(len(names)))
+    for name in () if wide else least:
+        if room([wanted[place] for place in kept]) > width:
+            kept = [place for place in kept if columns[place] != name]
+    if title:
+        write(out, cell_text(title), style="italic")
+    parts = in_parts(kept, needed, width) if split and not wide else [kept]
+    if not wide and (width < NARROW or any(room([needed[place] for place in part]) > width for part in parts)):
+        # A list has room for what a table of that width has not.
+        kept = [place for place in range(len(names)) if columns[place] not in least]
+        show_lines(facts_lines(*picked(kept, names, cells), width))
+    else:
+        for number, part in enumerate(parts):
+            rows_of = [row for row in cells if len(parts) == 1 or any(row[at] not in NOTHING for at in part[1:])]
+            widths = [full[place] for place in part]
+            if not wide:
+                widths = shared_out([needed[at] for at in part], [wanted[at] for at in part], widths, width)
+            show_lines([""] if number else [])
+            show_lines(table_lines(*picked(part, names, rows_of), widths, [place in right for place in part]))
+    left_out = [name for place, name in enumerate(names) if place not in kept and any(row[place] for row in cells)]
+    if left_out:
+        note(f"not shown: {', '.join(left_out)} (--wide)")
+
+
+def in_parts(kept: Sequence[int], needed: Sequence[int], width: int) -> list[list[int]]:
+    """The columns in as few tables as hold them all, the first column in each."""
+    first, *others = kept
+    parts = [[first]]
+    for place in others:
+        if len(parts[-1]) > 1 and room([needed[at] for at in (*parts[-1], place)]) > width:
+            parts.append([first])
+        parts[-1].append(place)
+    return parts
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Lines in markup, as they are."""
+    for line in lines:
+        out.print(line, soft_wrap=True)
+
+
+def picked(
+    kept: Sequence[int], names: Sequence[str], cells: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Some columns of a table."""
+    return [names[place] for place in kept], [[row[place] for place in kept] for row in cells]
+
+
+def narrowest(name: str, texts: Sequence[str], is_number: bool) -> int:
+    """The least width of a column that breaks none of its words and none of its numbers."""
+    pieces = [*name.split(), *(texts if is_number else (word for text in texts for word in text.split()))]
+    return max(map(cell_len, pieces), default=1)
+
+
+def room(widths: Sequence[int]) -> int:
+    """What columns take with the gaps between them."""
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def shared_out(needed: Sequence[int], wanted: Sequence[int], full: Sequence[int], width: int) -> list[int]:
+    """Widths from what columns need up to what they want and would fill; those that lack least get it first."""
+    widths = list(needed)
+    for aim in (wanted, full):
+        waiting = sorted(range(len(widths)), key=lambda place: aim[place] - widths[place])
+        for number, place in enumerate(waiting):
+            spare = width - room(widths)
+            widths[place] += min(aim[place] - widths[place], spare // (len(waiting) - number))
+    return widths
+
+
+def table_lines(
+    names: Sequence[str], cells: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[bool]
+) -> Iterator[str]:
+    """A table's lines in markup; `right` says which columns are set right."""
+
+    def lines_of(row: Sequence[str]) -> Iterator[str]:
+        broken = [wrapped(text, width) for text, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*broken, fillvalue=""):
+            padded = (
+                " " * (width - cell_len(part)) + part if is_right else set_cell_size(part, width)
+                for part, width, is_right in zip(parts, widths, right, strict=True)
+            )
+            yield escape((" " * GAP).join(padded).rstrip())
+
+    if any(names):
+        yield from (f"[bold]{line}[/]" for line in lines_of(names))
+        yield (" " * GAP).join("─" * width for width in widths)
+    for row in cells:
+        yield from lines_of(row)
+
+
+def facts_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """A line in markup for each fact of each row, under the row's name; what is not known is left out."""
+    for first, *others in cells:
+        yield from (f"[bold]{escape(line)}[/]" for line in wrapped(in_pieces(first, width), width))
+        for name, cell in zip(names[1:], others, strict=True):
+            if cell not in NOTHING:
+                fact = in_pieces(f"{name}: {cell}" if name else cell, width - len("    "))
+                yield from map(escape, wrapped(fact, width, "    ", "  "))
+
+
+def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
+    """A text in lines of at most `width` columns but for words that are longer, which stay whole.
+
+    Args:
+        text: What to break between its words.
+        width: Columns of a line with its indentation.
+        indent: What lines begin with.
+        first: What the first one begins with instead.
+    """
+    lines, line = [], indent if first is None else first
+    empty = True
+    for word in text.split():
+        if not empty and cell_len(line) + 1 + cell_len(word) > width:
+            lines.append(line)
+            line, empty = indent, True
+        line += word if empty else f" {word}"
+        empty = False
+    return [*lines, line]
+
+
+def in_pieces(text: str, width: int) -> str:
+    """The text with spaces in words of more than `width` columns: after a sign within them, if there is one."""
+    return " ".join(piece for word in text.split() for piece in pieces_of(word, width))
+
+
+def pieces_of(word: str, width: int) -> Iterator[str]:
+    """The parts of a word, none of more than `width` columns."""
+    while cell_len(word) > width:
+        part = set_cell_size(word, width).rstrip()
+        end = max((part.rfind(sign) for sign in SIGNS), default=-1) + 1 or len(part)
+        yield word[:end]
+        word = word[end:]
+    yield word
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say what is being done while nothing is counted yet: at once on a terminal, in a log when it takes long."""
+    if err.is_terminal:
+        note(what)
+        yield
+        return
+    timer = Timer(QUIET_SECONDS, note, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Ticker(Protocol):
@@ -93,35 +305,50 @@ class Ticker(Protocol):
     def __call__(self, note: str) -> None: ...
 
 
+MEANT_ITEMS, MEANT_SECONDS = 3, 5.0
+"""Ours: before so many items and seconds what is left is a guess, the first item being slow as a rule."""
+
+
+def seconds_left(finished: int, seconds: float, left: int) -> float | None:
+    """How long the rest will take, None while that is a guess."""
+    if finished < MEANT_ITEMS or seconds < MEANT_SECONDS:
+        return None
+    return left * seconds / finished
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 @contextmanager
 def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
-    """A progress bar with ETA; a line now and then where there is no terminal."""
+    """A progress bar; a line now and then where there is no terminal. Both say what is left once it means something."""
     if not err.is_terminal:
         yield plain_ticker(label, total, done)
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=max(4, min(40, (err.width - 50) // 2))),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
+    started, finished = monotonic(), done
     with Progress(*columns, console=err) as bar:
         task = bar.add_task(safe(label), total=total, completed=done, note="")
 
         def tick(note: str) -> None:
-            bar.update(task, advance=1, note=safe(note))
+            nonlocal finished
+            finished += 1
+            left = seconds_left(finished - done, monotonic() - started, total - finished)
+            told = [f"{duration(left)} left"] if left else []
+            bar.update(task, advance=1, note=safe(", ".join([*told, *([note] if note else [])])))
 
         yield tick
 
@@ -137,7 +364,9 @@ def plain_ticker(label: str, total: int, done: int) -> Ticker:
         now = monotonic()
         if finished in (done + 1, total) or now - last >= PLAIN_EVERY_SECONDS:
             last = now
-            left = (total - finished) * (now - started) / (finished - done)
-            err.print(safe(f"{label}: {finished}/{total}, {now - started:.0f} s, {left:.0f} s left, {note}"))
+            left = seconds_left(finished - done, now - started, total - finished)
+            told = [f"{duration(left)} left"] if left else []
+            facts = [f"{finished}/{total}", f"{now - started:.0f} s", *told, *([note] if note else [])]
+            write(err, safe(f"{label}: {', '.join(facts)}"))
 
     return tick

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from evals import console
 from evals.benchmark_app import MODEL, OPTIONS
 from evals.engines import ADDRESS, ENGINE, GPUS, WORKERS, Engine, build_encoder_model, pool_of
+from evals.preparing import warn_of_kitchen
 
 
 def embed(
@@ -33,8 +35,12 @@ def embed(
     check_target(out)
     pool = pool_of(engine, workers, gpus_per_worker, address)
     videos = find_videos(folder)
-    build = partial(build_encoder_model, model, parse_options(model_option or []))
-    with embedder_of(build, pool) as embedder:
+    options = parse_options(model_option or [])
+    warn_of_kitchen(options, videos)
+    build = partial(build_encoder_model, model, options)
+    with ExitStack() as loaded:
+        with console.working(f"loading {model}"):
+            embedder = loaded.enter_context(embedder_of(build, pool))
         done, kept = already_embedded(out, videos), already_embedded(out)
         if done:
             console.say(f"resuming {out}: {done} of {len(videos)} videos are done")

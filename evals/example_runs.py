@@ -7,10 +7,12 @@ known, what intervals and comparisons find of them.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +23,10 @@ from tasks.egoschema import PROMPTS
 from tasks.model import ModelInfo, OptionRequest, OptionScores
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, item_set_digest
 from tasks.routes import Route
-from tasks.task import Clip, FramesSeen, TaskInfo, TokenUsage, Trace
+from tasks.task import Clip, FramesSeen, Task, TaskInfo, TokenUsage, Trace
 
 RUNS_VARIABLE = "LONGVID_RUNS"
+DEMO = (Path("runs/demo/runs"), Path("../runs/demo/runs"))
 QUESTIONS, PER_VIDEO = 240, 3
 KINDS = ("order", "purpose", "tools")
 SECONDS = (90.0, 200.0, 400.0)
@@ -125,6 +128,49 @@ def make_example_runs(folder: Path) -> list[Path]:
 
 
 def runs_or_examples(folder: Path) -> list[Path]:
-    """The run directories under $LONGVID_RUNS; examples, made in `folder`, where it is not set."""
+    """The run directories under $LONGVID_RUNS, or those of `make demo`; without either examples, made in `folder`."""
     given = os.environ.get(RUNS_VARIABLE)
-    return sorted(path.parent for path in Path(given).rglob(RESULTS)) if given else make_example_runs(folder)
+    place = Path(given) if given else next((one for one in DEMO if one.is_dir()), None)
+    found = sorted(path.parent for path in place.rglob(RESULTS)) if place else []
+    return found or make_example_runs(folder)
+
+
+DEMO_RUN, SHOWN_ITEMS = "kitchen-qa@500", 4
+
+
+def run_to_look_at(folder: Path) -> tuple[Path, Task[Any]]:
+    """A run of questions whose videos are here, with its task: of `make demo`, else of chance on one video."""
+    from baselines.floors import ChanceModel
+    from tasks.kitchen.benchmark import load_qa
+    from tasks.kitchen.files import generate
+
+    runs = [run for place in DEMO for run in sorted(place.glob(f"{DEMO_RUN}/*")) if (run / RESULTS).is_file()]
+    data = next((place / "kitchen" / "test" for place in (Path("data"), Path("../data")) if place.is_dir()), None)
+    if runs and data is not None:
+        return runs[0], load_qa(data, "500")
+    next(iter(generate(folder / "kitchen" / "test", range(1))))
+    task = load_qa(folder / "kitchen" / "test", "100")
+    model = ChanceModel(0)
+    run = describe_run(task, model, "chance", {}, ["longvid"], limit=SHOWN_ITEMS)
+    run_task(task, model, run, RunSettings(folder / "chance"), lambda _: None)
+    return folder / "chance", task
+
+
+def questions_file(folder: Path) -> Path:
+    """A file of the made-up questions, as anybody's own: JSON lines with times, so that no video is needed."""
+    path = folder / "questions.jsonl"
+    rows = [
+        {
+            "id": item.id,
+            "video": f"{item.clip.video_id}.mp4",
+            "start": 0,
+            "end": item.clip.end,
+            "question": item.question,
+            "options": [*item.options],
+            "answer": item.answer,
+            "labels": dict(item.labels),
+        }
+        for item in example_task().items()
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from textwrap import shorten, wrap
 from typing import Annotated
 
 import typer
@@ -43,10 +42,20 @@ def models(
 
 
 def say_lines(rows: Iterable[tuple[str, str]], width: int) -> None:
-    """A line for each name with its summary, whose last words are left out where the terminal is too narrow."""
+    """Each name with its summary beside it, or below it where a narrow terminal has too little room for that."""
     for name, summary in rows:
-        lead = f"  {name:{width}}  "
-        console.say(lead + shorten(summary, console.out.width - len(lead), placeholder=" …"))
+        say_beside(name, summary, width)
+
+
+def say_beside(name: str, text: str, width: int) -> None:
+    """A name, padded to a width, and a text in lines beside it; below it on a narrow terminal."""
+    lead = f"  {name:{width}}  "
+    if console.out.width < console.NARROW:
+        console.say(f"  {name}")
+        lead = indent = "      "
+    else:
+        indent = " " * len(lead)
+    console.say("\n".join(console.wrapped(text, console.out.width, indent, lead)))
 
 
 def show_model(entry: ModelEntry) -> None:
@@ -69,9 +78,7 @@ def say_option(row: OptionHelp) -> None:
     default = row.default if row.default in ("", "required") else f"default {row.default}"
     kind = row.kind.replace("|", " | ")
     text = f"{row.help} [{'; '.join(filter(None, (kind, default)))}]"
-    lead = f"  {row.name:{NAME_WIDTH}}  "
-    lines = wrap(text, console.out.width - len(lead), break_long_words=False, break_on_hyphens=False)
-    console.say("\n".join([lead + lines[0], *(" " * len(lead) + line for line in lines[1:])]))
+    say_beside(row.name, text, NAME_WIDTH)
 
 
 def benchmarks(
@@ -79,6 +86,7 @@ def benchmarks(
         Path | None,
         typer.Option("--data", help="Data root; default: $LONGVID_DATA, ./data, ../shared/data."),
     ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Show all columns, however wide the table gets.")] = False,
 ) -> None:
     """List the benchmarks: their pools, and where their data are."""
     from evals.benchmarks import benchmark_folder
@@ -91,8 +99,9 @@ def benchmarks(
             place = str(benchmark_folder(entry, data))
         except DataError:
             place = f"not here: longvid {entry.name} prepare"
-        rows.append((entry.name, entry.title, ", ".join(entry.pools), place))
-    console.show_table("benchmarks", ("name", "what is asked", "pools", "data"), rows)
+        rows.append((entry.name, ", ".join(entry.pools), entry.title, place))
+    columns = ("name", "pools", "what is asked", "data")
+    console.show_table("benchmarks", columns, rows, least=("data",), wide=wide)
     warn_of(catalogue.faults)
 
 

@@ -45,7 +45,8 @@ def captions(
 @app.command(epilog="Example: longvid metrics retrieval similarities.npy")
 def retrieval(
     similarities: Annotated[
-        Path, typer.Argument(metavar="SIMILARITIES.npy", help="Matrix [texts, videos]; row i belongs to column i.")
+        Path,
+        typer.Argument(metavar="SIMILARITIES.npy", help="Matrix, texts by videos; row i belongs to column i."),
     ],
     dual_softmax: Annotated[
         float | None,

@@ -37,6 +37,7 @@ def line(cells: Sequence[str]) -> str:
 
 
 NOT_MEASURED = "–"
+BLIND = "blind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,22 @@ class Report:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of what `cells` gives."""
-        return (*COLUMNS[:5], *(name.replace("_", " ") for name in self.beside), *COLUMNS[5:])
+        return (*COLUMNS[:3], *self.named_beside, *COLUMNS[3:])
+
+    @property
+    def named_beside(self) -> tuple[str, ...]:
+        """The names of the columns of `beside`."""
+        return tuple(name.replace("_", " ") for name in self.beside)
 
     @property
     def numeric(self) -> tuple[str, ...]:
         """The columns that hold numbers."""
-        return self.columns[3:]
+        return tuple(name for name in self.columns if name not in WORDS)
+
+    @property
+    def least(self) -> tuple[str, ...]:
+        """The columns that a narrow terminal goes without, the first one first."""
+        return ("tokens / item", "unparsed", "route", "s / item", *reversed(self.named_beside), "items / clusters")
 
     @property
     def title(self) -> str:
@@ -83,14 +94,19 @@ class Report:
 
 def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
     """Blind runs on the same items that lie beside the given run folders."""
-    return [results for results in neighbours(folders, runs) if results.model.name == "blind"]
+    return [results for results in neighbours(folders, runs) if results.model.name == BLIND]
 
 
 def neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
     """Other runs on the same items that lie beside the given run folders; what can't be read is passed over."""
+    return list(neighbour_folders(folders, runs).values())
+
+
+def neighbour_folders(folders: Sequence[Path], runs: Sequence[Results]) -> dict[Path, Results]:
+    """The same by their folders."""
     wanted = {(run.task.name, run.task.items_sha256) for run in runs}
     known = {run.fingerprint for run in runs}
-    found = {}
+    found: dict[Path, Results] = {}
     for parent in dict.fromkeys(folder.resolve().parent for folder in folders):
         for path in sorted(parent.glob(f"*/{RESULTS}")):
             try:
@@ -99,8 +115,9 @@ def neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results
                 continue
             same_items = (results.task.name, results.task.items_sha256) in wanted
             if same_items and results.fingerprint not in known:
-                found[results.fingerprint] = results
-    return list(found.values())
+                known.add(results.fingerprint)
+                found[path.parent] = results
+    return found
 
 
 def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
@@ -176,16 +193,16 @@ def shown_beside(metrics: Sequence[Metric], names: Sequence[str]) -> tuple[Metri
 
 COLUMNS = (
     "model",
-    "kind",
-    "route",
     "value",
     "95 % interval",
+    "kind",
     "items / clusters",
-    "unparsed",
     "s / item",
+    "route",
+    "unparsed",
     "tokens / item",
 )
-NUMERIC = COLUMNS[3:]
+WORDS = ("model", "kind", "route")
 
 
 def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
@@ -195,14 +212,14 @@ def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
     named = "" if metric.primary else f" ({metric.name})"
     return (
         row.name,
-        row.kind if row.status == "complete" else f"{row.kind}, {row.status}",
-        row.route,
         figure(metric, family) + named,
         NOT_MEASURED if interval is None else "–".join(family.unit(metric.name).number(end) for end in interval),
         *(figure(other, family) for other in row.beside),
+        row.kind if row.status == "complete" else f"{row.kind}, {row.status}",
         f"{metric.n} / {metric.clusters}",
-        NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
         NOT_MEASURED if row.seconds_per_item is None else f"{row.seconds_per_item:.2f}",
+        row.route,
+        NOT_MEASURED if row.unparsed is None else f"{100 * row.unparsed:.1f} %",
         NOT_MEASURED if row.prompt_tokens_per_item is None else f"{row.prompt_tokens_per_item:.0f}",
     )
 

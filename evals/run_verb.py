@@ -36,9 +36,12 @@ class RunChoices:
 
 def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: RunChoices) -> tuple[Path, Results]:
     """Build the model and ask it every item; the run's folder and its results."""
+    from evals.preparing import warn_of_kitchen
     from tasks.registry import build_model, deciding, effective, find_model
 
-    built = build_model(model, options)
+    with console.working(f"loading {model}"):
+        built = build_model(model, options)
+    warn_of_kitchen(options, (item.clip.video_id for item in task.items()))
     given, system = deciding(model, options), find_model(model).system
     return ask_model(task, built, model, given, choices, system, effective(model, options))
 
@@ -54,10 +57,11 @@ def ask_model(
 ) -> tuple[Path, Results]:
     """Ask a model that is built every item; the run's folder and its results."""
     from evals.new_run import default_folder, describe_run
-    from evals.preparing import prepare_model
+    from evals.preparing import prepare_model, require_videos
     from evals.runner import RunSettings
 
     task.check(built)
+    require_videos(task, built, system, choices.limit)
     prepare_model(built, [item.clip for item in list(task.items())[: choices.limit]])
     name = choices.name or model
     record = describe_run(
@@ -103,6 +107,7 @@ class Progress:
         self._folder = folder
         self._bar = bar
         self._sum, self._count = 0.0, 0
+        self._left = 0
         self._tick: console.Ticker | None = None
 
     def begin(self, found: Beginning) -> None:
@@ -115,6 +120,7 @@ class Progress:
         if found.stale:
             key, why = next(iter(found.stale.items()))
             console.warn(f"{len(found.stale)} items are asked again; the first, {key}: {why}")
+        self._left = found.asked - finished
         self._tick = self._bar.enter_context(console.progress(self._label, found.asked, finished))
 
     def show(self, sample: Sample) -> None:
@@ -124,6 +130,9 @@ class Progress:
         mean = f"{name} {self._sum / self._count:.3f}" if self._count else ""
         if self._tick is not None:
             self._tick(f"failed: {sample.id}: {sample.error.message}" if sample.error else mean)
+        self._left -= 1
+        if not self._left:
+            self._bar.enter_context(console.working("scoring"))
 
     def _add(self, sample: Sample) -> None:
         value = sample.scores.get(self._metric)

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evals import console
+from evals.benchmark_app import WIDE
 
 if TYPE_CHECKING:
     from evals.find_runs import Found
 
-COLUMNS = ("run", "task", "model", "route", "status", "figure", "value", "items")
+COLUMNS = ("run", "value", "figure", "task", "status", "items", "model", "route")
+LEAST = ("route", "model", "figure", "items")
 
 
 def runs(
     places: Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Folders that hold runs, at any depth.")],
     form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    wide: WIDE = False,
 ) -> None:
     """List the runs under folders; damaged and foreign ones are named with the reason."""
     from json import dumps
@@ -34,7 +37,10 @@ def runs(
         left_out = [{"run": str(row.folder), "reason": row.reason} for row in skipped]
         console.emit(dumps({"runs": rows, "skipped": left_out}, indent=2))
         return
-    console.show_table(f"{len(rows)} runs", COLUMNS, [cells(run) for run in found], numeric=("value", "items"))
+    base = places[0] if len(places) == 1 and places[0] not in {run.folder for run in found} else None
+    title = f"{len(rows)} runs{f' under {base}' if base else ''}"
+    texts = [cells(run, base) for run in found]
+    console.show_table(title, COLUMNS, texts, numeric=("value", "items"), least=LEAST, wide=wide)
     for row in skipped:
         console.warn(f"{row.folder}: {row.reason}")
 
@@ -54,14 +60,16 @@ def facts(run: Found) -> dict[str, str | float | None]:
     }
 
 
-def cells(run: Found) -> list[str]:
-    """A line as text; figures in their own unit."""
+def cells(run: Found, base: Path | None = None) -> list[str]:
+    """A line as text; figures in their own unit, the folder as it is called from `base`."""
     from evals.report import NOT_MEASURED, shown
     from tasks.registry import family_of
 
     row = facts(run)
     value = row["value"]
     texts = {name: NOT_MEASURED if fact is None else str(fact) for name, fact in row.items()}
+    if base is not None:
+        texts["run"] = str(run.folder.relative_to(base))
     if isinstance(value, float):
         texts["value"] = shown(str(row["figure"]), value, family_of(run.results.task.family))
     return [texts[name] for name in COLUMNS]

@@ -40,6 +40,7 @@ from tasks.durable import open_in_place, sync_folder
 from tasks.errors import RecordError
 
 RUN, SAMPLES, RESULTS, OFFICIAL = "run.json", "samples.jsonl", "results.json", "official.json"
+PAGE = "report.html"
 SYNC_SECONDS = 1.0
 TAIL = 1 << 16
 write_atomic, locked = durable.write_atomic, durable.locked

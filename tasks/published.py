@@ -15,6 +15,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TypeVar, cast
 
+from tasks.data_roots import other_places
 from tasks.errors import DataError, LongvidError
 from tasks.files import csv_rows, is_file, is_json_lines, read_json, read_rows, read_text, shown, typed
 from tasks.multiple_choice import (
@@ -166,13 +167,16 @@ def by_index(index: int, count: int, where: str, field: str) -> int:
 
 
 class Videos:
-    """A benchmark's videos, `videos/` below its folder, listed once; `seconds_of` tells the length of a file."""
+    """A benchmark's videos, `videos/` below its folder or that of another data root, listed once.
+
+    `seconds_of` tells the length of a file.
+    """
 
     def __init__(self, folder: Path, seconds_of: SecondsOf | None) -> None:
-        place = folder / VIDEOS
         self._paths: dict[str, Path] = {}
-        for path in filter(is_video_name, files_below(place) if place.is_dir() else []):
-            self._paths.setdefault(path.relative_to(place).with_suffix("").as_posix(), path)
+        for place in (folder / VIDEOS, *(other / VIDEOS for other in other_places(folder))):
+            for path in filter(is_video_name, files_below(place) if place.is_dir() else []):
+                self._paths.setdefault(path.relative_to(place).with_suffix("").as_posix(), path)
         self._seconds_of = None if seconds_of is None else cache(seconds_of)
 
     def clip(

@@ -703,10 +703,29 @@ def typed_options(name: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401
     try:
         return TypeAdapter(resolved(find_model(name).options)).validate_python(dict(options))
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        msg = f"model '{name}': option '{where}': {problem['msg'].lower()} (given: {options.get(where, 'nothing')})"
-        raise ModelError(msg) from error
+        raise ModelError(
+            f"model '{name}': {option_fault(name, error.errors(include_url=False)[0], options)}"
+        ) from error
+
+
+OPTION_FAULTS = MappingProxyType(
+    {
+        **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be an integer"),
+        **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+        **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+    }
+)
+"""What an option must be, by pydantic's names of faults; its own words for the others."""
+
+
+def option_fault(name: str, fault: Mapping[str, Any], options: Mapping[str, str]) -> str:
+    """A validator's complaint in the words of the command line."""
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "missing":
+        meaning = next((row.help for row in option_help(name) if row.name == where), "")
+        return f"option '{where}' is required: -M {where}=…{f' ({meaning})' if meaning else ''}"
+    told = OPTION_FAULTS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ").lower()
+    return f"option '{where}': {told} (given: {options[where]})" if where in options else told
 
 
 def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from tasks.data_roots import other_places
+
 VIDEOS = "videos"
 VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ogv", ".flv", ".wmv", ".mpg", ".mpeg", ".ts",
@@ -20,10 +22,12 @@ _listings: dict[Path, tuple[tuple[int, int, int], Mapping[str, Sequence[str]]]] 
 
 
 def video_path(folder: Path, video_id: str) -> Path | None:
-    """The video's file `videos/<id>` with one of the known endings, in the benchmark's folder, where it is there."""
-    place = folder / VIDEOS
-    paths = (place / name for name in _by_id(place).get(video_id, ()))
-    return next((path for path in paths if path.is_file()), None)
+    """The video's file `videos/<id>` with one of the known endings, in the benchmark's folder or another data root."""
+    for place in (folder / VIDEOS, *(other / VIDEOS for other in other_places(folder))):
+        for name in _by_id(place).get(video_id, ()):
+            if (place / name).is_file():
+                return place / name
+    return None
 
 
 def _by_id(place: Path) -> Mapping[str, Sequence[str]]:

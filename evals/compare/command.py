@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import join, quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evals import console
-from evals.benchmark_app import DATA
+from evals.benchmark_app import DATA, WIDE
 
 if TYPE_CHECKING:
     from evals.compare.record import Record
     from evals.compare.rows import Comparison
     from tasks.task import Task
+
+
+PAIR = 2
 
 
 def compare(
@@ -24,6 +28,10 @@ def compare(
     form: Annotated[str, typer.Option("--format", help="table, markdown or json (with all items named).")] = "table",
     seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
     data: DATA = None,
+    wide: WIDE = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A page of two runs: the same questions under both.")
+    ] = None,
 ) -> None:
     """Compare runs on the items that all answered: differences with intervals, a test, who wins where, in words.
 
@@ -36,15 +44,27 @@ def compare(
 
     if form not in ("table", "markdown", "json"):
         raise RecordError(f"unknown format '{form}'; formats are table, markdown, json")
+    if html is not None and len(folders) != PAIR:
+        raise RecordError(f"--html makes a page of two runs, not of {len(folders)}")
     records = read_records(folders)
     task, why_not = task_of(records[0], data)
     comparison = build(records, task, allow_mismatch=allow_mismatch, seed=seed)
     if form == "table":
-        show(comparison)
+        show(comparison, wide=wide)
     else:
         console.emit(as_json(comparison) if form == "json" else as_markdown(comparison))
     if why_not and form == "table":
         console.note(why_not)
+    if html is not None:
+        from evals.html_report.pair_page import pair_page
+        from evals.store import write_atomic
+
+        write_atomic(html, pair_page(records, comparison, task))
+    if form == "table":
+        made = join(["longvid", "compare", *map(str, folders), "--html", "FILE"])
+        if len(folders) == PAIR:
+            console.say(f"page: {html or made}")
+        console.say(f"next: longvid report {quote(str(folders[0]))} --format html")
 
 
 def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
@@ -65,13 +85,14 @@ def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
     return task, ""
 
 
-def show(comparison: Comparison) -> None:
-    """Tables, then the conclusions in words, then what has to be known."""
+def show(comparison: Comparison, *, wide: bool = False) -> None:
+    """The conclusions in words, then tables, then what has to be known."""
     from evals.compare.formats import grids, remarks
 
-    for grid in grids(comparison):
-        console.show_table(grid.title, grid.columns, grid.rows, grid.numeric)
     for pair in comparison.pairs:
         console.say(pair.conclusion)
+    for grid in grids(comparison):
+        console.say("")
+        console.show_table(grid.title, grid.columns, grid.rows, grid.numeric, least=grid.least, wide=wide)
     for note in remarks(comparison):
         console.note(note)

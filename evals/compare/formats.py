@@ -14,7 +14,8 @@ from evals.report import NOT_MEASURED, in_markdown, shown, table_lines
 from tasks.family import UNPARSED_RATE, Family
 from tasks.registry import family_of
 
-RUN_COLUMNS = ("run", "model", "route", "value", *COSTS)
+RUN_COLUMNS = ("run", "value", *COSTS, "model", "route")
+RUN_LEAST = ("route", *reversed(COSTS[2:]), "model", *reversed(COSTS[:2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Grid:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[str, ...] = ()
+    least: tuple[str, ...] = ()
 
 
 def grids(comparison: Comparison) -> list[Grid]:
@@ -34,22 +36,34 @@ def grids(comparison: Comparison) -> list[Grid]:
         f"{comparison.task}: {comparison.metric} on {comparison.items} items from {comparison.clusters} videos",
         RUN_COLUMNS,
         tuple(run_cells(comparison, family)),
-        RUN_COLUMNS[3:],
+        RUN_COLUMNS[1:-2],
+        RUN_LEAST,
     )
-    columns = ("figure", "first", "other", "difference", "95 % interval", "test", "detectable")
+    columns = ("figure", "difference", "95 % interval", "test", "first", "other", "detectable")
     differences = [
         Grid(
             f"{pair.other} against {pair.first}",
             columns,
             tuple(difference_cells(pair, row, family) for row in shown_differences(pair, family)),
-            columns[1:5],
+            ("first", "other", "difference", "95 % interval", "detectable"),
+            ("detectable", "other", "first"),
         )
         for pair in comparison.pairs
     ]
     outcomes = Grid(
         f"items, by {comparison.metric}: wins are those of the run named second",
-        ("pair", "wins", "losses", "ties"),
-        tuple((f"{p.first} / {p.other}", named(p.wins), named(p.losses), str(len(p.ties))) for p in comparison.pairs),
+        ("pair", "wins", "losses", "ties", "won", "lost"),
+        tuple(
+            (
+                f"{p.first} / {p.other}",
+                *(str(len(ids)) for ids in (p.wins, p.losses, p.ties)),
+                named(p.wins),
+                named(p.losses),
+            )
+            for p in comparison.pairs
+        ),
+        ("wins", "losses", "ties"),
+        ("lost", "won"),
     )
     return [runs, *differences, outcomes]
 
@@ -59,10 +73,10 @@ def run_cells(comparison: Comparison, family: Family) -> list[tuple[str, ...]]:
     return [
         (
             run.name,
-            run.model + (" (imported)" if run.imported else ""),
-            run.route or NOT_MEASURED,
             shown(comparison.metric, run.value, family),
             *cost_cells(run.cost, comparison.runs[0].cost if place else None),
+            run.model + (" (imported)" if run.imported else ""),
+            run.route or NOT_MEASURED,
         )
         for place, run in enumerate(comparison.runs)
     ]
@@ -83,11 +97,11 @@ def difference_cells(pair: Pair, row: Difference, family: Family) -> tuple[str, 
     unit = family.unit(row.name)
     return (
         row.name.replace("_", " "),
-        unit.text(row.first),
-        unit.text(row.other),
         signed(row.difference, unit),
         NOT_MEASURED if row.interval is None else ends(row, unit),
         p_text(pair.test) if row.primary else "",
+        unit.text(row.first),
+        unit.text(row.other),
         unit.amount(pair.detectable) if row.primary and pair.detectable is not None else "",
     )
 
@@ -99,10 +113,10 @@ def as_json(comparison: Comparison) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """The same tables, the conclusions and the notes."""
-    lines: list[str] = []
+    lines = [f"- {in_markdown(pair.conclusion)}" for pair in comparison.pairs]
     for grid in grids(comparison):
-        lines += [f"### {in_markdown(grid.title)}", "", *table_lines(grid.columns, grid.rows, grid.numeric), ""]
-    lines += [f"- {in_markdown(pair.conclusion)}" for pair in comparison.pairs]
+        lines += ["", f"### {in_markdown(grid.title)}", "", *table_lines(grid.columns, grid.rows, grid.numeric)]
+    lines += [""]
     lines += [f"- {in_markdown(note)}" for note in remarks(comparison)]
     return "\n".join(lines) + "\n"
 

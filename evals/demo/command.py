@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evals import console
+from evals.benchmark_app import WIDE
 
 if TYPE_CHECKING:
     from evals.demo.run import Done, Step
@@ -24,12 +26,13 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of runs, leaderboard and logs.")] = Path("runs/demo"),
     data: Annotated[Path, typer.Option("--data", help="Data root; the videos are made there.")] = Path("data"),
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = JOBS,
+    wide: WIDE = False,
 ) -> None:
-    """Make the embedded benchmark's videos, run the plan's systems on it, end with the leaderboard and a report.
+    """Make the embedded benchmark's videos, run the plan's systems on it, end with the leaderboard and what it shows.
 
-    Each run is an ordinary command, which is shown; what is finished is not done again.
+    Each step is an ordinary command, which its log begins with; what is finished is not done again.
     """
-    carry_out_plan(plan, out, data, jobs)
+    carry_out_plan(plan, out, data, jobs, wide=wide)
 
 
 def suite(
@@ -39,15 +42,16 @@ def suite(
     ),
     data: Annotated[Path, typer.Option("--data", help="Data root of the plan's benchmarks.")] = Path("data"),
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; on one GPU 1.")] = 1,
+    wide: WIDE = False,
 ) -> None:
-    """Run the systems of a plan side by side on its benchmarks, end with the leaderboard and a report.
+    """Run the systems of a plan side by side on its benchmarks, end with the leaderboard and what it shows.
 
-    Each run is an ordinary command, which is shown; what is finished is not done again.
+    Each step is an ordinary command, which its log begins with; what is finished is not done again.
     """
-    carry_out_plan(plan, out, data, jobs)
+    carry_out_plan(plan, out, data, jobs, wide=wide)
 
 
-def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int) -> None:
+def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, *, wide: bool = False) -> None:
     """What a plan says, and the leaderboard of it. Raises typer.Exit with 1 where some of it was left out."""
     from evals.demo.run import Places, prepare_arguments, read_plan, steps_of
     from tasks.resources import file_or_shipped, resource
@@ -56,12 +60,14 @@ def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int) -> None:
     places = Places(out, data)
     arguments = prepare_arguments(wanted, places)
     if arguments:
+        console.note(f"making the videos of {wanted.prepare} in {data}")
         code = subprocess.run([sys.executable, "-m", "evals.cli", *arguments], check=False).returncode
         if code:
             raise typer.Exit(code)
     steps = [step for step in steps_of(wanted, places) if step.items or not step.target.exists()]
+    console.note(f"{len(steps)} steps, {jobs} at a time; what each says goes to {out / 'logs'}")
     done = run_steps(steps, out / "logs", jobs)
-    show_leaderboard(out)
+    show_leaderboard(out, data, wide=wide)
     faults = [one for one in done if one.fault]
     for one in faults:
         console.warn(f"left out: {one.step.name}: {one.fault}")
@@ -77,8 +83,11 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
     try:
         with console.progress("answers", sum(step.items for step in steps), seen) as tick:
 
+            def on_start(step: Step) -> None:
+                console.note(f"{step.name}: started")
+
             def on_end(done: Done) -> None:
-                console.note(f"{done.step.name}: {done.fault or f'done in {done.seconds:.0f} s'}")
+                console.note(f"{done.step.name}: {done.fault or f'done in {console.duration(done.seconds)}'}")
 
             def on_items(now: int) -> None:
                 nonlocal seen
@@ -86,25 +95,25 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
                     tick("")
                 seen = max(seen, now)
 
-            return carry_out(steps, logs, jobs, Watch(lambda step: console.note(f"$ {step.line}"), on_end, on_items))
+            return carry_out(steps, logs, jobs, Watch(on_start, on_end, on_items))
     except KeyboardInterrupt:
         console.fail("interrupted; what is finished is kept, and the same command goes on there")
         raise typer.Exit(130) from None
 
 
-def show_leaderboard(out: Path) -> None:
-    """The leaderboard on the screen, as JSON and as pages."""
+def show_leaderboard(out: Path, data: Path | None = None, *, wide: bool = False) -> None:
+    """The leaderboard on the screen, as JSON and as pages, and at the end what it shows and what to do next."""
     from evals.demo.run import RUNS
-    from evals.leaderboard.build import collect_leaderboard
+    from evals.findings import board_findings
+    from evals.html_report.index_page import write_index
     from evals.leaderboard.command import show_compact
-    from evals.leaderboard.formats import FORMATS
-    from evals.store import write_atomic
 
     if not (out / RUNS).is_dir():
         raise typer.Exit(1)
-    board = collect_leaderboard([out / RUNS])
-    show_compact(board)
-    for suffix in ("json", "html"):
-        path = out / f"leaderboard.{suffix}"
-        write_atomic(path, FORMATS[suffix](board))
-        console.say(f"{'report' if suffix == 'html' else 'figures'}: {path}")
+    board, index = write_index([out / RUNS], out, data, f"longvid demo --out {quote(str(out))}")
+    show_compact(board, wide=wide)
+    console.say("")
+    for finding in board_findings(board):
+        console.say(finding)
+    console.say(f"page: {index}")
+    console.say(f"next: longvid runs {quote(str(out / RUNS))} lists the runs, for 'longvid compare A B'")

@@ -67,7 +67,8 @@ def read_plan(path: Path) -> DemoPlan:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path}: {where}: {problem['msg'].lower()}") from error
+        told = "is missing" if problem["type"] == "missing" else problem["msg"].lower()
+        raise DataError(f"{path}: {where}: {told}") from error
     for task in (*([plan.prepare] if plan.prepare else []), *(task for system in plan.system for task in system.tasks)):
         name, _, pool = task.partition("@")
         known = name in benchmarks().entries and pool in benchmarks().entries[name].pools
@@ -94,6 +95,7 @@ def start_command(arguments: Sequence[str], log: Path, threads: int) -> ForkServ
     """Start `longvid ARGUMENTS`, what it says going to `log`. All commands get the threads of the first."""
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(list(SLOW_TO_IMPORT))
+    log.write_text(f"$ {shlex.join(('longvid', *arguments))}\n", encoding="utf-8")
     process = forks.Process(target=_carry_out, args=(tuple(arguments), log))
     with process_environment(threads):
         process.start()
@@ -101,7 +103,7 @@ def start_command(arguments: Sequence[str], log: Path, threads: int) -> ForkServ
 
 
 def _carry_out(arguments: Sequence[str], log: Path) -> None:
-    with log.open("wb") as file, Path(os.devnull).open("rb") as nothing:
+    with log.open("ab") as file, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -288,7 +290,7 @@ def fault_of(one: Running) -> str:
     """What a failed step said last, empty for one that ended well."""
     if one.process.exitcode == 0:
         return ""
-    said = [line for line in one.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    _, *said = (line for line in one.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())
     return f"{said[-1].strip() if said else f'exit code {one.process.exitcode}'} ({one.log})"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import cast
 
 from baselines.captions import CaptionFile, clean_caption
+from baselines.segments import clock
 from evals.figures import ItemFigures
 from evals.html_report.render import clipped, page_bytes
 from evals.html_report.table import seconds
@@ -20,7 +22,8 @@ from tasks.family import Family, ItemText, Ranking
 from tasks.multiple_choice import option_names
 from tasks.task import Clip, Item
 
-NOTE, CAPTIONS_DIGEST = "captions", "captions_sha256"
+NOTE, READ, CAPTIONS_DIGEST = "captions", "captions_text", "captions_sha256"
+STRETCH = re.compile(r"\[(?:(\d{1,3}):)?(\d{1,6}):(\d\d)-[\d:]{1,12}\]\s*", re.ASCII)
 SHOWN = 200
 LETTERS = 300
 
@@ -39,14 +42,31 @@ def captions_of(sample: Sample, clip: Clip | None, file: CaptionFile | None) -> 
     if isinstance(noted, list):
         return tuple(line for entry in noted[:SHOWN] if (line := noted_caption(entry)) is not None)
     if file is None or clip is None:
-        return ()
+        return read_captions(sample.notes.get(READ))
     try:
         captions = file.of(clip)
     except DataError:
-        return ()
+        return read_captions(sample.notes.get(READ))
     return tuple(
         CaptionLine(caption.start, clipped(clean_caption(caption.text), LETTERS)) for caption in captions[:SHOWN]
     )
+
+
+def read_captions(text: object) -> tuple[CaptionLine, ...]:
+    """What a language model was given to read, by its lines: `[0:16-0:32] C washes a bowl`."""
+    if not isinstance(text, str):
+        return ()
+    lines = (line for line in text.splitlines() if line.strip())
+    return tuple(read_line(line) for line, _ in zip(lines, range(SHOWN), strict=False))
+
+
+def read_line(line: str) -> CaptionLine:
+    """A line with the second that its stretch begins with, where it tells one."""
+    told = STRETCH.match(line)
+    if told is None:
+        return CaptionLine(None, clipped(line, LETTERS))
+    hours, minutes, seconds = (int(part or 0) for part in told.group(1, 2, 3))
+    return CaptionLine(3600.0 * hours + 60 * minutes + seconds, clipped(line[told.end() :], LETTERS))
 
 
 def noted_caption(entry: object) -> CaptionLine | None:
@@ -62,9 +82,12 @@ def noted_caption(entry: object) -> CaptionLine | None:
     return CaptionLine(float(start) if isinstance(start, int | float) else None, clipped(text, LETTERS))
 
 
-STRIP = 6
-WIDTH, HEIGHT = 160, 120
+STRIP = 10
+WIDTH, HEIGHT = 200, 150
 QUALITY = 60
+
+
+Stretches = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +114,11 @@ class Strip:
         return sum(len(frame.src) for frame in self.frames)
 
 
-def strip(clip: Clip, seen: Sequence[float], count: int = STRIP) -> Strip:
-    """`count` frames of what the model looked at, by time stamp; of the clip itself where none are recorded."""
+def strip(clip: Clip, seen: Sequence[float], count: int = STRIP, evidence: Stretches = ()) -> Strip:
+    """`count` frames of what the model looked at, by time stamp; of the clip itself where none are recorded.
+
+    Where the answer turns on some stretches, half of them are of those.
+    """
     if clip.path is None:
         return Strip(why_not="the video is not on this machine")
     try:
@@ -103,7 +129,10 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP) -> Strip:
         return Strip(why_not="the video packages are not installed")
     try:
         times = [t for t in seen if clip.start <= t <= clip.end]
-        chosen = spread(times, count) if times else sample(FramePolicy(count=count), clip.start, clip.end).seconds
+        shown = times or sample(FramePolicy(count=count), clip.start, clip.end).seconds
+        telling = evidence_times(evidence, clip, times, count // 2)
+        rest = spread([t for t in shown if t not in telling], count - len(telling))
+        chosen = sorted({*telling, *rest})
         pixels = decode(clip.path, tuple(chosen), FramePolicy(count=len(chosen), size=None)).pixels
     except VideoError as error:
         return Strip(why_not=f"the video can't be read ({error})")
@@ -111,10 +140,19 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP) -> Strip:
     return Strip(frames, seen=bool(times))
 
 
+def evidence_times(evidence: Stretches, clip: Clip, seen: Sequence[float], count: int) -> list[float]:
+    """`count` seconds within the stretches that an answer turns on: those seen, else their middles."""
+    inside = [t for t in seen if any(start <= t <= end for start, end in evidence)]
+    middles = [(start + end) / 2 for start, end in evidence if clip.start <= (start + end) / 2 <= clip.end]
+    return spread(inside or middles, count)
+
+
 def spread(times: Sequence[float], count: int) -> list[float]:
     """`count` of the times, evenly over them, in order."""
     ordered = sorted(times)
     count = min(count, len(ordered))
+    if not count:
+        return []
     return [ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)]
 
 
@@ -131,9 +169,44 @@ def frame_of(picture: object, seconds: float) -> Frame:
     return Frame(f"data:image/jpeg;base64,{encoded}", seconds, image.width, image.height)
 
 
+LINE_WIDTH = 600.0
+MARKS, MARK_BYTES = 40, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A clip as a line from 0 to `LINE_WIDTH`: what the answer turns on, frames seen, captions read."""
+
+    start: str
+    end: str
+    evidence: tuple[tuple[float, float], ...]
+    frames: tuple[float, ...]
+    captions: tuple[float, ...]
+
+
+def timeline(
+    clip: Clip, evidence: Stretches, seen: Sequence[float], captions: Sequence[CaptionLine]
+) -> Timeline | None:
+    """The line of a clip; None where its length is not known, or nothing is to be shown on it."""
+    span = clip.end - clip.start
+    told = [line.seconds for line in captions if line.seconds is not None]
+    if not isfinite(span) or span <= 0 or not (evidence or seen or told):
+        return None
+
+    def place(second: float) -> float:
+        return LINE_WIDTH * min(1.0, max(0.0, (second - clip.start) / span))
+
+    def inside(times: Sequence[float]) -> tuple[float, ...]:
+        return tuple(place(t) for t in spread([t for t in times if clip.start <= t <= clip.end], MARKS))
+
+    stretches = tuple((place(a), max(2.0, place(b) - place(a))) for a, b in evidence[:MARKS])
+    return Timeline(clock(clip.start), clock(clip.end), stretches, inside(seen), inside(told))
+
+
 TEXT, OPTION, RAW, REFERENCE, NOTES = 600, 700, 1_500, 2_000, 600
 RIGHT, WRONG, UNREAD, FAILED, SCORED, UNKNOWN = "right", "wrong", "unread", "failed", "scored", "not public"
 OUTCOMES = (WRONG, UNREAD, RIGHT, SCORED, UNKNOWN, FAILED)
+CAPTION_MARKUP = 60
 MARKUP_BYTES = 700  # what an item's tags take beside its texts, about
 
 
@@ -168,6 +241,9 @@ class ItemView:
     labels: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[tuple[str, str], ...] = ()
     notes: str = ""
+    captions: tuple[CaptionLine, ...] = ()
+    line: Timeline | None = None
+    video: str = ""
 
     @property
     def size(self) -> int:
@@ -175,7 +251,9 @@ class ItemView:
         options = (text for option in self.options for text in (option.text, option.score))
         labels = (text for pair in self.labels.items() for text in pair)
         texts = (self.id, self.title, self.answer, self.raw, self.error, self.notes, *self.references)
-        return MARKUP_BYTES + page_bytes(*texts, *options, *labels, *(text for pair in self.facts for text in pair))
+        marks = MARK_BYTES * (len(self.line.frames) + len(self.line.captions)) if self.line else 0
+        facts = (text for pair in self.facts for text in pair)
+        return MARKUP_BYTES + marks + page_bytes(*texts, *options, *labels, *facts)
 
 
 def item_view(
@@ -185,14 +263,24 @@ def item_view(
     labels: Mapping[str, str],
     rankings: Mapping[str, Ranking],
     family: Family,
+    captions: CaptionFile | None = None,
+    *,
+    media: bool = False,
 ) -> ItemView:
-    """An item with whatever is known of it; `item` is None where the benchmark's files are not at hand."""
+    """An item with whatever is known of it; `item` is None where the benchmark's files are not at hand.
+
+    With `media` it names its video's file, from the evidence on.
+    """
     told = ItemText() if item is None else family.show(item)
     value = figures.values.get(sample.id) if figures else None
     outcome = outcome_of(sample, figures, value)
     chosen = sample.answer if isinstance(sample.answer, int) else None
     options = option_views(sample, told, chosen)
     given = chosen is None or not options
+    read = captions_of(sample, None if item is None else item.clip, captions)
+    seen = sample.frames.seconds if sample.frames else ()
+    # What is shown as captions is not shown a second time as a note.
+    rest = {key: note for key, note in sample.notes.items() if not (read and key in {NOTE, READ})}
     ranks = {name: ranking.rank[sample.id] for name, ranking in rankings.items() if sample.id in ranking.rank}
     figure = ", ".join(f"{name.replace('_', ' ')}: rank {rank:,}" for name, rank in ranks.items())
     if not figure and value is not None and figures is not None and outcome == SCORED:
@@ -213,8 +301,19 @@ def item_view(
         hits=next((ranking.first.get(sample.id, ()) for ranking in rankings.values()), ()),
         labels={clipped(kind, 60): clipped(label, 60) for kind, label in list(labels.items())[:8]},
         facts=facts_of(sample, item),
-        notes=clipped(json.dumps(sample.notes, ensure_ascii=False), NOTES) if sample.notes else "",
+        notes=clipped(json.dumps(rest, ensure_ascii=False), NOTES) if rest else "",
+        captions=read,
+        line=None if item is None else timeline(item.clip, getattr(item, "evidence", ()), seen, read),
+        video=video_address(item) if media and item is not None else "",
     )
+
+
+def video_address(item: Item) -> str:
+    """Where a browser finds the item's video on this machine, from the evidence or the clip's beginning on."""
+    if item.clip.path is None:
+        return ""
+    start = min((a for a, _ in getattr(item, "evidence", ())), default=item.clip.start)
+    return f"{item.clip.path.resolve().as_uri()}#t={start:.1f}"
 
 
 def outcome_of(sample: Sample, figures: ItemFigures | None, value: float | None) -> str:
@@ -295,7 +394,6 @@ def worst_and_best(views: Sequence[ItemView], count: int) -> tuple[list[ItemView
 
 # Bytes for items as text, for captions and for pictures: with everything else a page stays under 5 MB.
 ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET = 2_600_000, 500_000, 1_300_000
-CAPTION_MARKUP = 60
 HIT_FRAMES = 2
 
 
@@ -346,7 +444,6 @@ def make_cards(
     views: Sequence[ItemView],
     items: Mapping[str, Item],
     samples: Mapping[str, Sample],
-    captions: CaptionFile | None,
     budget: Budget,
     family: Family,
 ) -> Iterator[Card]:
@@ -354,8 +451,9 @@ def make_cards(
     for view in views:
         sample, item = samples[view.key], items.get(view.key)
         seen = sample.frames.seconds if sample.frames else ()
-        pictures = Strip() if item is None else budget.admit_strip(strip(item.clip, seen))
-        lines = budget.admit_captions(captions_of(sample, item.clip if item else None, captions))
+        evidence = getattr(item, "evidence", ())
+        pictures = Strip() if item is None else budget.admit_strip(strip(item.clip, seen, evidence=evidence))
+        lines = budget.admit_captions(view.captions)
         hits = tuple(make_hit(key, view.key, items, budget, family) for key in view.hits)
         yield Card(view, lines, pictures, hits)
 
@@ -367,6 +465,15 @@ def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget, fa
     text = told.title or next(iter(told.references), "")
     picture = Strip() if item is None else budget.admit_strip(strip(item.clip, (), count=HIT_FRAMES))
     return Hit(clipped(key, REFERENCE), clipped(text, REFERENCE), key == asked, picture)
+
+
+def with_captions(views: Sequence[ItemView], budget: Budget) -> list[ItemView]:
+    """The views with their captions as far as the budget reaches, first those at both ends of the order."""
+    made = list(views)
+    for step in range(len(made)):
+        place = step // 2 if step % 2 == 0 else len(made) - 1 - step // 2
+        made[place] = replace(made[place], captions=budget.admit_captions(made[place].captions))
+    return made
 
 
 def within_budget(views: Sequence[ItemView], budget: int = ITEM_BUDGET) -> tuple[list[ItemView], int]:

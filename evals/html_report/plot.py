@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 CHARACTER = 6.1  # width of a character in the plot's label size, in SVG units
 LABEL_HEIGHT = 13.0
-LABEL_LETTERS = 26
-LABELS_SHOWN = 14
+LEVEL_LETTERS, TITLE_LETTERS = 40, 120
+LABELS_SHOWN = 40
 TOP, BOTTOM, LEFT, RIGHT = 14.0, 44.0, 46.0, 14.0
 FEWEST_TICKS = 3
 REACH = 8.0  # from a point's centre to its label
@@ -63,12 +63,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A name in the plot; `anchor` is SVG's text-anchor."""
+    """A name in the plot; `anchor` is SVG's text-anchor, `leader` a path to its point where it stands apart from it."""
 
     x: float
     y: float
     anchor: str
     text: str
+    leader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def draw(
 
     placed = [(p, at_x(p.x), at_y(p.y)) for p in shown]
     best = frontier(shown, axes.higher_is_better)
-    labels = place_labels(placed, [p.name for p in best], (LEFT, right))
+    labels = place_labels(placed, [p.name for p in best], (LEFT, TOP, right, bottom))
     return Plot(
         width=width,
         height=height,
@@ -172,9 +173,9 @@ def steps(corners: Sequence[tuple[float, float]], right: float) -> str:
     return f"M{x:.1f} {y:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in others) + f"H{right:.1f}"
 
 
-def short(name: str) -> str:
-    """A name that fits beside its point."""
-    return name if len(name) <= LABEL_LETTERS else f"{name[: LABEL_LETTERS - 1]}…"
+def short(name: str, letters: int = LEVEL_LETTERS) -> str:
+    """A name of at most so many letters."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def level_text(level: Level, y_text: Callable[[float], str]) -> str:
@@ -185,7 +186,8 @@ def level_text(level: Level, y_text: Callable[[float], str]) -> str:
 def point_title(point: Point, axes: Axes) -> str:
     """What a pointer over the point says."""
     ends = "" if point.interval is None else f" ({'–'.join(axes.y_text(end) for end in point.interval)})"
-    return f"{short(point.name)}: {axes.y_title} {axes.y_text(point.y)}{ends}, {axes.x_title} {axes.x_text(point.x)}"
+    figure = f"{axes.y_title} {axes.y_text(point.y)}{ends}"
+    return f"{short(point.name, TITLE_LETTERS)}: {figure}, {axes.x_title} {axes.x_text(point.x)}"
 
 
 def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
@@ -239,32 +241,60 @@ def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
 Box = tuple[float, float, float, float]
 
 
-def place_labels(
-    placed: Sequence[tuple[Point, float, float]], first: Sequence[str], limits: tuple[float, float]
-) -> dict[str, Label]:
-    """Names beside their points where they fit without covering others: the frontier's before the rest's."""
+def place_labels(placed: Sequence[tuple[Point, float, float]], first: Sequence[str], limits: Box) -> dict[str, Label]:
+    """Whole names beside their points, or apart from them at the end of a line, never over others.
+
+    The frontier's come before the rest's; of very many points only so many are named.
+    """
     taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for _, x, y in placed]
     labels: dict[str, Label] = {}
-    for point, x, y in sorted(placed, key=lambda item: (not item[0].here, item[0].name not in first, item[2])):
-        if len(labels) >= LABELS_SHOWN:
-            break
-        text = short(point.name)
+    ordered = sorted(placed, key=lambda item: (not item[0].here, item[0].name not in first, item[2]))
+    for point, x, y in ordered[:LABELS_SHOWN]:
+        text = short(point.name, int((limits[2] - limits[0]) // CHARACTER))
         wide = CHARACTER * len(text)
-        for anchor, left, middle in (
-            ("start", x + REACH, y - REACH),  # above the stairs, which go right from each point
-            ("start", x + REACH, y),
-            ("end", x - REACH - wide, y),
-            ("middle", x - wide / 2, y - REACH - LABEL_HEIGHT / 2),
-            ("middle", x - wide / 2, y + REACH + LABEL_HEIGHT / 2),
-        ):
+        for anchor, left, middle in (*near(x, y, wide), *apart(x, y, wide, limits)):
             box = (left, middle - LABEL_HEIGHT / 2, left + wide, middle + LABEL_HEIGHT / 2)
-            if box[0] < limits[0] or box[2] > limits[1] or any(overlap(box, other) for other in taken):
-                continue
-            taken.append(box)
-            at = {"start": left, "end": left + wide, "middle": left + wide / 2}[anchor]
-            labels[point.href] = Label(at, middle + 4, anchor, text)
-            break
+            if is_within(box, limits) and not any(overlap(box, other) for other in taken):
+                taken.append(box)
+                at = {"start": left, "end": left + wide, "middle": left + wide / 2}[anchor]
+                labels[point.href] = Label(at, middle + 4, anchor, text, leader(x, y, box))
+                break
     return labels
+
+
+Place = tuple[str, float, float]
+
+
+def near(x: float, y: float, wide: float) -> Iterator[Place]:
+    """Places of a label at its point: anchor, left edge, middle height."""
+    yield "start", x + REACH, y - REACH  # above the stairs, which go right from each point
+    yield "start", x + REACH, y
+    yield "end", x - REACH - wide, y
+    yield "middle", x - wide / 2, y - REACH - LABEL_HEIGHT / 2
+    yield "middle", x - wide / 2, y + REACH + LABEL_HEIGHT / 2
+
+
+def apart(x: float, y: float, wide: float, limits: Box) -> Iterator[Place]:
+    """Places further away, the nearest heights first, at both sides of the point and at both edges of the plot."""
+    for step in range(1, int((limits[3] - limits[1]) // LABEL_HEIGHT) + 1):
+        for middle in (y - step * LABEL_HEIGHT, y + step * LABEL_HEIGHT):
+            for away in (2, 6, 12):
+                yield "start", x + away * REACH, middle
+                yield "end", x - away * REACH - wide, middle
+            yield "end", limits[2] - wide, middle
+            yield "start", limits[0], middle
+
+
+def leader(x: float, y: float, box: Box) -> str:
+    """A path from a point to the nearest place on a label's box; empty where they touch, about."""
+    at = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
+    far = math.hypot(at[0] - x, at[1] - y)
+    return f"M{x:.1f} {y:.1f}L{at[0]:.1f} {at[1]:.1f}" if far > 2 * REACH else ""
+
+
+def is_within(box: Box, limits: Box) -> bool:
+    """Whether a box lies within another."""
+    return box[0] >= limits[0] and box[1] >= limits[1] and box[2] <= limits[2] and box[3] <= limits[3]
 
 
 def overlap(one: Box, other: Box) -> bool:

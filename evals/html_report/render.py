@@ -104,12 +104,15 @@ def shown(value: object) -> object:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
-def render(template: str, **content: object) -> str:
-    """A page. Its style and script are inline, and the only ones that its content security policy lets through."""
+def render(template: str, *, media: bool = False, **content: object) -> str:
+    """A page. Its style and script are inline, and the only ones that its content security policy lets through.
+
+    With `media` it may play videos from files of the machine that it is looked at on, and nothing else.
+    """
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{source_hash(style)}'; script-src '{source_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"{'media-src file:; ' if media else ''}base-uri 'none'; form-action 'none'"
     )
     # Both files are the project's own; nothing from a record reaches them.
     assets = {"style": Markup(style), "script": Markup(script)}  # noqa: S704

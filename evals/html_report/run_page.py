@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from baselines.captions import CaptionFile, load_captions
 from evals import console
@@ -17,6 +17,7 @@ from evals.html_report.items import (
     Card,
     item_view,
     make_cards,
+    with_captions,
     within_budget,
     worst_and_best,
 )
@@ -29,7 +30,7 @@ from evals.provenance import changes, commit_text
 from evals.record import Results, Sample
 from evals.report import figure, neighbours
 from evals.results import WAIT, prediction_of
-from evals.store import RESULTS, Vectors, read_results, read_samples, read_vectors, write_atomic
+from evals.store import PAGE, RESULTS, Vectors, read_results, read_samples, read_vectors, write_atomic
 from tasks.errors import DataError, RecordError
 from tasks.family import Family
 from tasks.labels import labels_of
@@ -286,8 +287,13 @@ def read_run_files(folder: Path) -> RunFiles:
     return RunFiles(results, samples, read_vectors(folder, samples))
 
 
-def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFile | None = None) -> str:
-    """The page. Without `task` (the benchmark's files are not at hand) it has no questions, texts or pictures."""
+def run_page(
+    files: RunFiles, task: Task[Any] | None = None, captions: CaptionFile | None = None, *, media: bool = False
+) -> str:
+    """The page. Without `task` (the benchmark's files are not at hand) it has no questions, texts or pictures.
+
+    With `media` it plays the videos of this machine.
+    """
     results = files.results
     items: dict[str, Item] = {item.id: item for item in task.items()} if task is not None else {}
     samples = files.samples if task is None else reread(task, items, files)
@@ -298,17 +304,22 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
     labels = {
         key: sample_labels(sample, labels_of(items[key]) if key in items else None) for key, sample in samples.items()
     }
-    views = [item_view(s, items.get(key), figures, labels[key], rankings, family) for key, s in samples.items()]
+    views = [
+        item_view(s, items.get(key), figures, labels[key], rankings, family, captions, media=media)
+        for key, s in samples.items()
+    ]
     shown, left_out = within_budget(sorted(views, key=lambda view: view.worth))
     worst, best = worst_and_best(views, CARDS)
     budget = Budget()
     metric = shown_metric(results)
     table = run_table(files)
-    lowest = list(make_cards(worst, items, samples, captions, budget, family))
-    highest = list(make_cards(best, items, samples, captions, budget, family))
+    lowest = list(make_cards(worst, items, samples, budget, family))
+    highest = list(make_cards(best, items, samples, budget, family))
+    shown = with_captions(shown, budget)
     made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",
+        media=media,
         results=results,
         metric=metric,
         headline="" if metric.value is None else family.unit(metric.name).number(metric.value),
@@ -327,10 +338,32 @@ def run_page(files: RunFiles, task: Task[Any] | None = None, captions: CaptionFi
         left_out=left_out,
         outcomes=[(o, sum(v.outcome == o for v in shown)) for o in OUTCOMES if any(v.outcome == o for v in shown)],
         has_items=bool(items),
+        kinds=label_kinds(shown),
         older=differs(results, figures),
         terms=terms([results.task.family]),
         captions_read=captions is None or CAPTIONS_DIGEST in results.model.details,
     )
+
+
+MOST_LABELS = 40
+"""Ours: a kind with more labels is no choice to make from a list."""
+
+
+def label_kinds(labelled: Iterable[Labelled]) -> list[tuple[str, list[str]]]:
+    """The kinds of label that split some items, each with its labels."""
+    kinds: dict[str, dict[str, None]] = {}
+    for one in labelled:
+        for kind, label in one.labels.items():
+            kinds.setdefault(kind, {})[label] = None
+    return [(kind, sorted(labels)) for kind, labels in kinds.items() if 1 < len(labels) <= MOST_LABELS]
+
+
+class Labelled(Protocol):
+    """Something with labels by kind."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels by kind."""
 
 
 def no_pictures(cards: Sequence[Card]) -> str:
@@ -379,17 +412,31 @@ class Written:
     notes: tuple[str, ...]
 
 
-def write_run_page(folder: Path, out: Path, task: Task[Any] | None, captions: Path | None = None) -> Written:
-    """Write the page of a run. Raises RecordError, and DataError where the caption file is not the run's."""
+def write_run_page(
+    folder: Path,
+    out: Path,
+    task: Task[Any] | None,
+    captions: Path | None = None,
+    beside: Sequence[Results] | None = None,
+    *,
+    media: bool = False,
+) -> Written:
+    """Write the page of a run, beside other complete runs: those of its own items; None are its folder's neighbours.
+
+    Raises RecordError, and DataError where the caption file is not the run's.
+    """
     files = read_run_files(folder)
-    beside = tuple(run for run in neighbours([folder], [files.results]) if run.status == "complete")
+    if beside is None:
+        beside = neighbours([folder], [files.results])
+    own = files.results.task
+    same = ((run, run.task) for run in beside if run.status == "complete")
+    beside = tuple(run for run, it in same if (it.name, it.items_sha256) == (own.name, own.items_sha256))
     notes = []
     if task is not None and task.info.items_sha256 != files.results.task.items_sha256:
         notes.append(f"{folder} is a run on other items than this {task.info.name}: the page has no questions")
         task = None
-    page = run_page(
-        replace(files, neighbours=beside), task, run_captions(files.results, captions) if captions else None
-    )
+    read = run_captions(files.results, captions) if captions else None
+    page = run_page(replace(files, neighbours=beside), task, read, media=media)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
     return Written(out, len(page.encode("utf-8")), tuple(notes))
@@ -404,11 +451,13 @@ def run_captions(results: Results, path: Path) -> CaptionFile:
     return file
 
 
-PAGE = "report.html"
-
-
 def make_page(
-    folders: Sequence[Path], out: Path | None, captions: Path | None, load_task: Callable[[], Task[Any]]
+    folders: Sequence[Path],
+    out: Path | None,
+    captions: Path | None,
+    load_task: Callable[[], Task[Any]],
+    *,
+    media: bool = False,
 ) -> None:
     """Write one run's page; without the benchmark's files it goes without questions and pictures, and says so."""
     if len(folders) != 1:
@@ -420,7 +469,7 @@ def make_page(
         task = load_task()
     except DataError as error:
         console.warn(f"the page has no questions, texts or pictures: {error}")
-    written = write_run_page(folders[0], out or folders[0] / PAGE, task, captions)
+    written = write_run_page(folders[0], out or folders[0] / PAGE, task, captions, media=media)
     for note in written.notes:
         console.warn(note)
     console.say(f"wrote {written.path} ({written.size / 1e6:.1f} MB)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from evals.find_runs import read_runs
+from evals.find_runs import Found, Skipped, read_runs
 from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard, cost_columns
 from evals.record import Results, Row, seal_of
 from evals.report import scoring_notes
@@ -186,8 +186,12 @@ def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
 
 
 def collect_leaderboard(places: Sequence[Path]) -> Leaderboard:
-    """Read every run at or under `places` and build; what can't be read is excluded by its folder's name."""
-    found, skipped = read_runs(places)
+    """Read every run at or under `places` and build."""
+    return board_of(*read_runs(places))
+
+
+def board_of(found: Sequence[Found], skipped: Sequence[Skipped]) -> Leaderboard:
+    """The leaderboard of what was read; what could not be is excluded by its folder's name."""
     unreadable = [Excluded(name=printable(run.folder.name), task=None, reason=printable(run.reason)) for run in skipped]
     return build_leaderboard((run.results for run in found), unreadable)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evals import console
+from evals.benchmark_app import DATA, WIDE
 
 if TYPE_CHECKING:
     from evals.leaderboard.rows import Leaderboard
@@ -21,12 +23,19 @@ def leaderboard(
         list[Path], typer.Argument(metavar="RUN…", help="Run directories, or folders that hold some at any depth.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write; its suffix says how unless --format does.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write, whose suffix says how unless --format does; a folder takes pages of all runs.",
+        ),
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="table, json, csv, markdown or html.")] = None,
     compact: Annotated[
         bool, typer.Option("--compact", help="One table or markdown table: a line a system, a column a task.")
     ] = False,
+    wide: WIDE = False,
+    data: DATA = None,
 ) -> None:
     """One table per task and pool, from complete records: floors and published figures beside them, with the cost."""
     from evals.leaderboard.build import collect_leaderboard
@@ -35,6 +44,9 @@ def leaderboard(
     from evals.store import write_atomic
     from tasks.errors import RecordError
 
+    if out and form is None and (out.is_dir() or not out.suffix):
+        show_pages(places, out, data, compact=compact, wide=wide)
+        return
     wanted = form or (SUFFIXES.get(out.suffix) if out else TABLE)
     if wanted not in (TABLE, *FORMATS) or (out and wanted == TABLE):
         what = f"format '{form}'" if form else f"suffix of {out}"
@@ -48,31 +60,46 @@ def leaderboard(
         return
     if out:
         write_atomic(out, formats[wanted](board))
-    (show_compact if compact else show)(board)
+    (show_compact if compact else show)(board, wide=wide)
     if out:
         console.say(f"wrote {out}")
 
 
-def show(board: Leaderboard) -> None:
+def show_pages(places: list[Path], out: Path, data: Path | None, *, compact: bool, wide: bool) -> None:
+    """Write a folder of pages, show the tables, and say where to begin."""
+    from evals.findings import board_findings
+    from evals.html_report.index_page import write_index
+
+    command = join(["longvid", "leaderboard", *map(str, places), "-o", str(out)])
+    board, index = write_index(places, out, data, command)
+    (show_compact if compact else show)(board, wide=wide)
+    for finding in board_findings(board):
+        console.say(finding)
+    console.say(f"page: {index}")
+
+
+def show(board: Leaderboard, *, wide: bool = False) -> None:
     """The tables on the screen, and on standard error what a reader has to know."""
-    from evals.leaderboard.formats import cells, columns, left_out, numeric_columns, remarks
+    from evals.leaderboard.formats import cells, columns, least_columns, left_out, numeric_columns, remarks
 
     for table in board.tables:
         rows = [cells(table, row) for row in table.rows]
-        console.show_table(table.task.name, columns(table), rows, numeric_columns(table))
+        numeric, least = numeric_columns(table), least_columns(table)
+        console.show_table(table.task.name, columns(table), rows, numeric, least=least, wide=wide)
         for note in remarks(table):
             console.note(note)
     for name, reason in left_out(board):
         console.warn(f"left out: {name}: {reason}")
 
 
-def show_compact(board: Leaderboard) -> None:
+def show_compact(board: Leaderboard, *, wide: bool = False) -> None:
     """The one table on the screen, and on standard error what a reader has to know."""
     from evals.leaderboard.compact import compact, compact_remarks
     from evals.leaderboard.formats import left_out
 
     table = compact(board)
-    console.show_table("95 % intervals in brackets", table.columns, table.rows, table.numeric)
+    title = "95 % intervals in brackets" if table.rows else "complete runs"
+    console.show_table(title, table.columns, table.rows, table.numeric, least=table.least, wide=wide, split=True)
     for remark in compact_remarks(board):
         console.note(remark)
     for name, reason in left_out(board):

@@ -14,6 +14,7 @@ from tasks.registry import family_of
 FLOOR: Kind = "floor"
 MARKS: Mapping[Kind, str] = MappingProxyType({kind: KINDS[kind] for kind in ("floor", "imported", "reference")})
 FIRST_COLUMN = "system"
+COST_COLUMNS = ("s / item", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,28 @@ class CompactTable:
         """Those that hold numbers."""
         return self.columns[1:]
 
+    @property
+    def least(self) -> tuple[str, ...]:
+        """Those that a narrow terminal goes without, the first one first."""
+        return COST_COLUMNS[::-1]
+
 
 def compact(board: Leaderboard) -> CompactTable:
-    """The board in one table. Systems are known by their runs' names, and stand as the tables rank them.
+    """The board in one table; see `lines_of`."""
+    tables, lines = lines_of(board)
+    columns = (FIRST_COLUMN, *(heading(table) for table in tables), *COST_COLUMNS)
+    return CompactTable(columns, tuple(line_cells(name, rows, tables) for name, rows in lines))
 
-    What was not run here is marked, and shares no line with a run of that name. Cost is that of the first task a
-    system did. A second run of one name on one task gets a number.
+
+Line = tuple[str, list[BoardRow | None]]
+
+
+def lines_of(board: Leaderboard) -> tuple[list[BoardTable], list[Line]]:
+    """The tables with the most systems first, and a line for each system with its row of each table, floors last.
+
+    Systems are known by their runs' names, and stand as the tables rank them. What was not run here is marked, and
+    shares no line with a run of that name. Cost is that of the first task a system did. A second run of one name on
+    one task gets a number.
     """
     tables = sorted(board.tables, key=lambda table: -sum(row.kind != FLOOR for row in table.rows))
     lines: dict[str, list[BoardRow | None]] = {}
@@ -41,9 +58,7 @@ def compact(board: Leaderboard) -> CompactTable:
         for row in (*of_systems(table), *of_floors(table)):
             line = lines.setdefault(free_name(row, column, lines), [None] * len(tables))
             line[column] = row
-    ordered = sorted(lines.items(), key=lambda entry: all(row is None or row.kind == FLOOR for row in entry[1]))
-    columns = (FIRST_COLUMN, *(heading(table) for table in tables), "s / item", "parameters")
-    return CompactTable(columns, tuple(line_cells(name, rows, tables) for name, rows in ordered))
+    return tables, sorted(lines.items(), key=lambda entry: all(row is None or row.kind == FLOOR for row in entry[1]))
 
 
 def of_systems(table: BoardTable) -> list[BoardRow]:

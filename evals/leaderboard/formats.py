@@ -26,6 +26,8 @@ KINDS: Mapping[Kind, str] = MappingProxyType(
         "reference": "published: not run here",
     }
 )
+WORDS = ("model", "kind", "route")
+SECONDS = "s / item"
 CSV_COLUMNS = (
     *("task", "metric", "primary", "kind", "run_here", "name", "model", "route", "value", "low", "high", "n"),
     *("clusters", "frames_per_item", "prompt_tokens_per_item", "completion_tokens_per_item", "seconds_per_item"),
@@ -38,13 +40,22 @@ FORMULA = re.compile(r"(^|[;|\t\r\n])(?=[\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060
 
 def columns(table: BoardTable) -> tuple[str, ...]:
     """The columns of a table for people."""
-    beside = tuple(name.replace("_", " ") for name in table.beside)
-    return ("model", "kind", "route", table.metric.replace("_", " "), "95 % interval", *beside, *COSTS)
+    return ("model", table.metric.replace("_", " "), "95 % interval", *named_beside(table), "kind", *COSTS, "route")
+
+
+def named_beside(table: BoardTable) -> tuple[str, ...]:
+    """The columns of the figures beside the one that ranks."""
+    return tuple(name.replace("_", " ") for name in table.beside)
 
 
 def numeric_columns(table: BoardTable) -> tuple[str, ...]:
     """Those that hold numbers."""
-    return columns(table)[3:]
+    return tuple(name for name in columns(table) if name not in WORDS)
+
+
+def least_columns(table: BoardTable) -> tuple[str, ...]:
+    """Those that a narrow terminal goes without, the first one first."""
+    return ("route", *(name for name in reversed(COSTS) if name != SECONDS), *reversed(named_beside(table)), SECONDS)
 
 
 def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
@@ -52,12 +63,12 @@ def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
     figure, family = row.figure(table.metric), family_of(table.task.family)
     return (
         row.name,
-        KINDS[row.kind],
-        row.route or NOT_MEASURED,
         figure_text(figure, family) if known(figure) else public_text(table, row, family),
         interval_text(figure, family),
         *(figure_text(row.figure(name), family) for name in table.beside),
+        KINDS[row.kind],
         *cost_cells(row.cost),
+        row.route or NOT_MEASURED,
     )
 
 

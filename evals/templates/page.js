@@ -5,6 +5,8 @@
   const nothing = document.getElementById("nothing");
   const entries = [...document.querySelectorAll("[data-find]")].map((node) => ({ node, text: null }));
   const filters = [...document.querySelectorAll("button[data-outcome]")];
+  const hide = document.querySelector("input[data-hide]");
+  const pick = document.querySelector("select[data-labels]");
   const typing = (node) => node.matches("input:not([type=radio]), textarea, select");
 
   // The texts are gathered at the first search, so that opening a page of thousands of items costs nothing.
@@ -15,12 +17,15 @@
     const wanted = filters.filter((b) => b.getAttribute("aria-pressed") === "true").map((b) => b.dataset.outcome);
     let shown = 0;
     for (const entry of entries) {
-      const fits = (!wanted.length || wanted.includes(entry.node.dataset.outcome)) &&
+      const { outcome, labels } = entry.node.dataset;
+      const fits = (!wanted.length || wanted.includes(outcome)) &&
+        !(hide?.checked && outcome === hide.dataset.hide) &&
+        (!pick?.value || (labels ?? "").split("\n").includes(pick.value)) &&
         words.every((word) => textOf(entry).includes(word));
       entry.node.hidden = !fits;
       shown += fits;
     }
-    found.textContent = words.length || wanted.length ? `${shown} of ${entries.length}` : "";
+    found.textContent = words.length || wanted.length || hide?.checked || pick?.value ? `${shown} of ${entries.length}` : "";
     if (nothing) nothing.hidden = shown > 0;
   };
 
@@ -33,6 +38,7 @@
         search();
       });
     }
+    for (const chosen of [hide, pick]) chosen?.addEventListener("change", search);
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "/" && !typing(event.target)) {
@@ -47,6 +53,35 @@
     });
   }
 
+  // n and p go from item to item among those that are shown; a picture is enlarged by a click and by Enter.
+  const items = entries.map((entry) => entry.node).filter((node) => node.matches("details.item"));
+  const step = (by) => {
+    const shown = items.filter((node) => !node.hidden);
+    const open = shown.findIndex((node) => node.contains(document.activeElement) || node.open);
+    const next = shown[open < 0 ? (by > 0 ? 0 : shown.length - 1) : open + by];
+    if (!next) return;
+    for (const node of shown) node.open = node === next;
+    next.querySelector("summary").focus({ preventScroll: true });
+    next.scrollIntoView({ block: "center" });
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (event.key === "n" || event.key === "p") step(event.key === "n" ? 1 : -1);
+  });
+  document.addEventListener("click", (event) => {
+    const picture = event.target.closest("button.zoom")?.querySelector("img");
+    if (!picture) return;
+    const dialog = document.createElement("dialog");
+    const large = picture.cloneNode();
+    large.removeAttribute("width");
+    large.removeAttribute("height");
+    dialog.append(large);
+    dialog.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+
   const valueOf = (row, column, numeric) => {
     const value = row.cells[column].dataset.v ?? "";
     return numeric ? (value === "" ? null : Number(value)) : value.toLowerCase();
@@ -60,8 +95,10 @@
       button.append(...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {
-        const down = head.getAttribute("aria-sort") === (numeric ? "descending" : "ascending");
-        const sign = numeric === down ? 1 : -1;
+        // Figures begin with the highest; names, and what is better the less there is of it, with the first.
+        const rising = !numeric || head.dataset.first === "up";
+        const again = head.getAttribute("aria-sort") === (rising ? "ascending" : "descending");
+        const sign = rising === again ? -1 : 1;
         for (const other of table.tHead.querySelectorAll("th")) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
         const rows = [...table.tBodies[0].rows];

@@ -17,6 +17,8 @@ from lab.bench.sizing import sizing
 app = typer.Typer(
     help="Measure speed side by side with the peers; what is not installed is named: pip install 'longvid[peers]'.",
     no_args_is_help=True,
+    # What stands in square brackets is no markup.
+    rich_markup_mode=None,
 )
 
 REPEATS = Annotated[int, typer.Option(min=1, help="Rounds; each runs every way in turn, and medians count.")]

@@ -10,6 +10,7 @@ Whatever a question asks is drawn uniformly and apart from the rest: see `questi
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -161,6 +162,14 @@ def make_plan(split: str, index: int, config: WorldConfig = DEFAULT) -> Plan:
         events=lay_out(sequence, middle, duration, rng, config),
         config=config,
     )
+
+
+NAME = re.compile(rf"kitchen-({'|'.join(SPLITS)})-\d{{4,}}-[a-d]")
+
+
+def is_kitchen(name: str) -> bool:
+    """Whether a video's name is one that `make_plan` gives."""
+    return NAME.fullmatch(name) is not None
 
 
 def split_of(ingredients: tuple[str, ...]) -> str:

@@ -54,8 +54,8 @@ def test_no_text_is_read_as_markup(text: str) -> None:
 
 
 def test_a_cell_is_one_line_and_of_bounded_length() -> None:
-    assert console.safe_cell("a\n\n b \t c") == "a b c"
-    assert len(console.safe_cell("x" * 10**6)) == console.LONGEST_CELL
+    assert console.cell_text("a\n\n b \t c") == "a b c"
+    assert len(console.cell_text("x" * 10**6)) == console.LONGEST_CELL
 
 
 def test_machine_readable_output_keeps_everything_but_terminal_codes(capsys: pytest.CaptureFixture[str]) -> None:

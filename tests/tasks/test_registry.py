@@ -78,7 +78,7 @@ def test_a_value_may_hold_equal_signs_or_nothing() -> None:
         ("blind", {"route": "letters"}, r"option 'route': .*letter-logprob.* \(given: letters\)"),
         ("aggregator", {"captions": "x", "segment_seconds": "long"}, r"option 'segment_seconds': .*number"),
         ("aggregator", {"captions": "x", "segment_seconds": "0"}, "segment_seconds must be positive"),
-        ("random-paragraph", {}, r"option 'annotations': .*required.* \(given: nothing\)"),
+        ("random-paragraph", {}, r"option 'annotations' is required: -M annotations=… \(.+\)"),
         ("aggregator", {}, "give captions=FILE, or captioner=MODEL"),
         ("aggregator", {"captions": "x", "captioner": "coca"}, "give captions=FILE, or captioner=MODEL"),
     ],

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from evals.compare.build import compare
+from evals.compare.record import read_records
 from evals.html_report import leaderboard_page
+from evals.html_report.pair_page import pair_page
 from evals.html_report.run_page import RunFiles, read_run_files, run_page
 from evals.leaderboard.build import build_leaderboard
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
+from tests.evals.compare.runs import Right, run_as
 from tests.evals.conftest import ToyModel, run_toy, toy_task
 
 ATTACKS = (
@@ -76,6 +80,7 @@ def hostile_files(folder: Path) -> tuple[RunFiles, MultipleChoiceTask]:
                 "prompt_sha256": EVERYTHING,
                 "labels": {EVERYTHING: f"{EVERYTHING}{n % 2}"},
                 "notes": {
+                    "captions_text": f"[0:01-0:02] {EVERYTHING}",
                     "captions": [EVERYTHING, {"text": EVERYTHING, "start": 1}, 5, None, {"text": 7}],
                     "x": EVERYTHING,
                 },
@@ -98,3 +103,22 @@ def hostile_board_page(folder: Path) -> str:
     files, _ = hostile_files(folder)
     partial = files.results.model_copy(update={"status": "partial"})
     return leaderboard_page(build_leaderboard([files.results, *files.neighbours, partial]), title=EVERYTHING)
+
+
+def hostile_pair_page(folder: Path) -> str:
+    """The page of two such runs."""
+    plain = toy_task(12)
+    folders = [folder / "runs" / str(seed) for seed in range(2)]
+    for seed, place in enumerate(folders):
+        run_as(plain, Right(plain, 0.5, seed=seed), place)
+    records = read_records(folders)
+    comparison = compare(records, plain)
+    files, task = hostile_files(folder / "hostile")
+    bad = [replace(record, name=EVERYTHING, samples=files.samples, vectors={}) for record in records]
+    pairs = tuple(
+        pair.model_copy(update={"first": EVERYTHING, "other": EVERYTHING, "conclusion": EVERYTHING})
+        for pair in comparison.pairs
+    )
+    runs = tuple(run.model_copy(update={"name": EVERYTHING, "model": EVERYTHING}) for run in comparison.runs)
+    named = comparison.model_copy(update={"pairs": pairs, "runs": runs, "task": EVERYTHING, "notes": (EVERYTHING,)})
+    return pair_page(bad, named, task)

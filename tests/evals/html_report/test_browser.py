@@ -13,12 +13,13 @@ from tasks.task import Clip
 from tests.evals.conftest import ToyModel, run_toy, toy_task
 from tests.evals.html_report.chromium import Browser
 from tests.evals.html_report.conftest import page_of
-from tests.evals.html_report.hostile import hostile_board_page, hostile_run_page
+from tests.evals.html_report.hostile import hostile_board_page, hostile_pair_page, hostile_run_page
+from tests.evals.html_report.test_pair_page import two_runs_page
 from tests.evals.html_report.test_run_page import retrieval_run
 from tests.evals.records import results_of
 
 DESKTOP, PHONE = 1280, 390
-KINDS = ("run", "bare", "retrieval", "board", "hostile run", "hostile board")
+KINDS = ("run", "bare", "retrieval", "board", "pair", "hostile run", "hostile board", "hostile pair")
 SHOWN = "[...document.querySelectorAll('[data-find]')].filter(n => !n.hidden).length"
 
 
@@ -35,6 +36,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "bare": page_of(folder / "run"),
         "retrieval": run_page(read_run_files(folder / "retrieval"), clips),
         "board": leaderboard_page(board),
+        "pair": two_runs_page(folder / "pair"),
+        "hostile pair": hostile_pair_page(folder / "hostile-pair"),
         "hostile run": hostile_run_page(folder / "hostile-run"),
         "hostile board": hostile_board_page(folder / "hostile-board"),
     }
@@ -162,3 +165,10 @@ def test_a_phone_gets_the_plot_drawn_for_it(browser: Browser, pages: dict[str, P
             "([...document.querySelectorAll('.plot')].find(p => p.getBoundingClientRect().width))"
         )
         assert size == pytest.approx(1, abs=0.1)  # so that its letters have the size that they were drawn in
+
+
+@pytest.mark.parametrize("kind", ["run", "pair", "retrieval"])
+def test_on_a_phone_the_items_begin_within_ten_screens(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    browser.open(pages[kind], PHONE, 844)
+    top = browser.evaluate("document.getElementById('items').getBoundingClientRect().top + window.scrollY")
+    assert 0 < top < 10 * 844

@@ -14,9 +14,9 @@ from evals.store import RESULTS, SAMPLES
 from tasks.errors import RecordError
 from tests.evals.conftest import ToyModel, run_toy, toy_task
 from tests.evals.html_report.conftest import Elements, page_of
-from tests.evals.html_report.hostile import hostile_board_page, hostile_run_page
+from tests.evals.html_report.hostile import hostile_board_page, hostile_pair_page, hostile_run_page
 
-PAGES = [hostile_run_page, hostile_board_page]
+PAGES = [hostile_run_page, hostile_board_page, hostile_pair_page]
 OURS = {"html", "head", "meta", "title", "style", "script", "body"}
 
 

@@ -97,6 +97,20 @@ def test_labels_do_not_cover_each_other() -> None:
             assert right <= other_left or other_right <= left or abs(y - other_y) >= LABEL_HEIGHT - 1e-6
 
 
+def test_no_name_is_missing_or_cut_however_close_the_points_are() -> None:
+    names = [f"aggregator, captions of encoder {n}, trained" for n in range(12)]
+    close = [Point(name, "encoder", 1.0 + n / 100, 0.5 + n / 1000, None, name) for n, name in enumerate(names)]
+    far = Point("far", "encoder", 50.0, 0.1, None, "far")
+    for width, narrow in ((1110.0, False), (358.0, True)):
+        plot = draw([*close, far], [], axes(), width=width, height=400.0, narrow=narrow)
+        labels = [drawn.label for drawn in plot.points]
+        assert [label.text for label in labels if label] == [*names, "far"]
+        assert any(label.leader for label in labels if label)
+        for drawn in plot.points:
+            if drawn.label and drawn.label.leader:
+                assert drawn.label.leader.startswith(f"M{drawn.x:.1f} {drawn.y:.1f}L")
+
+
 def test_ticks_are_round_and_not_too_many() -> None:
     assert log_ticks(-1.2, 0.6, 10) == [0.1, 0.2, 0.5, 1.0, 2.0]
     assert log_ticks(0, 9, 4) == [1.0, 1e3, 1e6, 1e9]

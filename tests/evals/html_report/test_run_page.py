@@ -11,6 +11,7 @@ import pytest
 from baselines.captions import load_captions
 from baselines.floors import RandomVectors
 from evals.figures import Breakdown, Group, ItemFigures
+from evals.html_report.items import STRIP
 from evals.html_report.run_page import breakdown_views, read_run_files, run_captions, run_page, stages, write_run_page
 from evals.html_report.table import beside_title
 from evals.imports import import_run
@@ -168,7 +169,7 @@ def test_a_run_whose_video_is_at_hand_has_pictures_and_hits_with_thumbnails(shar
     task, _ = retrieval_run(tmp_path, [Clip("pancake", start, start + 3.0, path) for start in (0.0, 3.0, 6.0)])
     page = Elements(run_page(read_run_files(tmp_path), task))
     pictures = [attributes for tag, attributes, _ in page.found if tag == "img"]
-    assert len(pictures) == 2 * (6 + 3 * 2)  # the worst and the best item of three, each with its three hits
+    assert len(pictures) == 2 * (STRIP + 3 * 2)  # the worst and the best item of three, each with its three hits
     assert all((picture["src"] or "").startswith("data:image/jpeg;base64,") for picture in pictures)
     assert page.texts("figcaption")[-1].endswith(" s")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tasks.kitchen.benchmark import load_clip_captioning, load_qa, load_retrieva
 from tasks.kitchen.plan import make_plan
 from tasks.kitchen.texts import KINDS, evidence, question
 from tasks.labels import THIRDS
+from tasks.multiple_choice import item_set_digest
 
 PLANS = [make_plan("test", index) for index in range(40)]
 NOWHERE = Path("nowhere")
@@ -64,3 +66,11 @@ def test_clips_have_a_position_and_whole_videos_a_dish() -> None:
         assert {item.labels["position in the video"] for item in clips} == set(THIRDS)
     for whole in (load_summary(NOWHERE, "10").items(), load_retrieval(NOWHERE, "video-20").items()):
         assert all(item.labels["recipe type"] for item in whole)
+
+
+def test_a_questions_evidence_lies_within_its_clip_and_is_no_part_of_what_is_asked() -> None:
+    task = load_qa(NOWHERE, "100")
+    for item in task.items():
+        assert item.evidence
+        assert all(item.clip.start <= start < end <= item.clip.end for start, end in item.evidence)
+    assert item_set_digest([replace(item, evidence=()) for item in task.items()]) == item_set_digest(task.items())

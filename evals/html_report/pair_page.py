@@ -1,0 +1,169 @@
+"""Two runs as a page: the paired figure, and the same questions under both systems, by who was right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.compare.build import ends, p_text, signed
+from evals.compare.formats import RUN_COLUMNS, remarks, run_cells, shown_differences
+from evals.compare.record import Record
+from evals.compare.rows import Comparison, Difference, Pair
+from evals.figures import sample_labels
+from evals.html_report.items import (
+    Budget,
+    CaptionLine,
+    ItemView,
+    Strip,
+    item_view,
+    strip,
+)
+from evals.html_report.render import render, terms
+from evals.html_report.run_page import label_kinds, reread_sample
+from evals.html_report.table import BAR_MARGIN, BAR_WIDTH
+from evals.record import Sample
+from tasks.family import Family, Unit
+from tasks.labels import labels_of
+from tasks.registry import family_of
+from tasks.task import Item, Task
+
+FIRST, OTHER, BOTH, NEITHER, LEVEL = "only A right", "only B right", "both right", "both wrong", "level"
+A_BETTER, B_BETTER = "A better", "B better"
+ORDER = (OTHER, FIRST, B_BETTER, A_BETTER, NEITHER, BOTH, LEVEL)
+STRIPS = 40
+"""Ours: how many of the items on which the runs differ have pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A difference as places on a bar whose middle is no difference."""
+
+    name: str
+    text: str
+    interval: str
+    at: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairOption:
+    """An option with who chose it."""
+
+    letter: str
+    text: str
+    right: bool
+    by_first: bool
+    by_other: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PairItem:
+    """A question under both systems."""
+
+    id: str
+    outcome: str
+    title: str
+    options: tuple[PairOption, ...]
+    references: tuple[str, ...]
+    first: ItemView
+    other: ItemView
+    first_captions: tuple[CaptionLine, ...]
+    other_captions: tuple[CaptionLine, ...]
+    strip: Strip
+    labels: Mapping[str, str]
+
+    @property
+    def slug(self) -> str:
+        """A name that no text of a record reaches."""
+        return {FIRST: "wrong", A_BETTER: "wrong", OTHER: "right", B_BETTER: "right"}.get(self.outcome, "level")
+
+
+def pair_page(records: Sequence[Record], comparison: Comparison, task: Task[Any] | None) -> str:
+    """The page of two runs and their comparison."""
+    (pair,) = comparison.pairs
+    family = family_of(comparison.family)
+    items = list(pair_items(records, pair, task, family))
+    counts = [(name, sum(item.outcome == name for item in items)) for name in ORDER]
+    return render(
+        "pair.html.j2",
+        comparison=comparison,
+        pair=pair,
+        task_name=comparison.task,
+        columns=RUN_COLUMNS,
+        runs=run_cells(comparison, family),
+        shifts=shifts(shown_differences(pair, family), family),
+        middle=BAR_WIDTH / 2,
+        test=p_text(pair.test),
+        items=items,
+        outcomes=[(name, count) for name, count in counts if count],
+        has_items=task is not None,
+        kinds=label_kinds(items),
+        notes=remarks(comparison),
+        terms=terms([comparison.family]),
+    )
+
+
+def shifts(rows: Sequence[Difference], family: Family) -> list[Shift]:
+    """Differences on one scale for each: fractions share theirs, so that bars compare."""
+    reach = max((abs(end) for row in rows for end in (row.difference, *(row.interval or ()))), default=0.0) or 1.0
+
+    def place(value: float) -> float:
+        return BAR_WIDTH / 2 + value / reach * (BAR_WIDTH / 2 - BAR_MARGIN)
+
+    made = []
+    for row in rows:
+        unit: Unit = family.unit(row.name)
+        low, high = row.interval or (row.difference, row.difference)
+        interval = "" if row.interval is None else ends(row, unit)
+        name = row.name.replace("_", " ")
+        made.append(Shift(name, signed(row.difference, unit), interval, place(row.difference), place(low), place(high)))
+    return made
+
+
+def pair_items(records: Sequence[Record], pair: Pair, task: Task[Any] | None, family: Family) -> Iterator[PairItem]:
+    """The common items, those on which the runs differ first; pictures while the budget lasts."""
+    items: dict[str, Item] = {} if task is None else {item.id: item for item in task.items()}
+    budget, pictured = Budget(), 0
+    apart = {*pair.wins, *pair.losses}
+    for key in (*pair.wins, *pair.losses, *pair.ties):
+        item = items.get(key)
+        samples = [again(record, key, item, task) for record in records]
+        labels = sample_labels(samples[0], labels_of(item) if item is not None else None)
+        views = [item_view(sample, item, None, labels, {}, family) for sample in samples]
+        pictures = Strip()
+        if item is not None and key in apart and pictured < STRIPS:
+            seen = next((sample.frames.seconds for sample in samples if sample.frames), ())
+            pictures = budget.admit_strip(strip(item.clip, seen, evidence=getattr(item, "evidence", ())))
+            pictured += bool(pictures.frames)
+        read = [budget.admit_captions(view.captions) for view in views]
+        outcome = outcome_of(key, pair, samples, family)
+        yield PairItem(
+            views[0].id, outcome, views[0].title, tuple(options(*views)), views[0].references, views[0], views[1],
+            read[0], read[1], pictures, views[0].labels,
+        )  # fmt: skip
+
+
+def again(record: Record, key: str, item: Item | None, task: Task[Any] | None) -> Sample:
+    """A run's sample as today's parser reads it, where the task is at hand."""
+    sample = record.samples[key]
+    return sample if item is None or task is None else reread_sample(task, item, sample, record.vectors.get(key))
+
+
+def outcome_of(key: str, pair: Pair, samples: Sequence[Sample], family: Family) -> str:
+    """Who was right, or where items are not right or wrong, who was better."""
+    won, lost = key in set(pair.wins), key in set(pair.losses)
+    if not family.right_or_wrong and family.rank is None:
+        return B_BETTER if won else A_BETTER if lost else LEVEL
+    if won or lost:
+        return OTHER if won else FIRST
+    if family.rank is not None:
+        return LEVEL
+    return BOTH if any(value == 1 for value in samples[0].scores.values() if value is not None) else NEITHER
+
+
+def options(first: ItemView, other: ItemView) -> Iterator[PairOption]:
+    """The options with who chose them."""
+    for mine, theirs in zip(first.options, other.options, strict=True):
+        yield PairOption(mine.letter, mine.text, mine.right, mine.chosen, theirs.chosen)
