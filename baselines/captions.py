@@ -183,7 +183,7 @@ class CaptionFile:
 
 
 class Timed(TypedDict):
-    """What is read of a caption with its times; whatever else is told of it is left aside."""
+    """The fields read from a caption with times; all others are ignored."""
 
     start: Seconds
     end: Seconds

@@ -1,6 +1,6 @@
 """A few frames of a clip: those nearest to a question's words, or the middle one alone.
 
-The one-frame model shows what a benchmark gives away without motion or order. Any model that takes `frames=N` serves
+The one-frame model shows how much of a benchmark needs neither motion nor order. Any model that takes `frames=N` serves
 for it: an encoder for questions and retrieval, a captioner for captions and summaries. A video encoder gets the frame
 repeated to a tubelet, a still video.
 """

@@ -1,4 +1,4 @@
-"""A language model asked in the words of a composer, and the blind model: what the words of a question give away."""
+"""A language model asked with composed prompts, and the blind model, which sees the question's words alone."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class SegmentCaptions:
         return tuple(caption_of(typed(Timed, row, where), where) for row in self.rows(clip))
 
     def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
-        """Caption every distinct clip; one that can't be is told and passed over."""
+        """Caption every distinct clip; one that can't be captioned is reported and skipped."""
         # Around all clips, so that what a model starts to look ahead serves every one of them.
         with looking_ahead(self.model, ()):
             for clip in dict.fromkeys(clips):

@@ -303,7 +303,7 @@ def _table(pairs: list[tuple[str, object]]) -> dict[str, object]:
     table: dict[str, object] = {}
     for name, value in pairs:
         if name in table:
-            raise ValueError(f"the key '{name[:60]}' stands there twice")
+            raise ValueError(f"the key '{name[:60]}' is used twice")
         table[name] = value
     return table
 
@@ -326,7 +326,7 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
     except ValidationError as error:
         raise ModelError(f"{where}: {_first_fault(error, kind, where)}") from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{where}: a value is none that JSON has: {error}") from error
+        raise ModelError(f"{where}: a value cannot be written as JSON: {error}") from error
     return cast("T", read)
 
 
@@ -356,7 +356,7 @@ def _first_fault(error: ValidationError, kind: Any, where: str) -> str:  # noqa:
         case "literal_error":
             return f"{within}{key} is {_short(fault['input'])}; it must be {fault['ctx']['expected']}"
         case "finite_number":
-            return f"{within}{key} is {fault['input']}, which is no number"
+            return f"{within}{key} is {fault['input']}, which is not a number"
     return f"{within}{key} must be {_WANTED.get(fault['type'], fault['msg'])}, found {_short(fault['input'])}"
 
 

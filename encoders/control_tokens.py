@@ -166,7 +166,7 @@ def _renamed(tokenizer: Tokenizer, content: dict[str, Any], names: dict[str, str
     copy.no_padding()
     moved = [text for text, name in names.items() if copy.token_to_id(name) != tokenizer.token_to_id(text)]
     if moved:
-        raise ModelError(f"the tokenizer's control token '{moved[0]}' can't be told from the same words in a text")
+        raise ModelError(f"the tokenizer's control token '{moved[0]}' looks the same as those words in a text")
     return copy
 
 

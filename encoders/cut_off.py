@@ -27,7 +27,7 @@ _UNTOLD = {"ogg", "mpeg", "mpegts", "asf"}
 
 
 def is_cut_off(path: Path, container: str) -> bool:
-    """Whether the file ends within a block of its container, named as FFmpeg does; False where that can't be told."""
+    """Whether the file ends within a block of its container, named as FFmpeg does; False where that is unknown."""
     check = next((check for name, check in _CHECKS.items() if name in container.split(",")), None)
     if check is None:
         return False

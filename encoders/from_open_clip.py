@@ -199,7 +199,7 @@ def _check_towers(open_clip: Any, name: str) -> None:  # noqa: ANN401
     layers = sum(part.get("layers", 0) for part in content.values() if isinstance(part, dict))
     if isinstance(layers, int) and layers > len(shapes):
         raise ModelError(f"{name}: its configuration has {layers} layers, and {weights} {len(shapes)} tensors")
-    # open_clip builds in memory and moves afterwards, whatever device it is told.
+    # open_clip builds in memory and moves afterwards, whatever device it is given.
     with foreign_file(f"open_clip cannot build '{name}' by its configuration"), torch.device("meta"):
         described = open_clip.create_model(name, load_weights=False, device="meta")
     asked, held = (

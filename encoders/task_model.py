@@ -92,7 +92,7 @@ class EncoderModel:
         known = {**self._seen, **fresh}
         earlier = [(clip, seen) for clip, seen in self._seen.items() if clip not in clips]
         self._seen = dict([*earlier[-REMEMBERED:], *((clip, known[clip]) for clip in clips)])
-        # Only the first question about a clip is told what looking at it took.
+        # Only the first question about a clip is charged for looking at it.
         traces = tuple(
             known[clip][1] if clip in fresh and clip not in clips[:at] else remembered(known[clip][1])
             for at, clip in enumerate(clips)

@@ -1,7 +1,7 @@
 """`longvid audit BENCHMARK`: what in a benchmark's own files spoils figures, before any model is asked.
 
-A finding spoils figures where a right answer can't be told from a wrong one, where a model can't be shown what it is
-asked about, or where a rule that never looks at the video is clearly better than chance. Everything else is told.
+A finding spoils figures where a right answer can't be distinguished from a wrong one, where a model can't be shown what
+it is asked about, or where a rule that never looks is clearly better than chance. Everything else is reported, too.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from evals.record import Results
     from tasks.family import Predictions, PredictionsFile
-    from tasks.task import Task
+    from tasks.task import Metric, Task
 
 DATA = Annotated[
     Path | None,
@@ -321,7 +321,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         ] = False,
         wide: WIDE = False,
     ) -> None:
-        """Turn predictions made elsewhere into a record. Those of ids outside the pool are said and left out."""
+        """Turn predictions made elsewhere into a record. Those of ids outside the pool are reported and left out."""
         from evals.imports import import_run
         from evals.new_run import describe_import
         from tasks.digests import file_sha256
@@ -445,6 +445,8 @@ def show_results(
         chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
         if chosen:
             console.say(f"{run.name}: options chosen {chosen}, right answers {truth}")
+        if rotated := next((metric for metric in run.metrics if metric.name == "right_in_all_rotations"), None):
+            console.say(f"{run.name}: right in all {run.protocol.get('rotations', '')} rotations: {in_words(rotated)}")
     for note in report.notes:
         console.warn(note)
     for folder in folders:
@@ -488,6 +490,14 @@ def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, 
         target = console.path_text(Path(place.path)) if place else run.task.name
         return f"longvid run {quote(target)} -m blind -M llm=smollm2"
     return join(["longvid", "leaderboard", str(folder.parent)])
+
+
+def in_words(metric: Metric) -> str:
+    """A share with its interval and how many it is of."""
+    if metric.value is None:
+        return "unknown"
+    ends = "" if metric.interval is None else f" ({'–'.join(f'{100 * end:.1f}' for end in metric.interval)})"
+    return f"{100 * metric.value:.1f} %{ends}, {metric.n} questions"
 
 
 def show_by_need(folders: list[Path], runs: list[Results], flags: Path) -> None:

@@ -146,7 +146,7 @@ def own_benchmark(place: Path, videos: Path | None = None) -> Benchmark:
     from tasks.folder import folder_benchmark
 
     if videos is not None and not videos.is_dir():
-        raise DataError(f"--videos {videos} is no folder")
+        raise DataError(f"--videos {videos} is not a folder")
     return folder_benchmark(place, seconds_of, videos)
 
 
@@ -174,7 +174,7 @@ def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = N
     if run.place is None and not name.startswith(OWN_TASKS):
         owner = benchmark_of(name)
         if owner is None:
-            raise DataError(f"{name} is no benchmark that is known here; --plugin names one of your own")
+            raise DataError(f"{name} is not a known benchmark; --plugin names one of your own")
         return owner, owner.pool_of(name) or owner.pools[0]
     told = Path(run.place.path) if run.place else None
     given = [] if data is None else [data, *([data / told.name] if told else [])]

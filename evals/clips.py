@@ -18,7 +18,7 @@ FILES_KNOWN = 1 << 14
 
 
 def looked_at(clip: Clip) -> ClipRow:
-    """The clip with its file as it is now, without reading it. Raises OSError where that can't be told."""
+    """The clip with its file as it is now, without reading it. Raises OSError where that is unknown."""
     row = ClipRow(video=clip.video_id, start=clip.start, end=known_end(clip))
     if clip.path is None or not clip.path.is_file():
         return row

@@ -283,7 +283,7 @@ def open_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     """A member of a .tar. Raises OSError."""
     file = tar.extractfile(member)
     if file is None:
-        raise OSError(f"{member.name} is no file")
+        raise OSError(f"{member.name} is not a file")
     return file
 
 
@@ -349,7 +349,7 @@ def fetch_videos(
 ) -> VideoReport:
     """Put the videos that `folder`/videos lacks there, from the first source that has each.
 
-    A source or a video that fails is told, and the next source is tried.
+    A source or a video that fails is reported, and the next source is tried.
     """
     missing = {key: None for key in wanted if video_path(folder, key) is None}
     fetched: list[str] = []

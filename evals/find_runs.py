@@ -39,7 +39,7 @@ def run_folders(places: Sequence[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for place in places:
         if not place.is_dir():
-            raise RecordError(f"{place} is no folder: name run directories, or folders that hold some")
+            raise RecordError(f"{place} is not a folder: name run directories, or folders that hold some")
         here = list(walk(place))
         if not here:
             raise RecordError(f"{place} holds no run directory (a folder with {RUN} or {RESULTS})")

@@ -262,7 +262,7 @@ def seal_of(content: Mapping[str, Any]) -> str:
 
 
 def changed_by_hand(content: object) -> str | None:
-    """What speaks against the content being what was written, None where nothing does."""
+    """Why the content can't be what was written, None where nothing shows that."""
     if not isinstance(content, Mapping):
         return None
     sealed = content.get(FIELD)
@@ -369,7 +369,7 @@ def contradictions(results: Results) -> Iterator[str]:
         yield f"the primary figure is {', '.join(primary) or 'missing'}, the task's is {results.task.primary_metric}"
     twice = [name for name, times in Counter(metric.name for metric in results.metrics).items() if times > 1]
     if twice:
-        yield f"{twice[0]} stands there twice"
+        yield f"{twice[0]} is listed twice"
     turned = [metric.name for metric in results.metrics if metric.interval and metric.interval[0] > metric.interval[1]]
     if turned:
         yield f"the interval of {turned[0]} ends before it begins"

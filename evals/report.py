@@ -145,14 +145,14 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
     notes = [f"{run.name}: {note}" for run in runs for note in (*run.warnings, *scoring_notes(run))]
     if family.needs_blind and not blind and all(run.model.name != "blind" for run in runs):
         notes.append(
-            "no blind run on these items was found beside the run: without it nobody knows what the words alone give "
-            "away; run the same with --model blind"
+            "no blind run on these items was found beside the run, so that it is unknown how much the words alone give "
+            "away: run the same with --model blind"
         )
     return Report(tasks.pop(), fullest.task.primary_metric, tuple(rows), tuple(notes), family, beside)
 
 
 def scoring_notes(run: Results) -> list[str]:
-    """What has to be said of a record beside its own warnings: that today's code would score it otherwise."""
+    """Warnings beside the record's own: that today's code would score it differently."""
     notes = []
     if few := few_clusters(run.primary.clusters, run.task.cluster):
         notes += [few] if few not in run.warnings else []

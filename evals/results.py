@@ -102,7 +102,7 @@ def build_results(
 
 
 def interval_warnings(metrics: Sequence[Metric], run: Run) -> list[str]:
-    """What has to be said of the primary figure's interval: that it rests on few clusters."""
+    """A warning about the primary figure's interval: that it rests on few clusters."""
     primary = next(metric for metric in metrics if metric.primary)
     few = few_clusters(primary.clusters, run.task.cluster)
     return [few] if few else []

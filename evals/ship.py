@@ -57,7 +57,7 @@ def read_finished(folder: Path) -> Finished:
     from evals.training import RUN
 
     if not (folder / RUN).is_file():
-        raise RecordError(f"{folder} is no folder of a training stage: it has no {RUN}")
+        raise RecordError(f"{folder} is not the folder of a training stage: it has no {RUN}")
     run = json.loads((folder / RUN).read_text(encoding="utf-8"))
     name, steps = run["settings"]["name"], run["settings"]["training"]["steps"]
     rows = read_rows(folder / METRICS)

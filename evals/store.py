@@ -154,7 +154,7 @@ class SampleLog:
         self._refuse_a_lost_file()
 
     def _refuse_a_lost_file(self) -> None:
-        """Rows written to a file that was deleted reach nobody: a long run is told at once, not at its end."""
+        """Rows written to a deleted file are lost: a long run is stopped at once, not at its end."""
         ours = os.fstat(self._file.fileno())
         try:
             there = self._path.stat()

@@ -67,7 +67,7 @@ def claim(
 
 
 def deciding(settings: StageSettings | AggregatorSettings) -> dict[str, Any]:
-    """The settings that a run is told by. How processes share the work is not: checkpoints are whole either way.
+    """The settings that identify a run. How processes share the work does not: checkpoints are whole either way.
 
     Nor is how far along its schedule a run goes: it does the same up to there.
     """
@@ -91,7 +91,7 @@ def completed(
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str | None:
     """The first key of `now` that `before` has otherwise, with both values; None where there is none.
 
-    What stands among the facts about a run's data and was not noted then is told by the settings.
+    Facts about a run's data that were not recorded then are filled in from the settings.
     """
     for key, value in now.items():
         name = f"{where}{key}"

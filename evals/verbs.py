@@ -68,7 +68,7 @@ def group_of(run: Path) -> str:
         return as_path(run)
     owner = benchmark_of(task)
     if owner is None:
-        msg = f"{run} is a run of {task}, which is no benchmark that is known here; --plugin names one of your own"
+        msg = f"{run} is a run of {task}, which is not a known benchmark; --plugin names one of your own"
         raise RecordError(msg)
     return owner.name
 

@@ -640,8 +640,8 @@ def info_of(
 def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None) -> str:
     """Digest of everything that defines the items, in order, and of the label that the primary figure is over.
 
-    A named benchmark's rows count as they are written: an end that is the video's own is not told, so that the items
-    are the same with or without the videos. Of others the digest is the one that it always was, of the clips.
+    A named benchmark's rows count as they are written: an end taken from the video is left out, so that the items are
+    the same with or without the videos. Of others the digest is the one that it always was, of the clips.
     """
     rows = []
     for read in reads:

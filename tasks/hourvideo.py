@@ -49,7 +49,7 @@ class Question(TypedDict):
 
 
 class Metadata(TypedDict):
-    """What is told of a video."""
+    """A video's metadata."""
 
     duration_in_seconds: NotRequired[Seconds]
 

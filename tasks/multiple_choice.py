@@ -536,7 +536,7 @@ def summarise_choices(
 
 
 def evidence_share(item: ChoiceItem, frames: FramesSeen | None) -> float | None:
-    """Which share of an item's stretches of evidence has a frame that was seen; None where either is not told."""
+    """The share of an item's evidence intervals in which a frame was seen; None where either is unknown."""
     if not item.evidence or frames is None or not frames.seconds:
         return None
     return sum(any(a <= second <= b for second in frames.seconds) for a, b in item.evidence) / len(item.evidence)

@@ -189,12 +189,12 @@ class Videos:
     ) -> Clip:
         """All of a video, whose file has the first of the names that is there, by default its id.
 
-        `told` is its length by the benchmark's file. The file's own counts where that is another one, or none is told.
+        `told` is its length by the benchmark's annotations; the file's own length counts where they differ or give none.
         """
         path = next((self._paths[name] for name in names or (video_id,) if name in self._paths), None)
         end = told
         if path is not None and self._seconds_of is not None:
-            # One that can't be read is told when it is asked about: the others' run goes on.
+            # An unreadable video is reported when it is asked about, so that the run goes on for the others.
             with suppress(LongvidError):
                 own = self._seconds_of(path)
                 end = told if abs(told - own) <= max(LENGTH_OFF, LENGTH_OFF_SHARE * own) else own

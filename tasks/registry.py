@@ -729,7 +729,7 @@ def option_fault(name: str, fault: Mapping[str, Any], options: Mapping[str, str]
 
 
 def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
-    """The options that can change an answer: those that a run is told by. The others are in its command line."""
+    """The options that can change an answer, which identify a run. The others are in its command line."""
     fields = {field.name: field for field in dataclasses.fields(resolved(find_model(name).options))}
     return {
         key: value for key, value in spelled_out(name, options).items() if fields[key].metadata.get("decides", True)

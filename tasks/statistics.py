@@ -49,7 +49,7 @@ def superseded(method: str) -> bool:
 
 
 def few_clusters(clusters: int, cluster: str = "") -> str:
-    """What has to be said of an interval over that few clusters; nothing where there are enough."""
+    """A warning about an interval over too few clusters; empty where there are enough."""
     if not 1 < clusters < FEW_CLUSTERS:
         return ""
     what = f" ({cluster})" if cluster else ""

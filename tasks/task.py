@@ -50,7 +50,7 @@ class Clip:
         """Length in seconds. Raises DataError where it is not known."""
         if isfinite(self.end):
             return self.duration
-        msg = f"'{self.video_id}': how long the video is can't be told without its file, and is needed to cut it"
+        msg = f"'{self.video_id}': the length of the video is unknown without its file, and is needed to cut it"
         raise DataError(msg)
 
 

@@ -90,7 +90,7 @@ def read_video(name: str, row: Mapping[str, Any]) -> Video:
 def number(value: object) -> float:
     """A JSON number. Raises TypeError for anything else: a digit in quotes or a `true` is an annotator's slip."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{value!r} is no number"
+        msg = f"{value!r} is not a number"
         raise TypeError(msg)
     return float(value)
 
@@ -98,7 +98,7 @@ def number(value: object) -> float:
 def text(value: object) -> str:
     """A JSON string. Raises TypeError for anything else."""
     if not isinstance(value, str):
-        msg = f"{value!r} is no text"
+        msg = f"{value!r} is not a text"
         raise TypeError(msg)
     return value
 

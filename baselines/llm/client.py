@@ -143,7 +143,7 @@ class ApiClient:
         return one_line(text, self._secrets)
 
     def _once(self, method: str, url: str, body: Json | None, read: Callable[[Json], T], most_bytes: int) -> T:
-        """One exchange; whatever is wrong with it is told in the client's words and the server's, cleaned."""
+        """One exchange; a fault is reported in the client's words and the server's, cleaned."""
         self._wait_for_the_gate()
         try:
             with self._slots:
@@ -283,7 +283,7 @@ class ApiClient:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came back: `text` is the body, unpacked, with what is no text replaced."""
+    """What came back: `text` is the body, unpacked, with bytes that are not text replaced."""
 
     status: int
     headers: httpx2.Headers
@@ -637,7 +637,7 @@ def _content(content: object) -> object:
             continue
         text = part.get("text") if kind in TEXT_PARTS else None
         if not isinstance(text, str):
-            raise ServerFaultError(f"the server's reply has a part that is no text: {_shown(part)}")
+            raise ServerFaultError(f"the server's reply has a part that is not text: {_shown(part)}")
         texts.append(text)
     return "".join(texts)
 
@@ -677,7 +677,7 @@ def _logprob(value: object) -> float:
     """A log-likelihood: a number, finite, and not positive but for the last bits of a sum."""
     number = float(value) if type(value) is float or (type(value) is int and abs(value) <= MOST_TOKENS) else math.nan
     if not math.isfinite(number):
-        raise ServerFaultError(f"the server sent a log-likelihood that is no number: {_shown(value)}")
+        raise ServerFaultError(f"the server sent a log-likelihood that is not a number: {_shown(value)}")
     if number > ROUNDING:
         raise ServerFaultError(f"the server sent a log-likelihood above 0, which none can be: {_shown(value)}")
     return min(number, 0.0)

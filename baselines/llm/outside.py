@@ -87,7 +87,7 @@ def check_certificates() -> None:
         except OSError as error:
             raise unread_certificates(error) from error
     elif folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
-        raise ModelError(f"{CERTIFICATE_FOLDER}={one_line(folder)} is no folder: name one, or unset the variable")
+        raise ModelError(f"{CERTIFICATE_FOLDER}={one_line(folder)} is not a folder: name one, or unset the variable")
 
 
 def unread_certificates(error: OSError) -> ModelError:

@@ -350,7 +350,7 @@ def _check_sizes(source: Path, values: Mapping[str, object], tensors: int) -> No
         value = values.get(name)
         for number in value if isinstance(value, list) else [value]:
             if number is not None and (type(number) is not int or not 1 <= number <= MOST):
-                raise ModelError(f"{source}: {name} is {str(number)[:40]}, which is no number from 1 to {MOST}")
+                raise ModelError(f"{source}: {name} is {str(number)[:40]}, which is not a number from 1 to {MOST}")
     layers = values.get("num_hidden_layers")
     if isinstance(layers, int) and layers > tensors:
         raise ModelError(f"{source}: num_hidden_layers is {layers}, and the weights are {tensors} tensors")

@@ -50,7 +50,7 @@ THINGS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     }
 )
 LEAST_SHOWN = 1.0
-"""Seconds of a step that a stretch must show before it is told."""
+"""Seconds of a step that a clip must show before its texts mention it."""
 
 
 def events_shown(plan: Plan, start: float, end: float) -> list[Event]:

@@ -299,7 +299,7 @@ def caption_batches(
     captions: list[tuple[TextView, ...]] = []
 
     def videos() -> Iterator[torch.Tensor]:
-        """Each video's pixels, of which only one at a time is in memory; what is told of it stays."""
+        """Each video's pixels, one at a time in memory; its texts stay."""
         for sample in source.load(Request(index, seed_of(seed, "sample", index)) for index in range(len(source))):
             if not isinstance(sample, Sample):
                 raise DataError(f"{sample.key} can't be watched before training: {sample.error}")

@@ -96,7 +96,7 @@ def find_encoder(part: Part, folders: Sequence[Path], file: Path) -> Path:
     looked = ", ".join(str(folder) for folder in folders)
     if not part.name.endswith(".safetensors"):
         raise ModelError(
-            f"{file} was trained on the encoder {part.name}, which is no file of ours: name that model, with "
+            f"{file} was trained on the encoder {part.name}, which does not ship with longvid: name that model, with "
             f"-M v2t={file}"
         )
     named = [folder / part.name for folder in folders if (folder / part.name).is_file()]

@@ -177,7 +177,7 @@ def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
             told.setdefault(note, []).append(results.name)
     notes += [note if len(names) == len(runs) else f"{', '.join(names)}: {note}" for note, names in told.items()]
     if family_of(runs[0].task.family).needs_blind and not any(row.kind == "blind" for row in rows):
-        notes.append("no blind run among these records: nobody knows what the words alone give away")
+        notes.append("no blind run among these records, so that it is unknown how much the words alone give away")
     if any(not row.run_here for row in rows):
         notes.append(
             "imported runs were made elsewhere and scored here; reference rows were neither run nor scored here"

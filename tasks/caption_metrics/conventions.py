@@ -182,7 +182,7 @@ def score_conventions(
 
 
 def tokenless(texts: Sequence[CaptionedItem], corpus: Corpus) -> list[str]:
-    """What has to be said of texts that have no token left: they count 0 in every figure."""
+    """A warning about texts without any token: they count 0 in every figure."""
     pairs = list(zip(texts, corpus.references, strict=True))
     captions = [text.id for text, tokens in zip(texts, corpus.hypotheses, strict=True) if not tokens]
     references = [text.id for text, found in pairs if not all(found)]

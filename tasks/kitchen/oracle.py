@@ -22,7 +22,7 @@ def seen_at(plan: Plan, frames: int) -> list[Event]:
 
 
 def expected_score(question: Question, seen: Seen, catch: float, *, ordered: bool = True) -> float:
-    """The chance to be right: 1 over the number of options that nothing seen speaks against.
+    """The chance of being right: 1 over the number of options that nothing seen contradicts.
 
     `catch` is the share of brief events that the viewer's frames catch. Without `ordered` the viewer knows what was
     seen and how often, but not in which order. Of several counts the likeliest is taken.
@@ -34,7 +34,7 @@ def expected_score(question: Question, seen: Seen, catch: float, *, ordered: boo
 
 
 def agrees(claim: Claim, seen: Seen, *, ordered: bool) -> bool:
-    """Whether nothing seen speaks against a claim."""
+    """Whether nothing seen contradicts a claim."""
     if isinstance(claim, Dish):
         shown = {str(event.kind): event.what for event in seen}
         said = {"base": claim.base, "liquid": claim.liquid, "finish": claim.finish}

@@ -45,7 +45,7 @@ CUTAWAYS = ("cat", "plant", "window")
 
 @dataclass(frozen=True, slots=True)
 class Accent:
-    """How a brief event is told: as a step, as a thing in an order, as something counted, and asked for."""
+    """How a brief event is worded: as a step, within an order, within a count, and in a question."""
 
     sentence: str
     noun: str

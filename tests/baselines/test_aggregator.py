@@ -195,5 +195,5 @@ def test_a_bad_examples_file_is_named(tmp_path: Path, line: str) -> None:
 
 
 def test_captions_without_times_need_the_videos_length(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'v': how long the video is can't be told without its file"):
+    with pytest.raises(DataError, match="'v': the length of the video is unknown without its file"):
         one(composer(CountingModel(), tmp_path), Clip("v", 0, float("inf")), "Why?", "", 5)

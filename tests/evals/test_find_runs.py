@@ -116,7 +116,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a count is negative": lambda content: content["counts"].update(failed=-3),
     "500 items are counted where": lambda content: content["task"].update(item_count=400),
     "primary figure is missing": lambda content: content["metrics"][0].update(primary=False),
-    "stands there twice": lambda content: content["metrics"].append(content["metrics"][1]),
+    "is listed twice": lambda content: content["metrics"].append(content["metrics"][1]),
     "ends before it begins": lambda content: content["metrics"][0].update(interval=[0.9, 0.1]),
 }
 
@@ -193,7 +193,7 @@ def test_runs_are_found_at_any_depth_once_and_not_inside_each_other(tmp_path: Pa
 
 def test_a_place_without_runs_is_one_line(tmp_path: Path) -> None:
     assert_one_line(longvid("runs", tmp_path), str(tmp_path), "holds no run")
-    assert_one_line(longvid("runs", tmp_path / "no"), str(tmp_path / "no"), "is no folder")
+    assert_one_line(longvid("runs", tmp_path / "no"), str(tmp_path / "no"), "is not a folder")
 
 
 def test_a_hostile_record_is_listed_as_text(tmp_path: Path) -> None:

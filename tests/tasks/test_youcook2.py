@@ -126,9 +126,9 @@ def test_a_sound_file_is_read_in_order(tmp_path: Path) -> None:
         ({"segment": [-1, 12]}, "'second' segment 1 has no valid times"),
         ({"sentence": "  "}, "'second' segment 1 has an empty sentence"),
         ({"sentence": None}, "'second' lacks a key or has one of the wrong kind"),
-        ({"segment": ["12", "20"]}, "'second' lacks a key or has one of the wrong kind .*'12' is no number"),
-        ({"segment": "19"}, "'second' lacks a key or has one of the wrong kind .*'1' is no number"),
-        ({"segment": [True, 20]}, "'second' lacks a key or has one of the wrong kind .*True is no number"),
+        ({"segment": ["12", "20"]}, "'second' lacks a key or has one of the wrong kind .*'12' is not a number"),
+        ({"segment": "19"}, "'second' lacks a key or has one of the wrong kind .*'1' is not a number"),
+        ({"segment": [True, 20]}, "'second' lacks a key or has one of the wrong kind .*True is not a number"),
         ({"id": 0}, r"'second' repeats segment ids \[0, 0\]"),
         ({"id": "0"}, "'second' lacks a key or has one of the wrong kind .*'0' is no whole number"),
         ({"id": 0.5}, "'second' lacks a key or has one of the wrong kind .*0.5 is no whole number"),
@@ -162,8 +162,8 @@ def test_a_video_without_a_length_refuses_the_file_by_its_id(tmp_path: Path, dur
     ("change", "complaint"),
     [
         ({"subset": "validaton"}, "subset 'validaton' is none of training, validation"),
-        ({"recipe_type": None}, "None is no text"),
-        ({"duration": "21.5"}, "'21.5' is no number"),
+        ({"recipe_type": None}, "None is not a text"),
+        ({"duration": "21.5"}, "'21.5' is not a number"),
         ({"annotations": None}, "lacks a key or has one of the wrong kind"),
     ],
 )
