@@ -189,7 +189,7 @@ class Videos:
     ) -> Clip:
         """All of a video, whose file has the first of the names that is there, by default its id.
 
-        `told` is its length by the benchmark's annotations; the file's own length counts where they differ or give none.
+        `told` is its length by the benchmark's annotations; the file's own counts where they differ or give none.
         """
         path = next((self._paths[name] for name in names or (video_id,) if name in self._paths), None)
         end = told
