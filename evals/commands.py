@@ -57,7 +57,7 @@ COMMANDS = (
         name="sweep",
         summary="Run a model with several values of an option: curve, steps, cost.",
         target="evals.sweep:sweep",
-        example="longvid sweep kitchen-qa@100 -m longvivit -M weights=kitchen --over frames=8,16,32,64",
+        example="longvid sweep kitchen-qa@100 -m longvivit-tiny -M weights=kitchen --over frames=8,16,32,64",
     ),
     CommandEntry(
         name="flags",

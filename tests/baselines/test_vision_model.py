@@ -254,7 +254,7 @@ def test_the_name_before_this_one_is_the_same_model_and_the_same_run(server: Fau
         ({"llm": "openai:x", "extra": "[1]"}, "extra= must be an object"),
         ({"llm": "openai:x", "extra": '{"temperature": 1}'}, "can't set temperature"),
         ({"llm": "openai:x", "fit": "crop", "pixels": "9999"}, "pixels and total_pixels go with fit='keep'"),
-        ({"llm": "openai:x", "frames": "8", "fps": "1"}, "either count or fps"),
+        ({"llm": "openai:x", "frames": "8", "fps": "1"}, "give exactly one of them"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused_by_name(options: dict[str, str], says: str) -> None:

@@ -168,7 +168,7 @@ def test_videos_lie_where_is_said_and_the_record_keeps_where(shared_data: Path, 
     assert sample.clip is not None
     assert 10 < sample.clip.end < 11
     ok("score", tmp_path / "run")
-    assert_one_line(longvid("run", folder, "-m", "chance", "--videos", tmp_path / "none"), "--videos", "no folder")
+    assert_one_line(longvid("run", folder, "-m", "chance", "--videos", tmp_path / "none"), "--videos", "not a folder")
     assert_one_line(longvid("run", "egoschema", "-m", "chance", "--videos", natural), "--videos is for a folder")
     assert_one_line(longvid("audit", "egoschema", "--videos", natural), "--videos is for a folder")
 

@@ -87,6 +87,6 @@ def test_nothing_is_copied_where_one_stage_is_not_finished(tmp_path: Path, fault
         (other / "ear.safetensors").unlink()
     if fault == "no stage":
         (other / "run.json").unlink()
-    with pytest.raises(RecordError, match=r"not finished|no folder of a training stage"):
+    with pytest.raises(RecordError, match=r"not finished|not the folder of a training stage"):
         ship([whole, other], tmp_path / "out")
     assert not (tmp_path / "out").exists()

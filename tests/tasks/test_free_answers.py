@@ -102,7 +102,7 @@ def test_a_folder_of_answers_goes_from_run_to_page(folder: Path, tmp_path: Path)
     assert run.results.task.family == "free-answer"
     (floor,) = run.results.floors
     assert floor.metric.value == pytest.approx(1 / 3)
-    shown = longvid("report", tmp_path / "run").stdout
+    shown = longvid("report", tmp_path / "run", "--wide").stdout
     assert "exact match" in shown
     page = run.to_html(tmp_path / "page.html").read_text()
     assert "What is thrown?" in page

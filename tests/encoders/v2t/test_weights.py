@@ -118,7 +118,7 @@ def test_an_absent_or_another_language_model_is_named(folder: Path, monkeypatch:
 
 def test_an_encoder_that_is_no_file_is_to_be_named_as_a_model(folder: Path) -> None:
     edit(folder / "v2t.json", encoder={"name": "openclip:ViT-B-16", "sha256": "0" * 64})
-    with pytest.raises(ModelError, match="encoder openclip:ViT-B-16, which is no file of ours"):
+    with pytest.raises(ModelError, match="encoder openclip:ViT-B-16, which does not ship with longvid"):
         build(folder)
 
 
