@@ -431,7 +431,7 @@ def draw(question: Any, chosen: Mapping[str, int | str | None], seconds: Sequenc
     for row, option in enumerate(question.options):
         y, is_right = 0.37 - row * 0.075, row == question.answer
         weight = "bold" if is_right else "normal"
-        figure.text(0.02, y, f"{'ABCDEFGHIJ'[row]}. {option}", fontsize=10.5, va="center", weight=weight)
+        figure.text(0.02, y, f"{'ABCDEFGHIJ'[row]}. {option}", fontsize=9.5, va="center", weight=weight)
         for name, x in columns.items():
             if chosen[name] == row:
                 said, colour = ("right", "#1a7f37") if is_right else ("wrong", "#b42318")
