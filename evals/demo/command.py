@@ -32,7 +32,7 @@ def demo(
 
     Each step is an ordinary command, which its log begins with; what is finished is not done again.
     """
-    carry_out_plan(plan, out, data, jobs, wide=wide)
+    carry_out_plan(plan, out, data, jobs, f"longvid demo --out {quote(str(out))}", wide=wide)
 
 
 def suite(
@@ -48,11 +48,12 @@ def suite(
 
     Each step is an ordinary command, which its log begins with; what is finished is not done again.
     """
-    carry_out_plan(plan, out, data, jobs, wide=wide)
+    command = f"longvid suite {quote(str(plan))} --out {quote(str(out))}"
+    carry_out_plan(plan, out, data, jobs, command, wide=wide)
 
 
-def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, *, wide: bool = False) -> None:
-    """What a plan says, and the leaderboard of it. Raises typer.Exit with 1 where some of it was left out."""
+def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, command: str, *, wide: bool = False) -> None:
+    """What a plan says, and the leaderboard of it; pages say that `command` made them. Raises typer.Exit with 1 where some of it was left out."""
     from evals.demo.run import Places, prepare_arguments, read_plan, steps_of
     from tasks.resources import file_or_shipped, resource
 
@@ -67,7 +68,7 @@ def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, *, wide: bool =
     steps = [step for step in steps_of(wanted, places) if step.items or not step.target.exists()]
     console.note(f"{len(steps)} steps, {jobs} at a time; what each says goes to {out / 'logs'}")
     done = run_steps(steps, out / "logs", jobs)
-    show_leaderboard(out, data, wide=wide)
+    show_leaderboard(out, command, data, wide=wide)
     faults = [one for one in done if one.fault]
     for one in faults:
         console.warn(f"left out: {one.step.name}: {one.fault}")
@@ -101,7 +102,7 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
         raise typer.Exit(130) from None
 
 
-def show_leaderboard(out: Path, data: Path | None = None, *, wide: bool = False) -> None:
+def show_leaderboard(out: Path, command: str, data: Path | None = None, *, wide: bool = False) -> None:
     """The leaderboard on the screen, as JSON and as pages, and at the end what it shows and what to do next."""
     from evals.demo.run import RUNS
     from evals.findings import board_findings
@@ -110,7 +111,7 @@ def show_leaderboard(out: Path, data: Path | None = None, *, wide: bool = False)
 
     if not (out / RUNS).is_dir():
         raise typer.Exit(1)
-    board, index = write_index([out / RUNS], out, data, f"longvid demo --out {quote(str(out))}")
+    board, index = write_index([out / RUNS], out, data, command)
     show_compact(board, wide=wide)
     console.say("")
     for finding in board_findings(board):

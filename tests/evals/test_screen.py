@@ -296,7 +296,7 @@ def test_the_demo_ends_with_three_findings_the_page_and_the_next_command(runs: P
     Path("out").mkdir()
     runs.rename("out/runs")
     shown = screen(200)
-    show_leaderboard(Path("out"))
+    show_leaderboard(Path("out"), "longvid demo --out out")
     *_, first, second, third, page, following = shown.getvalue().splitlines()
     assert "is best of 2 runs" in first
     assert "overlap" in second or "lying apart" in second
