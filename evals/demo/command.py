@@ -53,7 +53,10 @@ def suite(
 
 
 def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, command: str, *, wide: bool = False) -> None:
-    """What a plan says, and the leaderboard of it; pages say that `command` made them. Raises typer.Exit with 1 where some of it was left out."""
+    """What a plan says, and the leaderboard of it, on pages that say that `command` made them.
+
+    Raises typer.Exit with 1 where some of it was left out.
+    """
     from evals.demo.run import Places, prepare_arguments, read_plan, steps_of
     from tasks.resources import file_or_shipped, resource
 

@@ -148,7 +148,7 @@ def test_a_reason_to_end_that_is_none_is_a_fault(reason: object) -> None:
     "content", [7, True, 1.5, {}, {"text": "A"}, ["A"], [7], [{"type": "image_url"}], [{"text": "A"}]]
 )
 def test_content_that_is_no_text_is_a_fault(content: object) -> None:
-    with pytest.raises(ServerFaultError, match="no text|not text"):
+    with pytest.raises(ServerFaultError, match=r"no text|not text"):
         read_chat(chat(content))
 
 
