@@ -9,11 +9,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import torch
 import transformers
@@ -22,7 +20,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
-from encoders.causal_lm.load import check_json, check_weights, quiet, weight_files, weights_sha256, without_code
+from encoders.causal_lm.load import (
+    check_json,
+    check_weights,
+    model_folder,
+    quiet,
+    weight_files,
+    weights_sha256,
+    without_code,
+)
 from encoders.config import foreign_file
 from encoders.decode_ahead import FrameSource, Reading
 from encoders.device import device_name, find_device
@@ -35,7 +41,6 @@ from tasks.model import BatchHint, Embeddings, ModelInfo
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
 
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 IMAGE, VIDEO, TEXT = "get_image_features", "get_video_features", "get_text_features"
 FRAMES = 16
 """Ours, where a model reads no video of its own length."""
@@ -190,7 +195,7 @@ def text_context(model: Any, tokenizer: Any) -> int:  # noqa: ANN401 - untyped l
 
 def build_hf_dual(options: HfDualOptions) -> HfDual:
     """Read a folder or a hub name. Raises ModelError where it is none of these models, or can't be read."""
-    folder, name = find_folder(options.name)
+    folder, name = model_folder(options.name, f"hf-dual name={options.name}")
     files = weight_files(folder)
     check_json(folder)
     target = find_device(options.device)
@@ -246,16 +251,3 @@ def read_as_of(model: Any, options: HfDualOptions, name: str) -> str:  # noqa: A
     if options.read_as not in able:
         raise ModelError(f"'{name}' can't be read as {options.read_as}: read_as={able[0]}")
     return options.read_as
-
-
-def find_folder(source: str) -> tuple[Path, str]:
-    """A local folder or, failing that, a hub name (downloaded if need be), and its name. Raises ModelError."""
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return path, path.resolve().name
-    try:
-        return Path(huggingface_hub.snapshot_download(source, allow_patterns=list(HUB_FILES))), source
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"hf-dual name={source}: no such folder, and not to be had from the hub ({type(error).__name__})"
-        ) from error

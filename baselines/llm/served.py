@@ -132,6 +132,14 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
+def side_by_side(ask: Callable[[A], B], items: Sequence[A], *, lanes: int) -> list[B]:
+    """The answers to items in order, at most `lanes` of them asked at a time."""
+    if len(items) <= 1 or lanes == 1:
+        return [ask(item) for item in items]
+    with ThreadPool(min(lanes, len(items))) as pool:
+        return pool.map(ask, items, chunksize=1)
+
+
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """A model as its server describes it: its longest context, where told, and vLLM's version, where it is vLLM."""
@@ -190,10 +198,12 @@ class ServedLanguageModel:
         if any(chat.choices for chat in chats) and not self._served.vllm:
             raise ModelError(f"guided choice needs a vLLM server, which {self._client.where} is not")
         if self._writer is None:
-            return self._side_by_side(lambda pair: self._reply_to_messages(*pair, max_tokens), list(enumerate(chats)))
+            return side_by_side(
+                lambda pair: self._reply_to_messages(*pair, max_tokens), list(enumerate(chats)), lanes=self._lanes
+            )
         prompts = write_prompts(self._writer, chats, max_tokens, context=self._context, model=self._info.name)
         pairs = list(zip(chats, prompts, strict=True))
-        return self._side_by_side(lambda pair: self._reply_to_tokens(*pair, max_tokens), pairs)
+        return side_by_side(lambda pair: self._reply_to_tokens(*pair, max_tokens), pairs, lanes=self._lanes)
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
         """Continuations of one token each take one pass; longer ones a pass each, in one request.
@@ -203,7 +213,7 @@ class ServedLanguageModel:
         if self._writer is None:
             raise self._cannot_score("it tells no tokens (no /tokenize, and no -M tokenizer=)")
         written = write_scoring(self._writer, chats, continuations, context=self._context, model=self._info.name)
-        return self._side_by_side(self._score_one, written)
+        return side_by_side(self._score_one, written, lanes=self._lanes)
 
     def check_scoring(self) -> None:
         """Raise ModelError, naming what works instead, where the server can't weigh given text."""
@@ -217,12 +227,6 @@ class ServedLanguageModel:
             f"{self._client.where} can't weigh options: {why}. options-loglik and letter-logprob need a server with "
             f"prompt log-likelihoods (vllm serve), llm vllm:… or transformers:…; here the route generate+parse works"
         )
-
-    def _side_by_side(self, ask: Callable[[A], B], items: Sequence[A]) -> list[B]:
-        if len(items) <= 1 or self._lanes == 1:
-            return [ask(item) for item in items]
-        with ThreadPool(min(self._lanes, len(items))) as pool:
-            return pool.map(ask, items, chunksize=1)
 
     def _reply_to_tokens(self, chat: Chat, prompt: list[int], max_tokens: int) -> Reply:
         body = {"model": self._served.name, "prompt": prompt, "max_tokens": max_tokens, **GREEDY, **self._extra(chat)}

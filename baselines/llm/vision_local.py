@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import torch
 import transformers
@@ -70,6 +69,7 @@ from encoders.causal_lm.load import (
     check_weights,
     dtype_of,
     eos_ids,
+    model_folder,
     quiet,
     weight_files,
     weights_sha256,
@@ -83,7 +83,6 @@ from tasks.errors import ModelError
 from tasks.model import BatchHint, ModelInfo
 from tasks.task import JsonValue, TokenUsage
 
-HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 WARPERS = {
     "repetition_penalty": RepetitionPenaltyLogitsProcessor,
@@ -605,19 +604,6 @@ def probe_frames(form: Form, *, seconds: float = 1.0) -> Shown:
     return Shown(Frames(pixels, times, times, 1.0), form, 2 * seconds)
 
 
-def find_model(source: str) -> tuple[Path, str]:
-    """A local folder or, failing that, a hub name (downloaded if need be), and its name. Raises ModelError."""
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return path, path.resolve().name
-    try:
-        return Path(huggingface_hub.snapshot_download(source, allow_patterns=list(HUB_FILES))), source
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"llm 'transformers:{source}': no such folder, and not to be had from the hub ({type(error).__name__})"
-        ) from error
-
-
 def read_processor(folder: Path) -> Any:  # noqa: ANN401 - untyped processors
     """The processor of a folder; no code of its own is run. Raises ModelError where there is none that sees."""
     check_json(folder)
@@ -638,7 +624,7 @@ def load_vision_model(
     source: str, *, sampling: Sampling, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
 ) -> TransformersVisionModel:
     """Read a folder or a hub name. Raises ModelError when it is none that sees, or can't be read or run."""
-    folder, name = find_model(source)
+    folder, name = model_folder(source, f"llm 'transformers:{source}'")
     target = find_device(device)
     files = weight_files(folder)
     processor = read_processor(folder)

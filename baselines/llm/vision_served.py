@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil, isfinite
-from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
 import numpy as np
@@ -54,6 +53,7 @@ from baselines.llm.served import (
     look_up,
     read_key,
     read_tokens,
+    side_by_side,
 )
 from baselines.llm.vision import (
     TOLERANCE,
@@ -147,7 +147,7 @@ class ServedVisionModel:
         check_max_tokens(max_tokens)
         if any(chat.choices for chat in chats) and not self._served.vllm:
             raise ModelError(f"guided choice needs a vLLM server, which {self._client.where} is not")
-        return self._side_by_side(lambda pair: self._reply(*pair, max_tokens), list(enumerate(chats)))
+        return side_by_side(lambda pair: self._reply(*pair, max_tokens), list(enumerate(chats)), lanes=self._lanes)
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
         """Continuations of one token each take one pass, longer ones a pass each.
@@ -157,7 +157,7 @@ class ServedVisionModel:
         if not self._served.vllm:
             raise self._cannot_score("it is no vLLM server")
         pairs = list(zip(chats, continuations, strict=True))
-        return self._side_by_side(lambda pair: self._score_one(*pair), pairs)
+        return side_by_side(lambda pair: self._score_one(*pair), pairs, lanes=self._lanes)
 
     def check_scoring(self) -> None:
         """Raise ModelError, naming what works instead, where the server can't weigh given text."""
@@ -171,12 +171,6 @@ class ServedVisionModel:
             f"{self._client.where} can't weigh options: {why}. options-loglik and letter-logprob need vllm serve, "
             f"llm transformers:… or vllm:…; here the route generate+parse works"
         )
-
-    def _side_by_side(self, ask: Callable[[A], B], items: Sequence[A]) -> list[B]:
-        if len(items) <= 1 or self._lanes == 1:
-            return [ask(item) for item in items]
-        with ThreadPool(min(self._lanes, len(items))) as pool:
-            return pool.map(ask, items, chunksize=1)
 
     def _reply(self, index: int, chat: Chat, max_tokens: int) -> Reply:
         room = self.sampling.room(max_tokens)

@@ -32,7 +32,7 @@ from baselines.llm.vision import (
     split_thought,
     true_times,
 )
-from baselines.llm.vision_local import SeeingWriter, find_model, probe_frames, processor_sha256, read_processor
+from baselines.llm.vision_local import SeeingWriter, probe_frames, processor_sha256, read_processor
 from baselines.llm.vllm import (
     FINISHED,
     QUIET,
@@ -45,7 +45,7 @@ from baselines.llm.vllm import (
     vllm_version,
 )
 from baselines.models import VisionOptions
-from encoders.causal_lm.load import weight_files, weights_sha256
+from encoders.causal_lm.load import model_folder, weight_files, weights_sha256
 from encoders.config import foreign_file
 from encoders.device import device_name, find_device
 from tasks.digests import text_sha256
@@ -229,7 +229,7 @@ def load_vllm_vision(source: str, options: VisionOptions, sampling: Sampling) ->
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped library
-    folder, name = find_model(source)
+    folder, name = model_folder(source, f"llm 'vllm:{source}'")
     files = weight_files(folder)
     processor = read_processor(folder)
     from vllm import LLM

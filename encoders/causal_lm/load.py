@@ -262,6 +262,25 @@ def read_transformers(source: str, *, dtype: str = "bfloat16", device: str = "au
     return read_folder(folder, name=source, dtype=dtype, device=device)
 
 
+SEEING_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
+"""The files of a model that sees, as hubs hold them."""
+
+
+def model_folder(source: str, asked: str) -> tuple[Path, str]:
+    """A local folder or, failing that, a hub name (downloaded if need be), and its name.
+
+    Raises ModelError that begins with `asked`, the option as it was typed.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path, path.resolve().name
+    try:
+        return Path(huggingface_hub.snapshot_download(source, allow_patterns=list(SEEING_FILES))), source
+    except (OSError, ValueError) as error:
+        msg = f"{asked}: no such folder, and not to be had from the hub ({type(error).__name__})"
+        raise ModelError(msg) from error
+
+
 def read_gguf(gguf: Path, *, name: str, dtype: str = "bfloat16", device: str = "auto") -> CausalLM:
     """Read a GGUF file through its dense copy in the cache folder; the digest is the GGUF's own."""
     digest = file_sha256(gguf)
