@@ -8,9 +8,9 @@ import typer
 
 from evals import console
 from evals.benchmark_app import DATA, RUN_FOLDER, benchmark_app, show_results, task_of_run
-from tasks.registry import benchmarks
+from tasks.registry import find_benchmark
 
-BENCHMARK = benchmarks().entries["egoschema"]
+BENCHMARK = find_benchmark("egoschema")
 
 
 def submit(

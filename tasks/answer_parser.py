@@ -26,10 +26,10 @@ from dataclasses import dataclass
 
 from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
 from tasks.answer_words import VOCABULARY
+from tasks.routes import MAX_OPTIONS
 
 PARSER_VERSION = "choice-parser.v3"
 UNPARSED = "unparsed"
-MAX_OPTIONS = 26
 RULES = ("marked", "statement", "label", "alone", "quoted")  # how strongly each commits, the strongest first
 MARKED, STATEMENT, LABEL, ALONE, QUOTED = RULES
 

@@ -27,7 +27,6 @@ from annotated_types import MaxLen, MinLen
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from tasks.answer_parser import MAX_OPTIONS
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
@@ -46,6 +45,7 @@ from tasks.multiple_choice import (
 from tasks.prompt import Prompt, load_prompt
 from tasks.registry import Benchmark, nearest
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask
+from tasks.routes import MAX_OPTIONS
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import VIDEOS, is_video_name, video_names
 

@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import isnan
 from string import ascii_uppercase
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-import numpy as np
-
-from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
 from tasks.digests import text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.family import Answers, Common, Family, ItemText, Means, Predictions, PredictionsFile, means
@@ -30,8 +28,7 @@ from tasks.model import (
     require,
 )
 from tasks.prompt import Prompt, load_prompt
-from tasks.routes import Route
-from tasks.statistics import fraction_metric, grouped_metric
+from tasks.routes import MAX_OPTIONS, Route
 from tasks.task import (
     Clip,
     FramesSeen,
@@ -44,6 +41,9 @@ from tasks.task import (
     Trace,
     seconds_together,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 REPLY_TOKENS = 64
 LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
@@ -278,6 +278,8 @@ class MultipleChoiceTask:
         if prompt is not None:
             named |= {"prompt": prompt.name, "prompt_sha256": prompt.sha256}
         if route is Route.GENERATE:
+            from tasks.answer_parser import PARSER_VERSION
+
             named["parser"] = PARSER_VERSION
         if self.rotations:
             named["rotations"] = str(self.rotations)
@@ -310,6 +312,8 @@ class MultipleChoiceTask:
         return replace(request, interleaved=True) if self.interleaved else request
 
     def reread(self, item: ChoiceItem, prediction: Prediction) -> Prediction:
+        from tasks.answer_parser import parse_choice
+
         if prediction.rule == "given":
             return prediction
         if prediction.option_scores:
@@ -359,6 +363,8 @@ def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int)
 
     Of questions whose rotations were all answered: one that lacks some can't be right in all.
     """
+    from tasks.statistics import fraction_metric
+
     questions: dict[str, list[Score]] = {}
     for score in scores:
         questions.setdefault(question_id(score.item_id), []).append(score)
@@ -400,10 +406,10 @@ def bare_request(item: ChoiceItem) -> OptionRequest:
 
 def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
     """The highest score's index; of equal ones the first, and the rule says so. Refuses NaN."""
-    if np.isnan(scores).any():
+    if any(map(isnan, scores)):
         msg = f"item {item_id}: an option's score is not a number: {list(scores)}"
         raise DataError(msg)
-    best = int(np.argmax(scores))
+    best = max(range(len(scores)), key=scores.__getitem__)
     tied = sum(score == scores[best] for score in scores) > 1
     return best, "argmax (tie: first)" if tied else "argmax"
 
@@ -461,6 +467,8 @@ def by_generation(
     model: TextGenerator, batch: Sequence[ChoiceItem], requests: Sequence[TextRequest]
 ) -> list[Prediction]:
     """Free text, read by the parser's named rules."""
+    from tasks.answer_parser import parse_choice
+
     predictions = []
     for item, reply in zip(batch, model.generate(requests), strict=True):
         parsed = parse_choice(reply.text, item.options, finished=reply.finished)
@@ -487,6 +495,8 @@ def accuracy_metrics(
     known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
 ) -> tuple[Metric, list[Metric]]:
     """The primary figure of scored items, and what stands beside it; `groups` are the items' where it averages them."""
+    from tasks.statistics import fraction_metric, grouped_metric
+
     values, clusters = [value for _, value in known], [score.cluster for score, _ in known]
     if not groups:
         return fraction_metric("accuracy", values, clusters, primary=True), []
@@ -498,6 +508,9 @@ def summarise_choices(
     scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo, groups: Mapping[str, str] = NO_GROUPS
 ) -> Summary:
     """Accuracy, unparsed rate, how often each option was chosen, and a warning where one swallows the rest."""
+    from tasks.answer_parser import PARSER_VERSION
+    from tasks.statistics import fraction_metric
+
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
     public, beside = accuracy_metrics(known, info, groups)
     unparsed = fraction_metric(
@@ -544,6 +557,8 @@ def evidence_share(item: ChoiceItem, frames: FramesSeen | None) -> float | None:
 
 def evidence_metrics(known: Sequence[tuple[Score, float]]) -> list[Metric]:
     """How much of the evidence was seen, and the accuracy where some of it was and where none was."""
+    from tasks.statistics import fraction_metric
+
     told = [(score, value, share) for score, value in known if (share := score.values.get(EVIDENCE)) is not None]
     if not told:
         return []

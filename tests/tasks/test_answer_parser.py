@@ -13,7 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.answer_parser import MAX_OPTIONS, RULES, UNPARSED, parse_choice
+from tasks.answer_parser import RULES, UNPARSED, parse_choice
+from tasks.routes import MAX_OPTIONS
 
 A = "a person reading a book"
 B = "C was preparing a meal by chopping vegetables"
