@@ -277,9 +277,7 @@ def test_a_setting_within_another_option_is_no_option_of_the_first_list() -> Non
 def test_lists_fit_a_terminal_of_eighty_columns(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The properties of these names give what stands for them now, which would be put back for good.
-    monkeypatch.setattr(console.out, "_width", 80)
-    monkeypatch.setattr(console.out, "_file", sys.stdout)
+    monkeypatch.setattr(console, "out", console.LateConsole(pipe_width=80))
     list_models(name or None)
     lines = capsys.readouterr().out.splitlines()
     assert 30 < len(lines) < most
