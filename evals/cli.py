@@ -62,8 +62,8 @@ EXTRAS = {
 """By the name a package is imported by, the extra that installs it."""
 
 
-PATH_CHECKS = ("exists", "readable", "writable", "resolve_path", "allow_dash", "path_type")
-"""What typer can be asked to see to in a path beside taking it."""
+PATH_CHECKS = ("exists", "writable", "resolve_path", "allow_dash", "path_type")
+"""What typer can be asked to see to in a path, beside that it can be read."""
 
 
 class LazyCommands(dict[str, Any]):
@@ -129,17 +129,25 @@ def quick_value(parameter: Any, convert: Callable[[Any, Any], Any], ctx: Any, va
     if descriptor is None or (parameter.required and parameter.value_is_missing(value)):
         return convert(ctx, value)
     is_many = parameter.multiple or parameter.nargs != 1
-    kind, info = descriptor.annotation, descriptor.parameter_info
-    (kind,) = get_args(kind) if is_many and get_origin(kind) is list else (kind,)
-    values = value if isinstance(value, list | tuple) else () if value is None else (value,)
-    is_bare_path = kind is Path and info.file_okay and info.dir_okay and not any(getattr(info, k) for k in PATH_CHECKS)
-    if info.parser is not None or not all(type(one) is kind or (is_bare_path and type(one) is str) for one in values):
+    kind = descriptor.annotation
+    if is_many and get_origin(kind) is list:
+        (kind,) = get_args(kind)
+    given = () if value is None else value if is_many else (value,)
+    taken = [as_it_is(one, kind, descriptor.parameter_info) for one in given]
+    if any(one is None for one in taken):
         return convert(ctx, value)
-    if kind is Path and not is_bare_path and values:
-        return convert(ctx, value)
-    taken = [Path(one) for one in values] if kind is Path else list(values)
     whole = (taken or ()) if is_many else taken[0] if taken else None
     return whole if parameter.callback is None else parameter.callback(ctx, parameter, whole)
+
+
+def as_it_is(value: Any, kind: Any, info: Any) -> Any:  # noqa: ANN401
+    """A value of this kind that was given as it has to be; None where it has to be converted or checked."""
+    if info.parser is not None:
+        return None
+    if kind is Path and isinstance(value, str | Path):
+        is_bare = info.file_okay and info.dir_okay and not any(getattr(info, name) for name in PATH_CHECKS)
+        return Path(value) if is_bare and (not Path(value).exists() or os.access(value, os.R_OK)) else None
+    return value if kind in (str, int, float, bool) and type(value) is kind else None
 
 
 class LazyGroup(TyperGroup):

@@ -12,8 +12,8 @@ from evals.record import Sample
 from evals.store import Vectors
 from tasks.labels import LENGTHS, LONGEST, OVER_10_MIN, SPANS, THIRDS, WIDEST
 from tasks.registry import family_of
-from tasks.statistics import FEW_CLUSTERS, fraction_metric
-from tasks.task import TaskInfo
+from tasks.statistics import fraction_metric
+from tasks.task import FEW_CLUSTERS, TaskInfo
 
 
 @dataclass(frozen=True, slots=True)

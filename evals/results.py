@@ -15,8 +15,7 @@ from pydantic import JsonValue
 from evals.provenance import COMMAND, changes
 from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch, status_of
 from tasks.registry import family_of, resolved
-from tasks.statistics import few_clusters
-from tasks.task import Item, Metric, Prediction, Score, Task, Trace
+from tasks.task import Item, Metric, Prediction, Score, Task, Trace, few_clusters
 
 WAIT = "wait"
 IDS_SHOWN = 5

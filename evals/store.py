@@ -12,12 +12,9 @@ from pathlib import Path
 from time import monotonic
 from tokenize import TokenError
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self, TypeAlias
 
-import numpy as np
 from jsonlines import InvalidLineError, Reader, Writer
-from numpy.lib import format as npy
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from evals.benchmarks import command_of
@@ -38,6 +35,10 @@ from evals.record import (
 from tasks import durable
 from tasks.durable import open_in_place, sync_folder
 from tasks.errors import RecordError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RUN, SAMPLES, RESULTS, OFFICIAL = "run.json", "samples.jsonl", "results.json", "official.json"
 PAGE = "report.html"
@@ -179,12 +180,14 @@ class SampleLog:
 
 
 VECTORS = "vectors.npy"
-Vectors = NDArray[np.float32]
+Vectors: TypeAlias = "NDArray[np.float32]"
 AGAIN = "the same 'longvid … run' or 'import' command makes what is lost again"
 
 
 def header(rows: int, shape: tuple[int, ...]) -> bytes:
     """An .npy header; NumPy pads it so that its length does not change while the first axis grows."""
+    from numpy.lib import format as npy
+
     buffer = io.BytesIO()
     npy.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (rows, *shape)})
     return buffer.getvalue()
@@ -192,6 +195,9 @@ def header(rows: int, shape: tuple[int, ...]) -> bytes:
 
 def row_shape(path: Path, file: IO[bytes]) -> tuple[int, ...]:
     """The shape of a row, leaving `file` at the first row. Raises RecordError on a damaged header."""
+    import numpy as np
+    from numpy.lib import format as npy
+
     try:
         npy.read_magic(file)
         shape, fortran, dtype = npy.read_array_header_1_0(file)
@@ -226,6 +232,8 @@ def checked_rows(folder: Path, samples: Mapping[str, Sample]) -> Iterator[tuple[
     rows = {key: sample for key, sample in samples.items() if sample.vector_row is not None}
     if not rows:
         return
+    import numpy as np
+
     path = folder / VECTORS
     try:
         with path.open("rb") as file:
@@ -251,6 +259,8 @@ def fault_in(data: bytes, checksum: int | None) -> str:
     """Why a row is not what was written there; without a checksum, as in older records, why it can't be."""
     if checksum is not None:
         return "" if zlib.crc32(data) == checksum else "these are not the vectors that were written there"
+    import numpy as np
+
     values = np.frombuffer(data, "<f4")
     if not np.isfinite(values).all():
         return "the vectors hold NaN or infinity"
@@ -259,6 +269,8 @@ def fault_in(data: bytes, checksum: int | None) -> str:
 
 def as_bytes(vectors: Vectors) -> bytes:
     """A row as it lies in the file."""
+    import numpy as np
+
     return np.ascontiguousarray(vectors, dtype="<f4").tobytes()
 
 
@@ -280,7 +292,7 @@ class VectorLog:
             raise RecordError(msg)
         self._file = open_in_place(self._path)
         self._shape = row_shape(self._path, self._file)
-        end = self._file.tell() + self._rows * 4 * int(np.prod(self._shape))
+        end = self._file.tell() + self._rows * 4 * math.prod(self._shape)
         # Never longer than it is: what the system would fill it up with are zeros, not vectors.
         if self._file.seek(0, os.SEEK_END) < end:
             msg = f"{self._path} is shorter than the {self._rows} rows that the record names"

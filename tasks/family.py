@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from tasks.errors import DataError
 from tasks.files import read_object
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from tasks.statistics import Figures, Floats
 
-    Vectors = NDArray[np.float32]
-
 IDS_SHOWN = 5
 UNPARSED, UNPARSED_RATE = "unparsed", "unparsed_rate"
+Vectors: TypeAlias = "NDArray[np.float32]"
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:

@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from tasks.family import (
     Predictions,
     PredictionsFile,
     Ranking,
+    Vectors,
     of_pool,
     refuse_choices,
 )
@@ -45,9 +45,6 @@ from tasks.statistics import (
     median_interval,
 )
 from tasks.task import Clip, Metric, Prediction, Score, Summary, TaskInfo, seconds_together
-
-if TYPE_CHECKING:
-    from tasks.family import Vectors
 
 ROUTE = "embedding-similarity"
 TIE_RULE = "pessimistic: a right answer ranks behind all that are as similar"

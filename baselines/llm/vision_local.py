@@ -77,7 +77,7 @@ from encoders.causal_lm.load import (
 )
 from encoders.causal_lm.scoring import split_tokens, use_float32_head
 from encoders.config import foreign_file
-from encoders.device import device_name, find_device
+from encoders.device import device_name, find_device, warn_of_slow_bfloat16
 from encoders.frames import Frames
 from tasks.errors import ModelError
 from tasks.model import BatchHint, ModelInfo
@@ -626,6 +626,7 @@ def load_vision_model(
     """Read a folder or a hub name. Raises ModelError when it is none that sees, or can't be read or run."""
     folder, name = model_folder(source, f"llm 'transformers:{source}'")
     target = find_device(device)
+    warn_of_slow_bfloat16(dtype_of(dtype), target)
     files = weight_files(folder)
     processor = read_processor(folder)
     with quiet(), without_code(folder, "model"), foreign_file(f"can't load model folder {folder}"):
