@@ -283,7 +283,7 @@ def fail(text: str) -> None:
     console.fail(text)
 
 
-def run_app(application: typer.Typer) -> None:
+def run_app(application: Callable[[], object]) -> None:
     """Run an application with the one boundary between exceptions and exit codes."""
     # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

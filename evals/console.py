@@ -69,7 +69,8 @@ class LateConsole:
 
     @property
     def width(self) -> int:
-        return self._width or self.console.width
+        told = os.environ.get(WIDTH_VARIABLE, "")
+        return self._width or (int(told) if told.isdigit() else self.console.width)
 
     def print(self, *objects: Any, **settings: Any) -> None:  # noqa: ANN401 - as rich's own
         """As rich prints it."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from evals import console
-from evals.benchmark_app import DATA, RUN_FOLDER, benchmark_app, show_results, task_of_run
+from evals.benchmark_app import DATA, RUN_FOLDER, show_results, task_of_run
 from tasks.registry import find_benchmark
 
 BENCHMARK = find_benchmark("egoschema")
@@ -52,6 +52,6 @@ def set_score(
 
 
 if __name__ == "__main__":
-    from evals.cli import run_app
+    from evals.cli import group_command, run_app
 
-    run_app(benchmark_app(BENCHMARK))
+    run_app(group_command(BENCHMARK, BENCHMARK.name))

@@ -50,8 +50,8 @@ class Choice:
 def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
     """Read JSON (`{id: answer}`, `{id: {"answer": …}}` or a list of rows), JSON lines, or CSV with a header.
 
-    Where letters are given and no index, A is the first option. `field` names the answers' field. Repeated ids are kept, so that the check can name them. Raises DataError naming
-    the file.
+    Where letters are given and no index, A is the first option. `field` names the answers' field. Repeated ids are
+    kept, so that the check can name them. Raises DataError naming the file.
     """
     where = f"predictions file {path}"
     data = read_bytes(path, "predictions file")

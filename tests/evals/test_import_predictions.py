@@ -135,10 +135,12 @@ def test_letters_among_indices_are_refused_however_invalid_answers_count(
 
 def test_right_answers_and_choices_may_both_be_letters(tmp_path: Path) -> None:
     task = toy_task()
-    rows = [{"q_uid": i.id, "answer": "ABCDE"[i.answer or 0], "pred": "ABCDE"[4 - (i.answer or 0)]} for i in task.items()]
+    right = {item.id: item.answer or 0 for item in task.items()}
+    rows = [{"q_uid": key, "answer": "ABCDE"[place], "pred": "ABCDE"[4 - place]} for key, place in right.items()]
     (tmp_path / "p.json").write_text(json.dumps(rows))
     answers = read_choices(PredictionsFile(tmp_path / "p.json"), task, task).answers
-    assert [getattr(answers[i.id], "answer", None) for i in task.items()] == [4 - (i.answer or 0) for i in task.items()]
+    chosen = {key: getattr(found, "answer", None) for key, found in answers.items()}
+    assert chosen == {key: 4 - place for key, place in right.items()}
 
 
 def test_an_answer_out_of_range_is_refused_with_its_id(
