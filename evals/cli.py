@@ -301,7 +301,8 @@ def run_app(application: Callable[[], object]) -> None:
             fail(f"this needs {package}: pip install 'longvid[{EXTRAS[package]}]'")
             sys.exit(USER_ERROR)
         except OSError as error:
-            place = error.filename or "the output"
+            # Of two names the second is the one that was asked for: a file is written beside it, then takes its place.
+            place = error.filename2 or error.filename or "the output"
             fail(f"{place}: {error.strerror or error}")
             sys.exit(USER_ERROR)
         except (KeyboardInterrupt, SystemExit) as end:

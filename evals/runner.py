@@ -22,7 +22,9 @@ from evals.provenance import changes
 from evals.record import ClipRow, ErrorRow, Provenance, Results, Run, Sample
 from evals.results import build_results
 from evals.store import (
+    RESULTS,
     RUN,
+    SAMPLES,
     SampleLog,
     VectorLog,
     Vectors,
@@ -30,6 +32,7 @@ from evals.store import (
     locked,
     lost_vectors,
     read_official,
+    read_results,
     read_run,
     read_samples,
     read_vectors,
@@ -434,5 +437,21 @@ def rescore(task: Task[Any], folder: Path) -> Results:
     if (run.task.name, run.task.items_sha256) != (task.info.name, task.info.items_sha256):
         msg = f"{folder} is a run of {run.task.name} on other items than this {task.info.name}"
         raise RecordError(msg)
+    refuse_lost_answers(folder)
     with locked(folder):
         return write_results(task, run, folder)
+
+
+def refuse_lost_answers(folder: Path) -> None:
+    """Raise RecordError where results were made of answers that are no longer there: 0 would replace their figures."""
+    there = folder / SAMPLES
+    if not (folder / RESULTS).is_file() or (there.is_file() and there.stat().st_size):
+        return
+    try:
+        answered = read_results(folder).counts.answered
+    except RecordError:
+        return  # what can't be read is written anew
+    if answered:
+        what = "is empty" if there.is_file() else "is missing"
+        msg = f"{there} {what}, but {RESULTS} beside it is of {answered} answers: put it back, or run the same again"
+        raise RecordError(msg)

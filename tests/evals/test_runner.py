@@ -15,7 +15,7 @@ from evals.new_run import describe_run
 from evals.record import Results, Sample
 from evals.runner import RunSettings, TooManyFailuresError, rescore, run_task
 from evals.schema_files import without_wall_clock
-from evals.store import read_results, read_run, read_samples
+from evals.store import RESULTS, SAMPLES, read_results, read_run, read_samples
 from tasks.errors import ModelError, RecordError
 from tasks.model import ModelInfo, OptionRequest, OptionScores
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
@@ -389,3 +389,17 @@ def test_a_note_that_json_cannot_hold_is_that_items_error_not_the_runs_end(
     results = run_toy(noting, ToyModel(), tmp_path / "run")
     assert results.failed_ids == ("q03",)
     assert results.counts.answered == 11
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["missing", "empty"])
+def test_scoring_a_record_without_its_answers_is_refused_and_keeps_the_results(
+    is_there: bool, task: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    run_toy(task, ToyModel(), tmp_path)
+    before = (tmp_path / RESULTS).read_bytes()
+    (tmp_path / SAMPLES).unlink()
+    if is_there:
+        (tmp_path / SAMPLES).touch()
+    with pytest.raises(RecordError, match=rf"samples.jsonl is {'empty' if is_there else 'missing'}, but .* 12 answers"):
+        rescore(task, tmp_path)
+    assert (tmp_path / RESULTS).read_bytes() == before
