@@ -14,16 +14,18 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tasks.digests import file_sha256
 from tasks.durable import write_atomic
 from tasks.errors import DataError
 from tasks.files import read_text, text_lines
-from tasks.kitchen.benchmark import ALL, SPLIT, training_plans
+from tasks.kitchen.benchmark import ALL, LONGER, SPLIT, training_plans
 from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.render import write_video
 from tasks.kitchen.texts import dish, questions, steps, texts
+from tasks.kitchen.world import DEFAULT, WorldConfig
 from tasks.task import JsonValue
 from tasks.video_files import VIDEOS
 
@@ -40,7 +42,7 @@ class Made:
     new: bool
 
 
-def generate(folder: Path, videos: Sequence[int] = ALL) -> Iterator[Made]:
+def generate(folder: Path, videos: Sequence[int] = ALL, config: WorldConfig = DEFAULT) -> Iterator[Made]:
     """Write the annotations of the whole test split into `folder`, and `videos` by their places.
 
     Raises DataError where the folder holds annotations of another world; nothing there is overwritten.
@@ -49,10 +51,13 @@ def generate(folder: Path, videos: Sequence[int] = ALL) -> Iterator[Made]:
         msg = f"the test split of kitchen has {len(ALL)} videos to make, from 0 on, and none at {unknown[0]}"
         raise DataError(msg)
     folder.mkdir(parents=True, exist_ok=True)
-    plans = [make_plan(SPLIT, index) for index in ALL]
+    plans = [make_plan(SPLIT, index, config) for index in ALL]
     for name, content in annotation_files(plans).items():
         write_once(folder / name, json.dumps(content, indent=1) + "\n")
     yield from make_videos(folder, [plans[video] for video in videos])
+
+
+generate_5min, generate_10min, generate_20min = (partial(generate, config=config) for config in LONGER.values())
 
 
 def make_videos(folder: Path, plans: Sequence[Plan]) -> Iterator[Made]:
