@@ -101,7 +101,7 @@ def test_the_record_names_selector_encoder_and_rule() -> None:
 
 
 def test_a_part_that_is_no_encoder_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"'chance' can't serve as the selector of key frames"):
+    with pytest.raises(ModelError, match=r"'chance' can't be the selector of key frames"):
         build_model("keyframes", {"encoder": f"shortvivit-tiny:{RANDOM}", "selector": "chance"})
 
 

@@ -245,7 +245,7 @@ def test_the_name_before_this_one_is_the_same_model_and_the_same_run(server: Fau
     [
         ({}, "give llm=openai:MODEL"),
         ({"llm": "openai:x", "model": "x"}, "give llm=openai:MODEL"),
-        ({"llm": "smollm2"}, "sees nothing: vlm takes transformers:"),
+        ({"llm": "smollm2"}, "can't see; vlm takes transformers:"),
         ({"llm": "opneai:x"}, "did you mean 'openai:MODEL'"),
         ({"llm": "openai:x", "route": "embedding-similarity"}, "none of a language model's"),
         ({"llm": "openai:x", "guided": "true", "route": "letter-logprob"}, "guided=true goes with"),

@@ -96,7 +96,7 @@ def test_a_reply_has_a_size(server: FaultyServer, fault: str, message: str) -> N
     ("fault", "message"),
     [
         ("brotli", r"can't be unpacked \(packed as 'br'"),
-        ("half-gzip", r"can't be unpacked \(it is not whole"),
+        ("half-gzip", r"can't be unpacked \(it is truncated"),
         ("old", "can.t be reached"),
         ("two-lengths", "broke off or garbled"),
         ("short", "broke off or garbled"),
