@@ -74,7 +74,7 @@ def test_more_options_than_letters_are_refused_before_the_model_is_loaded(tmp_pa
         *("-M", f"route={route}", "--out", tmp_path / "run"),
     )
     assert done.returncode == 2
-    assert "line 1: 30 options, but letters name at most 26; take -M route=options-loglik" in " ".join(
+    assert "line 1: 30 options, but letters name at most 26; use -M route=options-loglik" in " ".join(
         done.stderr.split()
     )
     assert not (tmp_path / "run").exists()
@@ -344,7 +344,7 @@ def test_what_can_t_be_asked_about_a_video_is_one_line(
         ("none.jsonl", (), "questions file none.jsonl does not exist"),
         ("none.mp4", ("What?", "a", "b"), "there is no video none.mp4"),
         ("none.mp4", (), "there is no file none.mp4; ask takes a file of questions that ends in .jsonl"),
-        ("none.jsonl", ("What?",), "none.jsonl has its questions in it"),
+        ("none.jsonl", ("What?",), "none.jsonl already holds questions"),
     ],
 )
 def test_what_is_not_there_is_said(
