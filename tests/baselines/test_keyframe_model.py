@@ -106,7 +106,7 @@ def test_a_part_that_is_no_encoder_is_refused() -> None:
 
 
 def test_a_model_that_looks_at_no_frames_is_refused() -> None:
-    with pytest.raises(ModelError, match="looks at no frames"):
+    with pytest.raises(ModelError, match="reads no frames"):
         build_model("keyframes", {"encoder": "chance", "selector": f"imagevit-tiny:{RANDOM}"})
 
 
