@@ -25,7 +25,7 @@ FILE = "cgbench_mini.json"
 PUBLISHED = Published(
     name="cgbench",
     source="https://huggingface.co/datasets/CG-Bench/CG-Bench",
-    licence="CC BY-NC-SA 4.0, non-commercial research only; videos belong to their uploaders",
+    licence="CC BY-NC-SA 4.0, for research that is not commercial; videos are their uploaders'",
     citation="Chen et al.: CG-Bench: Clue-grounded Question Answering Benchmark for Long Video Understanding, ICLR "
     "2025, arXiv 2412.12075",
     item_sets=MappingProxyType(

@@ -44,7 +44,7 @@ LEAD_INS = re.compile(
 PUBLISHED = Published(
     name="videomme",
     source="https://video-mme.github.io",
-    licence="academic research only; no redistribution",
+    licence="academic research only; not to be passed on",
     citation="Fu et al.: Video-MME: The First-Ever Comprehensive Evaluation Benchmark of Multi-modal LLMs in Video "
     "Analysis, CVPR 2025, arXiv 2405.21075",
     prompts=ChoicePrompts(
