@@ -1,8 +1,8 @@
-"""The tasks of `kitchen` (ours): questions, retrieval, clip captioning and summaries of the test split.
+"""The tasks of `kitchen` (our own): questions, retrieval, clip captioning and summaries of the test split.
 
-Items are made from the plans, so that they need no file; videos, where prepared, lie in `videos/`. Digests pin the
-items. The smaller pools are part of the larger, for quick tries. Intervals cluster on the recipe family, so that the
-small pools of questions and summaries take one video of each of many families.
+Items are made from the plans, so they need no files; videos, if prepared, are in `videos/`. Digests pin the items. The
+smaller pools are subsets of the larger ones, for quick tests. Intervals cluster on the recipe family, so the small
+pools of questions and summaries take one video from each of many families.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tasks.video_files import video_path
 
 SPLIT = "test"
 TRAINING_VIDEOS = 144
-"""How many training videos' texts the floors may know: every kind of dish is among them."""
+"""Number of training videos whose texts the floors may use; they include every kind of dish."""
 ALL = range(100)
 FIRST = ALL[:20]
 ITEM_SETS: Mapping[str, tuple[range, int, str]] = MappingProxyType(
@@ -55,7 +55,7 @@ ITEM_SETS: Mapping[str, tuple[range, int, str]] = MappingProxyType(
         "kitchen-summary@10": (ALL[::10], 10, "088382db880dc9a90be3586c93dbf19b2be9bf7e86c82de573b384ed85d77b12"),
     }
 )
-"""Videos by their places in the split, items, and digest of the items, by task name."""
+"""By task name: the videos' indices in the split, the number of items, and their digest."""
 LONGER: Mapping[str, WorldConfig] = MappingProxyType(
     {f"{minutes}min": WorldConfig(seconds=(60.0 * minutes, 60.0 * minutes)) for minutes in (5, 10, 20)}
 )
@@ -80,7 +80,7 @@ SUMMARIES = CaptionProtocol("kitchen-summary.v1", 160, MappingProxyType({"summar
 
 
 def task_info(name: str, family: str, primary: str, chance: float, cluster: str = "recipe family") -> TaskInfo:
-    """A pool's description, with the count and digest that its items must have."""
+    """Describe a pool, with the count and digest that its items must have."""
     _, count, digest = ITEM_SETS[name]
     return TaskInfo(
         name=name,
@@ -98,7 +98,7 @@ def task_info(name: str, family: str, primary: str, chance: float, cluster: str 
 
 
 def load_qa(folder: Path, pool: str = "500", length: str = "") -> MultipleChoiceTask:
-    """Build the questions of a pool, or of `LONGER` videos. Raises DataError where they are not the pinned ones."""
+    """Build the questions of a pool, or of `LONGER` videos. Raises DataError if they are not the pinned ones."""
     name = f"kitchen-qa{'-' if length else ''}{length}@{pool}"
     items = [item for plan in plans_of(name) for item in choice_items(plan, folder)]
     info = task_info(name, "multiple-choice", "accuracy", 1 / OPTIONS)
@@ -160,39 +160,39 @@ def load_summary(folder: Path, pool: str = "100") -> CaptioningTask:
 
 
 def require_pinned(info: TaskInfo, found: int, digest: str) -> None:
-    """Refuse items that are not those of the name they would be reported under."""
+    """Raise DataError for items that are not the pinned ones of their task."""
     if (found, digest) != (info.item_count, info.items_sha256):
         msg = (
-            f"the generator made other items than those of {info.name} ({found} of {info.item_count}, digest "
-            f"{digest[:12]}): tasks/kitchen was changed, or this Python draws other random numbers"
+            f"the generator did not make the items of {info.name} ({found} of {info.item_count}, digest "
+            f"{digest[:12]}): tasks/kitchen was changed, or this Python draws different random numbers"
         )
         raise DataError(msg)
 
 
 def plans_of(name: str) -> list[Plan]:
-    """The plans of a task's videos."""
+    """Make the plans of a task's videos."""
     length = name.partition("@")[0].removeprefix("kitchen-qa-")
     return [make_plan(SPLIT, index, LONGER.get(length, DEFAULT)) for index in ITEM_SETS[name][0]]
 
 
 @cache
 def training_plans() -> tuple[Plan, ...]:
-    """The training videos whose texts floors may know."""
+    """Make the plans of the training videos whose texts floors may use."""
     return tuple(make_plan("train", index) for index in range(TRAINING_VIDEOS))
 
 
 def clip(plan: Plan, folder: Path, start: float, end: float) -> Clip:
-    """A stretch of a video, with its file where there is one."""
+    """Return a segment of a video, with its file if there is one."""
     return Clip(plan.id, start, end, video_path(folder, plan.id))
 
 
 def whole_clip(plan: Plan, folder: Path) -> Clip:
-    """The video from its first second to its last."""
+    """Return the whole video as a clip."""
     return clip(plan, folder, 0.0, plan.duration)
 
 
 def choice_items(plan: Plan, folder: Path) -> list[ChoiceItem]:
-    """A video's questions as items."""
+    """Make a video's questions into items."""
     whole = whole_clip(plan, folder)
     return [
         ChoiceItem(
@@ -210,7 +210,7 @@ def choice_items(plan: Plan, folder: Path) -> list[ChoiceItem]:
 
 
 def distinct_clips(plans: list[Plan], folder: Path) -> list[RetrievalItem]:
-    """Each sentence once, with the first clip that shows it: no two texts of the pool are equal."""
+    """Return each sentence once, with the first clip that shows it: no two texts of the pool are equal."""
     items: dict[str, RetrievalItem] = {}
     for plan in plans:
         for number, step in enumerate(steps(plan)):
@@ -231,9 +231,9 @@ def benchmark(
     predictions: str = "texts.json",
     split: str = SPLIT,
 ) -> Benchmark:
-    """One of kitchen's benchmarks; `tasks` are task names by pool. A pool's videos are made where it is prepared.
+    """Make one of kitchen's benchmarks; `tasks` holds task names by pool. Preparing a pool makes its videos.
 
-    `split` names the folder of its videos: those of another length lie apart.
+    `split` names the folder of its videos: each length has its own.
     """
     return Benchmark(
         name=name,

@@ -90,7 +90,7 @@ def test_prepared_videos_are_found(tmp_path: Path) -> None:
 
 def test_items_other_than_the_pinned_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "SPLIT", "val")
-    with pytest.raises(DataError, match="other items than those of kitchen-qa@100"):
+    with pytest.raises(DataError, match="did not make the items of kitchen-qa@100"):
         load_qa(NOWHERE, "100")
 
 
