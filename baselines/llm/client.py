@@ -478,6 +478,8 @@ ID_PREFIX = "token_id:"
 MOST_TOKENS = 1 << 40
 ROUNDING = 1e-5
 """Ours: a logarithm of a softmax in float32 may come out this far above 0."""
+LARGEST, SMALLEST = 1e18, 1e-18
+"""Ours: numbers of a vector whose squares float32 can't hold, and lengths that are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -589,6 +591,29 @@ def read_prompt_logprobs(body: Json, ids: Sequence[int]) -> list[float]:
     return [_logprob(entry["logprob"]) for entry in found if isinstance(entry, dict)]
 
 
+def read_embeddings(body: Json, count: int, dimensions: int | None) -> list[list[float]]:
+    """The vectors of `/embeddings` in the order they were asked for, each of `dimensions` numbers where that is known.
+
+    Raises ServerFaultError where there are more or fewer, one has another length, is no vector of finite numbers, or
+    has no direction.
+    """
+    vectors = []
+    for place, row in enumerate(_indexed(body, "data", "embedding", count)):
+        found = row.get("embedding")
+        if not isinstance(found, list) or not found:
+            raise ServerFaultError(f"the server's embedding {place} is no list of numbers: {_shown(found)}")
+        if dimensions is not None and len(found) != dimensions:
+            raise ServerFaultError(
+                f"the server's embedding {place} has {len(found)} dimensions where earlier ones have {dimensions}"
+            )
+        if wrong := [value for value in found if type(value) not in (int, float) or not abs(value) < LARGEST]:
+            raise ServerFaultError(f"the server's embedding {place} holds what is no finite number: {_shown(wrong[0])}")
+        if math.hypot(*found) < SMALLEST:
+            raise ServerFaultError(f"the server's embedding {place} is zero: it has no direction")
+        vectors.append([float(value) for value in found])
+    return vectors
+
+
 def _part(body: Json, name: str) -> Mapping[str, Any]:
     """An object within another; an empty one where there is none."""
     found = body.get(name)
@@ -605,24 +630,29 @@ def _check_tokens(told: object, prompt: Sequence[int]) -> None:
 
 def _choices(body: Json, count: int) -> list[Mapping[str, Any]]:
     """The choices in order of their index, as many as were asked for, each once."""
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+    return _indexed(body, "choices", "choice", count)
+
+
+def _indexed(body: Json, name: str, one: str, count: int) -> list[Mapping[str, Any]]:
+    """The objects in the list `name` in order of their index, as many as were asked for, each once."""
+    rows = body.get(name)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         told = told_in(body)
-        raise ServerFaultError(f"the server's reply has no choices{f': {told}' if told else ''}")
-    if len(choices) != count:
-        raise ServerFaultError(f"the server's reply has {len(choices)} choices where {count} were asked for")
+        raise ServerFaultError(f"the server's reply has no {name}{f': {told}' if told else ''}")
+    if len(rows) != count:
+        raise ServerFaultError(f"the server's reply has {len(rows)} {name} where {count} were asked for")
     by_index: dict[int, Mapping[str, Any]] = {}
-    for place, choice in enumerate(choices):
-        index = choice.get("index")
+    for place, row in enumerate(rows):
+        index = row.get("index")
         index = place if index is None else index
         if type(index) is not int:
-            raise ServerFaultError(f"the server's reply has a choice whose index is no whole number: {_shown(index)}")
+            raise ServerFaultError(f"the server's reply has a {one} whose index is no whole number: {_shown(index)}")
         if index in by_index or not 0 <= index < count:
             twice = "twice" if index in by_index else f"where {count} were asked for"
-            raise ServerFaultError(f"the server's reply has choice {index} {twice}")
-        by_index[index] = choice
-        if choice.get("error"):
-            raise ServerFaultError(f"the server's reply holds an error: {told_in(choice) or _shown(choice['error'])}")
+            raise ServerFaultError(f"the server's reply has {one} {index} {twice}")
+        by_index[index] = row
+        if row.get("error"):
+            raise ServerFaultError(f"the server's reply holds an error: {told_in(row) or _shown(row['error'])}")
     return [by_index[place] for place in range(count)]
 
 
