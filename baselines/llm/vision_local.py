@@ -569,12 +569,9 @@ class TransformersVisionModel:
     @torch.inference_mode()
     def _one_row_gives_each(self) -> bool:
         """Whether continuations weighed in one row have the likelihoods that they have one by one."""
-        takes = inspect.signature(self._model.forward).parameters
-        if (
-            not self.splits
-            or "position_ids" not in takes
-            or self._model.config._attn_implementation not in {"sdpa", "eager"}
-        ):  # noqa: SLF001
+        attention = self._model.config._attn_implementation  # noqa: SLF001 - no public name
+        placed = "position_ids" in inspect.signature(self._model.forward).parameters
+        if not (self.splits and placed and attention in {"sdpa", "eager"}):
             return False
         shown = probe_frames(self.forms[0])
         prepared = [self._prepare(Chat(words, shown=shown)) for words in ("Which one?", "Who is it?")]
