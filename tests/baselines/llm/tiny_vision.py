@@ -68,7 +68,8 @@ def template(video: str, image: str) -> str:
     )
 
 
-def write_qwen2_5_vl(out: Path) -> None:
+def write_qwen2_5_vl(out: Path, *, head: int = 16) -> None:
+    """`head` is the width of an attention head, of which engines take some only."""
     from transformers import (
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,
@@ -79,9 +80,12 @@ def write_qwen2_5_vl(out: Path) -> None:
 
     tokenizer = tokenizer_of({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
     config = Qwen2_5_VLConfig(
-        text_config={**LAYERS, "vocab_size": len(tokenizer), "rope_parameters": mrope([2, 3, 3])},
+        text_config={
+            **LAYERS, "hidden_size": 4 * head, "vocab_size": len(tokenizer),
+            "rope_parameters": mrope([head // 8, 3 * head // 16, 3 * head // 16]),
+        },
         vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64,
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 4 * head,
             "patch_size": PATCH, "fullatt_block_indexes": [1], "window_size": 56,
         },
         **ids_of(tokenizer),
