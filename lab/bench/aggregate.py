@@ -1,8 +1,8 @@
-"""What a language model's part of an aggregator costs: ours beside a call for every option, or one after the other.
+"""Cost of the language model in an aggregator: ours against a call per option, or against sequential calls.
 
-A model that runs here weighs a question's options from one reading of its prompt; the plain way reads the prompt again
-for each. A served model is asked in as many lanes as it likes; the plain way waits for each reply. llama.cpp, where it
-is installed, weighs the same tokens from a GGUF file, its prompt read once as ours.
+A local model scores a question's options from one pass over its prompt; the baseline reads the prompt again for each
+option. A served model gets as many concurrent requests as it likes; the baseline waits for each reply. llama.cpp, if
+installed, scores the same tokens from a GGUF file, with one pass over the prompt as well.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BothWays(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far the two ways agree: questions with the same best option, and the largest difference of means (nats)."""
+    """Agreement of the two ways: questions with the same best option, and the largest difference of means (nats)."""
 
     prompt_tokens: int
     same_choices: int
@@ -70,7 +70,7 @@ def bench_aggregate(
     done: Callable[[str], None],
     gguf: Path | None = None,
 ) -> Result:
-    """Both ways on the same chats, in turn, or with `gguf` ours and llama.cpp's. Raises ValueError without chats."""
+    """Time both ways alternately on the same chats; with `gguf`, ours and llama.cpp. Raises ValueError without chats."""
     if not chats:
         raise ValueError("nothing to compare: no chats")
     if gguf is not None:
@@ -93,7 +93,7 @@ def compare_scoring(
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:
-    """Every question both ways before the next one comes; a round is all of them once."""
+    """Score every question both ways before the next; a round is all questions once."""
     llm.score(chats[:1], continuations[:1])
     rounds = []
     agreement = Agreement(0, 0, 0.0)
@@ -124,9 +124,9 @@ def compare_llama_cpp(
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:
-    """Every question by transformers and by llama.cpp, on the same tokens and as many threads, in turn.
+    """Score every question with transformers and with llama.cpp alternately, on the same tokens and threads.
 
-    Raises NotMeasuredError where llama-cpp-python is not installed or can't read the file.
+    Raises NotMeasuredError if llama-cpp-python is not installed or can't read the file.
     """
     asked = [llm.scoring_tokens(chat, texts, "a question") for chat, texts in zip(chats, continuations, strict=True)]
     longest = max(len(one.prompt) + max(map(len, one.continuations)) for one in asked)
@@ -155,7 +155,7 @@ def compare_llama_cpp(
 
 
 class LlamaCpp:
-    """A GGUF file in llama.cpp that weighs continuations; what a prompt shares with the one before stays read."""
+    """A GGUF file in llama.cpp that scores continuations; a prefix shared with the previous prompt stays cached."""
 
     def __init__(self, gguf: Path, context: int, threads: int) -> None:
         self._api: Any = needed("llama_cpp", "llama-cpp-python")
@@ -168,11 +168,12 @@ class LlamaCpp:
         self._read: tuple[int, ...] = ()
 
     def score(self, tokens: ScoringTokens) -> list[ContinuationScores]:
-        """The scores of one prompt's continuations."""
+        """Score the continuations of one prompt."""
         prompt = tokens.prompt
-        # The last token is always read anew: what follows is told behind it.
+        # The last token is always processed again: its logits score the first token of each continuation.
         same = next((at for at, (a, b) in enumerate(zip(prompt[:-1], self._read, strict=False)) if a != b), None)
         start = min(len(self._read), len(prompt) - 1) if same is None else same
+        behind: list[NDArray[np.float32]] = []
         for at in range(start, len(prompt), LLAMA_BATCH):
             behind = self._decode(prompt[at : at + LLAMA_BATCH], at, every=False)
         self._read = prompt
@@ -184,7 +185,7 @@ class LlamaCpp:
         return [ContinuationScores(tuple(totals), counts, TokenUsage(len(prompt), start, sum(counts)))]
 
     def _decode(self, ids: Sequence[int], at: int, *, every: bool) -> list[NDArray[np.float32]]:
-        """Log-likelihoods [vocabulary] behind each token or the last; all that was read from `at` on is lost."""
+        """Return log-likelihoods [vocabulary] after each token or the last; the cache is cut at `at` first."""
         api, context = self._api, self._model.ctx
         api.llama_memory_seq_rm(api.llama_get_memory(context), 0, at, -1)
         batch = api.llama_batch_init(len(ids), 0, 1)
@@ -205,19 +206,19 @@ class LlamaCpp:
 
 
 def timed(call: Callable[[], list[ContinuationScores]]) -> tuple[list[ContinuationScores], Measured]:
-    """What the call gives, and what it took."""
+    """Return a call's result and its cost."""
     results: list[list[ContinuationScores]] = []
     measured = clocked(lambda: results.append(call()))()
     return results[0], measured
 
 
 def added(one: Measured, other: Measured) -> Measured:
-    """Both one after the other."""
+    """Add up two measurements."""
     return Measured(one.seconds + other.seconds, one.cpu_seconds + other.cpu_seconds)
 
 
 def with_chat(sum_: Agreement, cached: ContinuationScores, scratch: ContinuationScores) -> Agreement:
-    """The agreement with one more question in it."""
+    """Add one question to the agreement."""
     apart = max(abs(a - b) for a, b in zip(cached.means, scratch.means, strict=True))
     return Agreement(
         sum_.prompt_tokens + cached.usage.prompt,
@@ -227,7 +228,7 @@ def with_chat(sum_: Agreement, cached: ContinuationScores, scratch: Continuation
 
 
 def best(scores: ContinuationScores) -> int:
-    """The option with the highest mean log-likelihood."""
+    """Return the option with the highest mean log-likelihood."""
     return scores.means.index(max(scores.means))
 
 
@@ -238,7 +239,7 @@ def compare_lanes(
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:
-    """Short replies to all chats: in the model's own lanes, and one after the other."""
+    """Time short replies to all chats: in the model's own lanes, and sequentially."""
     batch_hint = llm.batch_hint
     ask = partial(llm.generate, max_tokens=REPLY_TOKENS)
 
@@ -258,7 +259,7 @@ def compare_lanes(
 def egoschema_options(
     llm: LanguageModel, captions: Path, questions: int, data: Path | None
 ) -> tuple[list[Chat], list[tuple[str, ...]]]:
-    """The aggregator's own chats for questions spread over egoschema@500, and the options to weigh."""
+    """Return the aggregator's chats for questions spread over egoschema@500, and the options to score."""
     items = load_egoschema(benchmark_folder(benchmarks().entries["egoschema"], data)).items()
     prompt = load_prompt("tasks", PROMPTS.loglik)
     wording = load_prompt("baselines", "aggregator.v1")
