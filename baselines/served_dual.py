@@ -1,7 +1,7 @@
 """A dual encoder behind a server (`-m served-dual`): frames and texts by `/v1/embeddings`, in vLLM's form for pictures.
 
-Each frame is a conversation of its own with one picture, each text one without; a clip's vector is the mean of its
-frames' unit vectors, as with `hf-dual`. What a server sends that is no vector of the model's space is a fault.
+Each frame is sent as a chat request with one image, each text as one without; a clip's vector is the mean of its
+frames' unit vectors, as with `hf-dual`. A reply that is not a valid vector of the model's space counts as a server fault.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
 
 FRAMES = 16
-"""Ours, as of `hf-dual`."""
+"""Our choice, the same as for `hf-dual`."""
 DECODER_THREADS = 2
 TEXTS_AT_ONCE = 32
 PROBES = ("a pan", "two dogs in the snow")
 SAME = 1e-6
-"""Ours: how near two unit vectors lie that are one."""
+"""Our choice: largest difference of two unit vectors that count as the same."""
 UNKNOWN = "unknown"
 MISSING_CAPABILITIES = {
     "ChoiceScorer": "a dual encoder gives vectors and no likelihoods of words",
@@ -48,7 +48,7 @@ MISSING_CAPABILITIES = {
 
 
 class ServedDual:
-    """Offers VideoTextEncoder through a server; answers multiple choice by similarity."""
+    """Implements VideoTextEncoder with a server; answers multiple choice by similarity."""
 
     route = Route.SIMILARITY
     missing_capabilities = MISSING_CAPABILITIES
@@ -74,11 +74,11 @@ class ServedDual:
         self._context = served.context if self._tells_tokens() else None
 
     def looking_ahead(self, clips: Sequence[Clip]) -> AbstractContextManager[None]:
-        """Decode `clips` while the server is busy with earlier ones."""
+        """Decode `clips` ahead, while the server works on earlier ones."""
         return self.frames.ahead(clips)
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
-        """Unit vectors of clips; one seen lately is not sent again. Raises the first clip's VideoError."""
+        """Return unit vectors of clips; a recent clip is not sent again. Raises the first clip's VideoError."""
         vectors, traces = [], []
         for clip in clips:
             if clip in self._known:
@@ -98,7 +98,7 @@ class ServedDual:
         return Embeddings(np.stack(vectors), tuple(traces))
 
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
-        """Unit vectors of texts; those longer than the server's context are pooled from chunks, and say so."""
+        """Return unit vectors of texts; one longer than the server's context is pooled from chunks (see its trace)."""
         began = perf_counter()
         chunks = [self._chunks(text) for text in texts]
         found = iter(self._read([chunk for parts in chunks for chunk in parts]))
@@ -108,7 +108,7 @@ class ServedDual:
         return Embeddings(np.stack(vectors), traces)
 
     def check(self) -> None:
-        """Raise ModelError unless the server tells two pictures, and two texts, apart in one space."""
+        """Raise ModelError unless two images, and two texts, get different vectors of the same length."""
         first = self._picture(probe_picture(0))
         self.dimensions = len(first)
         pictures = first, self._picture(probe_picture(1))
@@ -116,12 +116,12 @@ class ServedDual:
         for what, (one, other) in (("pictures", pictures), ("texts", texts)):
             if float(np.abs(one - other).max()) < SAME:
                 raise ModelError(
-                    f"{self._client.where}: '{self._served.name}' gives two different {what} the same vector: it does "
-                    f"not read them"
+                    f"{self._client.where}: '{self._served.name}' returns the same vector for two different {what}: it "
+                    f"does not read them"
                 )
 
     def _seen(self, frames: Frames) -> NDArray[np.float32]:
-        """The mean of the frames' unit vectors, at length 1."""
+        """Return the mean of the frames' unit vectors, normalised."""
         rows = side_by_side(self._picture, list(frames.pixels), lanes=self._options.concurrency)
         return unit(np.mean(rows, axis=0))
 
@@ -134,7 +134,7 @@ class ServedDual:
         return self._ask({"messages": [{"role": "user", "content": parts}]}, 1)[0]
 
     def _read(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Unit vectors of texts that fit the context."""
+        """Return unit vectors of texts that fit the context."""
         if self._options.texts_as == "input":
             batches = [list(texts[at : at + TEXTS_AT_ONCE]) for at in range(0, len(texts), TEXTS_AT_ONCE)]
             asked = [({"input": [self._worded(text) for text in batch]}, len(batch)) for batch in batches]
@@ -152,21 +152,21 @@ class ServedDual:
         return [unit(np.array(row, dtype=np.float32)) for row in rows]
 
     def _worded(self, text: str) -> str:
-        """A text as it is sent; the server's tokenizer is not at hand to tell it from control tokens."""
+        """Return a text as it is sent, with control tokens broken up, as the server's tokenizer is not available."""
         return self._options.text_words.replace("{text}", neutral(text))
 
     def _message(self, text: str) -> list[dict[str, Any]]:
         return [{"role": "user", "content": [{"type": "text", "text": self._worded(text)}]}]
 
     def _chunks(self, text: str) -> list[str]:
-        # A token is a byte at least, and a template adds few: most texts need not be counted by the server.
+        # A token is at least one byte and a template adds few, so that short texts need not be counted by the server.
         context = self._context
         if context is None or 2 * len(self._worded(text).encode()) <= context:
             return [text]
         return word_chunks(text, context, self._length, f"'{self._served.name}'")
 
     def _length(self, text: str) -> int:
-        """Tokens of a text as the server counts them."""
+        """Count the tokens of a text with the server's tokenizer."""
         if self._options.texts_as == "input":
             asked: dict[str, Any] = {"prompt": self._worded(text)}
         else:
@@ -177,7 +177,7 @@ class ServedDual:
         return len(self._client.post(url, {"model": self._served.name, **asked}, read_tokens))
 
     def _tells_tokens(self) -> bool:
-        """Whether the server can count a text's tokens: only then can a long one be cut where it must be."""
+        """Whether the server counts tokens, which splitting a long text needs."""
         if self._served.context is None:
             return False
         try:
@@ -189,15 +189,15 @@ class ServedDual:
 
 
 def probe_picture(which: int) -> NDArray[np.uint8]:
-    """One of two small pictures that have nothing in common."""
+    """Return one of two small, unlike images."""
     rows = np.arange(224 * 224 * 3, dtype=np.uint32).reshape(224, 224, 3)
     return (rows // 700 % 251 if which else rows[::-1] // 90 % 83).astype(np.uint8)
 
 
 def build_served_dual(options: ServedDualOptions) -> ServedDual:
-    """Look at the server and try it on two pictures and two texts.
+    """Connect to the server and try it on two images and two texts.
 
-    Raises ModelError, naming the server, where it is not there, lacks the model, or does not embed both.
+    Raises ModelError, naming the server, if it can't be reached, lacks the model, or does not embed both.
     """
     address = options.base_url or os.environ.get(BASE_URL)
     if not address:
@@ -224,6 +224,6 @@ def build_served_dual(options: ServedDualOptions) -> ServedDual:
         model = ServedDual(client, served, policy, info, options)
         model.check()
     except (RefusedError, ServerFaultError) as error:
-        raise ModelError(f"served-dual name={options.name}: no vectors of pictures and texts: {error}") from error
+        raise ModelError(f"served-dual name={options.name}: it does not embed images and texts: {error}") from error
     model.info = replace(info, details={**details, "dimensions": model.dimensions})
     return model

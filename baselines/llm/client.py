@@ -595,7 +595,7 @@ def read_prompt_logprobs(body: Json, ids: Sequence[int]) -> list[float]:
 
 
 def read_embeddings(body: Json, count: int, dimensions: int | None) -> list[list[float]]:
-    """Return the vectors of an `/embeddings` reply in the order of the request, each with `dimensions` entries if given.
+    """Return the vectors of an `/embeddings` reply in the order asked for, each with `dimensions` entries if given.
 
     Raises ServerFaultError if there are more or fewer than `count`, or one has another length, an entry that is not a
     finite number, or norm zero.

@@ -70,7 +70,7 @@ def bench_aggregate(
     done: Callable[[str], None],
     gguf: Path | None = None,
 ) -> Result:
-    """Time both ways alternately on the same chats; with `gguf`, ours and llama.cpp. Raises ValueError without chats."""
+    """Time both ways alternately on the same chats, or ours and llama.cpp. Raises ValueError without chats."""
     if not chats:
         raise ValueError("nothing to compare: no chats")
     if gguf is not None:

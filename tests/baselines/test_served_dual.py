@@ -129,7 +129,8 @@ def test_vectors_out_of_order_are_put_in_order_and_one_index_twice_is_a_fault(se
 
 
 @pytest.mark.parametrize(
-    ("option", "message"), [("eyeless", "two different pictures the same vector"), ("words_only", "no vectors of pic")]
+    ("option", "message"),
+    [("eyeless", "the same vector for two different pictures"), ("words_only", "does not embed images")],
 )
 def test_a_server_that_sees_nothing_is_refused_before_the_run(server: FaultyServer, option: str, message: str) -> None:
     server.script([], **{option: True})
