@@ -1,7 +1,8 @@
-"""A dual encoder behind a server (`-m served-dual`): frames and texts by `/v1/embeddings`, in vLLM's form for pictures.
+"""A dual encoder on a server (`-m served-dual`): frames and texts through `/v1/embeddings`, in vLLM's image format.
 
 Each frame is sent as a chat request with one image, each text as one without; a clip's vector is the mean of its
-frames' unit vectors, as with `hf-dual`. A reply that is not a valid vector of the model's space counts as a server fault.
+frames' unit vectors, as with `hf-dual`. A reply that is not a valid vector of the model's space counts as a server
+fault.
 """
 
 from __future__ import annotations
