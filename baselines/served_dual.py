@@ -136,6 +136,7 @@ class ServedDual:
 
     def _read(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return unit vectors of texts that fit the context."""
+        asked: list[tuple[Mapping[str, Any], int]]
         if self._options.texts_as == "input":
             batches = [list(texts[at : at + TEXTS_AT_ONCE]) for at in range(0, len(texts), TEXTS_AT_ONCE)]
             asked = [({"input": [self._worded(text) for text in batch]}, len(batch)) for batch in batches]

@@ -173,7 +173,7 @@ class LlamaCpp:
         # The last token is always processed again: its logits score the first token of each continuation.
         same = next((at for at, (a, b) in enumerate(zip(prompt[:-1], self._read, strict=False)) if a != b), None)
         start = min(len(self._read), len(prompt) - 1) if same is None else same
-        behind: list[NDArray[np.float32]] = []
+        behind: list[NDArray[np.float64]] = []
         for at in range(start, len(prompt), LLAMA_BATCH):
             behind = self._decode(prompt[at : at + LLAMA_BATCH], at, every=False)
         self._read = prompt
@@ -184,7 +184,7 @@ class LlamaCpp:
         counts = tuple(map(len, tokens.continuations))
         return [ContinuationScores(tuple(totals), counts, TokenUsage(len(prompt), start, sum(counts)))]
 
-    def _decode(self, ids: Sequence[int], at: int, *, every: bool) -> list[NDArray[np.float32]]:
+    def _decode(self, ids: Sequence[int], at: int, *, every: bool) -> list[NDArray[np.float64]]:
         """Return log-likelihoods [vocabulary] after each token or the last; the cache is cut at `at` first."""
         api, context = self._api, self._model.ctx
         api.llama_memory_seq_rm(api.llama_get_memory(context), 0, at, -1)
