@@ -12,8 +12,6 @@ where is said. Nothing is coerced: a fault is refused by file, line and field.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -29,7 +27,7 @@ from typing_extensions import TypedDict
 
 from tasks.answer_parser import MAX_OPTIONS
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol
-from tasks.digests import text_sha256
+from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import Seconds, is_file, read_rows, read_text, read_toml, shown, text_lines, typed, unicode_only
 from tasks.free_answers import F1, SHORT_PROMPT, UNSCORED, FreeAnswerTask, FreeItem
@@ -643,13 +641,14 @@ def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None)
     A named benchmark's rows count as they are written: an end taken from the video is left out, so that the items are
     the same with or without the videos. Of others the digest is the one that it always was, of the clips.
     """
-    rows = []
-    for read in reads:
+
+    def row_of(read: Read) -> list[Any]:
         item, clip = read.item, read.item.clip
         end = (None if read.end is None else float(read.end)) if folder.named else clip.end
         place = [item.id, item.cluster, clip.video_id, clip.start, end if end is None or isfinite(end) else None]
-        rows.append([*place, *content_of(item), *([item.labels[label]] if label else [])])
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+        return [*place, *content_of(item), *([item.labels[label]] if label else [])]
+
+    return rows_sha256(map(row_of, reads))
 
 
 def content_of(item: ChoiceItem | FreeItem | CaptionItem | RetrievalItem) -> list[Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from copy import copy
@@ -16,7 +14,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
-from tasks.digests import text_sha256
+from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.family import Answers, Common, Family, ItemText, Means, Predictions, PredictionsFile, means
 from tasks.model import (
@@ -118,7 +116,7 @@ class ChoicePrompts:
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
     """Digest of everything that defines the items, in order: questions, answers, and the clips they are about."""
-    return rows_digest(
+    return rows_sha256(
         [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
         for i in items
     )
@@ -126,16 +124,7 @@ def item_set_digest(items: Sequence[ChoiceItem]) -> str:
 
 def question_set_digest(items: Sequence[ChoiceItem]) -> str:
     """The same without the clips: for published benchmarks, where a question's id decides its clip."""
-    return rows_digest([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
-
-
-def rows_digest(rows: Iterable[Sequence[object]]) -> str:
-    """Digest of a list of rows as JSON, which is not put together: of many questions it takes as much room as they."""
-    digest = hashlib.sha256(b"[")
-    for number, row in enumerate(rows):
-        digest.update((", " * (number > 0) + json.dumps(row, ensure_ascii=False)).encode())
-    digest.update(b"]")
-    return digest.hexdigest()
+    return rows_sha256([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
 
 
 def route_of(model: object) -> Route:
