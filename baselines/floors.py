@@ -30,11 +30,11 @@ from tasks.data_roots import data_file
 from tasks.errors import DataError, ModelError
 from tasks.family import Floor
 from tasks.model import BatchHint, Embeddings, ModelInfo, OptionRequest, TextReply, TextRequest
-from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, accuracy_metrics, by_length
+from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, by_length, correctness, primary_accuracy
 from tasks.retrieval import RetrievalItem, RetrievalTask
 from tasks.routes import Route
 from tasks.statistics import LEVEL, percentile_interval
-from tasks.task import Clip, JsonValue, Metric, Prediction, Summary, Task, Trace
+from tasks.task import Clip, JsonValue, Metric, Summary, Task, Trace
 from tasks.tokenizers import tokenizer
 from tasks.youcook2 import training_texts
 from tasks.youcook2_annotations import read_annotations
@@ -288,11 +288,10 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
 
 
 def choice_figure(task: MultipleChoiceTask, items: Sequence[ChoiceItem], chosen: Sequence[int]) -> Metric:
-    """The task's primary figure of choices, one for each item, whose answers are all known."""
-    scores = [
-        task.score(item, Prediction(item.id, index, rule="given")) for item, index in zip(items, chosen, strict=True)
-    ]
-    return accuracy_metrics([(score, score.values["accuracy"] or 0.0) for score in scores], task.info, task.groups)[0]
+    """The task's primary figure of choices, one for each item, whose answers are all public."""
+    values = [correctness(item, index) for item, index in zip(items, chosen, strict=True)]
+    groups = [task.groups[item.id] for item in items] if task.groups else []
+    return primary_accuracy(items, values, task.info, groups)
 
 
 def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int, groups: Mapping[str, str]) -> Metric:

@@ -310,9 +310,8 @@ class MultipleChoiceTask:
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
-        known, right = item.answer is not None, item.right_option
         values = {
-            "accuracy": float(right is not None and prediction.answer == right) if known else None,
+            "accuracy": None if item.answer is None else correctness(item, prediction.answer),
             "unparsed": float(prediction.answer is None),
         }
         if self.mean_over is not None:
@@ -472,15 +471,20 @@ def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
     return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
 
 
-def accuracy_metrics(
-    known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
-) -> tuple[Metric, list[Metric]]:
-    """The primary figure of scored items, and what stands beside it; `groups` are the items' where it averages them."""
-    values, clusters = [value for _, value in known], [score.cluster for score, _ in known]
+def correctness(item: ChoiceItem, answer: int | str | None) -> float:
+    """1 where the answer is the item's right option, else 0: the item's must be public."""
+    right = item.right_option
+    return float(right is not None and answer == right)
+
+
+def primary_accuracy(
+    items: Sequence[Score] | Sequence[ChoiceItem], values: Sequence[float], info: TaskInfo, groups: Sequence[str]
+) -> Metric:
+    """The primary figure of items by their values; `groups` are the items' where it averages them, else empty."""
+    clusters = [item.cluster for item in items]
     if not groups:
-        return fraction_metric("accuracy", values, clusters, primary=True), []
-    grouped = grouped_metric(info.primary_metric, values, clusters, [groups[s.item_id] for s, _ in known], primary=True)
-    return grouped, [fraction_metric("accuracy", values, clusters)]
+        return fraction_metric("accuracy", values, clusters, primary=True)
+    return grouped_metric(info.primary_metric, values, clusters, groups, primary=True)
 
 
 def summarise_choices(
@@ -488,7 +492,10 @@ def summarise_choices(
 ) -> Summary:
     """Accuracy, unparsed rate, how often each option was chosen, and a warning where one swallows the rest."""
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
-    public, beside = accuracy_metrics(known, info, groups)
+    values = [value for _, value in known]
+    its_groups = [groups[score.item_id] for score, _ in known] if groups else []
+    public = primary_accuracy([score for score, _ in known], values, info, its_groups)
+    beside = [fraction_metric("accuracy", values, [score.cluster for score, _ in known])] if groups else []
     unparsed = fraction_metric(
         "unparsed_rate",
         [float(s.values["unparsed"] or 0.0) for s in scores],
