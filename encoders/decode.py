@@ -416,22 +416,21 @@ def _draw_apart(path: Path, seconds: tuple[float, ...], policy: FramePolicy, thr
 def _stretches(video: OpenVideo, ticks: NDArray[np.int64]) -> list[slice]:
     """Wanted ticks in stretches: over the gap between two, a seek costs less than reading on, as measured here."""
     whole = [slice(0, len(ticks))]
-    per_second = float(video.rate)
-    gaps = np.diff(ticks) * float(video.time_base) * per_second
+    gaps = np.diff(ticks) * float(video.time_base) * float(video.rate)
     if gaps.sum() < _WORTH_MEASURING:
         return whole
     began = perf_counter()
-    first = _index_by_seek(video, int(ticks[0]), int(ticks[0]))
-    sought = perf_counter() - began
+    read = islice(packets(video, int(ticks[0])), _MEASURED)
+    first = next(read, None)
     if first is None:
         return whole
-    ahead = int(ticks[0]) + round(_MEASURED / per_second / float(video.time_base))
-    began = perf_counter()
-    index = _read_index(video, first.seek_to, ahead, by_pts=True)
-    each = (perf_counter() - began) / len(index.pts)
-    seek = max(0.0, sought - len(first.pts) * each)
+    sought = perf_counter()
+    keys = [first.is_keyframe, *(packet.is_keyframe for packet in read)]
+    each = (perf_counter() - sought) / max(1, len(keys) - 1)
+    # Each stretch is looked at a little beyond its end.
+    seek = sought - began + _LOOKED_AT * each
     # A seek leads to the key frame before, on average half the way between two of them.
-    read_again = len(index.key) / int(index.key.sum()) / 2
+    read_again = len(keys) / max(1, sum(keys)) / 2
     cuts = np.flatnonzero((gaps - read_again) * each > seek) + 1
     return [slice(*map(int, ends)) for ends in pairwise((0, *cuts, len(ticks)))]
 
