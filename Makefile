@@ -103,17 +103,16 @@ GPU_OUT ?= runs/gpu
 # Filled elsewhere, for a machine without a network: pip download -d FOLDER -c constraints.txt PACKAGES
 WHEELS ?=
 GPU_PEERS ?= pytest hypothesis peft open_clip_torch transformers torchcodec
-GPU_PYTHON = $(if $(WHEELS),$(GPU_OUT)/venv/bin/python,$(PYTHON))
 
-gpu: ## all of the encoder's figures on a GPU (a JSON file, tables) and, with pytest, the tests that need one; WHEELS=FOLDER brings what the machine lacks
+gpu: ## all of the encoder's figures on a GPU (a JSON file, tables) and, with pytest, the tests that need one; WHEELS=FOLDER installs what is missing
 	mkdir -p $(GPU_OUT)
-	@if [ -n "$(WHEELS)" ]; then $(PYTHON) -m venv --system-site-packages $(GPU_OUT)/venv; for name in $(GPU_PEERS); do \
-		$(GPU_OUT)/venv/bin/python -m pip install -q --no-index --find-links "$(WHEELS)" $$name 2>/dev/null \
-		|| echo "$$name is not in $(WHEELS), or lacks something there"; done; fi
-	$(GPU_PYTHON) -m lab.bench.suite --device $(DEVICE) $(GPU_BENCH) --json $(GPU_OUT)/encode.json
-	$(GPU_PYTHON) -m lab.bench.suite --read $(GPU_OUT)/encode.json > $(GPU_OUT)/encode.md
+	@for name in $(if $(WHEELS),$(GPU_PEERS)); do \
+		$(PYTHON) -m pip install -q --no-index --find-links "$(WHEELS)" $$name \
+		|| echo "$$name is not in $(WHEELS), or lacks something there"; done
+	$(PYTHON) -m lab.bench.suite --device $(DEVICE) $(GPU_BENCH) --json $(GPU_OUT)/encode.json
+	$(PYTHON) -m lab.bench.suite --read $(GPU_OUT)/encode.json > $(GPU_OUT)/encode.md
 	@if [ "$(DEVICE)" != cuda ]; then echo "$(DEVICE): the tests that need a GPU are left out"; \
-	elif $(GPU_PYTHON) -c "import pytest" 2>/dev/null; then $(GPU_PYTHON) -m pytest -q -m gpu; \
+	elif $(PYTHON) -c "import pytest" 2>/dev/null; then $(PYTHON) -m pytest -q -m gpu; \
 	else echo "pytest is not installed: the tests are left out"; fi
 
 test-vllm: $(VLLM)/.installed ## vLLM in process and as a server, on the CPU, with real questions
