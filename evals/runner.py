@@ -350,7 +350,13 @@ def stale_sample(item: Item, kind: str, why: str) -> Sample:
     )
 
 
-def finished(sample: Sample, seconds: float | None, stretch: int, vectors: Vectors | None, log: VectorLog) -> Sample:
+def finished(
+    sample: Sample,
+    seconds: float | None,
+    stretch: int = 0,
+    vectors: Vectors | None = None,
+    log: VectorLog | None = None,
+) -> Sample:
     """The sample with what is known only now.
 
     That is its share of the run's time, unless it failed or nobody asked; which part of the run answered it; and the
@@ -359,7 +365,7 @@ def finished(sample: Sample, seconds: float | None, stretch: int, vectors: Vecto
     known: dict[str, object] = {"stretch": stretch}
     if sample.error is None and seconds is not None:
         known["seconds"] = {**sample.seconds, TOTAL: seconds}
-    if vectors is not None:
+    if vectors is not None and log is not None:
         known |= {"vector_row": log.append(vectors), "vectors_crc32": zlib.crc32(as_bytes(vectors))}
     return sample.model_copy(update=known)
 
