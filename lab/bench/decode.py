@@ -1,4 +1,4 @@
-"""How fast frames are sampled from a file, side by side with the libraries that people use for it."""
+"""Speed of sampling frames from a file, compared with common libraries."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def opencv(path: Path, indices: Sequence[int], rate: float, size: int, threads: 
 
 
 def ffmpeg(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
-    """The ffmpeg program, writing raw pictures to a pipe."""
+    """Run the ffmpeg program, writing raw frames to a pipe."""
     stride = indices[1] - indices[0]
     chosen = f"select=not(mod(n-{indices[0]}\\,{stride})),scale={size}:{size}"
     command = ["ffmpeg", "-v", "error", "-threads", str(threads), "-i", local_address(path), "-an", "-vf", chosen]
@@ -214,7 +214,7 @@ class _Processes:
 
 def _run(job: _Job) -> _Run:
     reader = dict(READERS)[job.name]
-    # The first two frames bring in the libraries, whose import is not what is measured.
+    # The first two frames load the libraries, whose import is not measured.
     reader(job.path, job.indices[:2], job.rate, job.size, job.threads) if job.name in _MODULES else None
     cpu, began = _cpu_seconds(), time.perf_counter()
     pixels = reader(job.path, job.indices, job.rate, job.size, job.threads)

@@ -76,8 +76,8 @@ def test_what_a_run_costs_grows_as_the_number_of_items_does(tmp_path: Path, alre
     def calls(count: int) -> int:
         task, folder = toy_task(count), tmp_path / str(count)
         if already:
-            run_toy(task, ChanceModel(), folder)
-        return calls_of(lambda: run_toy(task, ChanceModel(), folder))
+            run_toy(task, ChanceModel(), folder, batch_size=256)
+        return calls_of(lambda: run_toy(task, ChanceModel(), folder, batch_size=256))
 
     calls(10)
     first, second, third = (calls(count) for count in (256, 512, 1_024))
