@@ -14,7 +14,6 @@ from tokenize import TokenError
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self, TypeAlias
 
-from jsonlines import InvalidLineError, Reader, Writer
 from pydantic import ValidationError
 
 from evals.benchmarks import command_of
@@ -94,21 +93,20 @@ def read_samples(folder: Path) -> dict[str, Sample]:
     path = folder / SAMPLES
     if not path.is_file():
         return {}
+    found: dict[str, Sample] = {}
     with path.open("rb") as file:
-        # A line without a newline was being written when the run was killed.
-        whole = (line[:-1] for line in file if line.endswith(b"\n"))
-        try:
-            return {sample.id: sample for sample in Reader(whole, loads=Sample.model_validate_json)}
-        except InvalidLineError as error:
-            cause = error.__cause__
-            fault = first_problem(cause) if isinstance(cause, ValidationError) else cause
-            msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to continue without it"
-            raise RecordError(msg) from error
-
-
-def _as_json(row: Sample | dict[str, object]) -> str:
-    # jsonlines' Writer tries its encoder on an empty object first.
-    return row.model_dump_json() if isinstance(row, Sample) else json.dumps(row)
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                # It was being written when the run was killed.
+                break
+            try:
+                sample = Sample.model_validate_json(line)
+            except ValidationError as error:
+                fault = first_problem(error)
+                msg = f"{path}, line {number} is damaged ({fault}); remove the line to continue without it"
+                raise RecordError(msg) from error
+            found[sample.id] = sample
+    return found
 
 
 class SampleLog:
@@ -126,7 +124,6 @@ class SampleLog:
 
     def __enter__(self) -> Self:
         self._file = durable.open_in_place(self._path, os.O_APPEND)
-        self._rows = Writer(self._file, dumps=_as_json)
         self._drop_torn_tail()
         return self
 
@@ -142,7 +139,7 @@ class SampleLog:
         """Write rows. Raises OSError if the disk is full, RecordError if the file was removed meanwhile."""
         if any(sample.vector_row is not None for sample in samples):
             self._before_rows()
-        self._rows.write_all(samples)
+        self._file.write("".join(f"{sample.model_dump_json()}\n" for sample in samples).encode())
         self._file.flush()
         if monotonic() - self._synced >= SYNC_SECONDS:
             self._sync()

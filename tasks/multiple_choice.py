@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from copy import copy
@@ -14,7 +12,7 @@ from string import ascii_uppercase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from tasks.digests import text_sha256
+from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.family import Answers, Common, Family, ItemText, Means, Predictions, PredictionsFile, means
 from tasks.model import (
@@ -117,7 +115,7 @@ class ChoicePrompts:
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
     """Digest everything that defines the items, in order: questions, answers and clips."""
-    return rows_digest(
+    return rows_sha256(
         [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
         for i in items
     )
@@ -125,16 +123,7 @@ def item_set_digest(items: Sequence[ChoiceItem]) -> str:
 
 def question_set_digest(items: Sequence[ChoiceItem]) -> str:
     """Digest the items without the clips, for published benchmarks, where a question's id determines its clip."""
-    return rows_digest([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
-
-
-def rows_digest(rows: Iterable[Sequence[object]]) -> str:
-    """Digest a list of rows as JSON, row by row to save memory."""
-    digest = hashlib.sha256(b"[")
-    for number, row in enumerate(rows):
-        digest.update((", " * (number > 0) + json.dumps(row, ensure_ascii=False)).encode())
-    digest.update(b"]")
-    return digest.hexdigest()
+    return rows_sha256([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
 
 
 def route_of(model: object) -> Route:
@@ -324,9 +313,8 @@ class MultipleChoiceTask:
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
-        known, right = item.answer is not None, item.right_option
         values = {
-            "accuracy": float(right is not None and prediction.answer == right) if known else None,
+            "accuracy": None if item.answer is None else correctness(item, prediction.answer),
             "unparsed": float(prediction.answer is None),
         }
         if self.mean_over is not None:
@@ -490,17 +478,22 @@ def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
     return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
 
 
-def accuracy_metrics(
-    known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
-) -> tuple[Metric, list[Metric]]:
-    """Return the primary figure of scored items, and those beside it; `groups` is for averages over groups."""
+def correctness(item: ChoiceItem, answer: int | str | None) -> float:
+    """Return 1 if the answer is the item's right option, else 0; the item's answer must be public."""
+    right = item.right_option
+    return float(right is not None and answer == right)
+
+
+def primary_accuracy(
+    items: Sequence[Score] | Sequence[ChoiceItem], values: Sequence[float], info: TaskInfo, groups: Sequence[str]
+) -> Metric:
+    """Return the primary figure of items by their values; `groups` holds the items' groups if it averages over them."""
     from tasks.statistics import fraction_metric, grouped_metric
 
-    values, clusters = [value for _, value in known], [score.cluster for score, _ in known]
+    clusters = [item.cluster for item in items]
     if not groups:
-        return fraction_metric("accuracy", values, clusters, primary=True), []
-    grouped = grouped_metric(info.primary_metric, values, clusters, [groups[s.item_id] for s, _ in known], primary=True)
-    return grouped, [fraction_metric("accuracy", values, clusters)]
+        return fraction_metric("accuracy", values, clusters, primary=True)
+    return grouped_metric(info.primary_metric, values, clusters, groups, primary=True)
 
 
 def summarise_choices(
@@ -511,7 +504,10 @@ def summarise_choices(
     from tasks.statistics import fraction_metric
 
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
-    public, beside = accuracy_metrics(known, info, groups)
+    values = [value for _, value in known]
+    its_groups = [groups[score.item_id] for score, _ in known] if groups else []
+    public = primary_accuracy([score for score, _ in known], values, info, its_groups)
+    beside = [fraction_metric("accuracy", values, [score.cluster for score, _ in known])] if groups else []
     unparsed = fraction_metric(
         "unparsed_rate",
         [float(s.values["unparsed"] or 0.0) for s in scores],

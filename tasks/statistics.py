@@ -41,8 +41,9 @@ _BLOCK_ELEMENTS = 1 << 23
 
 def cluster_codes(clusters: Sequence[str]) -> tuple[NDArray[np.intp], int]:
     """Number the clusters: a code per item, in [0, K), and K."""
-    names, codes = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)
-    return codes.astype(np.intp).reshape(-1), len(names)
+    # In the order of `np.unique`, which takes ten times as long over texts.
+    places = {name: place for place, name in enumerate(sorted(set(clusters)))}
+    return np.array([places[name] for name in clusters], dtype=np.intp), len(places)
 
 
 def blocks(rows: int, columns: int) -> Iterator[int]:

@@ -126,10 +126,13 @@ def video_to_text(
     console.show_table(f"{model} with {llm}, one video, a caption of 16 tokens", columns, rows, numeric=columns)
 
 
-@app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")
+@app.command(epilog="Example: longvid bench decode video.mp4 --frames 16 --frames 256")
 def decode(
     video: Annotated[Path, typer.Argument(help="A video of constant frame rate.")],
     fps: Annotated[float, typer.Option(help="Frames per second to take.")] = 1.0,
+    counts: Annotated[
+        list[int] | None, typer.Option("--frames", min=1, help="Also this many frames, evenly spaced; repeatable.")
+    ] = None,
     size: Annotated[int, typer.Option(min=1, help="Side of the square frames, in pixels.")] = 256,
     threads: Annotated[int, typer.Option(min=1, help="Decoder threads, for every reader alike.")] = 2,
     repeats: REPEATS = 3,
@@ -138,8 +141,9 @@ def decode(
     """Sample frames with ours, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
     from lab.bench.decode import bench_decode
 
-    with console.progress("reading", repeats, 0) as tick:
-        result = bench_decode(video, fps=fps, size=size, threads=threads, repeats=repeats, done=tick)
+    samplings = tuple(counts or ())
+    with console.progress("reading", repeats * (1 + len(samplings)), 0) as tick:
+        result = bench_decode(video, fps=fps, counts=samplings, size=size, threads=threads, repeats=repeats, done=tick)
     show(result, json)
 
 

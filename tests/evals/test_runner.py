@@ -21,9 +21,10 @@ from tasks.model import ModelInfo, OptionRequest, OptionScores
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.routes import Route
 from tasks.task import Clip, Prediction, Trace
-from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
+from tests.evals.conftest import ToyModel, ToyTalker, calls_of, ignore, run_toy, toy_task
 
 IDS = [f"q{i:02d}" for i in range(12)]
+MOST_CALLS = 160
 
 
 @pytest.fixture
@@ -68,6 +69,22 @@ def test_an_item_that_was_just_answered_is_scored_once_and_an_earlier_one_again(
     assert counting.again == IDS[:5]
     assert rescore(counting, tmp_path) == whole != run
     assert counting.again == IDS[:5] + IDS
+
+
+@pytest.mark.parametrize("already", [False, True], ids=["fresh", "finished"])
+def test_what_a_run_costs_grows_as_the_number_of_items_does(tmp_path: Path, already: bool) -> None:
+    def calls(count: int) -> int:
+        task, folder = toy_task(count), tmp_path / str(count)
+        if already:
+            run_toy(task, ChanceModel(), folder, batch_size=256)
+        return calls_of(lambda: run_toy(task, ChanceModel(), folder, batch_size=256))
+
+    calls(10)
+    first, second, third = (calls(count) for count in (256, 512, 1_024))
+    each = (second - first) / 256
+    assert (third - second) / 512 <= 1.02 * each
+    # It is 120: asked, scored, written, read again and summed up, floors included.
+    assert each < MOST_CALLS
 
 
 def test_run_json_is_there_before_the_first_item(task: MultipleChoiceTask, tmp_path: Path) -> None:
