@@ -331,13 +331,16 @@ def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
         yield plain_ticker(label, total, done)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
+    # Where there is little room the note is cut, which is the least of it, and never a number.
+    cut = Column(no_wrap=True, overflow="ellipsis")
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=max(4, min(40, (err.width - 50) // 2))),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=min(len(label), err.width // 3))),
+        BarColumn(bar_width=max(4, min(40, (err.width - 50) // 2)), table_column=Column(min_width=4)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+        TextColumn("{task.fields[note]}", table_column=cut),
     )
     started, finished = monotonic(), done
     with Progress(*columns, console=err) as bar:

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from xml.etree import ElementTree
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
@@ -155,10 +156,8 @@ class Panel:
     height: float = 1.0
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Our settings whatever the user's are, and no warning of letters that the font for measuring does not have."""
-    ours = {
+OURS: Any = MappingProxyType(
+    {
         "font.family": "DejaVu Sans",
         "font.size": FONT,
         "svg.fonttype": "none",
@@ -167,7 +166,14 @@ def quietly() -> Iterator[None]:
         "text.usetex": False,
         "path.simplify": False,
     }
-    with rc_context(ours), warnings.catch_warnings():
+)
+"""matplotlib's settings while something is drawn."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Our settings whatever the user's are, and no warning of letters that the font for measuring does not have."""
+    with rc_context(OURS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
@@ -236,8 +242,11 @@ def set_frame(figure: Figure, axes: Axes, levels: Sequence[Level], scales: Scale
     right = size.width - 14.0
     if levels and not size.narrow:
         right -= max(width_of(line) for level in levels for line in level_lines(level, scales, size)) + REACH
-    axes.set_position((left / size.width, bottom / size.height, (right - left) / size.width, (top - bottom) / size.height))
-    x_ticks = log_ticks(*(math.log10(end) for end in axes.get_xlim()), right - left, scales.x_text)
+    axes.set_position(
+        (left / size.width, bottom / size.height, (right - left) / size.width, (top - bottom) / size.height)
+    )
+    x_low, x_high = map(math.log10, axes.get_xlim())
+    x_ticks = log_ticks(x_low, x_high, right - left, scales.x_text)
     for axis, ticks, texts in (
         (axes.xaxis, x_ticks, [scales.x_text(tick) for tick in x_ticks]),
         (axes.yaxis, y_ticks, y_texts),
@@ -251,14 +260,20 @@ def set_frame(figure: Figure, axes: Axes, levels: Sequence[Level], scales: Scale
 def log_ticks(low: float, high: float, width: float, text: Callable[[float], str]) -> list[float]:
     """1, 2 and 5 in each decade, fewer where their texts would touch; at least two where there is room for them."""
     decades = range(math.floor(low), math.ceil(high) + 1)
-    for factors, gap in (((1, 2, 5), 0.301), ((1, 3), 0.477), ((1,), 1.0)):
+
+    def ticks_of(factors: Sequence[int]) -> list[float]:
         values = [factor * 10.0**decade for decade in decades for factor in factors]
-        ticks = [value for value in values if low <= math.log10(value) <= high]
-        room = gap * width / (high - low)
+        return [value for value in values if low <= math.log10(value) <= high]
+
+    def room_for(ticks: Sequence[float], gap: float) -> float:
         widest = max((width_of(text(tick), SMALL) for tick in ticks), default=0.0) + 8
-        if widest <= room:
+        return gap * width / (high - low) / widest
+
+    for factors, gap in (((1, 2, 5), 0.301), ((1, 3), 0.477)):
+        if room_for(ticks := ticks_of(factors), gap) >= 1:
             return ticks
-    return ticks[:: math.ceil(widest / room)]
+    powers = ticks_of((1,))
+    return powers[:: math.ceil(1 / room_for(powers, 1.0))]
 
 
 def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
@@ -288,7 +303,7 @@ def draw_points(axes: Axes, points: Sequence[Point], best: Sequence[Point], colo
         whiskers = [(x, y) for p in members for x, y in ((p.x, p.ends[0]), (p.x, p.ends[1]), (math.nan, math.nan))]
         lines = Line2D(*zip(*whiskers, strict=True), color=colours[system], linewidth=1.6, alpha=0.4, zorder=2)
         marks = Line2D(
-            [p.x for p in members], [p.y for p in members], marker=MARKERS[system], linestyle="none",  # type: ignore[index]
+            [p.x for p in members], [p.y for p in members], marker=MARKERS[system], linestyle="none",
             color=colours[system], markersize=9.5, markeredgecolor=colours["paper"], markeredgewidth=1.2, zorder=3,
             gid=f"{MARKS}{system}",
         )  # fmt: skip
@@ -399,7 +414,7 @@ def best_place(
     """The place nearest to what is named that covers no box; one across fewer lines before a nearer one."""
     wide, high = box_size(lines)
     corners = np.array([(left, bottom) for _, left, bottom in places])
-    boxes = np.hstack([corners, corners + (wide, high)])  # [places, 4]
+    boxes = np.hstack([corners, corners + np.array([wide, high])])  # [places, 4]
     others = np.array(taken.boxes).reshape(-1, 4)
     within = np.flatnonzero((boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1))
     numbers = within[~overlap(boxes[within][:, None], others[None]).any(axis=1)]
@@ -424,8 +439,7 @@ def best_place(
 
 def overlap(one: Boxes, other: Boxes) -> Flags:
     """Whether boxes [..., left bottom right top] share area."""
-    found: Flags = ((one[..., :2] < other[..., 2:]) & (other[..., :2] < one[..., 2:])).all(axis=-1)
-    return found
+    return np.asarray(np.all((one[..., :2] < other[..., 2:]) & (other[..., :2] < one[..., 2:]), axis=-1))
 
 
 def crosses(segments: Boxes, boxes: Boxes) -> Flags:
@@ -438,8 +452,7 @@ def crosses(segments: Boxes, boxes: Boxes) -> Flags:
     still = along == 0
     enters = np.where(still, np.where(between, 0.0, np.inf), np.minimum(one, other)).max(axis=-1)
     leaves = np.where(still, np.where(between, 1.0, -np.inf), np.maximum(one, other)).min(axis=-1)
-    found: Flags = np.maximum(enters, 0.0) <= np.minimum(leaves, 1.0)
-    return found
+    return np.asarray(np.maximum(enters, 0.0) <= np.minimum(leaves, 1.0))
 
 
 def around(x: float, y: float, wide: float, high: float, frame: Box) -> list[tuple[str, float, float]]:
@@ -583,11 +596,15 @@ def lines_figure(
             draw_panel(axes, panel, looks, colours)
         names.pop("", None)
         if len(names) > 1:
-            found = {text: handle for axes in made.flat for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+            found = {
+                text: handle
+                for axes in made.flat
+                for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+            }
             place = {"loc": "outside right upper"} if len(names) > 4 else {"loc": "outside lower center", "ncols": 2}
             figure.legend(
                 [found[name] for name in names], list(names), frameon=False, fontsize=SMALL, labelcolor=colours["ink"],
-                **place,  # type: ignore[arg-type]
+                **place,
             )  # fmt: skip
         # Laid out once, and the same in whatever it is written to.
         figure.draw_without_rendering()
@@ -641,9 +658,9 @@ def frames_figure(pictures: Sequence[object], seconds: Sequence[float], title: s
 # --- in a page --------------------------------------------------------------------------------------------------------
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-KEPT_STYLES = frozenset(
-    "fill stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin opacity fill-opacity stroke-opacity "
-    "font-size text-anchor".split()
+KEPT_STYLES = (
+    *("fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin"),
+    *("opacity", "fill-opacity", "stroke-opacity", "font-size", "text-anchor"),
 )
 
 
@@ -657,7 +674,7 @@ class Link:
 
 
 def page_svg(figure: Figure, key: str, kind: str, label: str, links: Sequence[Link] = ()) -> str:
-    """A figure drawn with `PAGE` as an SVG element: text as text, colours by the page's style, the same bytes each time.
+    """A figure drawn with `PAGE` as an SVG element: text as text, colours by the page's style, always the same bytes.
 
     A page's content security policy lets no style attribute through, so that what they say becomes attributes.
 
@@ -673,7 +690,7 @@ def page_svg(figure: Figure, key: str, kind: str, label: str, links: Sequence[Li
     with quietly(), rc_context({"svg.hashsalt": key}):
         figure.savefig(buffer, format="svg", metadata=nothing)
     # What is read here was just written by matplotlib, and every text in it is escaped.
-    root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314
+    root = ET.fromstring(buffer.getvalue())  # noqa: S314
     for drop in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
         for parent in [parent for parent in root.iter() if parent.find(drop) is not None]:
             parent.remove(parent.find(drop))  # type: ignore[arg-type]
@@ -684,11 +701,11 @@ def page_svg(figure: Figure, key: str, kind: str, label: str, links: Sequence[Li
     root.attrib.clear()
     names = {"class": f"plot {kind}".strip(), "viewBox": box, "role": "group" if links else "img", "aria-label": label}
     root.attrib.update(names)
-    ElementTree.register_namespace("", SVG)
-    return ElementTree.tostring(root, encoding="unicode")
+    ET.register_namespace("", SVG)
+    return ET.tostring(root, encoding="unicode")
 
 
-def as_attributes(element: ElementTree.Element, key: str) -> None:
+def as_attributes(element: ET.Element, key: str) -> None:
     """Styles as attributes, names of groups as classes, and of parts that others refer to with `key` before them."""
     for part in element.attrib.pop("style", "").split(";"):
         name, _, value = (text.strip() for text in part.partition(":"))
@@ -718,10 +735,10 @@ def as_attributes(element: ElementTree.Element, key: str) -> None:
 ROLE_OF = {colour: role for role, colour in PAGE.items()}
 
 
-def link_points(root: ElementTree.Element, links: Sequence[Link]) -> None:
+def link_points(root: ET.Element, links: Sequence[Link]) -> None:
     """Each point, its name and its line as one link; points are drawn by kind, in their order."""
     parents = {child: parent for parent in root.iter() for child in parent}
-    groups: dict[str, list[ElementTree.Element]] = {}
+    groups: dict[str, list[ET.Element]] = {}
     for group in root.iter(f"{{{SVG}}}g"):
         groups.setdefault(group.get("class", "").partition(" ")[0], []).append(group)
     marks = {
@@ -729,8 +746,8 @@ def link_points(root: ElementTree.Element, links: Sequence[Link]) -> None:
         for kind in {link.kind for link in links}
     }
     for number, link in enumerate(links):
-        anchor = ElementTree.Element(f"{{{SVG}}}a", {"href": f"#{link.href}", "class": link.kind})
-        ElementTree.SubElement(anchor, f"{{{SVG}}}title").text = link.title
+        anchor = ET.Element(f"{{{SVG}}}a", {"href": f"#{link.href}", "class": link.kind})
+        ET.SubElement(anchor, f"{{{SVG}}}title").text = link.title
         mark = marks[link.kind].pop(0)
         parts = [*groups.get(f"n{number}", ()), mark]
         for part in parts:

@@ -115,14 +115,17 @@ def _carry_out(arguments: Sequence[str], log: Path) -> None:
 
 @contextmanager
 def process_environment(threads: int) -> Generator[None, None, None]:
-    """Within it, a process that is started gets so many threads; settings of the user's own stay."""
-    ours = [name for name in THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(ours, str(threads)))
+    """Within it, a process that is started gets so many threads; settings of the user's own stay.
+
+    It writes to a file: a terminal's colours would be signs in it that nobody can read.
+    """
+    before = dict(os.environ)
+    os.environ.update({name: str(threads) for name in THREADS if name not in before} | {"TERM": "dumb"})
     try:
         yield
     finally:
-        for name in ours:
-            del os.environ[name]
+        os.environ.clear()
+        os.environ.update(before)
 
 
 RUNS = "runs"
@@ -291,7 +294,8 @@ def fault_of(one: Running) -> str:
     if one.process.exitcode == 0:
         return ""
     _, *said = (line for line in one.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())
-    return f"{said[-1].strip() if said else f'exit code {one.process.exitcode}'} ({one.log})"
+    last = said[-1].strip().removeprefix("error: ") if said else f"exit code {one.process.exitcode}"
+    return f"{last} ({one.log})"
 
 
 def missing(step: Step) -> str:

@@ -8,7 +8,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import isfinite
+from pathlib import Path
 from typing import cast
 
 from baselines.captions import CaptionFile, clean_caption
@@ -140,6 +142,36 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP, evidence: Stret
     return Strip(frames, seen=bool(times))
 
 
+THUMB_WIDTH, THUMB_HEIGHT, THUMB_QUALITY = 72, 54, 40
+MOST_THUMBS = 160
+"""Ours: what a page decodes for its list, a frame an item; of more items those at both ends of the order have one."""
+
+
+def thumbnail(clip: Clip, seen: Sequence[float], evidence: Stretches = ()) -> Frame | None:
+    """A very small picture of a clip, where the answer turns on it; None where its video can't be read."""
+    if clip.path is None or not clip.path.is_file():
+        return None
+    telling = evidence_times(evidence, clip, seen, 1) or spread([t for t in seen if clip.start <= t <= clip.end], 1)
+    at = telling[0] if telling else clip.start + 0.5 * (clip.end - clip.start)
+    return small_picture(clip.path, at) if isfinite(at) else None
+
+
+@lru_cache(maxsize=2048)
+def small_picture(path: Path, seconds: float) -> Frame | None:
+    """A frame of a video as a thumbnail: the pages of several runs ask for the same ones."""
+    try:
+        from encoders.decode import decode
+        from encoders.sampling import FramePolicy
+        from encoders.video_errors import VideoError
+    except ImportError:
+        return None
+    try:
+        pixels = decode(path, (seconds,), FramePolicy(count=1, size=None)).pixels
+    except VideoError:
+        return None
+    return frame_of(pixels[0], seconds, (THUMB_WIDTH, THUMB_HEIGHT), THUMB_QUALITY)
+
+
 def evidence_times(evidence: Stretches, clip: Clip, seen: Sequence[float], count: int) -> list[float]:
     """`count` seconds within the stretches that an answer turns on: those seen, else their middles."""
     inside = [t for t in seen if any(start <= t <= end for start, end in evidence)]
@@ -156,15 +188,15 @@ def spread(times: Sequence[float], count: int) -> list[float]:
     return [ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)]
 
 
-def frame_of(picture: object, seconds: float) -> Frame:
+def frame_of(picture: object, seconds: float, size: tuple[int, int] = (WIDTH, HEIGHT), quality: int = QUALITY) -> Frame:
     """A picture uint8 [H, W, 3] as a small JPEG."""
     import numpy as np
     from PIL import Image
 
     image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
-    image.thumbnail((WIDTH, HEIGHT))
+    image.thumbnail(size)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
     encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Frame(f"data:image/jpeg;base64,{encoded}", seconds, image.width, image.height)
 
@@ -244,6 +276,7 @@ class ItemView:
     captions: tuple[CaptionLine, ...] = ()
     line: Timeline | None = None
     video: str = ""
+    thumb: Frame | None = None
 
     @property
     def size(self) -> int:
@@ -392,8 +425,8 @@ def worst_and_best(views: Sequence[ItemView], count: int) -> tuple[list[ItemView
     return worst, best
 
 
-# Bytes for items as text, for captions and for pictures: with everything else a page stays under 5 MB.
-ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET = 2_600_000, 500_000, 1_300_000
+# Bytes for items as text, for captions, pictures and thumbnails: with everything else a page stays under 5 MB.
+ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET, THUMB_BUDGET = 2_400_000, 500_000, 1_150_000, 350_000
 HIT_FRAMES = 2
 
 
@@ -419,10 +452,11 @@ class Card:
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes that are left for captions and for pictures."""
+    """Bytes that are left for captions, pictures and thumbnails."""
 
     captions: int = CAPTION_BUDGET
     pictures: int = PICTURE_BUDGET
+    thumbs: int = THUMB_BUDGET
 
     def admit_captions(self, lines: tuple[CaptionLine, ...]) -> tuple[CaptionLine, ...]:
         """The captions, or none where they would go past the budget."""
@@ -431,6 +465,13 @@ class Budget:
             return ()
         self.captions -= size
         return lines
+
+    def admit_thumb(self, picture: Frame | None) -> Frame | None:
+        """The thumbnail, or none where it would go past the budget."""
+        if picture is None or len(picture.src) > self.thumbs:
+            return None
+        self.thumbs -= len(picture.src)
+        return picture
 
     def admit_strip(self, made: Strip) -> Strip:
         """The pictures, or why there are none."""
@@ -473,6 +514,21 @@ def with_captions(views: Sequence[ItemView], budget: Budget) -> list[ItemView]:
     for step in range(len(made)):
         place = step // 2 if step % 2 == 0 else len(made) - 1 - step // 2
         made[place] = replace(made[place], captions=budget.admit_captions(made[place].captions))
+    return made
+
+
+def with_thumbs(
+    views: Sequence[ItemView], items: Mapping[str, Item], samples: Mapping[str, Sample], budget: Budget
+) -> list[ItemView]:
+    """The views with thumbnails as far as the budget reaches, first those at both ends of the order."""
+    made = list(views)
+    for step in range(min(len(made), MOST_THUMBS)):
+        place = step // 2 if step % 2 == 0 else len(made) - 1 - step // 2
+        item, frames = items.get(made[place].key), samples[made[place].key].frames
+        if item is not None:
+            seen = frames.seconds if frames else ()
+            picture = thumbnail(item.clip, seen, getattr(item, "evidence", ()))
+            made[place] = replace(made[place], thumb=budget.admit_thumb(picture))
     return made
 
 

@@ -18,6 +18,7 @@ from evals.html_report.items import (
     item_view,
     make_cards,
     with_captions,
+    with_thumbs,
     within_budget,
     worst_and_best,
 )
@@ -315,7 +316,7 @@ def run_page(
     table = run_table(files)
     lowest = list(make_cards(worst, items, samples, budget, family))
     highest = list(make_cards(best, items, samples, budget, family))
-    shown = with_captions(shown, budget)
+    shown = with_thumbs(with_captions(shown, budget), items, samples, budget)
     made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",

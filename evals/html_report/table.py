@@ -303,7 +303,9 @@ def cost_plot(key: str, table: BoardTable, rows: Sequence[RowView], anchor: str)
         if row.kind in LEVELS and (figure := ranked_figure(row, table.metric)) and figure.value is not None
     )
     first = here if len(points) > NAMES_SHOWN else ""
-    wide, narrow = drawn(points, levels, f"{anchor}-{key}", table.metric, table.task.family, table.higher_is_better, first)
+    wide, narrow = drawn(
+        points, levels, f"{anchor}-{key}", table.metric, table.task.family, table.higher_is_better, first
+    )
     named = f"{NAMES_SHOWN} of {len(points)} points have names: those that nothing cheaper beats and the best"
     return CostPlot(
         key, COSTS[key].title, marked(wide, here), marked(narrow, here), named if len(points) > NAMES_SHOWN else ""

