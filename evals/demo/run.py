@@ -119,12 +119,14 @@ def process_environment(threads: int) -> Generator[None, None, None]:
 
     It writes to a file: a terminal's colours would be signs in it that nobody can read.
     """
-    before = dict(os.environ)
-    os.environ.update({name: str(threads) for name in THREADS if name not in before} | {"TERM": "dumb"})
+    ours = {name: str(threads) for name in THREADS if name not in os.environ} | {"TERM": "dumb"}
+    before = {name: os.environ[name] for name in ours if name in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        os.environ.clear()
+        for name in ours:
+            del os.environ[name]
         os.environ.update(before)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from evals.html_report import leaderboard_page
 from evals.leaderboard.build import build_leaderboard
@@ -57,6 +60,15 @@ def test_where_nothing_was_measured_there_is_no_plot() -> None:
     page = Elements(leaderboard_page(build_leaderboard(free)))
     assert not page.texts("figure")
     assert not page.texts("th", "cost")
+
+
+def test_without_matplotlib_a_page_has_no_plots_and_says_how_to_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("evals.html_report.table.find_spec", lambda name: None)
+    page = Elements(leaderboard_page(build_leaderboard([results_of("a", 0.5), results_of("b", 0.6)])))
+    assert not page.texts("figure")
+    assert any("pip install 'longvid[report]'" in note for note in page.texts("p", "note"))
+    assert len(page.texts("tr", "run")) == 2
 
 
 COSTS = (
