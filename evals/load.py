@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +141,7 @@ def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
     return cost_figure(points, (), scales, Size(WIDTH, HEIGHT))
 
 
-def interval_of(row: Mapping[str, Any]) -> tuple[float, float] | None:
+def interval_of(row: pd.Series[Any]) -> tuple[float, float] | None:
     """A row's interval, where it has one."""
     return None if pd.isna(row["low"]) or pd.isna(row["high"]) else (float(row["low"]), float(row["high"]))
 

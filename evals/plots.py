@@ -418,13 +418,16 @@ def best_place(
     others = np.array(taken.boxes).reshape(-1, 4)
     within = np.flatnonzero((boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1))
     numbers = within[~overlap(boxes[within][:, None], others[None]).any(axis=1)]
-    ends = np.clip(at, boxes[:, :2], boxes[:, 2:])
-    far = np.hypot(*(ends - at).T)
+    starts = np.tile(np.array(at), (len(boxes), 1))
+    if gid == "level":  # anywhere along its line
+        starts[:, 0] = boxes[:, 2] - LINE
+    ends = np.clip(starts, boxes[:, :2], boxes[:, 2:])
+    far = np.hypot(*(ends - starts).T)
     numbers = numbers[np.argsort(far[numbers], kind="stable")][:TRIED]
     if not numbers.size:
         return None
-    boxes, ends, far = boxes[numbers], ends[numbers], far[numbers]
-    leaders = np.hstack([np.broadcast_to(at, ends.shape), ends])
+    boxes, far = boxes[numbers], far[numbers]
+    leaders = np.hstack([starts[numbers], ends[numbers]])
     segments = np.array(taken.segments).reshape(-1, 4)
     crossed = crosses(segments[None], boxes[:, None]).sum(axis=1)
     elsewhere = others[~overlap(np.array([*at, *at]), others)]
