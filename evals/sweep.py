@@ -294,8 +294,8 @@ def curve(told: Sweep, family: str) -> Markup:
     heights = [unit.scale * (point.metric.value or 0.0) for point in told.points]
     ends = [point.metric.interval or (point.metric.value or 0.0,) * 2 for point in told.points]
     intervals = [(unit.scale * low, unit.scale * high) for low, high in ends]
-    timed = [(at, point.seconds_per_item) for at, point in zip(places, told.points, strict=True)]
-    timed = [(at, spent) for at, spent in timed if spent is not None]
+    known = [(at, point.seconds_per_item) for at, point in zip(places, told.points, strict=True)]
+    timed = [(at, spent) for at, spent in known if spent is not None]
     base = 2.0 if numeric else 0.0
     ticks = [(at, clean(point.value)) for at, point in zip(places, told.points, strict=True)]
     panels = [
