@@ -1,6 +1,6 @@
-"""What each item of a run scored, and the mean of it by label: question type, length, recipe, share of the video seen.
+"""Scores of a run's items, and their means by label: question type, length, recipe, share of the video seen.
 
-From records alone.
+Computed from records alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tasks.task import TaskInfo
 class ItemFigures:
     """A figure's name and its values by item id; items without a value (failed, hidden) are left out.
 
-    `right_or_wrong`: they are all 0 or 1.
+    `right_or_wrong` says whether all values are 0 or 1.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ItemFigures:
 
 
 def item_figures(task: TaskInfo, samples: Mapping[str, Sample], vectors: Mapping[str, Vectors]) -> ItemFigures | None:
-    """The family's figure of each item; None where nothing was scored item by item."""
+    """Return the family's figure of each item; None if nothing was scored item by item."""
     family = family_of(task.family)
     if family.rank is not None:
         if not vectors:
@@ -49,12 +49,12 @@ def item_figures(task: TaskInfo, samples: Mapping[str, Sample], vectors: Mapping
     return None
 
 
-# Ours: with fewer items, or on clusters too few for any method, a group's interval says little.
+# Our choice: with fewer items, or with too few clusters for any method, a group's interval says little.
 SMALL_ITEMS, SMALL_CLUSTERS = 20, FEW_CLUSTERS
 SHARE_SEEN = "share of the video seen"
 SHARES: tuple[tuple[float, str], ...] = ((0.25, "up to 25 %"), (0.5, "25–50 %"), (0.75, "50–75 %"), (0.999, "75–99 %"))
 WHOLE = "all of it"
-# Labels with an order of their own; others are sorted by size.
+# Labels with a natural order; others are sorted by size.
 ORDERED = (
     *(name for _, name in LENGTHS),
     LONGEST,
@@ -80,7 +80,7 @@ class Group:
 
     @property
     def small(self) -> bool:
-        """Whether the group is too small for its interval to be trusted (rule above, ours)."""
+        """Whether the group is too small for its interval to be trusted (the rule above, our choice)."""
         return self.n < SMALL_ITEMS or self.clusters < SMALL_CLUSTERS
 
 
@@ -94,7 +94,7 @@ class Breakdown:
 
 
 def sample_labels(sample: Sample, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The recorded labels, `given` ones of kinds that the record is too old to have, and the share seen."""
+    """Return the recorded labels, `given` ones of kinds that an old record lacks, and the share seen."""
     labels = {**(given or {}), **sample.labels}
     share = sample.frames.share_of_clip if sample.frames else None
     if share is not None:
@@ -107,7 +107,7 @@ def breakdowns(
     samples: Mapping[str, Sample],
     labels: Mapping[str, Mapping[str, str]],
 ) -> list[Breakdown]:
-    """A breakdown per kind of label that splits the items; `labels` by item id."""
+    """Make a breakdown per kind of label that splits the items; `labels` is by item id."""
     kinds = dict.fromkeys(kind for key in figures.values for kind in labels.get(key, {}))
     made = []
     for kind in kinds:
@@ -123,7 +123,7 @@ def breakdowns(
 
 
 def group(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample]) -> Group:
-    """One label's figure, by the same interval as the run's own."""
+    """Return one label's figure, with the same kind of interval as the run's."""
     values = [figures.values[key] for key in ids]
     clusters = [samples[key].cluster for key in ids]
     metric = fraction_metric(figures.name, values, clusters)

@@ -81,7 +81,7 @@ def runs_frame(folders: Iterable[Path]) -> pd.DataFrame:
 
 
 def by_task(folders: Iterable[Path]) -> dict[str, list[Path]]:
-    """The complete runs of each task and set of items, the task with the most runs first: others don't compare."""
+    """Group complete runs by task and item set, so that they are comparable; the task with the most runs is first."""
     found: dict[tuple[str, str], list[Path]] = {}
     for folder in folders:
         results = read_results(folder)
@@ -95,7 +95,7 @@ def by_task(folders: Iterable[Path]) -> dict[str, list[Path]]:
 def breakdown_frame(folders: Iterable[Path]) -> pd.DataFrame:
     """One row per run, kind of label and label: n, clusters, the figure with its interval, and whether n is small.
 
-    `figure` names what `value` is of: it may differ between tasks.
+    `figure` names the metric of `value`, which may differ between tasks.
     """
     rows = []
     for folder in folders:
@@ -124,11 +124,11 @@ def breakdown_frame(folders: Iterable[Path]) -> pd.DataFrame:
 
 BREAKDOWN = ("run", "kind", "label", "n", "clusters", "figure", "value", "low", "high", "small")
 WIDTH, HEIGHT = 660.0, 330.0
-"""Of a plot in a notebook, in points."""
+"""Size of a plot in a notebook, in points."""
 
 
 def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
-    """Figure against one cost of `runs_frame`, with intervals; a colour and a shape for each kind of system."""
+    """Plot the figure against one cost of `runs_frame`, with intervals; colour and shape show the kind of system."""
     from evals.plots import Point, Scales, Size, cost_figure
 
     known = runs[runs[cost].notna() & runs["value"].notna()]
@@ -142,19 +142,19 @@ def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
 
 
 def interval_of(row: pd.Series[Any]) -> tuple[float, float] | None:
-    """A row's interval, where it has one."""
+    """Return the interval of a row, or None if it has none."""
     return None if pd.isna(row["low"]) or pd.isna(row["high"]) else (float(row["low"]), float(row["high"]))
 
 
 def plot_frames(pictures: Any, seconds: Sequence[float], title: str) -> Figure:  # noqa: ANN401 - uint8 [T, H, W, 3]
-    """Frames of a clip in a row, each with its second, under a question and what became of it."""
+    """Plot frames of a clip in a row, each with its time in seconds, under a title."""
     from evals.plots import frames_figure
 
     return frames_figure(list(pictures), seconds, title)
 
 
 def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Figure:
-    """Columns of a frame as lines over one of them."""
+    """Plot columns of a frame as lines over another column."""
     from evals.plots import Line, Panel, lines_figure
 
     made = [Line(line, frame[x].tolist(), frame[line].tolist()) for line in lines]
@@ -162,7 +162,7 @@ def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Fig
 
 
 def plot_memory(frame: pd.DataFrame) -> Figure:
-    """Accuracy against training memory of `memory_accuracy.study_frame`, with intervals."""
+    """Plot accuracy against training memory of `memory_accuracy.study_frame`, with intervals."""
     from evals.plots import Point, Scales, Size, cost_figure
 
     points = [

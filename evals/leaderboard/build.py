@@ -1,4 +1,4 @@
-"""Records and published figures in, leaderboard out: pure, the same whatever order they come in."""
+"""Build the leaderboard from records and published figures: a pure function that does not depend on their order."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Reference(Row):
 
 @cache
 def references() -> tuple[Reference, ...]:
-    """All reference rows, in the file's order."""
+    """Read all reference rows, in the file's order."""
     return TypeAdapter(tuple[Reference, ...]).validate_json(FILE.read_bytes(), strict=False)
 
 
 def reference_row(reference: Reference) -> BoardRow:
-    """A reference as a line of a table."""
+    """Turn a reference into a row of a table."""
     return BoardRow(
         kind="reference",
         run_here=False,
@@ -54,7 +54,7 @@ NO_VALUE = float("-inf")
 
 
 def record_sha256(results: Results) -> str:
-    """The digest that a record carries of itself, or would carry if it were not older than that."""
+    """Return the digest in a record; for records from before digests, compute it."""
     return results.sha256 or seal_of(results.model_dump(mode="json"))
 
 
@@ -65,7 +65,7 @@ def build_leaderboard(
 ) -> Leaderboard:
     """One table per task and pool from complete records; others are listed as excluded.
 
-    `published` are the reference rows, by default ours.
+    `published` holds the reference rows; default: those shipped.
     """
     digested = sorted(((record_sha256(results), results) for results in records), key=lambda pair: pair[0])
     excluded = list(unreadable)
@@ -91,7 +91,7 @@ def build_leaderboard(
 
 
 def why_not(results: Results) -> str | None:
-    """Why a record enters no table, None if it does: only a run with an answer to every item is a result."""
+    """Return why a record is excluded, None if it is not: only a run with an answer to every item is a result."""
     counts = results.counts
     if results.status == "complete":
         return None
@@ -101,7 +101,7 @@ def why_not(results: Results) -> str | None:
 
 
 def make_table(runs: dict[str, Results], published: Sequence[Reference]) -> BoardTable:
-    """The table of one task's complete runs (by digest), its floors and its reference rows."""
+    """Build the table of one task's complete runs (by digest), its floors and its reference rows."""
     first = next(iter(runs.values()))
     metric = first.primary
     rows = [run_row(digest, results) for digest, results in runs.items()]
@@ -125,7 +125,7 @@ def make_table(runs: dict[str, Results], published: Sequence[Reference]) -> Boar
 
 
 def run_row(digest: str, results: Results) -> BoardRow:
-    """A complete run as a line."""
+    """Turn a complete run into a row."""
     blind = results.model.name == "blind"
     return BoardRow(
         kind="imported" if results.imported else "blind" if blind else "run",
@@ -145,7 +145,7 @@ def run_row(digest: str, results: Results) -> BoardRow:
 
 
 def figure_of(metric: Metric) -> Figure:
-    """A record's metric as a leaderboard has it."""
+    """Turn a record's metric into a leaderboard's figure."""
     return Figure(
         name=metric.name,
         value=metric.value,
@@ -157,7 +157,7 @@ def figure_of(metric: Metric) -> Figure:
 
 
 def floor_rows(runs: dict[str, Results]) -> list[BoardRow]:
-    """Each floor once. Records hold their own, which differ by their seed: those of the lowest one count."""
+    """Return each floor once. The floors in records differ by seed; those of the lowest seed are used."""
     found: dict[str, BoardRow] = {}
     for _, results in sorted(runs.items(), key=lambda pair: (pair[1].seed, pair[0])):
         for floor in results.floors:
@@ -168,7 +168,7 @@ def floor_rows(runs: dict[str, Results]) -> list[BoardRow]:
 
 
 def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
-    """What a reader of the table has to know."""
+    """List what a reader of the table must know."""
     notes = []
     told: dict[str, list[str]] = {}
     for results in runs:
@@ -186,16 +186,16 @@ def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
 
 
 def collect_leaderboard(places: Sequence[Path]) -> Leaderboard:
-    """Read every run at or under `places` and build."""
+    """Read every run at or under `places` and build the leaderboard."""
     return board_of(*read_runs(places))
 
 
 def board_of(found: Sequence[Found], skipped: Sequence[Skipped]) -> Leaderboard:
-    """The leaderboard of what was read; what could not be is excluded by its folder's name."""
+    """Build the leaderboard of readable runs; the others are listed as excluded under their folder's name."""
     unreadable = [Excluded(name=printable(run.folder.name), task=None, reason=printable(run.reason)) for run in skipped]
     return build_leaderboard((run.results for run in found), unreadable)
 
 
 def printable(text: str) -> str:
-    """Text that UTF-8 can hold: a folder's name may be any bytes."""
+    """Make text encodable as UTF-8: a folder's name may be any bytes."""
     return text.encode("utf-8", "replace").decode()

@@ -1,6 +1,6 @@
-"""A study as a Markdown table and as the paper's kind of plot: accuracy over what training keeps in memory.
+"""Report a study as a Markdown table and as a plot like the paper's: accuracy over training memory.
 
-For notebooks, training memory and accuracy as data frames: counted by `longvid bench encode`, tried by `longvid study`.
+For notebooks: data frames of training memory (from `longvid bench encode`) and accuracy (from `longvid study`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LINES = (
     ("factorised", ("fst", "fst-mask75")),
     ("frame-level", ("frame-level", "frame-level-mask75")),
 )
-"""Methods that differ in their masking only, joined in the plot."""
+"""Methods that differ in masking only, joined by lines in the plot."""
 VERDICTS = (
     "A finding is reproduced where the whole interval lies above the bound, not reproduced where all of it lies "
     "below, else undecided. The intervals are not corrected for how many findings there are."
@@ -45,7 +45,7 @@ VERDICTS = (
 
 
 def write_report(study: Study, folder: Path) -> list[Path]:
-    """Write table and plots; their paths."""
+    """Write table and plots, and return their paths."""
     (folder / TABLE).write_text(markdown(study), encoding="utf-8")
     paths = [folder / name for name in PLOTS]
     write_plot(study, paths)
@@ -53,7 +53,7 @@ def write_report(study: Study, folder: Path) -> list[Path]:
 
 
 def markdown(study: Study) -> str:
-    """The methods, each kind of statement, the findings, and how all of it was made."""
+    """Render the methods, each kind of statement, the findings, and the conditions of the study."""
     kinds = [name for name in study.chances if name not in (*JUDGED, "video_to_text_r1")]
     parts = [
         "# Accuracy against training memory on kitchen",
@@ -91,7 +91,7 @@ def _conditions(study: Study) -> str:
 
 
 def method_columns() -> tuple[str, ...]:
-    """The head of the main table."""
+    """Return the header of the main table."""
     return (
         "method",
         TITLES[RETRIEVAL],
@@ -106,7 +106,7 @@ def method_columns() -> tuple[str, ...]:
 
 
 def method_cells(method: MethodResult, study: Study) -> tuple[str, ...]:
-    """A method's row of the main table; its step beside that of the first."""
+    """Return a method's row of the main table, with its step time relative to the first method's."""
     cost, first = method.cost, study.costs.methods[0]
     seconds = "–"
     if cost.step_seconds and first.step_seconds:
@@ -124,7 +124,7 @@ def method_cells(method: MethodResult, study: Study) -> tuple[str, ...]:
 
 
 def finding_cells(found: FindingResult) -> tuple[str, ...]:
-    """A finding's row; differences in points, memory as a ratio."""
+    """Return a finding's row; differences in points, memory as a ratio."""
     if found.metric == MEMORY_METRIC:
         return (found.finding, "activation memory", f"{found.value:.2f}×", f"{found.least:.0f}×", found.verdict)
     value = "–"
@@ -135,7 +135,7 @@ def finding_cells(found: FindingResult) -> tuple[str, ...]:
 
 
 def figure_of(method: MethodResult, name: str) -> Figure:
-    """A method's figure by name."""
+    """Return a method's figure by name."""
     return next(figure for figure in method.figures if figure.name == name)
 
 
@@ -187,7 +187,7 @@ def _line(label: str, points: Sequence[tuple[float, Figure]], *, joined: bool) -
 
 
 def _ticks(lines: Sequence[Line]) -> list[tuple[float, str]]:
-    """1, 2 and 5 in each decade that has points."""
+    """Return 1, 2 and 5 in each decade that has points."""
     xs = [x for line in lines for x in line.xs]
     found = [factor * 10.0**decade for decade in range(-3, 7) for factor in (1, 2, 5)]
     return [(tick, f"{tick:g}") for tick in found if xs and min(xs) / 2 <= tick <= max(xs) * 2]
@@ -200,9 +200,9 @@ QUICK_SIZE, QUICK_FRAMES = "tiny", 16
 
 
 def bench_frame(path: Path | None) -> pd.DataFrame:
-    """A row per method, size and frame count of a bench report; of a quick count of the tiny size where there is none.
+    """Return a row per method, size and frame count of a bench report, or of a quick count of the tiny size.
 
-    `training_gb` is by count, `activations_gb` what masking saves, both in 10^9 bytes. Raises DataError.
+    `training_gb` and `activations_gb`, which masking reduces, are counted in 10^9 bytes. Raises DataError.
     """
     if path is not None and path.is_file():
         report = read_json(path)
@@ -217,10 +217,10 @@ def bench_frame(path: Path | None) -> pd.DataFrame:
 
 
 def study_frame(path: Path, metric: str = METRIC) -> pd.DataFrame:
-    """A row per method of a study, cheapest first: mean over seeds with its interval, and the memory it trained in.
+    """Return a row per method of a study, cheapest first: mean over seeds with its interval, and training memory.
 
-    `activations_mb` are of one clip, `training_mb` of the batch with weights and optimiser, in 10^6 bytes.
-    Raises RecordError where the file is no study.
+    `activations_mb` is for one clip, `training_mb` for the batch with weights and optimiser, in 10^6 bytes.
+    Raises RecordError if the file is not a study.
     """
     rows = [
         {
