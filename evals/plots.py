@@ -1,4 +1,4 @@
-"""Every plot, by matplotlib: figures for files and notebooks, and SVG in pages that takes its colours from their style.
+"""All plots, drawn by matplotlib: figures for files and notebooks, and SVG for pages, coloured by the page's style.
 
 Two kinds are drawn: a figure against a cost, with every point named (`cost_figure`), and curves (`lines_figure`).
 matplotlib is the extra `report`; nothing here is imported before something is drawn.
@@ -49,11 +49,11 @@ LIGHT: Colours = MappingProxyType(
         "unknown": "#111111",
     }
 )
-"""By what a colour means: those of figures in files and notebooks."""
+"""Colours of figures in files and notebooks, by role."""
 PAGE: Colours = MappingProxyType({role: f"#fe00{number:02x}" for number, role in enumerate(LIGHT)})
-"""A stand-in for each colour of a page's style sheet, which `page_svg` puts in its place."""
+"""A placeholder for each colour; `page_svg` replaces it with the variable of the page's style sheet."""
 SHARED = {"floor": "muted", "unknown": "muted"}
-"""Roles that a page has no colour of their own for."""
+"""Roles without a colour of their own in pages, and the role whose colour they use there."""
 MARKERS = dict(zip(SYSTEM_TITLES, ("o", "s", "P", "^", "v", "D", "X"), strict=True))
 SERIES = ("encoder", "aggregator", "elsewhere", "text", "video-llm", "muted", "ink")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
@@ -61,20 +61,20 @@ SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 POINTS = 72  # in an inch: sizes here are in points, which are the units of an SVG
 FONT, SMALL, LINE = 12.0, 11.0, 14.0
 REACH = 9.0
-"""From a point's centre to its name."""
+"""Distance from a point's centre to its name."""
 MARKS = "points-"
 MARK = 6.0
-"""Half of the square that a point covers."""
+"""Half the side of the square that a point covers."""
 TRIED = 48
-"""Ours: how many of a name's free places are weighed against each other, the nearest ones."""
+"""Our choice: how many of the nearest free places for a name are compared."""
 CROSSED = 24.0
-"""Ours: how much further away a name may stand for each line that it then does not cross."""
+"""Our choice: how much farther away a name may be placed for each line that it avoids crossing."""
 NAMES_SHOWN = 40
-"""Ours: of more points than that a plot names the best, and the table beside it all."""
+"""Our choice: with more points, only the best are named; the table below the plot names all."""
 NAME_LETTERS = 90
-"""As in a page's tables."""
+"""Longer names are cut, as in the tables of pages."""
 TALLEST = 4.0
-"""By how much a plot may grow so that every name finds a place."""
+"""Largest height of a plot as a multiple of its width; until then it grows until every name fits."""
 
 Box = tuple[float, float, float, float]
 Segment = tuple[float, float, float, float]
@@ -95,7 +95,7 @@ class Point:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The interval, of no width where there is none."""
+        """The interval; of zero width if there is none."""
         return self.interval or (self.y, self.y)
 
 
@@ -130,7 +130,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Values in order, joined or not; `series` decides colour and shape where `role` does not."""
+    """A series of values, joined by a line or not; `role` sets its colour, else its place among the names does."""
 
     name: str
     xs: Sequence[float]
@@ -167,12 +167,12 @@ OURS: Any = MappingProxyType(
         "path.simplify": False,
     }
 )
-"""matplotlib's settings while something is drawn."""
+"""Settings of matplotlib while something is drawn."""
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Our settings whatever the user's are, and no warning of letters that the font for measuring does not have."""
+    """Apply our settings, whatever the user's are, and silence warnings of letters that the measuring font lacks."""
     with rc_context(OURS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
@@ -189,10 +189,10 @@ def cost_figure(
     colours: Colours = LIGHT,
     first: str = "",
 ) -> Figure:
-    """Points by cost (logarithmic) and figure, with intervals, levels, and the stairs of what nothing cheaper beats.
+    """Plot points by cost (logarithmic) and figure, with intervals, levels and the frontier.
 
-    Every point and level is named, whole and over no other; where there is no room, the plot grows in height. Of more
-    points than `NAMES_SHOWN` the best are named, and the one whose `href` is `first`.
+    Every point and level is named in full and no names overlap; the plot grows in height until they fit. With more
+    points than `NAMES_SHOWN`, the best are named, and the one whose `href` is `first`.
     """
     shown = [p for p in points if p.x > 0 and math.isfinite(p.x) and math.isfinite(p.y)]
     with quietly():
@@ -219,7 +219,7 @@ def cost_figure(
 
 
 def set_scales(axes: Axes, points: Sequence[Point], levels: Sequence[Level]) -> None:
-    """Ranges that hold all points with their intervals and all levels, the cost's at least a factor of four wide."""
+    """Set ranges that hold all intervals and levels; the range of costs spans at least a factor of four."""
     heights = [y for p in points for y in (p.y, *p.ends)] + [level.y for level in levels]
     low, high = min(heights, default=0.0), max(heights, default=1.0)
     margin = 0.08 * (high - low) or 0.05 * (abs(high) or 1.0)
@@ -258,7 +258,7 @@ def set_frame(figure: Figure, axes: Axes, levels: Sequence[Level], scales: Scale
 
 
 def log_ticks(low: float, high: float, width: float, text: Callable[[float], str]) -> list[float]:
-    """1, 2 and 5 in each decade, fewer where their texts would touch; at least two where there is room for them."""
+    """Return 1, 2 and 5 in each decade, or fewer if their texts would touch."""
     decades = range(math.floor(low), math.ceil(high) + 1)
 
     def ticks_of(factors: Sequence[int]) -> list[float]:
@@ -277,7 +277,7 @@ def log_ticks(low: float, high: float, width: float, text: Callable[[float], str
 
 
 def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
-    """The points that no other beats at the same cost or less, by rising cost."""
+    """Return the points that no other beats at the same cost or less, by rising cost."""
     sign = 1.0 if higher_is_better else -1.0
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.x, -sign * p.y)):
@@ -287,14 +287,14 @@ def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
 
 
 def draw_levels(axes: Axes, levels: Sequence[Level], colours: Colours) -> None:
-    """Floors as dashed lines across, published figures as dotted ones."""
+    """Draw floors as dashed lines across, published figures as dotted ones."""
     for level in levels:
         style = (0, (5, 4)) if level.kind == "floor" else (0, (1, 3))
         axes.axhline(level.y, color=colours["muted"], linewidth=1, linestyle=style, alpha=0.65, gid="level", zorder=1.5)
 
 
 def draw_points(axes: Axes, points: Sequence[Point], best: Sequence[Point], colours: Colours) -> None:
-    """The stairs, and the points of each system with their intervals: few artists, so that many points are quick."""
+    """Draw the frontier, and the points of each system with their intervals, in few artists to be fast."""
     if len(best) > 1:
         stairs = [*(p.x for p in best), axes.get_xlim()[1]], [*(p.y for p in best), best[-1].y]
         axes.step(*stairs, where="post", color=colours["muted"], linewidth=1.2, alpha=0.55, gid="frontier", zorder=1.6)
@@ -313,7 +313,7 @@ def draw_points(axes: Axes, points: Sequence[Point], best: Sequence[Point], colo
 
 
 def set_look(axes: Axes, colours: Colours, *, grid: bool = True) -> None:
-    """Thin rules across, a line at the bottom, quiet ticks."""
+    """Set thin rules across, a line at the bottom and muted ticks."""
     axes.figure.patch.set_visible(False)
     axes.patch.set_visible(False)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -330,7 +330,7 @@ def set_look(axes: Axes, colours: Colours, *, grid: bool = True) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name in its place: its lines of text, its box, how it is set, and the line to what it names, if it is apart."""
+    """A placed name: its lines of text, box and alignment, and the leader line to what it names, if it is apart."""
 
     lines: tuple[str, ...]
     box: Box
@@ -341,13 +341,13 @@ class Name:
 
 @dataclass(slots=True)
 class Taken:
-    """What names may not cover (`boxes`), and what they had better not (`segments`)."""
+    """What names must not cover (`boxes`) and should not cross (`segments`)."""
 
     boxes: list[Box]
     segments: list[Segment]
 
     def add(self, name: Name) -> None:
-        """Keep the place of a name and of its line."""
+        """Reserve the place of a name and of its leader line."""
         self.boxes.append(name.box)
         if name.leader:
             self.segments.append(name.leader)
@@ -362,7 +362,7 @@ def place_names(
     frame: Box,
     size: Size,
 ) -> list[Name] | None:
-    """The names of the levels and then of points in an order; None where one finds no place."""
+    """Place the names of the levels, then of the points in the given order; None if one does not fit."""
     at = [place_of(axes, p.x, p.y) for p in points]
     ends = [(place_of(axes, p.x, p.ends[0]), place_of(axes, p.x, p.ends[1])) for p in named]
     whiskers = [(*low, *high) for low, high in ends]
@@ -390,7 +390,7 @@ def place_names(
 
 
 def height_for(names: Sequence[str], frame: Box) -> float:
-    """About how high a plot must be for all names: as many columns of them as fit side by side, with gaps."""
+    """Estimate the height that a plot needs for all names, in as many columns as fit side by side."""
     wide = frame[2] - frame[0]
     sizes = [box_size(wrapped(name, 0.62 * wide)) for name in names]
     columns = max(1, int(wide // (max(width for width, _ in sizes) + 3 * REACH))) if sizes else 1
@@ -398,7 +398,7 @@ def height_for(names: Sequence[str], frame: Box) -> float:
 
 
 def place_of(axes: Axes, x: float, y: float) -> tuple[float, float]:
-    """A value's place in the figure, in points."""
+    """Return the place of a value in the figure, in points."""
     at = axes.transData.transform((x, y)) * POINTS / axes.figure.dpi
     return float(at[0]), float(at[1])
 
@@ -411,7 +411,7 @@ def best_place(
     frame: Box,
     taken: Taken,
 ) -> Name | None:
-    """The place nearest to what is named that covers no box; one across fewer lines before a nearer one."""
+    """Return the nearest place that covers no box, weighing distance against lines crossed; None if there is none."""
     wide, high = box_size(lines)
     corners = np.array([(left, bottom) for _, left, bottom in places])
     boxes = np.hstack([corners, corners + np.array([wide, high])])  # [places, 4]
@@ -441,12 +441,12 @@ def best_place(
 
 
 def overlap(one: Boxes, other: Boxes) -> Flags:
-    """Whether boxes [..., left bottom right top] share area."""
+    """Return whether boxes [..., left bottom right top] share area."""
     return np.asarray(np.all((one[..., :2] < other[..., 2:]) & (other[..., :2] < one[..., 2:]), axis=-1))
 
 
 def crosses(segments: Boxes, boxes: Boxes) -> Flags:
-    """Whether straight lines [..., x y x y] pass through boxes (Liang and Barsky)."""
+    """Return whether straight lines [..., x y x y] pass through boxes (Liang and Barsky)."""
     start, along = segments[..., :2], segments[..., 2:] - segments[..., :2]
     with np.errstate(divide="ignore", invalid="ignore"):
         one, other = (boxes[..., :2] - start) / along, (boxes[..., 2:] - start) / along
@@ -459,7 +459,7 @@ def crosses(segments: Boxes, boxes: Boxes) -> Flags:
 
 
 def around(x: float, y: float, wide: float, high: float, frame: Box) -> list[tuple[str, float, float]]:
-    """Places of a name at its point and further away, row by row: how it is set, its left edge and its bottom."""
+    """List places for a name, at its point and farther away, as alignment, left edge and bottom."""
     low = y - high / 2
     places = [
         ("left", x + REACH, low + 6),  # above the stairs, which go right from each point
@@ -480,7 +480,7 @@ def around(x: float, y: float, wide: float, high: float, frame: Box) -> list[tup
 def inner_level_names(
     axes: Axes, levels: Sequence[Level], scales: Scales, frame: Box, taken: Taken
 ) -> list[Name] | None:
-    """Levels' names over or under their lines, within the frame; None where one finds no place."""
+    """Place the names of levels above or below their lines, within the frame; None if one does not fit."""
     named: list[Name] = []
     for level in sorted(levels, key=lambda level: -level.y):
         y = place_of(axes, axes.get_xlim()[0], level.y)[1]
@@ -503,7 +503,7 @@ def inner_level_names(
 
 
 def outer_level_names(axes: Axes, levels: Sequence[Level], scales: Scales, frame: Box, size: Size) -> list[Name] | None:
-    """Levels' names right of the frame, moved apart, with lines to where they belong; None where they don't all fit."""
+    """Place the names of levels right of the frame, moved apart, with leader lines; None if they do not fit."""
     left = frame[2] + REACH
     rows = [(place_of(axes, axes.get_xlim()[0], level.y)[1], level_lines(level, scales, size)) for level in levels]
     rows.sort(key=lambda row: -row[0])
@@ -528,12 +528,12 @@ def outer_level_names(axes: Axes, levels: Sequence[Level], scales: Scales, frame
 
 
 def level_lines(level: Level, scales: Scales, size: Size) -> tuple[str, ...]:
-    """A level's name and value, in lines of a quarter of the plot's width."""
+    """Return the name and value of a level, in lines of about a quarter of the plot's width."""
     return wrapped(f"{level.name} {scales.y_text(level.y)}", 0.26 * size.width)
 
 
 def write_name(figure: Figure, axes: Axes, name: Name, colours: Colours) -> None:
-    """A name's lines of text, and its line to what it names; places are in points."""
+    """Write the lines of a name and draw its leader line; places are in points."""
     left, _, right, top = name.box
     x = {"left": left, "right": right, "center": (left + right) / 2}[name.align]
     role = "muted" if name.gid == "level" else "ink"
@@ -555,7 +555,7 @@ def write_name(figure: Figure, axes: Axes, name: Name, colours: Colours) -> None
 
 @lru_cache(maxsize=4096)
 def width_of(text: str, size: float = FONT) -> float:
-    """A text's width in points, in a font that is wider than most."""
+    """Measure the width of a text in points, in a font that is wider than most."""
     with quietly():
         width = float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0])
     # The font has no letters as wide as they are high, which those of Chinese and Japanese are.
@@ -563,13 +563,13 @@ def width_of(text: str, size: float = FONT) -> float:
 
 
 def box_size(lines: Sequence[str]) -> tuple[float, float]:
-    """The width and height that lines of text take."""
+    """Return the width and height of lines of text."""
     return max(map(width_of, lines), default=0.0), LINE * len(lines)
 
 
 @lru_cache(maxsize=4096)
 def wrapped(name: str, width: float) -> tuple[str, ...]:
-    """A name in lines of at most so many points; only one that tables cut as well is cut."""
+    """Break a name into lines of at most `width` points; only names over `NAME_LETTERS` letters are cut."""
     text = " ".join(name.split()) or "–"
     text = text if len(text) <= NAME_LETTERS else f"{text[: NAME_LETTERS - 1]}…"
     letters = max(8, len(text))
@@ -586,7 +586,7 @@ def wrapped(name: str, width: float) -> tuple[str, ...]:
 def lines_figure(
     panels: Sequence[Panel], width: float, height: float, colours: Colours = LIGHT, *, stacked: bool = False
 ) -> Figure:
-    """Curves in panels side by side or, over the same x, one above the other; many lines are named beside the plot."""
+    """Plot curves in panels, side by side or stacked over the same x axis, with a legend outside them."""
     with quietly():
         figure = Figure(figsize=(width / POINTS, height / POINTS), dpi=POINTS, layout="constrained")
         if stacked:
@@ -615,7 +615,7 @@ def lines_figure(
 
 
 def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, tuple[str, str]], colours: Colours) -> None:
-    """A panel's lines, ticks and titles; `looks` are colours and shapes by the lines' names."""
+    """Draw the lines, ticks and titles of a panel; `looks` maps the names of lines to colours and shapes."""
     set_look(axes, colours)
     axes.set_xlabel(panel.x_title, color=colours["muted"], fontsize=FONT)
     axes.set_ylabel(panel.y_title, color=colours["muted"], fontsize=FONT)
@@ -646,7 +646,7 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, tuple[str, str]], c
 
 
 def frames_figure(pictures: Sequence[object], seconds: Sequence[float], title: str, width: float = 690.0) -> Figure:
-    """Frames of a clip in a row, each with its second, under a question and what became of it."""
+    """Plot frames of a clip in a row, each with its time in seconds, under a title."""
     with quietly():
         figure = Figure(figsize=(width / POINTS, 158 / POINTS), dpi=POINTS, layout="constrained")
         for place, (picture, second) in enumerate(zip(pictures, seconds, strict=True)):
@@ -669,7 +669,7 @@ KEPT_STYLES = (
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a point leads in the page, what a pointer over it says, and its class."""
+    """The target of a point in the page, its tooltip, and its class."""
 
     href: str
     title: str
@@ -677,16 +677,16 @@ class Link:
 
 
 def page_svg(figure: Figure, key: str, kind: str, label: str, links: Sequence[Link] = ()) -> str:
-    """A figure drawn with `PAGE` as an SVG element: text as text, colours by the page's style, always the same bytes.
+    """Return a figure drawn with `PAGE` as an SVG element: text as text, coloured by the page's style, reproducible.
 
-    A page's content security policy lets no style attribute through, so that what they say becomes attributes.
+    A page's content security policy forbids style attributes, so they become presentation attributes.
 
     Args:
         figure: The figure.
-        key: A name that no other plot of the page has: it begins the names of its parts.
-        kind: The element's classes beside `plot`.
-        label: What it shows, for those who do not see it.
-        links: Of the points, in their order.
+        key: A name that no other plot of the page has; it prefixes the ids of its parts.
+        kind: Classes of the element besides `plot`.
+        label: Description for screen readers.
+        links: One for each point, in order.
     """
     buffer = io.BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -709,7 +709,7 @@ def page_svg(figure: Figure, key: str, kind: str, label: str, links: Sequence[Li
 
 
 def as_attributes(element: ET.Element, key: str) -> None:
-    """Styles as attributes, names of groups as classes, and of parts that others refer to with `key` before them."""
+    """Turn styles into attributes and ids of groups into classes; prefix the other ids with `key`."""
     for part in element.attrib.pop("style", "").split(";"):
         name, _, value = (text.strip() for text in part.partition(":"))
         if name == "font":  # a shorthand: what the page has no say in is the size
@@ -739,7 +739,7 @@ ROLE_OF = {colour: role for role, colour in PAGE.items()}
 
 
 def link_points(root: ET.Element, links: Sequence[Link]) -> None:
-    """Each point, its name and its line as one link; points are drawn by kind, in their order."""
+    """Wrap each point with its name and leader line in a link; points are drawn by kind, in order."""
     parents = {child: parent for parent in root.iter() for child in parent}
     groups: dict[str, list[ET.Element]] = {}
     for group in root.iter(f"{{{SVG}}}g"):
