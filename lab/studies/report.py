@@ -160,7 +160,7 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_plot(study: Study, paths: Sequence[Path]) -> None:
-    """Plot a panel for each judged metric; a method is a point with its interval, and maskings of one kind are joined."""
+    """Plot a panel for each judged metric, with a point and its interval for each method; maskings are joined."""
     from evals.plots import Panel, lines_figure
 
     panels = []
