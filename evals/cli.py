@@ -43,7 +43,7 @@ EXTRAS = {
     "gguf": "llm",
     "httpx2": "server",
     "huggingface_hub": "llm",
-    "matplotlib": "video",
+    "matplotlib": "report",
     "open_clip": "openclip",
     "peft": "video",
     "PIL": "video",

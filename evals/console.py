@@ -399,25 +399,35 @@ def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    # Where there is little room the bar is short and the note is cut, and never a number.
+    counts = 2 * len(str(total)) + 1
+    name = cut(label, max(8, err.width - counts - 20))
+    bar_width = max(4, min(40, (err.width - 50) // 2))
+    room = err.width - cell_len(name) - bar_width - counts - len("0:00:00") - 4 * GAP
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=max(4, min(40, (err.width - 50) // 2))),
+        BarColumn(bar_width=bar_width),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
     started, finished = monotonic(), done
     with Progress(*columns, console=drawn(err)) as bar:
-        task = bar.add_task(safe(label), total=total, completed=done, note="")
+        task = bar.add_task(safe(name), total=total, completed=done, note="")
 
         def tick(note: str) -> None:
             nonlocal finished
             finished += 1
             left = seconds_left(finished - done, monotonic() - started, total - finished)
             told = [f"{duration(left)} left"] if left else []
-            bar.update(task, advance=1, note=safe(", ".join([*told, *([note] if note else [])])))
+            bar.update(task, advance=1, note=safe(cut(", ".join([*told, *([note] if note else [])]), room)))
 
         yield tick
+
+
+def cut(text: str, width: int) -> str:
+    """A text of at most `width` columns, with an ellipsis where it was longer."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)).rstrip() + "…" * (width > 0)
 
 
 def plain_ticker(label: str, total: int, done: int) -> Ticker:

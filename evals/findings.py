@@ -115,7 +115,8 @@ def others_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
     if len(rows) == 1:
         return ""
     best = rows[0]
-    other = next((row for row in rows if row.system != best.system), rows[1])
+    elsewhere = (row for row in rows if row.system not in {best.system, System.FLOOR})
+    other = next(elsewhere, next((row for row in rows if row.system != best.system), rows[1]))
     kinds = f"{kind_of(best)} and {kind_of(other)}" if best.system != other.system else "best and next"
     sign = 1 if table.higher_is_better else -1
     ours, theirs = best.figure(table.metric), other.figure(table.metric)

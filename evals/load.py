@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from evals.figures import breakdowns, item_figures, sample_labels
 from evals.leaderboard.rows import cost_columns
 from evals.store import read_results, read_samples, read_vectors
 from tasks.labels import labels_of
-from tasks.registry import SYSTEM_TITLES, family_of, system_of
+from tasks.registry import family_of, system_of
 from tasks.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def samples_frame(folder: Path) -> pd.DataFrame:
@@ -122,88 +123,52 @@ def breakdown_frame(folders: Iterable[Path]) -> pd.DataFrame:
 
 
 BREAKDOWN = ("run", "kind", "label", "n", "clusters", "figure", "value", "low", "high", "small")
-COLOURS = dict(
-    zip(SYSTEM_TITLES, ("#2458c5", "#c4570b", "#b3261e", "#75529f", "#6b6b6b", "#0d7b70", "#111111"), strict=True)
-)
-MARKERS = dict(zip(SYSTEM_TITLES, ("o", "s", "P", "^", "v", "D", "x"), strict=True))
-SIZE = (6.4, 3.4)
-
-
-def axes_of(x: str, y: str) -> tuple[Figure, Axes]:
-    """Return an empty plot that belongs to no window."""
-    figure = Figure(figsize=SIZE, dpi=80, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set(xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+WIDTH, HEIGHT = 660.0, 330.0
+"""Size of a plot in a notebook, in points."""
 
 
 def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
     """Plot the figure against one cost of `runs_frame`, with intervals; colour and shape show the kind of system."""
-    figure, axes = axes_of(cost.replace("_", " "), str(runs["metric"].iloc[0]))
-    axes.set_xscale("log")
-    for system, rows in runs[runs[cost].notna()].groupby("system"):
-        error = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
-        name = str(system)
-        look, colour = MARKERS[name], COLOURS[name]
-        axes.errorbar(rows[cost], rows["value"], yerr=error, capsize=2, fmt=look, color=colour, label=name)
-    axes.legend(frameon=False, fontsize=8)
+    from evals.plots import Point, Scales, Size, cost_figure
+
     known = runs[runs[cost].notna() & runs["value"].notna()]
-    name_points(figure, axes, [(str(row["run"]), row[cost], row["value"]) for _, row in known.iterrows()])
-    return figure
+    points = [
+        Point(str(row["run"]), str(row["system"]), float(row[cost]), float(row["value"]), interval_of(row))
+        for _, row in known.iterrows()
+    ]
+    metric = str(runs["metric"].iloc[0])
+    scales = Scales(cost.replace("_", " "), metric.replace("_", " "), "{:.3g}".format, "{:.2f}".format)
+    return cost_figure(points, (), scales, Size(WIDTH, HEIGHT))
 
 
-LETTER, LINE = 5.4, 12.0
-"""Approximate size in pixels of a letter of a point's name and of a line of names."""
-
-
-def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
-    """Write each point's name beside it, moved up or down to avoid overlap, with a line to its point."""
-    figure.draw_without_rendering()
-    taken: list[tuple[float, float, float]] = []
-    edge = axes.get_window_extent().x1
-    for name, x, y in sorted(points, key=lambda point: point[2]):
-        at_x, at_y = axes.transData.transform((x, y))
-        wide = LETTER * len(name)
-        left = at_x + 7 if at_x + 7 + wide <= edge else at_x - 7 - wide
-        steps = [step * sign * LINE for step in range(len(points) + 1) for sign in (1, -1)]
-        beside = [height for start, end, height in taken if left < end and start < left + wide]
-        shift = next((s for s in steps if all(abs(at_y + s - height) >= LINE for height in beside)), 0.0)
-        taken.append((left, left + wide, at_y + shift))
-        inches = 72 / figure.dpi
-        line = {"arrowstyle": "-", "linewidth": 0.6, "color": "#888888"} if shift else None
-        place = ((left - at_x) * inches, (shift - 4) * inches)
-        axes.annotate(name, (x, y), place, textcoords="offset points", fontsize=8, arrowprops=line)
+def interval_of(row: pd.Series[Any]) -> tuple[float, float] | None:
+    """Return the interval of a row, or None if it has none."""
+    return None if pd.isna(row["low"]) or pd.isna(row["high"]) else (float(row["low"]), float(row["high"]))
 
 
 def plot_frames(pictures: Any, seconds: Sequence[float], title: str) -> Figure:  # noqa: ANN401 - uint8 [T, H, W, 3]
     """Plot frames of a clip in a row, each with its time in seconds, under a title."""
-    figure = Figure(figsize=(SIZE[0] * 1.5, 2.2), dpi=80, layout="constrained")
-    for place, (picture, second) in enumerate(zip(pictures, seconds, strict=True)):
-        axes = figure.add_subplot(1, len(seconds), place + 1)
-        axes.imshow(picture)
-        axes.set_title(f"{second:.0f} s", fontsize=8)
-        axes.axis("off")
-    figure.suptitle(title, fontsize=9)
-    return figure
+    from evals.plots import frames_figure
+
+    return frames_figure(list(pictures), seconds, title)
 
 
 def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Figure:
     """Plot columns of a frame as lines over another column."""
-    figure, axes = axes_of(x, y)
-    for line in lines:
-        axes.plot(frame[x], frame[line], marker="o", markersize=3, label=line)
-    axes.set_xscale("log")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+    from evals.plots import Line, Panel, lines_figure
+
+    made = [Line(line, frame[x].tolist(), frame[line].tolist()) for line in lines]
+    return lines_figure([Panel(made, x_title=x, y_title=y, x_log=10)], WIDTH, HEIGHT)
 
 
 def plot_memory(frame: pd.DataFrame) -> Figure:
     """Plot accuracy against training memory of `memory_accuracy.study_frame`, with intervals."""
-    figure, axes = axes_of("activations kept in training, one clip, MB", str(frame["metric"].iloc[0]))
-    axes.set_xscale("log")
-    error = [frame["value"] - frame["low"], frame["high"] - frame["value"]]
-    axes.errorbar(frame["activations_mb"], frame["value"], yerr=error, fmt="o", capsize=2, color=COLOURS["encoder"])
-    points = [(str(row["method"]), row["activations_mb"], row["value"]) for _, row in frame.iterrows()]
-    name_points(figure, axes, points)
-    return figure
+    from evals.plots import Point, Scales, Size, cost_figure
+
+    points = [
+        Point(str(row["method"]), "encoder", float(row["activations_mb"]), float(row["value"]), interval_of(row))
+        for _, row in frame.iterrows()
+    ]
+    title = "activations kept in training, one clip, MB"
+    scales = Scales(title, str(frame["metric"].iloc[0]).replace("_", " "), "{:.3g}".format, "{:.2f}".format)
+    return cost_figure(points, (), scales, Size(WIDTH, HEIGHT))

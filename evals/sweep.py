@@ -6,9 +6,8 @@ the two ends; their p-values are corrected together (Holm).
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,7 +22,7 @@ from tasks.registry import family_of
 from tasks.task import Metric
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from markupsafe import Markup
 
     from evals.compare.record import Record
     from tasks.task import Task
@@ -267,48 +266,50 @@ def show(told: Sweep, family: str) -> None:
 def sweep_page(told: Sweep, family_name: str) -> str:
     """Render the page: the finding, the curve, the table."""
     from evals.html_report.render import render
+    from evals.html_report.table import NO_PLOTS, can_draw
 
-    picture = io.BytesIO()
-    draw(told, family_name).savefig(picture, format="svg")
-    uri = f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode('ascii')}"
+    drawn = curve(told, family_name) if can_draw() else ""
     columns = (told.option, *COLUMNS[1:])
     return render(
-        "sweep.html.j2", told=told, picture=uri, columns=columns, rows=rows_of(told, family_name), figure=alt_of(told)
+        "sweep.html.j2", told=told, curve=drawn, no_plots=NO_PLOTS, columns=columns, rows=rows_of(told, family_name)
     )
 
 
-def alt_of(told: Sweep) -> str:
+def alt_of(told: Sweep, family: str) -> str:
     """Describe the picture in words."""
-    values = ", ".join(f"{point.value}: {100 * (point.metric.value or 0):.1f}" for point in told.points)
+    unit = family_of(family).unit(told.points[0].metric.name)
+    values = ", ".join(f"{point.value}: {unit.text(point.metric.value or 0.0)}" for point in told.points)
     return f"{told.points[0].metric.name} over {told.option}: {values}"
 
 
-def draw(told: Sweep, family: str) -> Figure:
+def curve(told: Sweep, family: str) -> Markup:
     """Draw the curve with its intervals; below it the seconds per item, if they were measured."""
-    from matplotlib.figure import Figure
+    from markupsafe import Markup
 
-    unit = family_of(family).unit(told.points[0].metric.name)
+    from evals.html_report.render import clean
+    from evals.plots import PAGE, Line, Panel, lines_figure, page_svg
+
+    metric, unit = told.points[0].metric, family_of(family).unit(told.points[0].metric.name)
     places, numeric = places_of([point.value for point in told.points])
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     heights = [unit.scale * (point.metric.value or 0.0) for point in told.points]
     ends = [point.metric.interval or (point.metric.value or 0.0,) * 2 for point in told.points]
-    error = [
-        [height - unit.scale * end[0] for height, end in zip(heights, ends, strict=True)],
-        [unit.scale * end[1] - height for height, end in zip(heights, ends, strict=True)],
-    ]
-    top.errorbar(places, heights, yerr=error, marker="o", capsize=3, color="#2458c5")
-    top.set_ylabel(f"{told.points[0].metric.name.replace('_', ' ')} {unit.symbol}".strip())
-    bottom.plot(places, [point.seconds_per_item or 0.0 for point in told.points], marker="o", color="#6b6b6b")
-    bottom.set(ylabel="s / item", xlabel=told.option)
-    bottom.set_ylim(bottom=0)
-    if numeric:
-        bottom.set_xscale("log", base=2)
-    bottom.set_xticks(places, [point.value for point in told.points])
-    bottom.minorticks_off()
-    for axes in (top, bottom):
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    intervals = [(unit.scale * low, unit.scale * high) for low, high in ends]
+    known = [(at, point.seconds_per_item) for at, point in zip(places, told.points, strict=True)]
+    timed = [(at, spent) for at, spent in known if spent is not None]
+    base = 2.0 if numeric else 0.0
+    ticks = [(at, clean(point.value)) for at, point in zip(places, told.points, strict=True)]
+    panels = [
+        Panel(
+            [Line("", places, heights, intervals, role="accent")],
+            y_title=f"{metric.name.replace('_', ' ')} {unit.symbol}".strip(), x_log=base, ticks=ticks, height=3,
+        )
+    ]  # fmt: skip
+    if timed:
+        spent_line = Line("", [at for at, _ in timed], [spent for _, spent in timed], role="muted")
+        panels.append(Panel([spent_line], y_title="s / item", x_log=base, ticks=ticks, from_zero=True))
+    panels[-1] = replace(panels[-1], x_title=clean(told.option))
+    figure = lines_figure(panels, 700, 430, PAGE, stacked=True)
+    return Markup(page_svg(figure, "curve", "curve", clean(alt_of(told, family))))  # noqa: S704 - texts are escaped
 
 
 def places_of(values: Sequence[str]) -> tuple[list[float], bool]:

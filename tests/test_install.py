@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from evals.cli import EXTRAS
+from evals.store import read_results
+from tests.test_docs import blocks_of, quick_start
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = """#!/bin/sh
@@ -116,3 +119,51 @@ def test_records_are_imported_scored_shown_and_compared_without_any_extra(shared
     assert "akeys does better than vamos" in " ".join(done.stdout.split())
     assert (tmp_path / "runs" / "vamos" / "report.html").stat().st_size > 100_000
     assert (tmp_path / "leaderboard.json").is_file()
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tracked files in a folder of their own, as a clone has them."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout: what a clone holds is not known")
+    folder = tmp_path_factory.mktemp("clone")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+INSTALL = next(block for block in blocks_of(ROOT / "README.md") if block.text.startswith("pip install ."))
+LINES = [line for line in INSTALL.text.splitlines() if line.strip()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lines", "starts"), [(LINES[:1], ["My model"]), (LINES, ["My model", "My videos"])], ids=["minimal", "all"]
+)
+def test_quick_starts_run_word_for_word_on_an_empty_machine(
+    clone: Path, shared_data: Path, tmp_path: Path, lines: list[str], starts: list[str]
+) -> None:
+    environment, home, place = (tmp_path / name for name in ("environment", "home", "place"))
+    home.mkdir()
+    place.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "LANG", "SSL_"))}
+    path = os.pathsep.join([str(environment / "bin"), "/usr/bin", "/bin"])
+    variables = {**kept, "HOME": str(home), "PATH": path, "LONGVID_DATA": str(shared_data)}
+
+    def run(words: list[str], folder: Path) -> str:
+        done = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        return done.stdout
+
+    for line in lines:
+        run(["bash", "-ec", line], clone)
+    shutil.copy(shared_data / "videos" / "natural" / "flipping_a_pancake_10s.mkv", place / "pancake.mkv")
+    for title in starts:
+        block = quick_start(title)
+        said = run(["python" if block.language == "python" else "bash", "-c", block.text], place)
+        assert said.strip()
+    assert read_results(place / "runs" / "mine").counts.answered == 20

@@ -121,14 +121,19 @@ def _carry_out(arguments: Sequence[str], log: Path) -> None:
 
 @contextmanager
 def process_environment(threads: int) -> Generator[None, None, None]:
-    """Processes started inside this context get this many threads; the user's own settings take precedence."""
-    ours = [name for name in THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(ours, str(threads)))
+    """Processes started inside this context get this many threads; the user's own settings take precedence.
+
+    They write to log files, so that they are told of a terminal without colours.
+    """
+    ours = {name: str(threads) for name in THREADS if name not in os.environ} | {"TERM": "dumb"}
+    before = {name: os.environ[name] for name in ours if name in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:
         for name in ours:
             del os.environ[name]
+        os.environ.update(before)
 
 
 RUNS = "runs"
@@ -297,7 +302,8 @@ def fault_of(one: Running) -> str:
     if one.process.exitcode == 0:
         return ""
     _, *said = (line for line in one.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())
-    return f"{said[-1].strip() if said else f'exit code {one.process.exitcode}'} ({one.log})"
+    last = said[-1].strip().removeprefix("error: ") if said else f"exit code {one.process.exitcode}"
+    return f"{last} ({one.log})"
 
 
 def missing(step: Step) -> str:

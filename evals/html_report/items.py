@@ -8,7 +8,10 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import islice
 from math import isfinite
+from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 from baselines.captions import CaptionFile, clean_caption
@@ -140,6 +143,36 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP, evidence: Stret
     return Strip(frames, seen=bool(times))
 
 
+THUMB_WIDTH, THUMB_HEIGHT, THUMB_QUALITY = 72, 54, 40
+MOST_THUMBS = 160
+"""Our choice: how many items of a page's list have a thumbnail, from both ends of their order."""
+
+
+def thumbnail(clip: Clip, seen: Sequence[float], evidence: Stretches = ()) -> Frame | None:
+    """Return a very small picture from the clip's evidence; None if its video can't be read."""
+    if clip.path is None or not clip.path.is_file():
+        return None
+    telling = evidence_times(evidence, clip, seen, 1) or spread([t for t in seen if clip.start <= t <= clip.end], 1)
+    at = telling[0] if telling else clip.start + 0.5 * (clip.end - clip.start)
+    return small_picture(clip.path, at) if isfinite(at) else None
+
+
+@lru_cache(maxsize=2048)
+def small_picture(path: Path, seconds: float) -> Frame | None:
+    """Return a frame of a video as a thumbnail; cached, since the pages of several runs show the same ones."""
+    try:
+        from encoders.decode import decode
+        from encoders.sampling import FramePolicy
+        from encoders.video_errors import VideoError
+    except ImportError:
+        return None
+    try:
+        pixels = decode(path, (seconds,), FramePolicy(count=1, size=None)).pixels
+    except VideoError:
+        return None
+    return frame_of(pixels[0], seconds, (THUMB_WIDTH, THUMB_HEIGHT), THUMB_QUALITY)
+
+
 def evidence_times(evidence: Stretches, clip: Clip, seen: Sequence[float], count: int) -> list[float]:
     """Choose `count` times in seconds within the evidence segments: frames seen, or else the segments' middles."""
     inside = [t for t in seen if any(start <= t <= end for start, end in evidence)]
@@ -156,15 +189,15 @@ def spread(times: Sequence[float], count: int) -> list[float]:
     return [ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)]
 
 
-def frame_of(picture: object, seconds: float) -> Frame:
+def frame_of(picture: object, seconds: float, size: tuple[int, int] = (WIDTH, HEIGHT), quality: int = QUALITY) -> Frame:
     """Encode a picture uint8 [H, W, 3] as a small JPEG."""
     import numpy as np
     from PIL import Image
 
     image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
-    image.thumbnail((WIDTH, HEIGHT))
+    image.thumbnail(size)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
     encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Frame(f"data:image/jpeg;base64,{encoded}", seconds, image.width, image.height)
 
@@ -243,6 +276,7 @@ class ItemView:
     captions: tuple[CaptionLine, ...] = ()
     line: Timeline | None = None
     video: str = ""
+    thumb: Frame | None = None
 
     @property
     def size(self) -> int:
@@ -418,8 +452,8 @@ def worst_and_best(ordered: Sequence[Standing], count: int) -> tuple[list[str], 
     return worst, best
 
 
-# Bytes for items as text, for captions and for pictures: with everything else, a page stays under 5 MB.
-ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET = 2_600_000, 500_000, 1_300_000
+# Bytes for items as text, for captions, pictures and thumbnails: with everything else a page stays under 5 MB.
+ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET, THUMB_BUDGET = 2_400_000, 500_000, 1_150_000, 350_000
 HIT_FRAMES = 2
 
 
@@ -445,10 +479,11 @@ class Card:
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes left for captions and for pictures."""
+    """Bytes left for captions, pictures and thumbnails."""
 
     captions: int = CAPTION_BUDGET
     pictures: int = PICTURE_BUDGET
+    thumbs: int = THUMB_BUDGET
 
     def admit_captions(self, lines: tuple[CaptionLine, ...]) -> tuple[CaptionLine, ...]:
         """Return the captions, or none if they would exceed the budget."""
@@ -457,6 +492,13 @@ class Budget:
             return ()
         self.captions -= size
         return lines
+
+    def admit_thumb(self, picture: Frame | None) -> Frame | None:
+        """Return the thumbnail, or None if it would exceed the budget."""
+        if picture is None or len(picture.src) > self.thumbs:
+            return None
+        self.thumbs -= len(picture.src)
+        return picture
 
     def admit_strip(self, made: Strip) -> Strip:
         """Return the pictures, or an empty strip with the reason if they would exceed the budget."""
@@ -517,6 +559,20 @@ def from_both_ends(order: Sequence[EachT]) -> Iterator[EachT]:
     """The first, the last, the second, the last but one, and so on to the middle."""
     for step in range(len(order)):
         yield order[step // 2 if step % 2 == 0 else len(order) - 1 - step // 2]
+
+
+def with_thumbs(
+    views: Sequence[ItemView], items: Mapping[str, Item], samples: Mapping[str, Sample], budget: Budget
+) -> list[ItemView]:
+    """Add thumbnails within the budget, first to the views at both ends of the order."""
+    made = list(views)
+    for place in islice(from_both_ends(range(len(made))), MOST_THUMBS):
+        item, frames = items.get(made[place].key), samples[made[place].key].frames
+        if item is not None:
+            seen = frames.seconds if frames else ()
+            picture = thumbnail(item.clip, seen, getattr(item, "evidence", ()))
+            made[place] = replace(made[place], thumb=budget.admit_thumb(picture))
+    return made
 
 
 def within_budget(keys: Iterable[str], view_of: Callable[[str], ViewT], budget: int = ITEM_BUDGET) -> dict[str, ViewT]:

@@ -15,10 +15,12 @@ from evals.figures import sample_labels
 from evals.html_report.items import (
     Budget,
     CaptionLine,
+    Frame,
     ItemView,
     Strip,
     item_view,
     strip,
+    thumbnail,
     within_budget,
 )
 from evals.html_report.render import render, terms
@@ -75,6 +77,7 @@ class PairItem:
     other_captions: tuple[CaptionLine, ...]
     strip: Strip
     labels: Mapping[str, str]
+    thumb: Frame | None = None
 
     @property
     def size(self) -> int:
@@ -147,16 +150,17 @@ def pair_items(
         samples = [again(record, key, item, task) for record in records]
         labels = sample_labels(samples[0], labels_of(item) if item is not None else None)
         views = [item_view(sample, item, None, labels, {}, family) for sample in samples]
-        pictures = Strip()
+        pictures, picture = Strip(), None
         if item is not None and (key in wins or key in losses) and pictured < STRIPS:
             seen = next((sample.frames.seconds for sample in samples if sample.frames), ())
             pictures = budget.admit_strip(strip(item.clip, seen, evidence=getattr(item, "evidence", ())))
             pictured += bool(pictures.frames)
+            picture = budget.admit_thumb(thumbnail(item.clip, seen, getattr(item, "evidence", ())))
         read = [budget.admit_captions(view.captions) for view in views]
         outcome = outcome_of(samples, family, won=key in wins, lost=key in losses)
         return PairItem(
             views[0].id, outcome, views[0].title, tuple(options(*views)), views[0].references, views[0], views[1],
-            read[0], read[1], pictures, views[0].labels,
+            read[0], read[1], pictures, views[0].labels, picture,
         )  # fmt: skip
 
     apart = [key for two in zip_longest(pair.wins, pair.losses) for key in two if key is not None]

@@ -21,6 +21,7 @@ from evals.html_report.items import (
     make_cards,
     standing_of,
     with_captions,
+    with_thumbs,
     within_budget,
     worst_and_best,
 )
@@ -321,7 +322,8 @@ def run_page(
     table = run_table(files)
     lowest = list(make_cards(worst, items, samples, budget, family))
     highest = list(make_cards(best, items, samples, budget, family))
-    shown = with_captions([kept[one.key] for one in ordered if one.key in kept], budget)
+    kept_views = [kept[one.key] for one in ordered if one.key in kept]
+    shown = with_thumbs(with_captions(kept_views, budget), items, samples, budget)
     made = breakdowns(figures, samples, labels) if figures else []
     return render(
         "run.html.j2",

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from evals.html_report.plot import Axes, Level, Plot, Point, draw
-from evals.html_report.render import render, terms
+from markupsafe import Markup
+
+from evals.html_report.render import clean, render, terms
 from evals.leaderboard.rows import BoardRow, BoardTable, CostColumns, Figure, Leaderboard
 from evals.report import NOT_MEASURED
 from tasks.family import Family
 from tasks.registry import SYSTEM_TITLES, family_of, system_of
 from tasks.retrieval import DIRECTIONS
+
+if TYPE_CHECKING:
+    from evals.plots import Level, Point
 
 SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 BYTE_SUFFIXES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -85,6 +92,7 @@ COSTS: Mapping[str, CostKind] = MappingProxyType(
 
 BAR_WIDTH, BAR_MARGIN = 150.0, 5.0
 WIDE, NARROW = (1110.0, 430.0), (358.0, 330.0)  # the text column on a screen and on a phone, in pixels
+NO_PLOTS = "There are no plots: matplotlib is not installed. pip install 'longvid[report]' brings it."
 KINDS: Mapping[str, str] = MappingProxyType(
     {"run": "", "blind": "blind", "floor": "floor", "imported": "imported", "reference": "not run here"}
 )
@@ -123,12 +131,13 @@ class RowView:
 
 @dataclass(frozen=True, slots=True)
 class CostPlot:
-    """One cost's plot, drawn for a screen and for a phone."""
+    """One cost's plot, drawn for a screen and for a phone; `named` says which points have names where not all do."""
 
     key: str
     title: str
-    wide: Plot
-    narrow: Plot
+    wide: Markup
+    narrow: Markup
+    named: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,7 @@ class TableView:
     beside: tuple[str, ...]
     costs: tuple[CostKind, ...]
     plots: tuple[CostPlot, ...]
+    no_plots: str
     systems: tuple[tuple[str, str], ...]
     runs: int
     same_n: bool
@@ -162,6 +172,7 @@ def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> T
         ranked = str(rank) if row.kind in {"run", "imported"} else ""
         rows.append(row_view(row, table, family, f"{anchor}r{place}", ranked, costs, scale, here))
     systems = [row.system for row in rows if row.kind in {"run", "imported", "blind"}]
+    drawable = [key for key in COSTS if len(cost_points(key, table, rows)) > 1]
     return TableView(
         anchor=anchor,
         table=table,
@@ -169,7 +180,8 @@ def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> T
         rows=tuple(rows),
         beside=tuple(beside_title(name, table.metric) for name in table.beside),
         costs=costs,
-        plots=tuple(plot for key in COSTS if (plot := cost_plot(key, table, family, rows)) is not None),
+        plots=tuple(cost_plot(key, table, rows, anchor) for key in drawable if can_draw()),
+        no_plots=NO_PLOTS if drawable and not can_draw() else "",
         systems=tuple((key, text) for key, text in SYSTEM_TITLES.items() if key in systems),
         runs=sum(row.kind in {"run", "imported", "blind"} for row in table.rows),
         same_n=len({row.n for row in rows if row.n != NOT_MEASURED}) <= 1,
@@ -257,27 +269,97 @@ def bar(figure: Figure, scale: Callable[[float], float]) -> Bar | None:
     return Bar(scale(figure.value), scale(low), scale(high))
 
 
-def cost_plot(key: str, table: BoardTable, family: Family, rows: Sequence[RowView]) -> CostPlot | None:
-    """Plot the figure against one cost; None if fewer than two rows have it."""
-    kind = COSTS[key]
-    points, levels = [], []
+def can_draw() -> bool:
+    """Whether matplotlib is installed; without it, pages have no plots."""
+    return find_spec("matplotlib") is not None
+
+
+def cost_points(key: str, table: BoardTable, rows: Sequence[RowView]) -> list[tuple[BoardRow, RowView, float, Figure]]:
+    """Return the rows whose figure and whose cost of one kind are known."""
+    found = []
     for row, view in zip(table.rows, rows, strict=True):
-        figure = ranked_figure(row, table.metric)
-        if figure is None or figure.value is None:
-            continue
-        cost = kind.value(row.cost)
-        if row.kind in {"floor", "reference"}:
-            levels.append(Level(row.name, row.kind, figure.value))
-        elif cost:
-            points.append(Point(row.name, view.system, cost, figure.value, figure.interval, view.anchor, view.here))
-    if len(points) < 2:
-        return None
-    y_title = table.metric.replace("_", " ")
-    axes = Axes(kind.title, y_title, kind.text, family.unit(table.metric).number, table.higher_is_better)
-    floors = [level for level in levels if level.kind == "floor"]
-    wide = draw(points, levels, axes, width=WIDE[0], height=WIDE[1])
-    narrow = draw(points, floors, axes, width=NARROW[0], height=NARROW[1], narrow=True)
-    return CostPlot(key, kind.title, wide, narrow)
+        figure, cost = ranked_figure(row, table.metric), COSTS[key].value(row.cost)
+        if row.kind not in LEVELS and figure is not None and figure.value is not None and cost:
+            found.append((row, view, cost, figure))
+    return found
+
+
+LEVELS = frozenset({"floor", "reference"})
+
+
+def cost_plot(key: str, table: BoardTable, rows: Sequence[RowView], anchor: str) -> CostPlot:
+    """Plot the figure against one cost and mark the row that the page is about."""
+    from evals.plots import NAMES_SHOWN, Level, Point
+
+    known = cost_points(key, table, rows)
+    points = tuple(
+        Point(clean(row.name), view.system, cost, figure.value or 0.0, figure.interval, view.anchor)
+        for row, view, cost, figure in known
+    )
+    here = next((view.anchor for _, view, _, _ in known if view.here), "")
+    levels = tuple(
+        Level(clean(row.name), row.kind, figure.value)
+        for row in table.rows
+        if row.kind in LEVELS and (figure := ranked_figure(row, table.metric)) and figure.value is not None
+    )
+    first = here if len(points) > NAMES_SHOWN else ""
+    wide, narrow = drawn(
+        points, levels, f"{anchor}-{key}", table.metric, table.task.family, table.higher_is_better, first
+    )
+    named = f"{NAMES_SHOWN} of {len(points)} points have names: those that nothing cheaper beats and the best"
+    return CostPlot(
+        key, COSTS[key].title, marked(wide, here), marked(narrow, here), named if len(points) > NAMES_SHOWN else ""
+    )
+
+
+@lru_cache(maxsize=256)
+def drawn(
+    points: tuple[Point, ...],
+    levels: tuple[Level, ...],
+    name: str,
+    metric: str,
+    family: str,
+    higher_is_better: bool,
+    first: str,
+) -> tuple[str, str]:
+    """Draw the plot of one cost as SVG, for a screen and for a phone. Cached: the pages of one task share it.
+
+    Args:
+        points: The runs.
+        levels: Floors and published figures; the phone's has the floors alone.
+        name: The table's anchor and the cost's key.
+        metric: The figure.
+        family: The task's.
+        higher_is_better: The figure's direction.
+        first: The anchor of a point that is named whatever its figure.
+    """
+    from evals.plots import PAGE, Link, Scales, Size, cost_figure, page_svg
+
+    kind, number = COSTS[name.rpartition("-")[2]], family_of(family).unit(metric).number
+    y_title = metric.replace("_", " ")
+    scales = Scales(kind.title, y_title, kind.text, number, higher_is_better)
+
+    def title(point: Point) -> str:
+        ends = "" if point.interval is None else f" ({'–'.join(map(number, point.interval))})"
+        return f"{point.name[:TITLE_LETTERS]}: {y_title} {number(point.y)}{ends}, {kind.title} {kind.text(point.x)}"
+
+    links = [Link(point.href, title(point), point.system) for point in points]
+    label = f"{y_title} against {kind.title}; the table has the same numbers"
+    floors = tuple(level for level in levels if level.kind == "floor")
+    made = []
+    for shape, across, (width, height) in (("wide", levels, WIDE), ("narrow", floors, NARROW)):
+        figure = cost_figure(points, across, scales, Size(width, height, shape == "narrow"), PAGE, first)
+        made.append(page_svg(figure, f"{name}-{shape}", shape, label, links))
+    return made[0], made[1]
+
+
+TITLE_LETTERS = 120
+
+
+def marked(svg: str, here: str) -> Markup:
+    """Mark the point that the page is about."""
+    found = f'href="#{here}" class="'
+    return Markup(svg.replace(found, f"{found}here ", 1) if here else svg)  # noqa: S704 - texts in it are escaped
 
 
 def leaderboard_page(leaderboard: Leaderboard, title: str = "Leaderboard") -> str:

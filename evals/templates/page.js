@@ -53,7 +53,7 @@
     });
   }
 
-  // n and p go from item to item among those that are shown; a picture is enlarged by a click and by Enter.
+  // Keys go from item to item among those that are shown; a picture is enlarged by a click and by Enter.
   const items = entries.map((entry) => entry.node).filter((node) => node.matches("details.item"));
   const step = (by) => {
     const shown = items.filter((node) => !node.hidden);
@@ -64,20 +64,39 @@
     next.querySelector("summary").focus({ preventScroll: true });
     next.scrollIntoView({ block: "center" });
   };
+  const steps = { n: 1, j: 1, ArrowRight: 1, p: -1, k: -1, ArrowLeft: -1 };
+  // Arrow keys scroll what is wider than its place, and choose within groups of buttons.
+  const ownArrows = (node) => node.closest("input, video, dialog, .strip, .scroll");
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-    if (event.key === "n" || event.key === "p") step(event.key === "n" ? 1 : -1);
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || typing(event.target)) return;
+    const by = steps[event.key];
+    if (!by || !items.length || document.querySelector("dialog[open]")) return;
+    if (event.key.startsWith("Arrow") && ownArrows(event.target)) return;
+    event.preventDefault();
+    step(by);
   });
   document.addEventListener("click", (event) => {
-    const picture = event.target.closest("button.zoom")?.querySelector("img");
-    if (!picture) return;
+    const opener = event.target.closest("button.zoom");
+    if (!opener) return;
+    const pictures = [...opener.closest(".strip").querySelectorAll("img")];
     const dialog = document.createElement("dialog");
-    const large = picture.cloneNode();
-    large.removeAttribute("width");
-    large.removeAttribute("height");
-    dialog.append(large);
+    let large = null;
+    const show = (place) => {
+      if (!pictures[place]) return;
+      const next = pictures[place].cloneNode();
+      next.removeAttribute("width");
+      next.removeAttribute("height");
+      next.dataset.place = place;
+      dialog.ariaLabel = next.alt;
+      if (large) large.replaceWith(next); else dialog.append(next);
+      large = next;
+    };
+    show(pictures.indexOf(opener.querySelector("img")));
     dialog.addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => dialog.remove());
+    dialog.addEventListener("keydown", (key) => {
+      if (key.key in steps) show(Number(large.dataset.place) + steps[key.key]);
+    });
+    dialog.addEventListener("close", () => { dialog.remove(); opener.focus(); });
     document.body.append(dialog);
     dialog.showModal();
   });

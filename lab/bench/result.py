@@ -396,34 +396,23 @@ def table(report: Report) -> str:
 
 def write_plot(report: Report, path: Path) -> None:
     """Plot training memory over frames, with a panel for each size and a line for each method."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
+    from evals.plots import Line, Panel, lines_figure
 
-    sizes = list(dict.fromkeys(row.size for row in report.rows))
-    figure = Figure(figsize=(5 * len(sizes) + 2, 5), layout="constrained")
-    for panel, size in enumerate(sizes, 1):
-        axes = figure.add_subplot(1, len(sizes), panel)
-        axes.set_prop_cycle(color=[colormaps["tab20"](at) for at in range(20)])
+    panels = []
+    for size in dict.fromkeys(row.size for row in report.rows):
         rows = [row for row in report.rows if row.size == size]
+        lines = []
         for method in dict.fromkeys(row.method for row in rows):
             line = [row for row in rows if row.method == method]
-            axes.plot(
-                [row.frames for row in line],
-                [row.total_bytes / 1e9 for row in line],
-                marker="o",
-                label=method,
+            lines.append(Line(method, [row.frames for row in line], [row.total_bytes / 1e9 for row in line]))
+        ticks = [(float(frames), str(frames)) for frames in sorted({row.frames for row in rows})]
+        panels.append(
+            Panel(
+                lines, x_title="frames", y_title="training memory, one video (GB)", title=f"ViT-{size.upper()}",
+                y_log=10, level=PAPER_BYTES / 1e9, ticks=ticks,
             )
-        axes.axhline(PAPER_BYTES / 1e9, color="grey", linestyle=":", linewidth=1)
-        axes.set(
-            title=f"ViT-{size.upper()}",
-            xlabel="frames",
-            ylabel="training memory, one video (GB)",
-            yscale="log",
-        )
-        axes.set_xticks(sorted({row.frames for row in rows}))
-    methods, names = figure.axes[0].get_legend_handles_labels() if sizes else ([], [])
-    figure.legend(methods, names, loc="outside right upper", fontsize=7)
-    figure.savefig(path)
+        )  # fmt: skip
+    lines_figure(panels or [Panel(())], 360.0 * max(1, len(panels)) + 180, 360.0).savefig(path, dpi=100)
 
 
 def _measured(value: float | None, unit: float = 1.0, digits: int = 2) -> str:

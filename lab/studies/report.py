@@ -27,20 +27,17 @@ from lab.studies.summary import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from evals.plots import Line
 
 
 TABLE, PLOTS = "table.md", ("scatter.png", "scatter.svg")
 TITLES = {RETRIEVAL: "text → video R@1", STATEMENTS: "statements told from false ones"}
 LINES = (
-    ("joint", tuple(reversed(LADDER)), "tab:blue"),
-    ("factorised", ("fst", "fst-mask75"), "tab:green"),
-    ("frame-level", ("frame-level", "frame-level-mask75"), "tab:gray"),
+    ("joint", tuple(reversed(LADDER))),
+    ("factorised", ("fst", "fst-mask75")),
+    ("frame-level", ("frame-level", "frame-level-mask75")),
 )
 """Methods that differ in masking only, joined by lines in the plot."""
-MARKERS = "sD^v<>PX*hp8"
-COLOURS = ("tab:orange", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan", "black")
-"""Colours of single methods, distinct from those of lines."""
 VERDICTS = (
     "A finding is reproduced where the whole interval lies above the bound, not reproduced where all of it lies "
     "below, else undecided. The intervals are not corrected for how many findings there are."
@@ -163,40 +160,37 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_plot(study: Study, paths: Sequence[Path]) -> None:
-    """Plot a panel for each judged metric: a point with interval for each method; masks of one kind are joined."""
-    from matplotlib.figure import Figure as Canvas
-    from matplotlib.ticker import LogLocator, NullFormatter
+    """Plot a panel for each judged metric, with a point and its interval for each method; maskings are joined."""
+    from evals.plots import Panel, lines_figure
 
-    canvas = Canvas(figsize=(13, 5), layout="constrained")
-    for number, metric in enumerate(JUDGED, start=1):
-        axes = canvas.add_subplot(1, len(JUDGED), number)
+    panels = []
+    for metric in JUDGED:
         points = {m.method: (m.cost.activation_bytes / 1e6, figure_of(m, metric)) for m in study.methods}
-        for label, members, colour in LINES:
-            here = [points.pop(name) for name in members if name in points]
-            _draw(axes, here, label, colour, "o-")
-        for at, (name, point) in enumerate(points.items()):
-            _draw(axes, [point], name, COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
-        axes.axhline(100 * study.chances[metric], color="black", linestyle=":", linewidth=1)
-        axes.set(title=TITLES[metric], xlabel="activations kept in training, one video (MB)", ylabel="%", xscale="log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    handles, labels = canvas.axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside right upper", fontsize=8)
+        joined = [(label, [points.pop(name) for name in names if name in points]) for label, names in LINES]
+        lines = [_line(label, found, joined=True) for label, found in joined if found]
+        lines += [_line(name, [point], joined=False) for name, point in points.items()]
+        title = "activations kept in training, one video (MB)"
+        panels.append(
+            Panel(lines, title, "%", TITLES[metric], x_log=10, level=100 * study.chances[metric], ticks=_ticks(lines))
+        )
+    figure = lines_figure(panels, 940, 360)
     for path in paths:
-        canvas.savefig(path, dpi=150)
+        figure.savefig(path, dpi=150)
 
 
-def _draw(axes: Axes, points: Sequence[tuple[float, Figure]], label: str, colour: str, style: str) -> None:
-    if not points:
-        return
-    values = [100 * figure.value for _, figure in points]
+def _line(label: str, points: Sequence[tuple[float, Figure]], *, joined: bool) -> Line:
+    from evals.plots import Line
+
     spans = [figure.interval or (figure.value, figure.value) for _, figure in points]
-    errors = (
-        [value - 100 * low for value, (low, _) in zip(values, spans, strict=True)],
-        [100 * high - value for value, (_, high) in zip(values, spans, strict=True)],
-    )
-    axes.errorbar([x for x, _ in points], values, errors, fmt=style, color=colour, label=label, capsize=2, elinewidth=1)
+    ends = [(100 * low, 100 * high) for low, high in spans]
+    return Line(label, [x for x, _ in points], [100 * figure.value for _, figure in points], ends, joined=joined)
+
+
+def _ticks(lines: Sequence[Line]) -> list[tuple[float, str]]:
+    """Return 1, 2 and 5 in each decade that has points."""
+    xs = [x for line in lines for x in line.xs]
+    found = [factor * 10.0**decade for decade in range(-3, 7) for factor in (1, 2, 5)]
+    return [(tick, f"{tick:g}") for tick in found if xs and min(xs) / 2 <= tick <= max(xs) * 2]
 
 
 STUDY = Path("studies/masking/study.json")

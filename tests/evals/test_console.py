@@ -61,3 +61,14 @@ def test_a_cell_is_one_line_and_of_bounded_length() -> None:
 def test_machine_readable_output_keeps_everything_but_terminal_codes(capsys: pytest.CaptureFixture[str]) -> None:
     console.emit("a,b\n[x],\x1b[31m é 日本\n")
     assert capsys.readouterr().out == "a,b\n[x],�[31m é 日本\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_progress_bar_cuts_its_note_and_never_a_number(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=written, force_terminal=True, width=width, color_system=None))
+    with console.progress("videos in data/kitchen/test", 1000, 123) as tick:
+        tick("made kitchen-test-0006-b-with-a-name-that-does-not-end.mp4")
+    last = written.getvalue().replace("\r", "\n").splitlines()[-2]
+    assert " 124/1000 " in last
+    assert "0:00:0" in last

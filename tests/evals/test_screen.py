@@ -263,6 +263,15 @@ def test_findings_of_a_board_without_floors_rivals_or_words() -> None:
     assert "level with" in level
 
 
+def test_the_best_run_s_rival_is_no_floor_that_was_run_while_another_kind_is_there() -> None:
+    def rival(*others: Results) -> str:
+        return board(results_of("LongViViT", 0.6, model=model("longvivit-tiny", "encoder")), *others)[1]
+
+    floor = results_of("longest", 0.3, model=model("longest-option", "floor"))
+    assert "longest" in rival(floor)
+    assert "reader" in rival(floor, results_of("reader", 0.25, model=model("aggregator", "aggregator")))
+
+
 def test_findings_turn_round_where_lower_is_better() -> None:
     def lower(name: str, value: float) -> Results:
         made = results_of(name, value, model=model(name, "encoder"))

@@ -50,6 +50,15 @@ def test_a_command_is_told_its_threads_unless_the_user_has(tmp_path: Path, monke
     assert told == ["3", "1"]
 
 
+def test_a_command_writes_no_colours_into_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(ForkServerProcess, "start", lambda _process: told.append(os.environ["TERM"]))
+    start_command(["--help"], tmp_path / "log", 1)
+    assert told == ["dumb"]
+    assert os.environ["TERM"] == "xterm-256color"
+
+
 def test_this_processes_own_environment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(THREADS[0], "3")
     monkeypatch.delenv(THREADS[1], raising=False)

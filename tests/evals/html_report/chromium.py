@@ -35,7 +35,7 @@ FLAGS = [
     "--remote-debugging-pipe",
 ]
 TIMEOUT = 60.0
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39, "ArrowLeft": 37}
 
 
 @dataclass

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from evals.html_report import leaderboard_page
 from evals.leaderboard.build import build_leaderboard
@@ -59,6 +62,15 @@ def test_where_nothing_was_measured_there_is_no_plot() -> None:
     assert not page.texts("th", "cost")
 
 
+def test_without_matplotlib_a_page_has_no_plots_and_says_how_to_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("evals.html_report.table.find_spec", lambda name: None)
+    page = Elements(leaderboard_page(build_leaderboard([results_of("a", 0.5), results_of("b", 0.6)])))
+    assert not page.texts("figure")
+    assert any("pip install 'longvid[report]'" in note for note in page.texts("p", "note"))
+    assert len(page.texts("tr", "run")) == 2
+
+
 COSTS = (
     "prompt_tokens_per_item",
     "completion_tokens_per_item",
@@ -91,7 +103,7 @@ def test_two_hundred_runs_are_quick_and_byte_stable() -> None:
     board = build_leaderboard(records)
     started = time.process_time()
     page = leaderboard_page(board)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 10  # ten plots, each with forty names that cover nothing
     assert len(page.encode()) < 5_000_000
     assert page == leaderboard_page(build_leaderboard(records[::-1]))
 

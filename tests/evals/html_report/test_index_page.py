@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,19 @@ def test_five_hundred_runs_open_in_under_two_seconds(browser: Browser, tmp_path:
     metrics = {row["name"]: row["value"] for row in browser.call("Performance.getMetrics")["metrics"]}
     browser.call("Performance.disable")
     assert 0 < metrics["TaskDuration"] < 2
+
+
+@pytest.mark.slow
+def test_five_hundred_runs_are_on_the_screen_within_two_seconds_by_the_clock(browser: Browser, tmp_path: Path) -> None:
+    board = build_leaderboard(system(f"run {n}", 0.2 + n / 2000, 1 + n) for n in range(500))
+    (tmp_path / "index.html").write_text(index_page(board, {}, "longvid leaderboard runs -o site"), encoding="utf-8")
+    took = []
+    for _ in range(5):  # the best of five: another program may take the processor
+        started = time.monotonic()
+        browser.open(tmp_path / "index.html")
+        browser.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        took.append(time.monotonic() - started)
+    assert min(took) < 2, took
 
 
 def test_nothing_of_a_hostile_record_runs(browser: Browser, tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def test_items_are_filtered_by_label_and_gone_through_by_keys(browser: Browser, 
     browser.evaluate(f"(() => {{ {pick} s.dispatchEvent(new Event('change')); }})()")
     assert browser.evaluate(f"{SHOWN}.length") == 15
     opened = f"{SHOWN}.findIndex(n => n.open)"
-    for key, place in (("n", 0), ("n", 1), ("n", 2), ("p", 1)):
+    keys = (("n", 0), ("j", 1), ("ArrowRight", 2), ("p", 1), ("k", 0), ("j", 1), ("ArrowLeft", 0))
+    for key, place in keys:
         browser.press(key)
         assert browser.evaluate(opened) == place
     assert browser.complaints == []

@@ -16,6 +16,7 @@ from baselines.captions import CaptionFile, load_captions
 from evals.compare.build import compare
 from evals.compare.record import read_records
 from evals.html_report.items import (
+    MOST_THUMBS,
     STRIP,
     Budget,
     CaptionLine,
@@ -52,7 +53,9 @@ def test_500_real_questions_with_captions_and_pictures_stay_under_5_mb(
     found = Elements(page)
     assert len(found.texts("details", "item")) == 500
     assert len(found.texts("details", "captions")) > 12
-    assert sum(tag == "img" for tag, _, _ in found.found) == 12 * STRIP
+    pictures = [attributes.get("class") for tag, attributes, _ in found.found if tag == "img"]
+    assert pictures.count(None) == 12 * STRIP
+    assert pictures.count("thumb") == MOST_THUMBS
 
 
 def test_items_with_the_longest_fields_are_left_out_from_the_middle(tmp_path: Path) -> None:
@@ -123,4 +126,6 @@ def test_a_budget_is_never_overspent() -> None:
     strip = Strip((Frame("y" * 400, 0.0, 1, 1),))
     assert [len(budget.admit_strip(strip).frames) for _ in range(4)] == [1, 1, 0, 0]
     assert budget.admit_strip(strip).why_not
-    assert min(budget.captions, budget.pictures) >= 0
+    small = Budget(thumbs=1_000)
+    assert [small.admit_thumb(Frame("y" * 400, 0.0, 1, 1)) is None for _ in range(3)] == [False, False, True]
+    assert min(budget.captions, budget.pictures, small.thumbs) >= 0
