@@ -66,6 +66,12 @@ COMMANDS = (
         example="longvid flags runs/nextqa@val-500/blind-* -o flags/nextqa.json",
     ),
     CommandEntry(
+        name="needle",
+        summary="Lay a brief event into videos of your own, as a benchmark.",
+        target="evals.needle:needle",
+        example="longvid needle videos/lecture.mp4 videos/match.mkv -o needles",
+    ),
+    CommandEntry(
         name="demo",
         summary="Make the embedded benchmark, run systems on it, show the leaderboard.",
         target="evals.demo.command:demo",

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from baselines.captions import CaptionFile, load_captions
 from evals import console
-from evals.figures import Breakdown, Group, ItemFigures, breakdowns, item_figures, sample_labels
+from evals.figures import Breakdown, Group, ItemFigures, breakdowns, depth_grid, item_figures, sample_labels
 from evals.html_report.items import (
     CAPTIONS_DIGEST,
     OUTCOMES,
@@ -21,6 +21,7 @@ from evals.html_report.items import (
     within_budget,
     worst_and_best,
 )
+from evals.html_report.plot import draw_heat
 from evals.html_report.render import clipped, render, terms
 from evals.html_report.table import BAR_WIDTH as BAR_END
 from evals.html_report.table import Bar, TableView, bar_scale, memory, seconds, table_view
@@ -317,6 +318,7 @@ def run_page(
     highest = list(make_cards(best, items, samples, budget, family))
     shown = with_captions(shown, budget)
     made = breakdowns(figures, samples, labels) if figures else []
+    grid = depth_grid(figures, samples, labels) if figures else None
     return render(
         "run.html.j2",
         media=media,
@@ -328,6 +330,7 @@ def run_page(
         leads=leads(results, table, family),
         figures=other_figures(results, family),
         breakdowns=breakdown_views(made, figures, family),
+        heat=draw_heat(grid, family.unit(grid.figure)) if grid else None,
         counts=option_counts(results),
         stages=stages(results),
         facts=facts(results),
