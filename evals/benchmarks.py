@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.data_roots import DATA_VARIABLE, data_roots, looking_in
 from tasks.errors import DataError
-from tasks.registry import Benchmark, resolved, without_rotations
+from tasks.registry import VARIANT, Benchmark, resolved, split_variant
 
 if TYPE_CHECKING:
     from evals.record import Place, Run
@@ -51,11 +51,12 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
     """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files.
 
     With `to_ask` rows of a folder are refused whose clip has no length because their video is missing. A pool whose
-    name ends in `+rotations` or `+rotations-N` asks each question with its options in rotated order.
+    name ends in `+rotations` or `+rotations-N` asks each question with its options in rotated order, one that ends in
+    `+repeats-N` N times.
     """
-    name, rotations = without_rotations(pool)
-    if rotations:
-        return rotated(load_task(benchmark, name, data, to_ask=to_ask), rotations)
+    name, variant = split_variant(pool)
+    if variant:
+        return varied(load_task(benchmark, name, data, to_ask=to_ask), variant)
     check_pool(benchmark, pool)
     folder = benchmark_folder(benchmark, data)
     load = resolved(benchmark.load)
@@ -67,27 +68,31 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
     return task
 
 
-def rotated(task: Task[Any], rotations: str) -> Task[Any]:
-    """The task with its options rotated, as `without_rotations` reads it off a name.
+def varied(task: Task[Any], variant: str) -> Task[Any]:
+    """The task with its questions asked several times, as `split_variant` reads it off a name.
 
     Raises DataError for a family without options.
     """
     from tasks.multiple_choice import MultipleChoiceTask
 
     if not isinstance(task, MultipleChoiceTask):
-        raise DataError(f"{task.info.name} has no options to rotate: --rotations is for multiple choice")
-    count = rotations.partition("-")[2]
-    return task.rotated(int(count) if count else None)
+        raise DataError(f"{task.info.name} has no options: --rotations and --repeats are for multiple choice")
+    found = VARIANT.fullmatch(variant)
+    rotations, repeats = (found["rotations"], found["repeats"]) if found else (None, None)
+    if rotations:
+        count = rotations.partition("-")[2]
+        task = task.rotated(int(count) if count else None)
+    return task.repeated(int(repeats)) if repeats else task
 
 
-def with_rotations(pool: str, rotations: str | None) -> str:
-    """The pool's name with what --rotations says, N or `all`. Raises DataError for anything else."""
-    if rotations is None:
-        return pool
-    named = f"{pool}+rotations" + ("" if rotations == "all" else f"-{rotations}")
-    if without_rotations(named) == (named, "") or without_rotations(pool)[1]:
-        raise DataError(f"--rotations must be 'all' or a number of 2 or more, not '{rotations}'")
-    return named
+def with_variant(pool: str, rotations: str | None, repeats: int | None = None) -> str:
+    """The pool's name with what --rotations (N or `all`) and --repeats say. Raises DataError for anything else."""
+    named = pool
+    if rotations is not None:
+        named += "+rotations" + ("" if rotations == "all" else f"-{rotations}")
+        if split_variant(named) == (named, "") or split_variant(pool)[1]:
+            raise DataError(f"--rotations must be 'all' or a number of 2 or more, not '{rotations}'")
+    return named if repeats is None else f"{named}+repeats-{repeats}"
 
 
 def check_pool(benchmark: Benchmark, pool: str) -> None:
@@ -197,12 +202,12 @@ def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = N
 
 def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
     """A benchmark of one's own and the pool of a run's task; its loader refuses other items than the run's."""
-    pool, rotations = without_rotations(pool_named(run))
+    pool, variant = split_variant(pool_named(run))
     pool = pool if pool in benchmark.pools else benchmark.pools[0]
 
     def load(folder: Path, named: str) -> Task[Any]:  # noqa: ARG001 - as every loader
         task: Task[Any] = resolved(benchmark.load)(folder, pool)
-        task = rotated(task, rotations) if rotations else task
+        task = varied(task, variant) if variant else task
         if (task.info.name, task.info.items_sha256) != (run.task.name, run.task.items_sha256):
             unseen = next((item.clip.video_id for item in task.items() if item.clip.end == inf), None)
             msg = (

@@ -22,7 +22,7 @@ from evals.store import read_samples
 from tasks.durable import write_atomic
 from tasks.errors import RecordError
 from tasks.multiple_choice import question_id
-from tasks.registry import System, without_rotations
+from tasks.registry import System, split_variant
 
 NEEDS, GUESSABLE = "needs the video", "answered without it"
 
@@ -89,7 +89,7 @@ def make_flags(records: Sequence[Record]) -> Flags:
     if len({record.folder.resolve() for record in records}) < max(2, len(records)):
         raise RecordError("flags need two or more different blind runs: by one alone too many are right by luck")
     answers = [right_by_question(record) for record in records]
-    tasks = {without_rotations(record.run.task.name)[0] for record in records}
+    tasks = {split_variant(record.run.task.name)[0] for record in records}
     if len(tasks) > 1:
         raise RecordError(f"flags are of one benchmark; these runs are of {', '.join(sorted(tasks))}")
     first, *others = answers
@@ -155,7 +155,7 @@ def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, lis
     """
     from evals.store import read_run, read_vectors
 
-    if without_rotations(task_name)[0] != made.task:
+    if split_variant(task_name)[0] != made.task:
         raise RecordError(f"the flags are of {made.task}, {folder} is a run of {task_name}")
     samples = read_samples(folder)
     figures = item_figures(read_run(folder).task, samples, read_vectors(folder, samples))

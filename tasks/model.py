@@ -60,6 +60,8 @@ class TextRequest:
         question: the bare question within the prompt, where there is one.
         choices: the replies that would do, for models that can be held to them; others ignore it.
         interleaved: what is said in the video belongs among its frames, where a model reads both.
+        draw: which of several replies to the same prompt is wanted, from 0: a model that draws its replies adds it to
+            its seed.
     """
 
     item_id: str
@@ -69,6 +71,7 @@ class TextRequest:
     question: str = ""
     choices: tuple[str, ...] = ()
     interleaved: bool = False
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,18 +194,20 @@ class Benchmark:
         return dict(zip(self.pools, self.task_names or tuple(f"{self.name}@{p}" for p in self.pools), strict=True))
 
     def pool_of(self, task_name: str) -> str | None:
-        """The pool that a task's name stands for, with its rotations if it has any; None for another benchmark's."""
-        told, rotations = without_rotations(task_name)
-        return next((pool + rotations for pool, name in self.names().items() if name == told), None)
+        """The pool that a task's name stands for, with how often it is asked; None for another benchmark's."""
+        told, variant = split_variant(task_name)
+        return next((pool + variant for pool, name in self.names().items() if name == told), None)
 
 
-ROTATIONS = re.compile(r"\+rotations(-[1-9][0-9]?)?\Z")
-"""How the name of a pool or task ends whose questions are asked again with their options in rotated order."""
+VARIANT = re.compile(r"(?P<rotations>\+rotations(-[1-9][0-9]?)?)?(\+repeats-(?P<repeats>[1-9][0-9]?))?\Z")
+"""How the name of a pool or task ends whose questions are asked several times: with their options in rotated order, as
+they are, or both.
+"""
 
 
-def without_rotations(name: str) -> tuple[str, str]:
-    """A pool's or task's name, and what it ends in where options are rotated: "", "+rotations", "+rotations-3"."""
-    found = ROTATIONS.search(name)
+def split_variant(name: str) -> tuple[str, str]:
+    """A pool's or task's name, and what it ends in where questions are asked several times: "+rotations-3+repeats-5"."""
+    found = VARIANT.search(name)
     return (name, "") if found is None else (name[: found.start()], found.group())
 
 

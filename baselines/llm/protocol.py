@@ -37,7 +37,8 @@ class Shown:
 class Chat:
     """One exchange. `reply_start` is put in the model's mouth: the reply continues it.
 
-    With `choices` the reply is held to be one of them (guided choice). The first `shared` characters of `user` may be
+    With `choices` the reply is held to be one of them (guided choice). `draw` says which of several replies is wanted
+    where they are drawn: it is added to the seed. The first `shared` characters of `user` may be
     another chat's too: engines that keep what they have read need not read them twice. `shown` is what a model that
     sees is shown before it reads `user`.
     """
@@ -48,6 +49,7 @@ class Chat:
     choices: tuple[str, ...] = ()
     shared: int = 0
     shown: Shown | None = None
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)

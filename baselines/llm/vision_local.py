@@ -303,7 +303,7 @@ class TransformersVisionModel:
         written: list[int] = []
         places = self._places(prepared)
         with self._read(prepared, chat.shown, places) as (behind, cache):
-            generator, logits = self._generator(), behind
+            generator, logits = self._generator(chat.draw), behind
             while len(written) < room:
                 allowed = guide.next(written) if guide else None
                 if allowed is not None and not allowed:
@@ -325,12 +325,12 @@ class TransformersVisionModel:
         paths = self.writer.continue_with(prepared.text, chat.choices, describe_chat(index, chat))
         return Guide(paths, min(self._eos))
 
-    def _generator(self) -> torch.Generator | None:
-        """Each reply is drawn from the seed anew, so that it depends on its prompt alone."""
+    def _generator(self, draw: int) -> torch.Generator | None:
+        """Each reply is drawn from the seed anew, so that it depends on its prompt and the number of the draw alone."""
         if self.sampling.temperature == 0:
             return None
         generator = torch.Generator(self._model.device)
-        return generator.manual_seed(self.sampling.seed or 0)
+        return generator.manual_seed((self.sampling.seed or 0) + draw)
 
     def _pick(
         self, logits: Tensor, before: Sequence[int], allowed: Sequence[int] | None, generator: torch.Generator | None
