@@ -16,7 +16,7 @@ from tasks.data_roots import looking_in
 from tasks.registry import Benchmark, commands, resolved, split_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from evals.record import Results
     from tasks.family import Predictions, PredictionsFile
@@ -447,12 +447,7 @@ def show_results(
     if flags is not None:
         show_by_need(folders, runs, flags)
     for run in runs:
-        chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
-        if chosen:
-            console.say(f"{run.name}: options chosen {chosen}, right answers {truth}")
-        if rotated := next((metric for metric in run.metrics if metric.name == "right_in_all_rotations"), None):
-            console.say(f"{run.name}: right in all {run.protocol.get('rotations', '')} rotations: {in_words(rotated)}")
-        if told := repeats_in_words(run):
+        for told in sayings(run):
             console.say(f"{run.name}: {told}")
     for note in report.notes:
         console.warn(note)
@@ -497,6 +492,17 @@ def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, 
         target = console.path_text(Path(place.path)) if place else run.task.name
         return f"longvid run {quote(target)} -m blind -M llm=smollm2"
     return join(["longvid", "leaderboard", str(folder.parent)])
+
+
+def sayings(run: Results) -> Iterator[str]:
+    """What is said of a run of multiple choice below the table: options chosen, rotations, repeats."""
+    chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
+    if chosen:
+        yield f"options chosen {chosen}, right answers {truth}"
+    if rotated := next((metric for metric in run.metrics if metric.name == "right_in_all_rotations"), None):
+        yield f"right in all {run.protocol.get('rotations', '')} rotations: {in_words(rotated)}"
+    if told := repeats_in_words(run):
+        yield told
 
 
 def repeats_in_words(run: Results) -> str:

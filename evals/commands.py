@@ -66,6 +66,12 @@ COMMANDS = (
         example="longvid flags runs/nextqa@val-500/blind-* -o flags/nextqa.json",
     ),
     CommandEntry(
+        name="export",
+        summary="Write a finished run in the form of another project.",
+        target="evals.export:export",
+        example="longvid export runs/egoschema@500/my-run --to every-eval-ever -o exported",
+    ),
+    CommandEntry(
         name="needle",
         summary="Lay a brief event into videos of your own, as a benchmark.",
         target="evals.needle:needle",

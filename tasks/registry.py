@@ -206,7 +206,7 @@ they are, or both.
 
 
 def split_variant(name: str) -> tuple[str, str]:
-    """A pool's or task's name, and what it ends in where questions are asked several times: "+rotations-3+repeats-5"."""
+    """A pool's or task's name, and what it ends in where questions are asked several times: "+rotations-3"."""
     found = VARIANT.search(name)
     return (name, "") if found is None else (name[: found.start()], found.group())
 
