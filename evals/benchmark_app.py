@@ -410,7 +410,10 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if form == "html":
             from evals.html_report.run_page import make_page
 
-            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos), media=media)
+            def load() -> Task[Any]:
+                return task_of_run(benchmark, folders[0], data, videos)
+
+            make_page(folders, out, captions, load, media=media, flags=flags)
         else:
             show_results(folders, runs, form, flags, wide=wide)
 

@@ -75,9 +75,11 @@ def varied(task: Task[Any], variant: str) -> Task[Any]:
     """
     from tasks.multiple_choice import MultipleChoiceTask
 
+    found = VARIANT.fullmatch(variant)
+    if found and found["judged"]:
+        raise DataError(f"{task.info.name} is judged by 'longvid judge RUN', which also scores such a record again")
     if not isinstance(task, MultipleChoiceTask):
         raise DataError(f"{task.info.name} has no options: --rotations and --repeats are for multiple choice")
-    found = VARIANT.fullmatch(variant)
     rotations, repeats = (found["rotations"], found["repeats"]) if found else (None, None)
     if rotations:
         count = rotations.partition("-")[2]

@@ -66,6 +66,12 @@ COMMANDS = (
         example="longvid flags runs/nextqa@val-500/blind-* -o flags/nextqa.json",
     ),
     CommandEntry(
+        name="judge",
+        summary="Have a language model judge the free answers of a run.",
+        target="evals.judge:judge",
+        example="longvid judge runs/mine/my-run --judge llm=smollm2 --labels labels.jsonl",
+    ),
+    CommandEntry(
         name="export",
         summary="Write a finished run in the form of another project.",
         target="evals.export:export",

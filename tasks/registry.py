@@ -199,9 +199,11 @@ class Benchmark:
         return next((pool + variant for pool, name in self.names().items() if name == told), None)
 
 
-VARIANT = re.compile(r"(?P<rotations>\+rotations(-[1-9][0-9]?)?)?(\+repeats-(?P<repeats>[1-9][0-9]?))?\Z")
-"""How the name of a pool or task ends whose questions are asked several times: with their options in rotated order, as
-they are, or both.
+VARIANT = re.compile(
+    r"(?P<rotations>\+rotations(-[1-9][0-9]?)?)?(\+repeats-(?P<repeats>[1-9][0-9]?))?(?P<judged>\+judged-[\w.-]+)?\Z"
+)
+"""How the name of a pool or task ends whose questions are asked several times (with their options in rotated order, as
+they are, or both), or whose answers a language model judged.
 """
 
 
