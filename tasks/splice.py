@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.durable import whole_file
 from tasks.errors import DataError
@@ -94,13 +93,12 @@ def splice(whole: Path, window: Window, piece: Sequence[VideoFrame], fps: int, o
         if video.codec_context.extradata != pieces.streams.video[0].codec_context.extradata:
             raise DataError(f"{whole}: its encoder's settings are not those of the piece")
         stream = container.add_stream_from_template(video)
-        with closing(put_in(source.demux(video), pieces.demux(video=0), window)) as packets:
-            for packet in packets:
-                packet.stream = stream
-                container.mux(packet)
+        for packet in put_in(source.demux(video), pieces.demux(video=0), window):
+            packet.stream = stream
+            container.mux(packet)
 
 
-def put_in(whole: Iterable[Packet], piece: Iterable[Packet], window: Window) -> Iterator[Packet]:
+def put_in(whole: Iterable[Packet[Any]], piece: Iterable[Packet[Any]], window: Window) -> Iterator[Packet[Any]]:
     """The packets of the whole, the window's taken from the piece at the same times; raises DataError without keys."""
     new = (packet for packet in piece if packet.dts is not None)
     number = -1
