@@ -299,7 +299,7 @@ def draw(told: Sweep, family: str) -> Figure:
     ]
     top.errorbar(places, heights, yerr=error, marker="o", capsize=3, color="#2458c5")
     top.set_ylabel(f"{told.points[0].metric.name.replace('_', ' ')} {unit.symbol}".strip())
-    bottom.plot(places, [point.seconds_per_item or 0.0 for point in told.points], marker="o", color="#6b6b6b")
+    bottom.plot(places, [point.seconds_per_item or 0.0 for point in told.points], marker="o", color="#6b6b6b", clip_on=False)
     bottom.set(ylabel="s / item", xlabel=told.option)
     bottom.set_ylim(bottom=0)
     if numeric:

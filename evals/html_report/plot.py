@@ -324,7 +324,7 @@ def spread_levels(
 
 CELL_WIDTH, CELL_HEIGHT = 118.0, 58.0
 ROW_NAMES, COLUMN_NAMES = 92.0, 24.0
-FAINTEST, DARK_FROM = 0.04, 0.55
+FAINTEST, DARK_FROM = 0.04, 0.8
 
 
 @dataclass(frozen=True, slots=True)
