@@ -1,1 +1,1 @@
-"""How others answer: the LLM aggregator and its parts, blind, constant and chance models."""
+"""Baseline systems: the LLM aggregator, video language models, key frames, blind models and floors."""

@@ -1,7 +1,7 @@
 """The LLM aggregator: captions of segments of the video, read by a language model (paper, long-video baselines).
 
-Captions come first and the question last, so that questions about one video share a prefix. In two steps, as in LLoVi
-(arXiv 2312.17235), the model first writes a summary in view of the bare question, and then answers from the summary.
+Captions come first and the question last, so that questions about one video share a prefix. With `two_step`, as in
+LLoVi (arXiv 2312.17235), the model first writes a summary for the bare question, and then answers from the summary.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Grouping = Literal["auto", "uniform", "captions"]
 
 @dataclass(frozen=True, slots=True)
 class SegmentRule:
-    """How captions are gathered into the lines that the model reads.
+    """How captions are grouped into the lines that the model reads.
 
-    By given `boundaries`; else `uniform` pieces of `seconds` (paper: 16); or `captions`: each stands for itself.
-    `auto` lets captions stand that last half of `seconds` or longer on average, and gathers shorter ones (ours).
+    By given `boundaries`, or into `uniform` pieces of `seconds` (paper: 16), or as `captions`: one line per caption.
+    `auto` keeps captions that last half of `seconds` or longer on average, and groups shorter ones (our choice).
     """
 
     seconds: float = 16.0
@@ -46,9 +46,9 @@ class SegmentRule:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A clip's segments, how they were gathered, and what captioning them took, whenever that was.
+    """A clip's segments, how they were formed, and what captioning them cost, whenever that was.
 
-    `said` are the subtitles among the captions, as the model reads them.
+    `said` holds the subtitles among the captions, as the model reads them.
     """
 
     segments: list[Segment]
@@ -58,7 +58,7 @@ class Gathered:
     said: tuple[str, ...] = ()
 
     def spoken_notes(self, text: str) -> dict[str, JsonValue]:
-        """Of what is said in the clip, the share of its words that stand in a text."""
+        """Return the share of the words spoken in the clip that are in `text`."""
         if not self.said:
             return {}
         counts = [(len(line.removeprefix(SAID).split()), line in text) for line in self.said]
@@ -67,7 +67,7 @@ class Gathered:
 
     @property
     def notes(self) -> dict[str, JsonValue]:
-        """What a record keeps of it."""
+        """Return what a record keeps of the segments."""
         tokens: dict[str, JsonValue] = {}
         if self.usage != TokenUsage():
             tokens = {"captioner_tokens": {"prompt": self.usage.prompt, "completion": self.usage.completion}}
@@ -76,11 +76,11 @@ class Gathered:
 
 
 def gather(captions: CaptionSource, clip: Clip, rule: SegmentRule) -> Gathered:
-    """The clip's captions by segment. Raises DataError where there are none: never a blind guess."""
+    """Group the clip's captions by segment. Raises DataError if there are none, so that no answer is a blind guess."""
     found = captions.of(clip)
     by, segments = _segments(found, clip, rule)
     if not any(segment.texts for segment in segments):
-        msg = f"'{clip.video_id}': no caption says anything between {clip.start:g} and {clip.end:g} s"
+        msg = f"'{clip.video_id}': there is no caption between {clip.start:g} and {clip.end:g} s"
         raise DataError(msg)
     inside = [c for c in found if c.start < clip.end and c.end > clip.start]
     usage = TokenUsage(sum(c.usage.prompt for c in inside), 0, sum(c.usage.completion for c in inside))
@@ -97,14 +97,14 @@ def _segments(found: Sequence[Caption], clip: Clip, rule: SegmentRule) -> tuple[
     long = sum(caption.end - caption.start for caption in found) >= len(found) * rule.seconds / 2
     if rule.grouping == "captions" or (rule.grouping == "auto" and long):
         return "captions", own_segments(found, clip)
-    # Where a video's length is not known, it is cut as far as its captions go.
+    # A video of unknown length is cut up to the end of its captions.
     whole = clip if isfinite(clip.end) else replace(clip, end=max(clip.start + 1, *(c.end + 1e-6 for c in found)))
     return f"uniform {rule.seconds:g} s", group_captions(found, uniform_boundaries(whole, rule.seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionComposer:
-    """Sets a clip's captions before the task's prompt, made to fit the context; `opening` stands before all."""
+    """Puts a clip's captions, fitted into the context, before the task's prompt; `opening` comes before both."""
 
     captions: CaptionSource
     prompt: Prompt
@@ -134,7 +134,7 @@ class CaptionComposer:
 
 @dataclass(frozen=True, slots=True)
 class TwoStepComposer:
-    """Has a summary written for each question, and sets it before the task's prompt in place of the captions."""
+    """Lets the model write a summary for each question, which replaces the captions before the task's prompt."""
 
     llm: LanguageModel
     captions: CaptionSource
@@ -178,15 +178,15 @@ class TwoStepComposer:
 
 
 def worded(prompt: Prompt, material: str, ask: Ask, opening: str) -> Chat:
-    """The task's prompt behind the material, and both behind the examples."""
+    """Return the chat: examples, then the material, then the task's prompt."""
     user, other = (opening + prompt.fill("user", captions=material, prompt=text) for text in (ask.prompt, ""))
-    # All that comes before the question is any other question's about this video, too.
+    # All that comes before the question is shared with other questions about this video.
     shared = next((place for place, (a, b) in enumerate(zip(user, other, strict=False)) if a != b), len(other))
     return Chat(user, prompt.fill("system"), ask.reply_start, shared=shared)
 
 
 def composed(chat: Chat, found: Gathered, material: Material) -> Composed:
-    """The chat with what a record keeps of how it came about, the captions that were read included."""
+    """Return the chat with what a record keeps of how it was made, including the captions read."""
     said = found.spoken_notes(material.text)
     notes = {**found.notes, **material.notes, **said, "captions_text": readable(material.text)}
     captioning = {"caption": found.seconds} if found.seconds else {}
@@ -200,14 +200,14 @@ PART, SUMMARY = "aggregator-part.v1", "aggregator-summary.v1"
 
 
 def build_aggregator(options: AggregatorOptions, build: BuildModel = build_model) -> PromptedModel:
-    """Find the captions, load the language model. Raises DataError or ModelError."""
+    """Find the captions and load the language model. Raises DataError or ModelError."""
     alone = options.captions is None and options.captioner is None
     captions = None if alone else caption_source(options, build)
     return aggregator_on(load_for(options), captions, options)
 
 
 def aggregator_on(llm: LanguageModel, source: CaptionSource | None, options: AggregatorOptions) -> PromptedModel:
-    """The aggregator on a language model that is loaded already; without captions it reads subtitles alone."""
+    """Build the aggregator on a loaded language model; without captions it reads subtitles alone."""
     captions = WithSubtitles(source) if source is None or options.reads_subtitles else source
     prompts = load_prompts(options)
     answer, text = prompts["answer"], prompts["text"]
@@ -239,7 +239,7 @@ def aggregator_on(llm: LanguageModel, source: CaptionSource | None, options: Agg
 
 
 def load_prompts(options: AggregatorOptions) -> dict[str, Prompt]:
-    """Every prompt file that the options put to use, by its part."""
+    """Load every prompt file that the options use, by its role."""
     names = {
         "answer": options.prompt or ("aggregator-answer.v1" if options.two_step else "aggregator.v1"),
         "text": options.prompt or "aggregator-text.v1",
@@ -254,14 +254,14 @@ def load_prompts(options: AggregatorOptions) -> dict[str, Prompt]:
 
 
 def segment_rule(options: AggregatorOptions) -> SegmentRule:
-    """A captioner's segments stand as they were cut, unless told otherwise."""
+    """Return the grouping rule; a captioner's segments are kept as they were cut unless an option says otherwise."""
     boundaries = load_boundaries(options.boundaries) if options.boundaries else None
     own = options.segments == "auto" and options.captioner is not None
     return SegmentRule(options.segment_seconds, "captions" if own else options.segments, boundaries)
 
 
 def facts(options: AggregatorOptions, captions: CaptionSource, source: CaptionSource | None) -> dict[str, JsonValue]:
-    """What a record keeps of where the captions come from and how they are read; `source` is without subtitles."""
+    """Return what a record keeps of the captions' source and use; `source` excludes subtitles."""
     found: dict[str, JsonValue] = {
         "captioner": captions.captioner,
         "captions_sha256": captions.sha256,

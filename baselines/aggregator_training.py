@@ -42,10 +42,10 @@ from tasks.task import Clip, JsonValue
 
 @dataclass(frozen=True, slots=True)
 class AggregatorSettings:
-    """`name` is what the adapter is called.
+    """`name` is the adapter's name.
 
-    Each step asks all questions about `batch` of the first `videos` training videos; the first `held_out` videos of val
-    are measured on. `segments` is the aggregator's option, the same when the adapter is used. `temperature`: see
+    Each step asks all questions about `batch` of the first `videos` training videos; accuracy is measured on the first
+    `held_out` videos of val. `segments` is the aggregator's option, to be the same in use. `temperature`: see
     baselines.aggregator_training.
     """
 
@@ -63,7 +63,7 @@ class AggregatorSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Refuse settings that can't be followed. Raises ModelError."""
+        """Check the values. Raises ModelError."""
         for name in ("batch", "videos", "held_out"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -72,7 +72,7 @@ class AggregatorSettings:
 
 
 def read_aggregator_settings(path: Path, *, seed: int | None = None, changes: Sequence[str] = ()) -> AggregatorSettings:
-    """The settings of a file, with `changes` as KEY=VALUE of TOML. Raises ModelError naming file and key."""
+    """Read the settings of a file, with `changes` given as KEY=VALUE in TOML. Raises ModelError naming file and key."""
     if not is_file(path):
         raise ModelError(f"no training config at {path}")
     table: dict[str, object] = read_toml(path, "training config")
@@ -85,7 +85,7 @@ def read_aggregator_settings(path: Path, *, seed: int | None = None, changes: Se
 
 @dataclass(frozen=True, slots=True)
 class VideoQuestions:
-    """A video's questions, one of each kind; the right option of each stands at its `answer`."""
+    """A video's questions, one of each kind, with the index of each right option in `answer`."""
 
     video: str
     kinds: tuple[str, ...]
@@ -93,7 +93,10 @@ class VideoQuestions:
 
 
 def video_questions(plan: Plan) -> VideoQuestions:
-    """All questions about a video. Where the right option stands tells nothing: each is weighed by itself."""
+    """Return all questions about a video.
+
+    The right option's position does not matter: options are scored separately.
+    """
     whole = Clip(plan.id, 0.0, plan.duration)
     asked = [question(plan, kind, 0) for kind in KINDS]
     items = tuple(ChoiceItem(q.id, plan.family, whole, q.text, texts(q.options), q.answer) for q in asked)
@@ -101,7 +104,7 @@ def video_questions(plan: Plan) -> VideoQuestions:
 
 
 def captioned_plans(split: str, captions: CaptionFile, videos: int) -> list[Plan]:
-    """The first `videos` videos of a split. Raises DataError, naming the file, for one without captions."""
+    """Return the first `videos` videos of a split. Raises DataError, naming the file, for a video without captions."""
     plans = list(islice(plans_of(split), videos))
     bare = [plan.id for plan in plans if captions.find(plan.id) is None]
     if bare:
@@ -111,12 +114,12 @@ def captioned_plans(split: str, captions: CaptionFile, videos: int) -> list[Plan
 
 
 def plans_of(split: str) -> Iterator[Plan]:
-    """The videos of a split, without end."""
+    """Yield the videos of a split, endlessly."""
     return (make_plan(split, index) for index in count())
 
 
 def right_options(items: Sequence[ChoiceItem]) -> tuple[int, ...]:
-    """The indices of the right options. Raises DataError for a question whose answer is not known."""
+    """Return the indices of the right options. Raises DataError for a question whose answer is unknown."""
     for item in items:
         if item.answer is None:
             raise DataError(f"question {item.id} has no answer to train on")
@@ -124,14 +127,14 @@ def right_options(items: Sequence[ChoiceItem]) -> tuple[int, ...]:
 
 
 class Tokenise(Protocol):
-    """From a video's questions to prompts with their options, as the test would weigh them."""
+    """Turns a video's questions into prompts with their options, as they are scored in evaluation."""
 
     def __call__(self, asked: VideoQuestions) -> Sequence[ScoringTokens]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class AskedVideo:
-    """A video's questions as one tree; `options` is how many each question has, `right` which one is right."""
+    """A video's questions as one prefix tree; `options` counts each question's options, `right` is the right index."""
 
     tree: PrefixTree
     kinds: tuple[str, ...]
@@ -141,27 +144,27 @@ class AskedVideo:
 
 @dataclass(frozen=True, slots=True)
 class QuestionBatch:
-    """Some videos with their questions. Token ids travel to the model as it reads them."""
+    """Some videos with their questions. Token ids are moved to the device by the model."""
 
     videos: tuple[AskedVideo, ...]
 
-    def to(self, device: torch.device) -> QuestionBatch:  # noqa: ARG002 - there is nothing to move
-        """The same batch."""
+    def to(self, device: torch.device) -> QuestionBatch:  # noqa: ARG002 - nothing to move
+        """Return the same batch."""
         return self
 
 
 def ask(asked: VideoQuestions, tokenise: Tokenise) -> AskedVideo:
-    """A video's questions, ready for the model."""
+    """Prepare a video's questions for the model."""
     prompts = tokenise(asked)
     options = tuple(len(prompt.continuations) for prompt in prompts)
     return AskedVideo(prefix_tree(prompts), asked.kinds, options, right_options(asked.items))
 
 
 class ChoiceStep(nn.Module):
-    """Loss per question: how unlikely the right option's words are, and how unlikely it is among the options.
+    """Loss per question: the right option's language-modelling loss plus a cross-entropy over the options.
 
-    The first is the mean negative log-likelihood per token (nats). The second is the cross-entropy of the options' mean
-    log-likelihoods, which the test compares, at `temperature` (ours): words common to all options teach nothing.
+    The first is the mean negative log-likelihood per token (nats). The second is the cross-entropy over the options'
+    mean log-likelihoods, which evaluation compares, divided by `temperature` (ours): it ignores words shared by all.
     """
 
     def __init__(self, model: PreTrainedModel, temperature: float) -> None:
@@ -170,7 +173,7 @@ class ChoiceStep(nn.Module):
         self._temperature = temperature
 
     def forward(self, batch: QuestionBatch) -> tuple[Tensor, Metrics]:
-        """The mean loss over the questions, and the share of them that the likeliest option gets right."""
+        """Return the mean loss over the questions, and the accuracy of the likeliest option."""
         losses, hits = [], []
         for video in batch.videos:
             for means, right in zip(self.means(video), video.right, strict=True):
@@ -182,14 +185,14 @@ class ChoiceStep(nn.Module):
         return torch.stack(losses).mean(), {"accuracy": torch.stack(hits).float().mean()}
 
     def means(self, video: AskedVideo) -> list[Tensor]:
-        """Mean log-likelihoods per token float32 [options] of each question."""
+        """Return each question's mean log-likelihoods per token, float32 [options]."""
         found = torch.stack([path.mean() for path in tree_logprobs(self.model, video.tree)])
         return list(torch.split(found, list(video.options)))
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionBatches:
-    """Batches of `batch` videos each, drawn from the seed. Offers the engine's `Batches`."""
+    """Batches of `batch` videos each, drawn from the seed. Implements the engine's `Batches`."""
 
     videos: Sequence[VideoQuestions]
     tokenise: Tokenise
@@ -205,7 +208,7 @@ class QuestionBatches:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceEvaluation:
-    """Which of the held-out questions are answered right, by kind."""
+    """Accuracy on the held-out questions, by kind."""
 
     step: ChoiceStep
     videos: Sequence[VideoQuestions]
@@ -215,7 +218,7 @@ class ChoiceEvaluation:
 
     @torch.no_grad()
     def hits(self) -> dict[str, list[bool]]:
-        """For each kind of question, whether each video's was answered right."""
+        """Return, for each kind of question, whether each video's was answered correctly."""
         found: defaultdict[str, list[bool]] = defaultdict(list)
         with autocast(self.world.device, self.dtype):
             for asked in self.videos:
@@ -225,7 +228,7 @@ class ChoiceEvaluation:
         return dict(found)
 
     def __call__(self) -> Mapping[str, float]:
-        """The accuracy over all questions and of each kind."""
+        """Return the accuracy over all questions and of each kind."""
         hits = self.hits()
         everything = [hit for kind in hits.values() for hit in kind]
         return {"accuracy": sum(everything) / len(everything)} | {
@@ -235,7 +238,7 @@ class ChoiceEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class AsTested:
-    """Prompts and options of questions as `--model aggregator -M route=options-loglik` weighs them."""
+    """Prompts and options of questions as `--model aggregator -M route=options-loglik` scores them."""
 
     llm: TransformersLanguageModel
     aggregator: PromptedModel
@@ -251,7 +254,7 @@ class AsTested:
 
 
 def prepare_aggregator(settings: AggregatorSettings, captions: Path, held_out: Path, world: World) -> Prepared:
-    """Build the stage. Raises DataError or ModelError where captions, language model and settings don't fit."""
+    """Build the stage. Raises DataError or ModelError if captions, language model and settings don't fit together."""
     files = {"train": (load_captions(captions), settings.videos), "val": (load_captions(held_out), settings.held_out)}
     asked = {
         split: [video_questions(plan) for plan in captioned_plans(split, file, videos)]
@@ -260,7 +263,7 @@ def prepare_aggregator(settings: AggregatorSettings, captions: Path, held_out: P
     lm = read_named(settings.llm, dtype=settings.dtype, device=str(world.device))
     llm = as_language_model(lm)
     if world.device.type == "cpu":
-        # Fused attention with a mask was a third of a step's time there, mostly in its backward pass.
+        # Fused attention with a mask took a third of a step's time there, mostly in its backward pass.
         lm.model.set_attn_implementation("eager")
     add_lora(lm.model, settings.lora, seed=settings.seed)
     tokenise = {split: as_tested(llm, file, settings) for split, (file, _) in files.items()}
@@ -281,6 +284,6 @@ def prepare_aggregator(settings: AggregatorSettings, captions: Path, held_out: P
 
 
 def as_tested(llm: TransformersLanguageModel, captions: CaptionFile, settings: AggregatorSettings) -> AsTested:
-    """The aggregator on a captions file, with all that the settings don't name at its default."""
+    """Build the aggregator on a captions file, with defaults for all that the settings don't name."""
     options = AggregatorOptions(captions=captions.path, segments=settings.segments)
     return AsTested(llm, aggregator_on(llm, captions, options), load_prompt("tasks", PROMPTS.loglik))

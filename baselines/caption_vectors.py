@@ -1,4 +1,4 @@
-"""Retrieval through words: a video's captions, or summaries made of them, read by an encoder's text tower."""
+"""Retrieval by text: a video's captions, or summaries of them, embedded by an encoder's text tower."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tasks.task import Clip
 
 
 class CaptionVectors:
-    """Offers VideoTextEncoder; both sides are texts, and the encoder's video tower is never used.
+    """Implements VideoTextEncoder; both sides are texts, and the encoder's video tower is never used.
 
-    A long text is pooled from chunks by the encoder, and the record says of how many (ours).
+    The encoder pools a long text from chunks, and the record says from how many (our choice).
     """
 
     def __init__(self, captions: CaptionSource, encoder: VideoTextEncoder, info: ModelInfo) -> None:
@@ -45,13 +45,13 @@ class CaptionVectors:
         segments = own_segments(self._captions.of(clip), clip)
         text = ". ".join(part for segment in segments for part in segment.texts)
         if not text:
-            msg = f"'{clip.video_id}': no caption says anything between {clip.start:g} and {clip.end:g} s"
+            msg = f"'{clip.video_id}': there is no caption between {clip.start:g} and {clip.end:g} s"
             raise DataError(msg)
         return text
 
 
 def build_caption_vectors(options: CaptionVectorOptions, build: BuildModel = build_model) -> CaptionVectors:
-    """Find the captions, build the encoder. Raises DataError or ModelError."""
+    """Find the captions and build the encoder. Raises DataError or ModelError."""
     captions = caption_source(options, build)
     encoder = build_part(build, options.encoder, VideoTextEncoder, "the text encoder")  # type: ignore[type-abstract]  # checked
     inner = encoder.info if isinstance(encoder, Model) else ModelInfo(type(encoder).__name__)

@@ -1,9 +1,9 @@
 """Caption files: one captioning of the videos, read by any number of aggregators.
 
 Five formats: a JSON object `{video id: [caption, …]}` whose captions are spread evenly over the clip (EgoSchema's
-LaViLa files: one a second), JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds (what
+LaViLa files: one per second), JSON lines `{"video", "start", "end", "text", "captioner", …}` in seconds (what
 `longvid caption` writes), speech transcripts (baselines.captions), summaries of clips (baselines.captions),
-and YouCook2's annotation file: its own sentences, which no captioner can better.
+and YouCook2's annotation file: its own sentences, an upper bound for captioners.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tasks.video_files import is_video_name, video_names
 from tasks.youcook2_annotations import read_annotations
 
 SAID = "said: "
-"""Stands before what is said, among captions of what is seen."""
+"""Marks speech among captions of what is seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What was seen, or is `spoken`, between two times (seconds), and what writing it took, where that is known."""
+    """What is seen, or `spoken`, between two times (seconds), and what writing it cost, if known."""
 
     start: float
     end: float
@@ -46,7 +46,7 @@ PHRASE = re.compile(r"<time_token_(\d+)>\s*<time_token_(\d+)>\s*([^<]*)")
 
 
 class Transcript(TypedDict):
-    """What is read of a video's entry."""
+    """The fields read from a video's entry."""
 
     image_id: str
     duration: Annotated[Seconds, Gt(0)]
@@ -54,7 +54,7 @@ class Transcript(TypedDict):
 
 
 def read_transcripts(path: Path, content: Mapping[str, object]) -> dict[str, list[str | Caption]]:
-    """Time-stamped phrases by video id; a video without speech has none. Raises DataError naming the entry."""
+    """Read time-stamped phrases by video id; a video without speech has none. Raises DataError naming the entry."""
     by_video: dict[str, list[str | Caption]] = {}
     rows = content["annotations"]
     for number, entry in enumerate(rows if isinstance(rows, list) else [rows], start=1):
@@ -62,7 +62,7 @@ def read_transcripts(path: Path, content: Mapping[str, object]) -> dict[str, lis
         name = row["image_id"]
         video = name.removesuffix(PurePosixPath(name).suffix) if is_video_name(PurePosixPath(name)) else name
         if video in by_video:
-            msg = f"transcripts file {path}: '{video}' is there twice"
+            msg = f"transcripts file {path}: '{video}' is listed twice"
             raise DataError(msg)
         by_video[video] = list(phrases(row["asr_text"], row["duration"]))
     if not any(by_video.values()):
@@ -72,7 +72,7 @@ def read_transcripts(path: Path, content: Mapping[str, object]) -> dict[str, lis
 
 
 def phrases(speech: str, duration: float) -> list[Caption]:
-    """The phrases with their times in seconds; a token past the end means the end."""
+    """Return the phrases with their times in seconds; a time token past the end means the end."""
     return [
         Caption(
             min(int(start), TIME_PARTS) * duration / TIME_PARTS,
@@ -91,7 +91,7 @@ FRAMES_PER_SECOND = 30.0
 
 
 class Summaries(TypedDict):
-    """What is read of a video's entry."""
+    """The fields read from a video's entry."""
 
     clip_boundaries: list[Annotated[list[float], Len(2, 2)]]
     action_caption_summaries: list[str]
@@ -104,7 +104,7 @@ def are_clip_summaries(content: Mapping[str, object]) -> bool:
 
 
 def read_clip_summaries(path: Path, content: Mapping[str, object]) -> dict[str, list[str | Caption]]:
-    """One caption a clip; a clip without length, as some files have at the end, lasts one frame.
+    """Read one caption per clip; an empty clip, as some files have at the end, lasts one frame.
 
     Raises DataError naming the video.
     """
@@ -120,7 +120,7 @@ def read_clip_summaries(path: Path, content: Mapping[str, object]) -> dict[str, 
 
 
 def clip_caption(pair: Sequence[float], text: str, where: str) -> Caption:
-    """A clip's summary as a caption. Raises DataError that begins with `where`."""
+    """Turn a clip's summary into a caption. Raises DataError that begins with `where`."""
     first, last = pair
     if not 0 <= first <= last:
         raise DataError(f"{where} has a clip from frame {first:g} to frame {last:g}")
@@ -133,24 +133,24 @@ WEARER_TAG = re.compile(r"^#\s*[CO]\s+")
 
 
 class CaptionSource(Protocol):
-    """Where a clip's captions come from, and what a record keeps of that."""
+    """A source of clips' captions, and what a record keeps of it."""
 
     @property
     def captioner(self) -> str: ...
 
     @property
     def sha256(self) -> str:
-        """Digest of the captions, or of everything that decides them."""
+        """Digest of the captions, or of all that decides them."""
         ...
 
     def of(self, clip: Clip) -> tuple[Caption, ...]:
-        """The clip's captions in order of time, never none. Raises DataError."""
+        """Return the clip's captions in order of time. Raises DataError if there are none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionFile:
-    """A file's captions by video id: bare texts are untimed until a clip says how long it is."""
+    """A file's captions by video id: bare texts have no times until the clip's length is known."""
 
     path: Path
     sha256: str
@@ -158,12 +158,12 @@ class CaptionFile:
     by_video: Mapping[str, Sequence[str | Caption]]
 
     def find(self, video_id: str) -> str | None:
-        """What the file calls a video that it has captions of: its id, or, captioned in a folder, its file's name."""
+        """Return the file's name for a video: its id or, if captioned from a folder, its file name; None if absent."""
         names = (video_id, *video_names(video_id))
         return next((name for name in names if self.by_video.get(name)), None)
 
     def id_of(self, clip: Clip) -> str:
-        """As `find`. Raises DataError when there are no captions: never a silent gap."""
+        """Return the same as `find`. Raises DataError if there are no captions, so that no gap is silent."""
         name = self.find(clip.video_id)
         if name is None:
             msg = f"no captions for '{clip.video_id}' in {self.path}"
@@ -171,7 +171,7 @@ class CaptionFile:
         return name
 
     def of(self, clip: Clip) -> tuple[Caption, ...]:
-        """The clip's captions in order of time. Raises DataError when there are none."""
+        """Return the clip's captions in order of time. Raises DataError if there are none."""
         entries = self.by_video[self.id_of(clip)]
         timeless = not all(isinstance(entry, Caption) for entry in entries)
         step = clip.known_duration / len(entries) if timeless else 0.0
@@ -200,7 +200,7 @@ class CaptionRow(Timed):
 
 
 class Tokens(TypedDict, total=False):
-    """What writing a caption took."""
+    """The tokens that writing a caption took."""
 
     prompt: Annotated[int, Ge(0)]
     cached: Annotated[int, Ge(0)]
@@ -235,7 +235,7 @@ def load_captions(path: Path) -> CaptionFile:
 
 
 def annotated_steps(path: Path) -> dict[str, list[str | Caption]]:
-    """The sentences of an annotation file with their times, by video. Raises DataError naming the file."""
+    """Read the sentences of an annotation file with their times, by video. Raises DataError naming the file."""
     return {
         video.id: [Caption(step.start, step.end, step.sentence) for step in video.segments]
         for video in read_annotations(path)
@@ -243,7 +243,7 @@ def annotated_steps(path: Path) -> dict[str, list[str | Caption]]:
 
 
 def read_caption_lines(where: str, data: bytes, captioner: str) -> tuple[dict[str, list[str | Caption]], str]:
-    """Captions by video and the captioners' names, from JSON lines; `captioner` where a line names none."""
+    """Read captions by video and the captioners' names from JSON lines; `captioner` is used if a line names none."""
     by_video: dict[str, list[str | Caption]] = {}
     captioners: set[str] = set()
     for number, row in json_rows(data, CaptionRow, where):
@@ -253,7 +253,7 @@ def read_caption_lines(where: str, data: bytes, captioner: str) -> tuple[dict[st
 
 
 def caption_of(row: Timed, where: str) -> Caption:
-    """A caption from its row. Raises DataError that begins with `where`."""
+    """Make a caption from its row. Raises DataError that begins with `where`."""
     start, end = row["start"], row["end"]
     if end < start:
         raise DataError(f"{where}: the caption ends at {end:g} s, before it starts at {start:g} s")

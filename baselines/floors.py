@@ -1,6 +1,6 @@
-"""Models that never look, and what they get on a task's items: what a figure is worth is what it is above them.
+"""Models that never look, and their scores on a task's items, which every figure must be read against.
 
-Chance and one option every time, vectors in random directions, training texts handed out and a salad of words (ours).
+Chance, a constant option, option lengths, random vectors, training texts and a salad of words (our choice).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from tasks.youcook2_annotations import read_annotations
 AT_ONCE = 1024
 GUESSERS = 5_000
 WORD_SALAD = "add the and in a pan"
-# Similarities of all pairs: 2,000 texts take 32 MB and some 4 seconds.
+# Similarities of all pairs: 2,000 texts take 32 MB and about 4 seconds.
 MEDOID_TEXTS = 2_000
 PICKS: Mapping[str, Callable[[Iterable[int]], int]] = MappingProxyType({"longest-option": max, "shortest-option": min})
-"""The floors that go by an option's length, by the names of their models."""
+"""The option-length floors, by the names of their models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +105,17 @@ class LengthModel:
 
 
 def build_constant(options: ConstantOptions) -> ConstantModel:
-    """The constant model."""
+    """Build the constant model."""
     return ConstantModel(options.choice)
 
 
 def build_length(preset: str, options: LengthOptions) -> LengthModel:
-    """The model that goes by the options' length, longest or shortest."""
+    """Build the model that chooses the longest or the shortest option."""
     return LengthModel(preset, PICKS[preset], options.unit)
 
 
 def build_chance(options: ChanceOptions) -> ChanceModel:
-    """The chance model."""
+    """Build the chance model."""
     return ChanceModel(options.seed)
 
 
@@ -146,12 +146,12 @@ class RandomVectors:
 
 
 def build_random_vectors(options: RandomVectorOptions) -> RandomVectors:
-    """The random encoder."""
+    """Build the random encoder."""
     return RandomVectors(options.dimensions, options.seed)
 
 
 def rouge_similarities(texts: Sequence[Tokens]) -> Floats:
-    """ROUGE-L float64 [N, N] of every text (row) with every other for its reference (column)."""
+    """Return ROUGE-L float64 [N, N] of every text (row) against every text as reference (column)."""
     if not texts or not all(texts):
         msg = "similarities need at least one text, and tokens in each"
         raise DataError(msg)
@@ -161,15 +161,15 @@ def rouge_similarities(texts: Sequence[Tokens]) -> Floats:
 
 
 def medoid(texts: Sequence[Tokens]) -> int:
-    """The text most similar on average to all of `texts`: the first of equals.
+    """Return the index of the text most similar on average to all of `texts`, the first among equals.
 
-    A text's likeness to itself counts, which changes no order.
+    A text's similarity to itself is included, which changes no order.
     """
     return int(np.argmax(rouge_similarities(texts).mean(axis=1)))
 
 
 def word_salad(words: int = 40) -> str:
-    """The words of `WORD_SALAD` over and over, `words` in all."""
+    """Repeat the words of `WORD_SALAD` up to `words` words."""
     salad = WORD_SALAD.split()
     return " ".join(salad[i % len(salad)] for i in range(words))
 
@@ -191,7 +191,7 @@ class TextFloor:
 
 
 def text_floors(training: Sequence[TrainingText], labels: Mapping[str, str], seed: int) -> list[TextFloor]:
-    """All four floors; `labels` are the categories of the videos asked about, by id."""
+    """Build all four floors; `labels` holds the categories of the videos asked about, by id."""
     floors = [salad_floor(SALAD_WORDS)]
     if training:
         floors += [constant_floor(training), random_floor(training, seed), typical_floor(training, labels)]
@@ -199,13 +199,13 @@ def text_floors(training: Sequence[TrainingText], labels: Mapping[str, str], see
 
 
 def salad_floor(words: int) -> TextFloor:
-    """The same few words over and over."""
+    """Build the floor that repeats the same few words."""
     text = word_salad(words)
     return TextFloor("word-salad", lambda _: text, {"words": words})
 
 
 def constant_floor(training: Sequence[TrainingText]) -> TextFloor:
-    """The training text most like all others, for every clip; of a large set, of an even sample of it."""
+    """Build the floor that always gives the medoid of the training texts, or of an even sample of a large set."""
     texts = tuple(row.text for row in training)
     step = len(texts) / min(len(texts), MEDOID_TEXTS)
     text = typical_text(tuple(texts[int(i * step)] for i in range(min(len(texts), MEDOID_TEXTS))))
@@ -213,7 +213,7 @@ def constant_floor(training: Sequence[TrainingText]) -> TextFloor:
 
 
 def random_floor(training: Sequence[TrainingText], seed: int) -> TextFloor:
-    """A training text drawn by a digest of seed and item id: the same in any order."""
+    """Build the floor that draws a training text by a digest of seed and item id: the same in any order."""
 
     def write(request: TextRequest) -> str:
         digest = hashlib.sha256(f"{seed}:{request.item_id}".encode()).digest()
@@ -223,13 +223,13 @@ def random_floor(training: Sequence[TrainingText], seed: int) -> TextFloor:
 
 
 def typical_floor(training: Sequence[TrainingText], labels: Mapping[str, str]) -> TextFloor:
-    """The medoid of the training texts of the clip's own recipe type: it uses the label, so it is not blind."""
+    """Build the floor that gives the medoid of the clip's recipe type: it uses the label, so it is not blind."""
 
     def write(request: TextRequest) -> str:
         label = labels.get(request.clip.video_id)
         same = tuple(row.text for row in training if row.label == label)
         if not same:
-            msg = f"'{request.clip.video_id}' has no recipe type that the training set knows"
+            msg = f"'{request.clip.video_id}' has no recipe type of the training set"
             raise DataError(msg)
         return typical_text(same)
 
@@ -238,36 +238,36 @@ def typical_floor(training: Sequence[TrainingText], labels: Mapping[str, str]) -
 
 @cache
 def typical_text(texts: tuple[str, ...]) -> str:
-    """The medoid by ROUGE-L."""
+    """Return the medoid by ROUGE-L."""
     tokens = tokenizer("ptb")
     return texts[medoid([tokens(text) for text in texts])]
 
 
 def build_word_salad(options: SaladOptions) -> TextFloor:
-    """The salad."""
+    """Build the word salad."""
     return salad_floor(options.words)
 
 
 def build_constant_paragraph(options: TrainingOptions) -> TextFloor:
-    """The constant text. Raises DataError for a bad annotation file."""
+    """Build the constant text. Raises DataError for a bad annotation file."""
     return constant_floor(training_texts(read_annotations(data_file(options.annotations)), options.unit))
 
 
 def build_random_paragraph(options: TrainingOptions) -> TextFloor:
-    """The random text. Raises DataError for a bad annotation file."""
+    """Build the random text. Raises DataError for a bad annotation file."""
     return random_floor(training_texts(read_annotations(data_file(options.annotations)), options.unit), options.seed)
 
 
 def build_recipe_type_paragraph(options: TrainingOptions) -> TextFloor:
-    """The text typical of the clip's recipe type. Raises DataError for a bad annotation file."""
+    """Build the typical text of the clip's recipe type. Raises DataError for a bad annotation file."""
     videos = read_annotations(data_file(options.annotations))
     return typical_floor(training_texts(videos, options.unit), {video.id: video.recipe_type for video in videos})
 
 
 def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: int) -> Iterator[Floor]:
-    """Chance, the best constant answer, and the longest and the shortest option, by the primary metric.
+    """Yield chance, the best constant answer, and the longest and the shortest option, by the primary metric.
 
-    The best constant is picked with the answers in hand: it is the most that one option every time could get. Lengths
+    The best constant is picked knowing the answers: it is the best that a constant option could score. Lengths
     are counted in characters; of equally long options the first is taken.
     """
     known = [item for item in items if item.answer is not None]
@@ -283,9 +283,9 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
 
 
 def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int, groups: Mapping[str, str]) -> Metric:
-    """What uniform guessing is expected to score, and the range that 95 % of guessers fall into.
+    """Return the expected score of uniform guessing, with the range that 95 % of guessers fall into.
 
-    `groups` are the items' where the figure is the mean over groups; empty where it is over items.
+    `groups` maps items to groups if the figure is a mean over groups; it is empty if it is over items.
     """
     rng = np.random.default_rng(seed)
     members: dict[str, list[int]] = {}
@@ -319,12 +319,12 @@ def summary_of(task: Task[Any], model: object, items: Sequence[Any], seed: int) 
 
 
 def primary(summary: Summary) -> Metric:
-    """The summary's primary figure."""
+    """Return the summary's primary figure."""
     return next(metric for metric in summary.metrics if metric.primary)
 
 
 def caption_floors(task: CaptioningTask, items: Sequence[CaptionItem], seed: int) -> Iterator[Floor]:
-    """Texts handed out: a salad of words and, with a training set, three ways of choosing from it."""
+    """Yield the word salad and, with a training set, the three floors that give training texts."""
     labels = {item.clip.video_id: item.label for item in items}
     quick = task.without_meteor("left out of floors; run the model by its name to have it")
     for floor in text_floors(task.training, labels, seed):
@@ -333,10 +333,10 @@ def caption_floors(task: CaptioningTask, items: Sequence[CaptionItem], seed: int
 
 
 def retrieval_floors(task: RetrievalTask, items: Sequence[RetrievalItem], seed: int) -> Iterator[Floor]:
-    """Vectors in random directions."""
+    """Yield the random-vectors floor."""
     yield model_floor("random-vectors", summary_of(task, RandomVectors(seed=seed), items, seed))
 
 
 def model_floor(name: str, summary: Summary) -> Floor:
-    """A floor with all the figures of a model."""
+    """Make a floor with all the figures of a model."""
     return Floor(name, primary(summary), tuple(metric for metric in summary.metrics if not metric.primary))

@@ -1,8 +1,8 @@
-"""A few frames of a clip: those nearest to a question's words, or the middle one alone.
+"""Models on a few frames of a clip: those most similar to the question, or the middle one alone.
 
-The one-frame model shows how much of a benchmark needs neither motion nor order. Any model that takes `frames=N` serves
-for it: an encoder for questions and retrieval, a captioner for captions and summaries. A video encoder gets the frame
-repeated to a tubelet, a still video.
+The one-frame model shows how much of a benchmark needs neither motion nor order. Any model that takes `frames=N` can be
+used: an encoder for questions and retrieval, a captioner for captions and summaries. A video encoder gets the frame
+repeated to fill a tubelet, a still video.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tasks.registry import build_model
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace, busy_seconds
 
-# Below it a halved gap counts as none.
+# A halved gap below this counts as zero.
 _LEAST_GAP = 1e-3
 
 
@@ -44,10 +44,10 @@ class KeyFrames:
 
 
 def choose_key_frames(seconds: Sequence[float], scores: NDArray[np.float32], count: int, min_gap: float) -> KeyFrames:
-    """At most `count` frames by falling score, each at least `min_gap` seconds from those chosen before it.
+    """Choose at most `count` frames by falling score, each at least `min_gap` seconds from those chosen before it.
 
-    Where that gives fewer than there could be, the gap is halved until it does not (ours; SeViLA takes the top k
-    alone). Equal scores go to the earlier frame.
+    If that gives fewer frames than there could be, the gap is halved until it does not (our choice; SeViLA takes the
+    plain top k). The earlier of two frames with equal scores comes first.
     """
     wanted = min(count, len(seconds))
     order = np.argsort(-scores, kind="stable")
@@ -80,14 +80,14 @@ class SelectionRule:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A clip's key frames in the shape that the model behind wants, and how they came about."""
+    """A clip's key frames in the shape that the wrapped model wants, and how they were chosen."""
 
     frames: Frames
     trace: Trace
 
 
 class KeyFrameReader:
-    """Reads of a clip the frames that matter to a query, in the shape of `wanted`."""
+    """Reads the key frames of a clip for a query, in the shape of `wanted`."""
 
     def __init__(self, selector: EncoderModel, rule: SelectionRule, wanted: FramePolicy) -> None:
         self._selector = selector
@@ -95,7 +95,7 @@ class KeyFrameReader:
         self._wanted = wanted
 
     def read(self, clip: Clip, query: str) -> Chosen:
-        """The key frames. Raises VideoError."""
+        """Return the key frames. Raises VideoError."""
         started = perf_counter()
         scanned = read_frames(clip, self._rule.scan, threads=torch.get_num_threads())
         ready = perf_counter()
@@ -113,13 +113,13 @@ class KeyFrameReader:
         return Chosen(frames, Trace(seconds=seconds, notes=notes))
 
     def for_requests(self, requests: Sequence[TextRequest | OptionRequest]) -> list[ReadClip]:
-        """Key frames of each request's clip with the question, or else the whole prompt, as the query."""
+        """Return the key frames of each request's clip; the query is the question or else the whole prompt."""
         chosen = [self.read(request.clip, request.question or request.prompt) for request in requests]
         spent = [busy_seconds(one.trace) for one in chosen]
         return [ReadClip(one.frames, seconds, seconds) for one, seconds in zip(chosen, spent, strict=True)]
 
     def _pick(self, scanned: Frames, query: str) -> tuple[KeyFrames, NDArray[np.float32]]:
-        """Each frame as a clip of its own against the query."""
+        """Score each frame as a clip of its own against the query."""
         singles = [
             Frames(scanned.pixels[i : i + 1], (second,), scanned.frame_seconds[i : i + 1], 1.0)
             for i, second in enumerate(scanned.seconds)
@@ -129,7 +129,7 @@ class KeyFrameReader:
         return choose_key_frames(scanned.seconds, scores, self._rule.frames, self._rule.min_gap), scores
 
     def _shaped(self, clip: Clip, scanned: Frames, picked: KeyFrames) -> Frames:
-        """The chosen frames, decoded again where the selector's shape is not the one wanted."""
+        """Return the chosen frames, decoded again if the selector's shape is not the wanted one."""
         chosen = list(picked.chosen)
         seconds = tuple(scanned.seconds[i] for i in chosen)
         if (self._wanted.size, self._wanted.fit) == (self._rule.scan.size, self._rule.scan.fit):
@@ -142,7 +142,7 @@ class KeyFrameReader:
 
 
 class KeyFrameModel:
-    """Offers QueryVideoEncoder."""
+    """Implements QueryVideoEncoder."""
 
     route = Route.SIMILARITY
     missing_capabilities = NO_RETRIEVAL
@@ -153,7 +153,7 @@ class KeyFrameModel:
         self._reader = reader
 
     def embed_video_for(self, clips: Sequence[Clip], queries: Sequence[str]) -> Embeddings:
-        """Unit vectors of clips as seen through their queries. Raises the first VideoError."""
+        """Return unit vectors of clips' key frames for their queries. Raises the first VideoError."""
         chosen = [self._reader.read(clip, query) for clip, query in zip(clips, queries, strict=True)]
         embedded = self._encoder.embed_frames([one.frames for one in chosen], [one.trace.seconds for one in chosen])
         traces = tuple(
@@ -167,10 +167,10 @@ class KeyFrameModel:
 
 
 def build_keyframes(options: KeyFrameOptions, build: BuildModel = build_model) -> KeyFrameModel | VideoToTextModel:
-    """Build the selector and, behind it, an encoder or a video-to-text model. Raises ModelError."""
+    """Build the selector and the encoder or video-to-text model that it wraps. Raises ModelError."""
     model = build_part(build, options.encoder, object, "the model behind key frames")
     if not isinstance(model, EncoderModel | VideoToTextModel):
-        raise ModelError(f"encoder='{options.encoder}' looks at no frames: take an encoder or v2t")
+        raise ModelError(f"encoder='{options.encoder}' reads no frames; use an encoder or v2t")
     selector = build_part(build, options.selector, EncoderModel, "the selector of key frames")
     own = selector.policy
     scan = FramePolicy(fps=options.fps, cap=options.cap, size=own.size, fit=own.fit)
@@ -195,13 +195,13 @@ OTHER_POLICIES = ("frames", "fps", "cap", "beyond_cap")
 
 @runtime_checkable
 class Renamable(Protocol):
-    """A model whose description is its own to change."""
+    """A model whose description can be replaced."""
 
     info: ModelInfo
 
 
 def build_one_frame(options: OneFrameOptions, build: BuildModel = build_model) -> object:
-    """The model named by `of`, made to look at the middle frame alone. Raises ModelError."""
+    """Build the model named by `of`, restricted to the middle frame. Raises ModelError."""
     name, given = parse_spec(options.of)
     clashing = [key for key in OTHER_POLICIES if key in given]
     if clashing:
@@ -214,5 +214,5 @@ def build_one_frame(options: OneFrameOptions, build: BuildModel = build_model) -
 
 
 def one_frame(options: Mapping[str, str]) -> dict[str, str]:
-    """Options of a model that looks at the mid-point of the clip."""
+    """Return options that restrict a model to the frame at the clip's mid-point."""
     return {**options, "frames": "1"}

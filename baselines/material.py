@@ -1,8 +1,8 @@
-"""What stands in for a video in a prompt, made to fit the language model's context by a stated rule.
+"""The text that replaces a video in a prompt, fitted into the language model's context by a stated rule.
 
-`thin`: every k-th caption over the whole video is kept, with the smallest k that fits. `map-reduce`: the segments are
-cut into the fewest consecutive parts that each fit a summary prompt; the parts' summaries, with their times, replace
-the captions, and so again until they fit. Both are ours; neither ever cuts a text.
+`thin`: keep every k-th caption over the whole video, with the smallest k that fits. `map-reduce`: split the segments
+into the fewest consecutive parts that each fit a summary prompt, replace the captions by the parts' summaries with
+their times, and repeat until they fit. Both are our choice; neither ever cuts a text.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tasks.task import JsonValue, TokenUsage
 
 NOTE_CHARACTERS = 6_000
 TOKENS_PER_WORD = 2
-"""Ours: room for English words in tokens, with some to spare."""
+"""Our choice: generous tokens per English word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The text, how it came about, and what language models spent on it."""
+    """The text, how it was made, and what language models spent on it."""
 
     text: str
     notes: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """A video's segments, the chat that a text about them goes into, and the tokens to leave free behind it."""
+    """A video's segments, the chat that their text goes into, and the tokens to leave free after it."""
 
     video_id: str
     segments: Sequence[Segment]
@@ -44,12 +44,12 @@ class Fitting:
     room: int
 
     def fits(self, llm: LanguageModel, text: str) -> bool:
-        """Whether the chat with `text` leaves the room free."""
+        """Whether the chat with `text` leaves enough room."""
         return llm.count_tokens(self.chat(text)) + self.room <= llm.context
 
 
 class Fitter(Protocol):
-    """A rule that makes captions fit."""
+    """A rule that makes captions fit the context."""
 
     def __call__(self, fittings: Sequence[Fitting]) -> list[Material]: ...
 
@@ -108,7 +108,7 @@ class MapReduce:
         return [replace(material, text=render(segments[i])) for i, material in enumerate(materials)]
 
     def _parts(self, video_id: str, segments: Sequence[Segment]) -> list[list[Segment]]:
-        """Consecutive parts, each filled as far as it goes."""
+        """Split segments into consecutive parts, each as full as possible."""
         parts: list[list[Segment]] = [[]]
         for segment in segments:
             if not segment.texts:
@@ -135,13 +135,13 @@ class MapReduce:
 
 
 def told_alone(segment: Segment) -> str:
-    """A segment that does not fit even alone: when it is, and how long its longest text is."""
+    """Describe a segment that does not fit even alone: its times, and the length of its longest text."""
     longest = max(map(len, segment.texts))
     return f"the caption of {longest:,} characters at {clock(segment.start)}-{clock(segment.end)}, even alone,"
 
 
 def added(material: Material, reply: Reply, seconds: float) -> Material:
-    """The material with one more part's summary behind it; how many the token limit cut is noted, too."""
+    """Append one more part's summary to the material, counting summaries cut by the token limit."""
     counts = {"part_summaries": 1, "part_summaries_cut": int(not reply.finished)}
     for name in counts:
         before = material.notes.get(name)
@@ -156,15 +156,18 @@ def added(material: Material, reply: Reply, seconds: float) -> Material:
 
 
 def written(reply: Reply, what: str) -> str:
-    """The reply's text on one line. Raises ModelError where it is empty: a fault is not passed on as a fact."""
+    """Return the reply's text on one line.
+
+    Raises ModelError if it is empty, so that a fault does not become material.
+    """
     text = " ".join(reply.text.split())
     if not text:
-        raise ModelError(f"{what} came back empty from the language model")
+        raise ModelError(f"{what} is empty: the language model wrote nothing")
     return text
 
 
 def readable(text: str) -> str:
-    """A text as a record keeps it: whole, or its beginning and end with a note of what is left out between them."""
+    """Shorten a text for a record: whole, or its beginning and end with a note of what is left out."""
     if len(text) <= NOTE_CHARACTERS:
         return text
     half = NOTE_CHARACTERS // 2

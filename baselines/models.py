@@ -1,4 +1,4 @@
-"""The baselines as they are listed, with their options on the command line; importing this loads no torch."""
+"""The entries of the baselines, with their options; importing this loads no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SALAD_WORDS = 40
 
 
 class Unit(StrEnum):
-    """What is handed out: a whole video's sentences, or one of them."""
+    """What a floor gives as text: all sentences of a video, or one of them."""
 
     PARAGRAPH = "paragraph"
     SENTENCE = "sentence"
@@ -27,7 +27,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOptions:
-    """Where captions come from: a file, or a captioner that makes them first. Without slots, to be mixed in."""
+    """Where captions come from: a file, or a captioner that makes them first. A mix-in, so it has no slots."""
 
     captions: Path | None = field(
         default=None, metadata={"help": "captions file: JSON, JSON lines or transcripts", "group": DECIDING}
@@ -47,7 +47,7 @@ class CaptionOptions:
 
     @property
     def reads_subtitles(self) -> bool:
-        """Whether what is said in a video is read, so that captions are not needed."""
+        """Whether subtitles are read, so that captions are not needed."""
         return False
 
     def __post_init__(self) -> None:
@@ -66,11 +66,14 @@ class AggregatorOptions(LanguageModelOptions, CaptionOptions):
 
     two_step: bool = field(
         default=False,
-        metadata={"help": "first a summary in view of the question, then the answer (LLoVi)", "group": ANSWERS},
+        metadata={"help": "first a summary for the question, then the answer (LLoVi)", "group": ANSWERS},
     )
     overflow: Literal["thin", "map-reduce"] = field(
         default="thin",
-        metadata={"help": "captions past the context: every k-th kept, or parts summarised first", "group": CAPTIONS},
+        metadata={
+            "help": "captions that exceed the context: keep every k-th, or summarise parts first",
+            "group": CAPTIONS,
+        },
     )
     summary_words: int = field(
         default=200, metadata={"help": "length asked of a summary (two_step, map-reduce)", "group": CAPTIONS}
@@ -78,7 +81,7 @@ class AggregatorOptions(LanguageModelOptions, CaptionOptions):
     segment_seconds: float = field(default=16.0, metadata={"help": "length of a uniform segment", "group": CAPTIONS})
     segments: Literal["auto", "uniform", "captions"] = field(
         default="auto",
-        metadata={"help": "gather short captions into uniform segments, or let each stand", "group": CAPTIONS},
+        metadata={"help": "group short captions into uniform segments, or keep each one", "group": CAPTIONS},
     )
     boundaries: Path | None = field(
         default=None, metadata={"help": "JSON {id: [[start, end], …]} instead", "group": CAPTIONS}
@@ -89,7 +92,7 @@ class AggregatorOptions(LanguageModelOptions, CaptionOptions):
     subtitles: Literal["none", "all"] | None = field(
         default=None,
         metadata={
-            "help": "all: what is said in the video, beside captions or instead; default: none",
+            "help": "all: also read the subtitles, with captions or without; default: none",
             "group": CAPTIONS,
         },
     )
@@ -144,9 +147,9 @@ class KeyFrameOptions:
     encoder: str = field(metadata={"help": "what looks at the chosen frames: shortvivit-b:weights=FILE"})
     selector: str = field(metadata={"help": "image encoder that scores frames against the query: openclip:name=…"})
     frames: int = field(default=16, metadata={"help": "frames chosen", "group": FRAMES})
-    fps: float = field(default=1.0, metadata={"help": "frames a second that are scored", "group": FRAMES})
+    fps: float = field(default=1.0, metadata={"help": "frames per second that are scored", "group": FRAMES})
     cap: int = field(
-        default=256, metadata={"help": "most frames scored; longer clips are spread over", "group": FRAMES}
+        default=256, metadata={"help": "most frames scored; longer clips are sampled evenly", "group": FRAMES}
     )
     min_gap: float = field(
         default=2.0, metadata={"help": "least seconds between chosen frames, while there is room", "group": FRAMES}
@@ -160,7 +163,7 @@ class KeyFrameOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionOptions(Serving, Timing):
-    """Options of `--model vlm`; what is marked unrecorded changes no answer, so a run resumes without."""
+    """Options of `--model vlm`; unrecorded options change no answer, so a run resumes with other values."""
 
     llm: str | None = field(
         default=None,
@@ -173,15 +176,15 @@ class VisionOptions(Serving, Timing):
     route: Route = field(default=Route.GENERATE, metadata={"help": "how the answer is obtained", "group": DECIDING})
     subtitles: Literal["none", "seen", "all"] = field(
         default="none",
-        metadata={"help": "what is said in the video: at the frames shown (seen), or all of it", "group": CAPTIONS},
+        metadata={"help": "subtitles to read: those spoken at the frames shown (seen), or all", "group": CAPTIONS},
     )
     fit: Literal["keep", "crop", "squash"] = field(
         default="keep",
-        metadata={"help": "keep: the whole picture in its shape; crop or squash: a square", "group": FRAMES},
+        metadata={"help": "keep: the whole picture, aspect kept; crop or squash: a square", "group": FRAMES},
     )
     size: int = field(
         default=448,
-        metadata={"help": "side of the squares, in pixels; with keep, pixels is its square", "group": FRAMES},
+        metadata={"help": "side of the square in pixels; with keep, pixels defaults to its square", "group": FRAMES},
     )
     pixels: int | None = field(
         default=None, metadata={"help": "keep: most pixels of a frame; default: size squared", "group": FRAMES}
@@ -192,31 +195,35 @@ class VisionOptions(Serving, Timing):
     send: Literal["video", "images"] | None = field(
         default=None,
         metadata={
-            "help": "frames as one video with their times (default where it is taken), or images",
+            "help": "frames as one video with their times (default if supported), or images",
             "group": FRAMES,
         },
     )
     check_frames: bool = field(
         default=True,
-        metadata={"help": "stop where the prompt's tokens say that not every frame was read", "group": FRAMES},
+        metadata={"help": "stop if the prompt's token count shows that not every frame was read", "group": FRAMES},
     )
     max_tokens: int | None = field(
         default=None, metadata={"help": "longest reply; default: the task's", "group": ANSWERS}
     )
     temperature: float = field(default=0.0, metadata={"help": "0: the likeliest token every time", "group": ANSWERS})
     top_p: float = field(
-        default=1.0, metadata={"help": "tokens drawn from: the likeliest with so much probability", "group": ANSWERS}
+        default=1.0,
+        metadata={
+            "help": "nucleus sampling: draw from the likeliest tokens with this total probability",
+            "group": ANSWERS,
+        },
     )
-    seed: int | None = field(default=None, metadata={"help": "seed of what is drawn", "group": ANSWERS})
+    seed: int | None = field(default=None, metadata={"help": "seed of the sampling", "group": ANSWERS})
     thinking: bool | None = field(
-        default=None, metadata={"help": "of models that have both: think first, or don't", "group": ANSWERS}
+        default=None, metadata={"help": "for models with both modes: think first, or don't", "group": ANSWERS}
     )
     thinking_tokens: int = field(
-        default=4096, metadata={"help": "room for a thought, beside max_tokens", "group": ANSWERS}
+        default=4096, metadata={"help": "token budget of the thought, in addition to max_tokens", "group": ANSWERS}
     )
     extra: str = field(
         default="",
-        metadata={"help": 'what else the engine is told, as JSON: {"top_k": 20}', "group": ANSWERS},
+        metadata={"help": 'further sampling fields for the engine, as JSON: {"top_k": 20}', "group": ANSWERS},
     )
     prompt: str | None = field(
         default=None,
@@ -238,12 +245,12 @@ class VisionOptions(Serving, Timing):
 
     @property
     def spec(self) -> str:
-        """The model in the way that all language models are named."""
+        """The model in the form that all language models use."""
         return self.llm or ""
 
     @property
     def shape(self) -> FramePolicy:
-        """What becomes of a picture; the count stands for any."""
+        """How a frame is resized; the frame count is a placeholder."""
         if self.fit == "keep":
             pixels = self.pixels if self.pixels is not None else self.size**2
             return FramePolicy(count=1, size=None, fit="keep", pixels=pixels, total_pixels=self.total_pixels)
@@ -255,17 +262,17 @@ class VisionOptions(Serving, Timing):
             msg = "give llm=openai:MODEL, llm=transformers:NAME_OR_PATH or llm=vllm:NAME_OR_PATH (and no model=)"
             raise ModelError(msg)
         if self.model is not None:
-            # By either name it is the same run.
+            # A run is the same under either name.
             object.__setattr__(self, "llm", f"openai:{self.model}")
             object.__setattr__(self, "model", None)
         if self.engine and not self.spec.startswith("vllm:"):
-            msg = f"-M engine= has settings that model 'vlm' does not know: {self.engine}"
+            msg = f"-M engine= has settings that model 'vlm' does not have: {self.engine}"
             raise ModelError(msg)
         if self.guided and self.route is not Route.GENERATE:
             msg = f"guided=true goes with route={Route.GENERATE}, not {self.route}"
             raise ModelError(msg)
         if self.route not in SEEING_ROUTES:
-            msg = f"route={self.route} is none of a language model's: {', '.join(SEEING_ROUTES)}"
+            msg = f"route={self.route} is not a route of a language model: {', '.join(SEEING_ROUTES)}"
             raise ModelError(msg)
         for name in ("max_tokens", "thinking_tokens", "workers", "size"):
             value = getattr(self, name)
@@ -276,7 +283,7 @@ class VisionOptions(Serving, Timing):
             msg = f"temperature must be 0 or more and top_p above 0, up to 1: {self.temperature}, {self.top_p}"
             raise ModelError(msg)
         if self.temperature == 0 and (self.top_p < 1 or self.seed is not None):
-            msg = "top_p and seed decide what is drawn: give a temperature above 0 with them"
+            msg = "top_p and seed need a temperature above 0"
             raise ModelError(msg)
 
 
@@ -295,7 +302,7 @@ class LengthOptions:
     """Options of `--model longest-option` and `shortest-option`."""
 
     unit: Literal["characters", "words"] = field(
-        default="characters", metadata={"help": "what an option's length is counted in; of equals the first is taken"}
+        default="characters", metadata={"help": "unit of an option's length; the first of equals is taken"}
     )
 
 
@@ -321,11 +328,11 @@ class RandomVectorOptions:
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """Options of the floors that hand out training texts."""
+    """Options of the floors that give training texts."""
 
     annotations: Path = field(metadata={"help": "YouCook2's annotation file, for its training texts"})
     unit: Unit = field(default=Unit.PARAGRAPH, metadata={"help": "paragraph for summaries, sentence for clips"})
-    seed: int = field(default=0, metadata={"help": "seed of the draw, where there is one"})
+    seed: int = field(default=0, metadata={"help": "seed of the draw, if there is one"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,8 +354,8 @@ class Bm25Options:
     """Options of `--model bm25`."""
 
     captions: Path = field(metadata={"help": "speech transcripts or a captions file"})
-    k1: float = field(default=1.5, metadata={"help": "how soon repeats of a word stop counting"})
-    b: float = field(default=0.75, metadata={"help": "how much a long transcript is held against it, 0 to 1"})
+    k1: float = field(default=1.5, metadata={"help": "saturation of repeated words"})
+    b: float = field(default=0.75, metadata={"help": "strength of the length normalisation, 0 to 1"})
 
 
 MODELS = (
@@ -381,7 +388,7 @@ MODELS = (
     ),
     ModelEntry(
         name="one-frame",
-        summary="any model with frames=N, shown the middle frame alone",
+        summary="any model with frames=N, shown only the middle frame",
         system=System.ENCODER,
         families=("multiple-choice", "retrieval", "captioning"),
         options=OneFrameOptions,

@@ -1,4 +1,4 @@
-"""A language model asked with composed prompts, and the blind model, which sees the question's words alone."""
+"""A language model asked with composed prompts, and the blind model, which sees only the question's words."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tasks.task import Clip, FramesSeen, JsonValue, TokenUsage, Trace
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A task's prompt about a clip, and the tokens of the context to leave free for what follows it.
+    """A task's prompt about a clip, and the tokens to leave free after it.
 
-    `question` is the bare question within the prompt, empty where there is none. `interleaved`: the benchmark wants
-    what is said among the frames and not in a list.
+    `question` is the bare question within the prompt, empty if there is none. `interleaved`: the benchmark wants
+    subtitles among the frames, not in a list.
     """
 
     clip: Clip
@@ -40,9 +40,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What the language model will read, and what to note about how it came about.
+    """What the language model will read, and notes on how it was made.
 
-    `usage` and `seconds` (by stage; `summarise` is part of `compose`) went into the material, whenever that was.
+    `usage` and `seconds` (by stage; `summarise` is part of `compose`) are the cost of the material, whenever made.
     """
 
     chat: Chat
@@ -53,16 +53,16 @@ class Composed:
 
 
 class Composer(Protocol):
-    """Puts prompts about clips into chats, one each, in order."""
+    """Turns prompts about clips into chats, one each, in order."""
 
     def __call__(self, asks: Sequence[Ask]) -> list[Composed]: ...
 
 
 class PromptedModel:
-    """Offers ChoiceScorer, TextGenerator and Captioner by composing chats for a language model.
+    """Implements ChoiceScorer, TextGenerator and Captioner by composing chats for a language model.
 
-    `compose` words questions; `compose_text`, where given, requests for captions and summaries. `preparer` makes what
-    they need of the clips.
+    `compose` handles questions; `compose_text`, if given, requests for captions and summaries. `preparer` prepares the
+    clips for them.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class PromptedModel:
         ]
 
     def compose_options(self, requests: Sequence[OptionRequest]) -> list[Composed]:
-        """The chats whose continuations `score_options` weighs."""
+        """Return the chats whose continuations `score_options` scores."""
         asks = []
         for request in requests:
             room = max(self._llm.count_tokens(Chat(user=option)) for option in request.options)
@@ -118,7 +118,7 @@ class PromptedModel:
         return self._write(requests, self._compose)
 
     def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
-        """A caption is free text like any other, asked for in other words."""
+        """Write captions: free text like any other, with another prompt."""
         return self._write(requests, self._compose_text)
 
     def _write(self, requests: Sequence[TextRequest], compose: Composer) -> list[TextReply]:
@@ -139,21 +139,21 @@ class PromptedModel:
 
 
 def shares(started: float, ready: float, composed: Sequence[Composed]) -> dict[str, float]:
-    """Seconds per item spent on composing prompts, without waiting for frames, and in the language model."""
+    """Return seconds per item for composing prompts (without waiting for frames) and for the language model."""
     count = len(composed)
     waited = sum(one.seconds.get("wait", 0.0) for one in composed)
     return {"compose": max(0.0, ready - started - waited) / count, "llm": (perf_counter() - ready) / count}
 
 
 def noted(reply: Reply) -> Mapping[str, JsonValue]:
-    """What a record keeps of a reply beside its text: a thought is no part of the answer, and is kept apart."""
+    """Return what a record keeps of a reply besides its text; a thought is kept separately from the answer."""
     return {**reply.notes, "thought": reply.thought} if reply.thought else reply.notes
 
 
 def trace_of(
     composed: Composed, usage: TokenUsage, seconds: Mapping[str, float], notes: Mapping[str, JsonValue]
 ) -> Trace:
-    """The record of one exchange; `notes` are the language model's."""
+    """Return the trace of one exchange; `notes` are the language model's."""
     chat = composed.chat
     among = tuple(text for _, text in chat.shown.between) if chat.shown else ()
     return Trace(
@@ -167,7 +167,7 @@ def trace_of(
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What stood in for a video, what was asked about it, and the reply wanted."""
+    """A few-shot example: the text in place of a video, the prompt about it, and the expected reply."""
 
     material: str
     prompt: str
@@ -182,7 +182,7 @@ class Examples:
     sha256: str
 
     def opening(self, frame: Prompt, body: Prompt) -> str:
-        """All examples as text, each worded by `body` as the task itself is."""
+        """Render all examples as text, each with `body` as for the task itself."""
         shown = [
             frame.fill(
                 "example",
@@ -217,7 +217,7 @@ NO_VECTORS = {
 
 
 def compose_blind(template: Prompt) -> Composer:
-    """A composer that leaves the clip unseen."""
+    """Return a composer that ignores the clip."""
 
     def compose(asks: Sequence[Ask]) -> list[Composed]:
         return [
@@ -245,7 +245,7 @@ def build_blind(options: BlindOptions) -> PromptedModel:
 
 
 def info_with_prompts(name: str, llm: LanguageModel, prompts: Sequence[Prompt], **details: JsonValue) -> ModelInfo:
-    """What a record keeps of a prompted model: the language model's facts under the baseline's name."""
+    """Return what a record keeps of a prompted model: the language model's facts under the baseline's name."""
     inner = llm.info
     return ModelInfo(
         name=name,

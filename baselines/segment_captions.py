@@ -1,7 +1,7 @@
-"""Captions of a video's segments by any captioner, each written once: a cache whose keys say all that decides them.
+"""Captions of a video's segments by any captioner, cached under keys that include all that decides them.
 
-One file a clip: its first line holds the segments, each further one a caption, on disk before the next call of the
-captioner. Whatever kills the process costs the captions in flight.
+One file per clip: its first line holds the segments, each further line a caption, on disk before the captioner's next
+call. A kill at any moment costs only the captions in flight.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ SEGMENTS_AT_ONCE = 8
 
 
 class Head(TypedDict):
-    """What is read of a cache's first line."""
+    """The fields read from a cache's first line."""
 
     segments: list[Annotated[list[float], Len(2, 2)]]
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionSettings:
-    """What decides a captioner's captions beside itself: the cutting, the prompt, the longest caption."""
+    """What decides captions besides the captioner: the cutting, the prompt, the longest caption."""
 
     cutting: Cutting
     prompt: Prompt
@@ -58,7 +58,7 @@ class CaptionSettings:
 
 @dataclass(slots=True)
 class SegmentCaptions:
-    """A CaptionSource that writes what it does not have yet; `folder` is the cache."""
+    """A CaptionSource that writes missing captions; `folder` is the cache."""
 
     model: Captioner
     settings: CaptionSettings
@@ -72,7 +72,7 @@ class SegmentCaptions:
 
     @property
     def sha256(self) -> str:
-        """Digest of captioner, cutting and prompt: a device is left out, so machines may share captions (ours)."""
+        """Digest of captioner, cutting and prompt: the device is left out, so machines can share captions (ours)."""
         facts = asdict(info_of(self.model))
         facts.pop("device")
         settings = self.settings
@@ -80,13 +80,13 @@ class SegmentCaptions:
         return text_sha256(FORMAT, json.dumps(facts, sort_keys=True, default=str), *words)
 
     def of(self, clip: Clip) -> tuple[Caption, ...]:
-        """The clip's captions, written now where they are not in the cache. Raises the captioner's errors."""
+        """Return the clip's captions, written now if they are not in the cache. Raises the captioner's errors."""
         where = f"caption cache {self._path(clip)}"
         return tuple(caption_of(typed(Timed, row, where), where) for row in self.rows(clip))
 
     def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
         """Caption every distinct clip; one that can't be captioned is reported and skipped."""
-        # Around all clips, so that what a model starts to look ahead serves every one of them.
+        # Around all clips, so that decoding ahead serves every one of them.
         with looking_ahead(self.model, ()):
             for clip in dict.fromkeys(clips):
                 try:
@@ -106,7 +106,7 @@ class SegmentCaptions:
         return spans is not None and len(rows) == len(spans)
 
     def rows(self, clip: Clip) -> list[dict[str, Any]]:
-        """The clip's captions as they are stored, in order of time."""
+        """Return the clip's captions as stored, in order of time."""
         path = self._path(clip)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _held(path) as file:
@@ -124,7 +124,7 @@ class SegmentCaptions:
         return rows
 
     def keep(self, clip: Clip, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take over all captions of a clip from another process, unless the cache has them."""
+        """Store all captions of a clip from another process, unless the cache has them."""
         path = self._path(clip)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _held(path) as file:
@@ -144,15 +144,15 @@ class SegmentCaptions:
 
     def _path(self, clip: Clip) -> Path:
         if SURROGATES.search(clip.video_id):
-            raise DataError(f"the name of {clip.path or clip.video_id} is no UTF-8 text: rename the file")
-        # The id decides too: boundaries, and the captions that an aggregator reads, are given by id.
+            raise DataError(f"the name of {clip.path or clip.video_id} is not UTF-8 text: rename the file")
+        # The id is part of the key: boundaries, and the captions that an aggregator reads, are given by id.
         key = text_sha256(self.sha256, self._seen(clip), clip.video_id, repr(clip.start), repr(clip.end))
         return self.folder / f"{key}.jsonl"
 
     def _seen(self, clip: Clip) -> str:
-        """The video's digest. A captioner that reads texts alone needs none; any other says itself that it is missing.
+        """Return the video's digest. A captioner that reads texts alone needs no video; others report a missing one.
 
-        Raises MissingVideoError for a file that is named and not there.
+        Raises MissingVideoError for a named file that is missing.
         """
         if clip.path is None:
             return "no video"
@@ -164,19 +164,19 @@ class SegmentCaptions:
 
 
 def segment_of(clip: Clip, span: Span) -> Clip:
-    """The stretch of the clip's video."""
+    """Return the segment of the clip's video as a clip."""
     return Clip(clip.video_id, *span, clip.path)
 
 
 def info_of(model: object) -> ModelInfo:
-    """What a captioner says of itself. Raises DataError where it says nothing: its captions could not be told apart."""
+    """Return a captioner's description. Raises DataError if it has none: its captions could not be told apart."""
     if not isinstance(model, Model):
-        raise DataError(f"captioner {type(model).__name__} does not say what it is")
+        raise DataError(f"captioner {type(model).__name__} has no description (info)")
     return model.info
 
 
 def row_of(span: Span, reply: TextReply) -> dict[str, Any]:
-    """A caption as it is stored: its times, its text, and what it took."""
+    """Return a caption as stored: its times, its text, and its cost."""
     usage = reply.trace.usage
     row: dict[str, Any] = {
         "start": span[0],
@@ -190,7 +190,7 @@ def row_of(span: Span, reply: TextReply) -> dict[str, Any]:
 
 
 def read_cache(path: Path, file: BinaryIO) -> tuple[list[Span] | None, list[dict[str, Any]]]:
-    """The segments, None before they were decided, and the captions so far; a torn last line is dropped."""
+    """Read the segments (None if not yet decided) and the captions so far; a torn last line is dropped."""
     file.seek(0)
     lines = file.read().split(b"\n")[:-1]
     where = "a line"
@@ -207,7 +207,7 @@ def read_cache(path: Path, file: BinaryIO) -> tuple[list[Span] | None, list[dict
 
 
 def append(file: BinaryIO, *rows: Mapping[str, Any]) -> None:
-    """Write rows behind the last whole line, on disk before it returns."""
+    """Append rows after the last whole line; they are on disk when this returns."""
     file.seek(0)
     file.truncate(file.read().rfind(b"\n") + 1)
     file.seek(0, os.SEEK_END)
@@ -218,7 +218,7 @@ def append(file: BinaryIO, *rows: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _held(path: Path) -> Iterator[BinaryIO]:
-    """The cache file, made if need be; a second process waits until this one has the clip's captions."""
+    """Open and lock the cache file, creating it if needed; a second process waits until this one is done."""
     with path.open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
@@ -238,18 +238,18 @@ def caption_source(options: CaptionOptions, build: BuildModel) -> CaptionSource:
 
 
 def segment_captions(captioner: Captioner, settings: CaptionSettings) -> SegmentCaptions:
-    """A captioner behind the user's cache of captions."""
+    """Put a captioner behind the user's cache of captions."""
     return SegmentCaptions(captioner, settings, cache_folder() / "captions")
 
 
 BuildCaptioner = Callable[[], Captioner]
 CLIPS_AT_ONCE = 1
-"""A clip is many captions, each on disk as it is made: what a lost worker costs is the ones in flight."""
+"""Clips per call: a clip has many captions, each on disk as it is made, so a lost worker costs only those in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionedClip:
-    """What a worker made of a clip: its captions as they are stored, or the error."""
+    """A worker's result for a clip: its captions as stored, or the error."""
 
     clip: Clip
     rows: tuple[dict[str, Any], ...] = ()
@@ -258,13 +258,13 @@ class CaptionedClip:
 
 @dataclass(frozen=True, slots=True)
 class DistantCaptioner:
-    """The workers' captioner as it is known here."""
+    """Stands for the workers' captioner in this process."""
 
     info: ModelInfo
 
     def caption(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]:
         raise ModelError(
-            f"{requests[0].item_id}: captioner '{self.info.name}' is on the cluster, its captions not here"
+            f"{requests[0].item_id}: captioner '{self.info.name}' is on the cluster, and its captions are not here"
         )
 
 
@@ -272,7 +272,7 @@ class DistantCaptioner:
 def captions_by(
     build: BuildCaptioner, settings: CaptionSettings, pool: Pool | None
 ) -> Iterator[tuple[SegmentCaptions, Preparer]]:
-    """The captions, and who makes those that are not there yet: this process, or the workers of a pool."""
+    """Return the caption cache, and the preparer of missing captions: this process, or the workers of a pool."""
     if pool is None:
         captions = segment_captions(build(), settings)
         yield captions, captions
@@ -284,7 +284,7 @@ def captions_by(
 
 @dataclass(frozen=True, slots=True)
 class RayCaptions:
-    """A Preparer that has the workers caption what the cache lacks, and keeps what they wrote."""
+    """A Preparer that lets the workers caption what the cache lacks, and stores the results."""
 
     pool: Pool
     build: BuildCaptioner
@@ -305,7 +305,7 @@ class RayCaptions:
         if not lacking:
             return
         build = partial(captioning_work, self.build, self.captions.settings, self.captions.folder, self.captions.sha256)
-        # Workers on other machines stand in other folders.
+        # Workers on other machines have other working directories.
         known = {replace(clip, path=clip.path and clip.path.absolute()): clip for clip in lacking}
         for made in spread(self.pool, build, list(known), CLIPS_AT_ONCE):
             if made.error is None:
@@ -316,7 +316,7 @@ class RayCaptions:
 def captioning_work(
     build: BuildCaptioner, settings: CaptionSettings, folder: Path, expected: str
 ) -> Work[Clip, CaptionedClip]:
-    """What a worker does with some clips. Raises ModelError when called where another captioner was built."""
+    """Return a worker's function for some clips. It raises ModelError if the worker built a different captioner."""
     captions = SegmentCaptions(build(), settings, folder)
 
     def work(clips: Sequence[Clip]) -> Iterator[CaptionedClip]:
@@ -341,7 +341,7 @@ def _info(build: BuildCaptioner) -> ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class WithSubtitles:
-    """A CaptionSource of what is said in a video, beside `captions` where there are some."""
+    """A CaptionSource of a video's subtitles, together with `captions` if there are any."""
 
     captions: CaptionSource | None
 

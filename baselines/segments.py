@@ -25,7 +25,7 @@ Boundaries = dict[str, list[Annotated[list[Seconds], Len(2, 2)]]]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of video (seconds) and what its captions say, without immediate repeats."""
+    """A segment of video (seconds) and its captions' texts, without immediate repeats."""
 
     start: float
     end: float
@@ -61,7 +61,7 @@ def load_boundaries(path: Path) -> Mapping[str, list[tuple[float, float]]]:
 
 
 def own_segments(captions: Sequence[Caption], clip: Clip) -> list[Segment]:
-    """Each caption as a segment of its own; those outside the clip are left out."""
+    """Make each caption a segment of its own; captions outside the clip are left out."""
     return [
         Segment(caption.start, caption.end, (text,) if (text := clean_caption(caption.text)) else ())
         for caption in captions
@@ -70,7 +70,7 @@ def own_segments(captions: Sequence[Caption], clip: Clip) -> list[Segment]:
 
 
 def group_captions(captions: Sequence[Caption], boundaries: Sequence[tuple[float, float]]) -> list[Segment]:
-    """Give each caption to the segment that holds its middle; captions outside every segment are left out."""
+    """Assign each caption to the segment that holds its middle; captions outside every segment are left out."""
     segments = []
     for start, end in boundaries:
         texts: list[str] = []
@@ -95,7 +95,7 @@ def thin(segments: Sequence[Segment], keep_every: int) -> list[Segment]:
 
 
 def render(segments: Sequence[Segment]) -> str:
-    """One line per segment that says something: `[0:16-0:32] C washes a bowl; C picks a sponge`."""
+    """Write one line per segment with text: `[0:16-0:32] C washes a bowl; C picks a sponge`."""
     return "\n".join(
         f"[{clock(segment.start)}-{clock(segment.end)}] {'; '.join(segment.texts)}"
         for segment in segments
@@ -104,7 +104,7 @@ def render(segments: Sequence[Segment]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, `2:05`."""
+    """Format seconds as minutes and seconds, `2:05`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
 
@@ -114,16 +114,16 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """A rule with a name that says all that decides its segments."""
+    """A cutting rule with a name that includes all that decides its segments."""
 
     name: str
     cut: Callable[[Clip], list[Span]]
 
 
 def parse_cutting(text: str) -> Cutting:
-    """`uniform:N` (seconds; paper: 16), `shots`, `shots:N`, `whole`, or a JSON file of given boundaries ("oracle").
+    """Parse `uniform:N` (seconds; paper: 16), `shots`, `shots:N`, `whole`, or a JSON file of boundaries ("oracle").
 
-    `shots:N` cuts shots longer than N seconds into equal pieces no longer than that (ours). Raises ModelError for
+    `shots:N` cuts shots longer than N seconds into equal pieces no longer than that (our choice). Raises ModelError for
     anything else, DataError for a bad file.
     """
     kind, _, number = text.partition(":")
@@ -133,14 +133,14 @@ def parse_cutting(text: str) -> Cutting:
         seconds = _seconds(text, number)
         return Cutting(f"uniform {seconds:g} s", lambda clip: uniform_boundaries(clip, seconds))
     if kind == "shots":
-        from encoders.shots import shot_rule  # a decoder, which given captions do without
+        from encoders.shots import shot_rule  # imports a decoder, which given captions don't need
 
         longest = _seconds(text, number) if number else None
         name = f"shots by {shot_rule()}" + (f", at most {longest:g} s" if longest else "")
         return Cutting(name, lambda clip: _shots(clip, longest))
     path = Path(text)
     if not path.is_file():
-        raise ModelError(f"cut='{text}' is no rule and no file: uniform:N, shots, shots:N, whole, or a JSON file")
+        raise ModelError(f"cut='{text}' is neither a rule nor a file: uniform:N, shots, shots:N, whole, or a JSON file")
     boundaries = load_boundaries(path)
 
     def given(clip: Clip) -> list[Span]:

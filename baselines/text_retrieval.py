@@ -1,4 +1,4 @@
-"""Full-video retrieval by words alone: what is said in a video against what is written about it.
+"""Full-video retrieval by words alone: a video's transcript against the texts about it.
 
 A video's vector comes from its transcript, a text's from its words, and their dot product is the score of TF-IDF
 (scikit-learn) or BM25 (bm25s). Both learn their vocabulary and weights from the transcripts only.
@@ -42,7 +42,7 @@ class WordRetriever:
         return ModelInfo(name=self.name, parameters=0, details=details)
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
-        """Vectors of whole videos. Raises DataError for one without captions: it is missing, not guessed."""
+        """Return vectors of whole videos. Raises DataError for a video without captions instead of guessing."""
         heard = [len(self.captions.of(clip)) for clip in clips]
         rows = np.stack([self.documents[self.captions.id_of(clip)] for clip in clips])
         return Embeddings(rows, tuple(Trace(notes={"phrases": count}) for count in heard))
@@ -53,7 +53,7 @@ class WordRetriever:
 
 
 def spoken_texts(captions: CaptionFile) -> dict[str, str]:
-    """All that is said in each video that has speech, in the file's order."""
+    """Return the transcript of each video that has speech, in the file's order."""
     return {
         video: " ".join(entry if isinstance(entry, str) else entry.text for entry in entries)
         for video, entries in captions.by_video.items()
@@ -62,15 +62,18 @@ def spoken_texts(captions: CaptionFile) -> dict[str, str]:
 
 
 def spoken_words(captions: CaptionFile) -> dict[str, list[str]]:
-    """The words of each video that has speech. Raises DataError where no video has a word."""
+    """Return the words of each video that has speech. Raises DataError if no video has any."""
     words = {video: list(ptb_tokens(text)) for video, text in spoken_texts(captions).items()}
     if not any(words.values()):
-        raise DataError(f"captions file {captions.path} holds no word: there is nothing to find a video by")
+        raise DataError(f"captions file {captions.path} holds no words to find a video by")
     return words
 
 
 def build_tfidf(options: TfidfOptions) -> WordRetriever:
-    """Cosine of TF-IDF vectors (sub-linear term frequency). Raises DataError, or ModelError without scikit-learn."""
+    """Build the cosine of TF-IDF vectors (sub-linear term frequency).
+
+    Raises DataError, or ModelError without scikit-learn.
+    """
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ImportError as error:
@@ -88,9 +91,9 @@ def build_tfidf(options: TfidfOptions) -> WordRetriever:
 
 
 def build_bm25(options: Bm25Options) -> WordRetriever:
-    """Lucene's BM25. Raises DataError, or ModelError without bm25s.
+    """Build Lucene's BM25. Raises DataError, or ModelError without bm25s.
 
-    A text's vector has unit length: it changes no ranking of videos, and a video does not prefer long texts.
+    A text's vector has unit length, which changes no ranking of videos but keeps videos from preferring long texts.
     """
     try:
         import bm25s

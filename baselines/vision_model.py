@@ -1,8 +1,8 @@
-"""A video language model, in this process or behind a server, shown frames of our own choosing (`-m vlm`).
+"""A video language model, in this process or behind a server, shown frames that we choose (`-m vlm`).
 
-Every engine gets the same frames and is told the same times: engines' own sampling of videos differs (vLLM: 32 frames
-whatever the length). Frames come first and the question last, so that questions about one video share what is read of
-it. Videos are decoded ahead, in processes of their own, while the model is busy.
+Every engine gets the same frames with the same times, because engines sample videos differently by themselves (vLLM: 32
+frames at any length). Frames come first and the question last, so that questions about one video share a prefix. Videos
+are decoded ahead, in separate processes, while the model is busy.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from tasks.subtitles import Line, count_words, lines_at, lines_of
 from tasks.task import Clip, JsonValue
 
 FRAMES = FramePolicy(count=8)
-"""Ours: eight frames of a clip."""
+"""Our choice: eight frames per clip."""
 DECODER_THREADS = 2
 TIMED, BARE, SUBTITLES = "vision.v1", "vision-video.v1", "vision-subtitles.v1"
 NO_VECTORS = {"VideoTextEncoder": "it writes texts; hf-dual and openclip compare videos with texts"}
 
 
 class FrameReader:
-    """Frames of clips for any number of threads: decoded ahead where a run announces them, else right here."""
+    """Reads frames of clips for any number of threads: decoded ahead if a run announces them, else on demand."""
 
     def __init__(self, policy: FramePolicy, reading: Reading) -> None:
         self.policy = policy
@@ -48,7 +48,7 @@ class FrameReader:
 
     @contextmanager
     def ahead(self, clips: Sequence[Clip]) -> Iterator[None]:
-        """Within it, `clips` are decoded in this order, each once, while the model is busy with earlier ones."""
+        """Within this context, `clips` are decoded in order, each once, while the model is busy with earlier ones."""
         before = self._announced
         with self._source.ahead(clips):
             self._announced = frozenset(clips)
@@ -58,7 +58,7 @@ class FrameReader:
                 self._announced = before
 
     def read(self, clips: Sequence[Clip]) -> list[ReadClip]:
-        """The frames of each clip. Raises the first one's VideoError."""
+        """Return the frames of each clip. Raises the first VideoError."""
         if any(clip in self._announced for clip in clips):
             with self._turn:
                 return self._source.read(clips)
@@ -70,7 +70,7 @@ class FrameReader:
 
 @dataclass(frozen=True, slots=True)
 class FrameComposer:
-    """Sets a clip's frames, and what is said in it, before the task's prompt."""
+    """Puts a clip's frames and subtitles before the task's prompt."""
 
     reader: FrameReader
     prompts: Mapping[Form, Prompt]
@@ -80,7 +80,7 @@ class FrameComposer:
     may_interleave: bool = True
 
     def __call__(self, asks: Sequence[Ask]) -> list[Composed]:
-        # A file of subtitles that is missing costs nothing: it is read before the video is.
+        # Subtitles are read before the video, so that a missing file costs no decoding.
         said = [lines_of(ask.clip) if self.spoken != "none" else () for ask in asks]
         read = self.reader.read([ask.clip for ask in asks])
         return [self._composed(*one) for one in zip(asks, read, said, strict=True)]
@@ -88,7 +88,7 @@ class FrameComposer:
     def _composed(self, ask: Ask, read: ReadClip, said: Sequence[Line]) -> Composed:
         frames = read.frames
         among = self.spoken != "none" and ask.interleaved and self.may_interleave
-        # One frame is a picture: models that read a video in pairs of frames refuse it as a video.
+        # A single frame is sent as an image: models that read videos in pairs of frames refuse it as a video.
         apart = "images" in self.prompts and (among or len(frames.seconds) == 1)
         form: Form = "images" if apart else self.form
         times = ", ".join(clock(second) for second in frames.seconds)
@@ -115,12 +115,12 @@ class FrameComposer:
 
 
 def frame_after(line: Line, seconds: Sequence[float]) -> int:
-    """The first frame that is shown after a line has begun; the number of frames where none is."""
+    """Return the first frame shown after a line begins; the number of frames if there is none."""
     return next((place for place, second in enumerate(seconds) if second > line.start), len(seconds))
 
 
 class VisionModel(PromptedModel):
-    """Offers ChoiceScorer, TextGenerator and Captioner; reads clips ahead."""
+    """Implements ChoiceScorer, TextGenerator and Captioner; reads clips ahead."""
 
     reader: FrameReader
 
@@ -132,14 +132,14 @@ class VisionModel(PromptedModel):
 
 
 def build_vision_model(options: VisionOptions) -> VisionModel:
-    """Load the model, or look at its server, and find out how it takes frames. Raises ModelError."""
+    """Load the model, or connect to its server, and find out how it takes frames. Raises ModelError."""
     policy = timed_policy(options, FRAMES, options.shape)
     llm = load_seeing(options)
     return vision_model_on(llm, options, policy)
 
 
 def vision_model_on(llm: SeeingModel, options: VisionOptions, policy: FramePolicy) -> VisionModel:
-    """The model for the tasks, on an engine that is there already."""
+    """Build the model for the tasks on a loaded engine."""
     form = check_forms(options.send, llm.forms, llm.info.name)
     told = form == "video" and llm.tells_times
     forms: tuple[Form, ...] = (form, "images") if "images" in llm.forms and form != "images" else (form,)

@@ -1,1 +1,1 @@
-"""How a video becomes tokens, a vector, a caption."""
+"""Turn videos into tokens, vectors and captions."""

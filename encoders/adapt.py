@@ -1,8 +1,8 @@
-"""Which parameters train: freezing as data, and the small modules that adaptation adds.
+"""Choose the trainable parameters: freezing as data, and the small modules that adaptation adds.
 
 MLP adapters after every feed-forward block, LoRA (peft's) in self-attention and feed-forward,
 temporal attention only, or the last layers; with the 3D patch projection (paper, adaptation).
-Every choice leaves the network's function as it was at step 0.
+Every choice leaves the network's function unchanged at step 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from encoders.vit import Block, VisionTower
 from tasks.errors import ModelError
 
 PATCHES = ("vision.video.*", "vision.positions.time")
-"""The front a video does not share with images: always new when an image net is adapted."""
+"""The input layers that videos do not share with images: always trained when an image network is adapted."""
 
 TEXT_PROJ = ("text_proj.*",)
 TEXT = ("text.*", *TEXT_PROJ)
@@ -26,7 +26,7 @@ SHARED = ("vision_proj.*", "log_scale")
 
 
 class Adapter(nn.Module):
-    """A bottleneck whose output starts at zero: [..., width] → the same."""
+    """A bottleneck whose output starts at zero: [..., width] → [..., width]."""
 
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Adapter(nn.Module):
 
 
 def trainable_patterns(adapt: AdaptConfig, vision: VisionConfig) -> tuple[str, ...]:
-    """Name patterns of the dual encoder's parameters that train. Raises ModelError where none can."""
+    """Return name patterns of the dual encoder's trainable parameters. Raises ModelError for an impossible choice."""
     if adapt.method == "temporal" and vision.attention != "factorized":
         raise ModelError("adaptation 'temporal' needs attention 'factorized': it trains its temporal attention")
     if adapt.method == "last" and not 1 <= adapt.last <= vision.depth:
@@ -66,18 +66,18 @@ def trainable_patterns(adapt: AdaptConfig, vision: VisionConfig) -> tuple[str, .
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a parameter's name fits one of the patterns (shell style, case-sensitive)."""
+    """Whether a parameter's name matches one of the patterns (shell style, case-sensitive)."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def freeze(module: nn.Module, patterns: tuple[str, ...]) -> None:
-    """Let exactly the parameters whose names fit `patterns` require gradients."""
+    """Require gradients of exactly the parameters whose names match `patterns`."""
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(matches(name, patterns))
 
 
 def add_modules(tower: VisionTower, adapt: AdaptConfig) -> None:
-    """Put the method's own modules, which start as zero, into a vision tower."""
+    """Add the method's modules, whose output starts at zero, to a vision tower."""
     if adapt.method == "adapters":
         _add_adapters(tower, adapt.bottleneck)
     elif adapt.method == "lora":
@@ -107,7 +107,7 @@ def _add_lora(tower: VisionTower, rank: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """One line of the table: what a choice trains of the vision tower, in parameters."""
+    """One line of the table: the parameters of the vision tower that a choice trains."""
 
     method: str
     total: int
@@ -120,7 +120,7 @@ class Trainable:
 
 
 def trainable_table(config: EncoderConfig) -> list[Trainable]:
-    """Parameters of the vision tower by choice of adaptation, counted on the meta device."""
+    """Count the vision tower's parameters by choice of adaptation, on the meta device."""
     methods: list[Method] = ["full", "adapters", "lora", "last"]
     if config.vision.attention == "factorized":
         methods.append("temporal")

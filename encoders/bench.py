@@ -1,4 +1,4 @@
-"""`python -m encoders.bench`, the former name of `python -m lab.bench.suite`, goes on working."""
+"""`python -m encoders.bench`, the former name of `python -m lab.bench.suite`, kept working."""
 
 from __future__ import annotations
 

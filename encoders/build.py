@@ -1,4 +1,4 @@
-"""From options to an encoder model: presets with weights of ours, and open_clip's."""
+"""Build encoder models from options: presets with our weights, and open_clip models."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 
 def build_preset(name: str, options: PresetOptions) -> EncoderModel | VideoToTextModel:
-    """The named preset with its weights, and video-to-text on top where asked for.
+    """Build the named preset with its weights, and video-to-text on top if asked for.
 
-    Raises ModelError when a file holds another encoder, or was trained on another.
+    Raises ModelError if a file holds another encoder, or was trained on another.
     """
     config = preset(name)
     path = weights_path(name, options)
@@ -55,7 +55,7 @@ def build_preset(name: str, options: PresetOptions) -> EncoderModel | VideoToTex
 
 
 def build_open_clip(options: OpenClipOptions) -> EncoderModel | VideoToTextModel:
-    """Any open_clip ViT, per frame or inflated. Hub names download on first use."""
+    """Build any open_clip ViT, per frame or inflated. Hub names download on first use."""
     runtime = runtime_of(options)
     encoder, tokenizer = from_open_clip(options.name, options.pretrained, Inflation(options.attention))
     policy = frame_policy(options, SHORT, encoder.config.vision.size)
@@ -72,7 +72,7 @@ def finish(
     options: PresetOptions | OpenClipOptions,
     runtime: Runtime,
 ) -> EncoderModel | VideoToTextModel:
-    """The encoder as a model of its own, or as what a video-to-text model looks with."""
+    """Wrap the encoder as a model of its own or as the vision part of a video-to-text model."""
     if options.v2t is None:
         refuse_reading(options)
         return EncoderModel(encoder, tokenizer, policy, runtime, model_info(name, encoder, digest, policy, runtime))
@@ -83,7 +83,7 @@ def finish(
 
 
 def model_info(name: str, encoder: DualEncoder, digest: str, policy: FramePolicy, runtime: Runtime) -> ModelInfo:
-    """What a record keeps of an encoder, its frame policy included."""
+    """Return what a record keeps of an encoder, its frame policy included."""
     return ModelInfo(
         name=name,
         parameters=sum(p.numel() for p in encoder.parameters()),
@@ -95,9 +95,9 @@ def model_info(name: str, encoder: DualEncoder, digest: str, policy: FramePolicy
 
 
 def check_family(found: EncoderConfig, wanted: EncoderConfig, source: str) -> None:
-    """Raise ModelError naming the fields in which a file's vision tower is not the preset's.
+    """Raise ModelError naming the fields in which a file's vision tower differs from the preset's.
 
-    The time positions' count may differ: they are interpolated to any number of frames.
+    The number of time positions may differ: they are interpolated to any number of frames.
     """
     free = {"frames", "size"}
     differing = [
@@ -110,7 +110,7 @@ def check_family(found: EncoderConfig, wanted: EncoderConfig, source: str) -> No
 
 
 def runtime_of(options: PresetOptions | OpenClipOptions | VideoToTextOptions) -> Runtime:
-    """Resolve device and dtype. Raises ModelError for a device that is not there."""
+    """Resolve device and dtype. Raises ModelError for a missing device."""
     device = find_device(options.device)
     if options.batch < 1 or options.workers < 1:
         raise ModelError("batch and workers must be at least 1")
@@ -118,7 +118,7 @@ def runtime_of(options: PresetOptions | OpenClipOptions | VideoToTextOptions) ->
 
 
 def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on a GPU and on CPUs with bfloat16 instructions, else float32."""
+    """Return the dtype; `auto` is bfloat16 on GPUs and on CPUs with bfloat16 instructions, else float32."""
     if name == "auto":
         fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
         return torch.bfloat16 if fast else torch.float32
@@ -126,7 +126,7 @@ def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
 
 
 def state_digest(encoder: torch.nn.Module) -> str:
-    """SHA-256 over names and values: the same for the same weights, wherever they came from."""
+    """Return the SHA-256 of names and values: the same for equal weights from any source."""
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())

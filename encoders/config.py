@@ -1,7 +1,7 @@
-"""What an encoder is made of, as data: frozen dataclasses that go to JSON and come back equal.
+"""Encoder configurations as data: frozen dataclasses that survive a JSON round trip.
 
-A configuration may come from anywhere, so its numbers have bounds (ours, far above any published model's): what
-passes them can be described without a tensor, and is then held against the shapes in the weights file.
+A configuration may come from anywhere, so its numbers have bounds (our choice, far above any published model's): what
+passes them can be described without a tensor, and is then checked against the shapes in the weights file.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from tasks.errors import ModelError
 
 MOST_BYTES = 64 << 20
-"""Of a JSON file beside weights; the largest published tokenizers have some 35 MB."""
+"""Largest JSON file beside weights; the largest published tokenizers have about 35 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The least and the greatest value of a number; one that is not finite lies outside."""
+    """The least and the greatest value of a number; non-finite numbers are out of bounds."""
 
     low: float
     high: float
 
 
 class ConfigError(ModelError, ValueError):
-    """A configuration that can't be built; a ValueError, too, since pydantic tells the place of those alone."""
+    """A configuration that can't be built; also a ValueError, the only kind for which pydantic reports the location."""
 
 
 Method = Literal["full", "adapters", "lora", "temporal", "last", "frozen"]
@@ -63,7 +63,7 @@ def check_bounds(config: Any, what: str) -> None:  # noqa: ANN401 - any dataclas
 
 
 def _bounded(kind: type) -> dict[str, tuple[Bounds, type]]:
-    """A dataclass's fields with bounds, and whether they hold whole numbers."""
+    """Return a dataclass's fields with bounds, and whether they hold integers."""
     found = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         parts = (hint, *get_args(hint)) if get_origin(hint) is not Annotated else (hint,)
@@ -78,10 +78,10 @@ def _bounded(kind: type) -> dict[str, tuple[Bounds, type]]:
 class VisionConfig:
     """The vision tower.
 
-    `attention` says which tokens see each other: all of space-time ("joint"), a frame's own plus
-    the same place at other times ("factorized"), or a frame's own only ("frame"). `patches` says
-    what a token covers: one frame ("image"), `tubelet` frames ("tubelet"), or TubeViT's four
-    kernels side by side ("tubes"). `frames` sizes the table of time positions.
+    `attention` says which tokens attend to each other: all of space-time ("joint"), those of the same frame plus
+    those at the same place in other frames ("factorized"), or those of the same frame only ("frame"). `patches` says
+    what a token covers: one frame ("image"), `tubelet` frames ("tubelet"), or TubeViT's four kernels at once ("tubes").
+    `frames` sizes the table of time positions.
     """
 
     width: Width
@@ -108,7 +108,7 @@ class VisionConfig:
     pixel_std: tuple[Deviation, Deviation, Deviation] = (0.26862954, 0.26130258, 0.27577711)
 
     def __post_init__(self) -> None:
-        """Refuse values that can't be built and combinations that mean nothing. Raises ModelError."""
+        """Refuse values that can't be built and meaningless combinations. Raises ModelError."""
         check_bounds(self, "encoder config")
         _require(self.width % self.heads == 0, f"width {self.width} is not a multiple of {self.heads} heads")
         _require(self.size % self.patch == 0, f"size {self.size} is not a multiple of patch {self.patch}")
@@ -155,7 +155,7 @@ class VisionConfig:
 class TextConfig:
     """The text tower: BERT shapes with the token average, or CLIP's causal transformer.
 
-    `context` is the longest chunk in tokens, start and end tokens included; longer texts are split
+    `context` is the longest chunk in tokens, including start and end tokens; longer texts are split
     into chunks and pooled, never cut (see encoders.tokens).
     """
 
@@ -178,12 +178,12 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True)
 class AdaptConfig:
-    """What trains (paper, section on adaptation). `frozen` trains nothing of the vision tower.
+    """What is trained (paper, section on adaptation). `frozen` trains nothing of the vision tower.
 
     `tune_patches` keeps the 3D patch projection and the time positions trainable, as the paper
     does for image→video. It costs the memory that `last` saves, because gradients must then
-    reach the first layer; the paper's short→long stage trains the last layers only. Where the text tower stays as it
-    is, `tune_text_proj` trains its projection alone (ours).
+    reach the first layer; the paper's short→long stage trains the last layers only. If the text tower is frozen,
+    `tune_text_proj` trains its projection alone (our choice).
     """
 
     method: Method = "full"
@@ -201,7 +201,7 @@ class AdaptConfig:
 
 @dataclass(frozen=True, slots=True)
 class LanguageShape:
-    """A language model of our own: at most `context` tokens of a text and `vocabulary` entries (ours throughout)."""
+    """A language model of our own: at most `context` tokens of a text and `vocabulary` entries (all our choice)."""
 
     width: Width = 128
     depth: Depth = 4
@@ -219,7 +219,7 @@ class LanguageShape:
 
 @dataclass(frozen=True, slots=True)
 class EncoderConfig:
-    """A dual encoder: two towers, a shared space of `embed` dimensions, a learnt temperature."""
+    """A dual encoder: two towers, a shared space of `embed` dimensions, a learned temperature."""
 
     name: str
     vision: VisionConfig
@@ -233,7 +233,7 @@ class EncoderConfig:
         check_bounds(self, "encoder config")
 
     def to_json(self) -> str:
-        """As indented JSON."""
+        """Return indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
@@ -252,10 +252,10 @@ T = TypeVar("T")
 
 @contextmanager
 def foreign_file(what: str) -> Iterator[None]:
-    """Raise ModelError, beginning with `what`, for whatever a library raises of a file that it trusted.
+    """Raise ModelError, beginning with `what`, for whatever a library raises on a file that it trusts.
 
-    There is no narrower type: broken weights, configurations and tokenizers end in some twenty kinds of error, and in
-    panics of compiled code, which are no `Exception` and known by their name alone.
+    There is no narrower type: broken weights, configurations and tokenizers end in about twenty kinds of error, and in
+    panics of compiled code, which are not an `Exception` and can only be recognised by name.
     """
     try:
         yield
@@ -271,13 +271,13 @@ def foreign_file(what: str) -> Iterator[None]:
 
 
 def read_json(path: Path, *, ours: bool = True) -> object:
-    """What a JSON file beside weights holds; in `ours` no key may stand twice.
+    """Read a JSON file beside weights; with `ours` duplicate keys are refused.
 
-    Raises ModelError naming it where it is missing, too large or no JSON.
+    Raises ModelError naming it if it is missing, too large or not JSON.
     """
     try:
         if not path.is_file():
-            raise ModelError(f"{path} is missing, or no regular file")
+            raise ModelError(f"{path} is missing, or not a regular file")
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise ModelError(f"{path} is too large ({size / 1e6:.0f} MB) for the JSON beside weights")
@@ -290,7 +290,7 @@ def read_json(path: Path, *, ours: bool = True) -> object:
 
 
 def parse_json(text: str, source: str, *, ours: bool = True) -> object:
-    """The value that a text holds. Raises ModelError naming `source`."""
+    """Parse JSON. Raises ModelError naming `source`."""
     try:
         return json.loads(text, object_pairs_hook=_table if ours else None)
     except RecursionError as error:
@@ -314,14 +314,14 @@ def _require(holds: bool, message: str) -> None:
 
 
 def read_dataclass(kind: type[T], data: object, where: str) -> T:
-    """A dataclass of ours from a dictionary, nested ones included, its values of their types and nothing coerced.
+    """Build a dataclass, including nested ones, from a dictionary; values must have the right type, nothing is coerced.
 
     Raises ModelError naming `where` and the key.
     """
     if not isinstance(data, dict):
         raise ModelError(f"{where}: expected an object, found {type(data).__name__}")
     try:
-        # As JSON, in whose strict reading alone a list is a tuple and a dictionary a dataclass.
+        # Via JSON, because only pydantic's strict JSON mode takes a list for a tuple and a dictionary for a dataclass.
         (read,) = _adapter(cast("Any", kind)).validate_json(json.dumps([data]), strict=True)
     except ValidationError as error:
         raise ModelError(f"{where}: {_first_fault(error, kind, where)}") from error
@@ -332,16 +332,16 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[list[Any]]:  # noqa: ANN401 - a type hint has no narrower type
-    # Of a list, since pydantic takes no settings for a dataclass of the standard library by itself.
+    # A list, because pydantic takes no settings for a bare standard-library dataclass.
     return TypeAdapter(list[kind], config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
 
 def _first_fault(error: ValidationError, kind: Any, where: str) -> str:  # noqa: ANN401 - as above
-    """The first fault with its place: `vision: depth must be of type int, found 'x'`."""
+    """Describe the first fault with its location: `vision: depth must be of type int, found 'x'`."""
     fault = error.errors(include_url=False)[0]
     place = [str(part)[:60] for part in fault["loc"][1:]]
     if fault["type"] == "value_error":
-        # A config names itself, and so does whoever reads one that isn't in a file.
+        # A config's own checks name it, and so does whoever reads one that is not in a file.
         told = str(fault["ctx"]["error"]).removeprefix(f"{where.partition(':')[0]}: ")
         return ": ".join([*place, told])
     *outer, key = place
@@ -374,7 +374,7 @@ _WANTED = MappingProxyType(
 
 
 def _short(value: object) -> str:
-    """A value as messages show it: a line, however large it is."""
+    """Shorten a value to one line for messages."""
     if isinstance(value, dict | list | tuple):
         return "a table" if isinstance(value, dict) else "a list"
     shown = repr(value)
@@ -383,7 +383,7 @@ def _short(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A size: vision and text shapes as (width, depth, heads), image side and shared dimensions."""
+    """A model size: vision and text shapes as (width, depth, heads), image side and embedding dimensions."""
 
     vision: tuple[int, int, int]
     text: tuple[int, int, int]
@@ -405,7 +405,7 @@ PRESETS = tuple(f"{family}-{size}" for family in FAMILIES for size in VARIANTS)
 
 
 def preset(name: str) -> EncoderConfig:
-    """The configuration registered as `name`. Raises ModelError for any other name."""
+    """Return the configuration registered as `name`. Raises ModelError for an unknown name."""
     if name not in PRESETS:
         raise ModelError(f"no encoder preset '{name}'; known are {', '.join(PRESETS)}")
     family, _, size = name.partition("-")

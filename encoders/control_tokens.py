@@ -1,8 +1,8 @@
-"""Text from outside is text: a caption that spells `<|im_end|>` is read as those characters and ends no turn.
+"""Escape control tokens in text from outside: a caption with `<|im_end|>` is read as characters and ends no turn.
 
-A tokenizer looks for its control tokens in whatever it is given. Texts are therefore quoted before a chat template
-puts its own around them, and a prompt with quoted parts is read by a copy of the tokenizer in which every control
-token has a name that no text contains. All other prompts take the tokenizer itself, and the same tokens as ever.
+A tokenizer looks for its control tokens in whatever it is given. Texts are therefore quoted before a chat template adds
+its own control tokens, and a prompt with quoted parts is read by a copy of the tokenizer in which every control token
+has a name that no text contains. All other prompts use the tokenizer itself, and get the same tokens as ever.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MARK = "\U0010fffd"
-"""Encloses what stands for a quoted control token: its number, nothing for the mark itself, "-" for no text at all."""
+"""Encloses a quoted control token: its number, nothing for the mark itself, "-" for an empty text."""
 QUOTED = re.compile(f"{MARK}([0-9]*|-){MARK}")
 WHOLE = f"{MARK}-{MARK}"
 MARKUP = re.compile(r"\s*(<.*>|\[.*\])\s*", re.DOTALL)
@@ -37,26 +37,26 @@ _BRACKETS = (
     "CLS|SEP|PAD|MASK|UNK|BOS|EOS|gMASK|sMASK"
 )
 LIKE_CONTROL = re.compile(rf"<(?=[|｜][^\s<>]{{1,64}}[|｜]>|(?:{_WORDS})>)|\[(?=/?(?:{_BRACKETS})\])")
-"""Where the turn marks and special tokens of published chat models begin."""
+"""Matches the starts of turn marks and special tokens of published chat models."""
 
 
 def neutral(text: str) -> str:
-    """Text for a model whose tokenizer is not at hand: a blank breaks everything that has the form of a control token.
+    """Escape text for a model without a local tokenizer: insert a blank into all that looks like a control token.
 
-    Only the forms of published models are known here, so that a subtitle's `[MUSIC]` stays as it is.
+    Only the forms of published models are known, so that a subtitle's `[MUSIC]` is unchanged.
     """
     return LIKE_CONTROL.sub(lambda found: f"{found.group()} ", text)
 
 
 def quote(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """Text from outside as it may stand in a prompt for `encode_quoted`; most texts stay as they are."""
+    """Escape text from outside for a prompt that `encode_quoted` reads; most texts are unchanged."""
     return _guard(tokenizer, len(tokenizer)).quote(text)
 
 
 def encode_quoted(tokenizer: PreTrainedTokenizerBase, text: str, *, add_special_tokens: bool) -> list[int]:
-    """Token ids of a prompt whose quoted parts are read as the text they were.
+    """Return the token ids of a prompt whose quoted parts are read as the original text.
 
-    Raises ModelError where there are such parts and the tokenizer is not one of the `tokenizers` library.
+    Raises ModelError if there are such parts and the tokenizer is not one of the `tokenizers` library.
     """
     if MARK not in text:
         ids: list[int] = tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
@@ -65,19 +65,19 @@ def encode_quoted(tokenizer: PreTrainedTokenizerBase, text: str, *, add_special_
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a text all of which is from outside, and nothing before or behind it."""
+    """Return the token ids of a text that is entirely from outside, without start or end tokens."""
     return encode_quoted(tokenizer, quote(tokenizer, text), add_special_tokens=False)
 
 
 def text_only(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy that reads every text as text: no text contains the names that its control tokens have."""
+    """Return a copy that never finds control tokens, because no text contains their new names."""
     content = json.loads(tokenizer.to_str())
     return _renamed(tokenizer, content, _new_names(content))
 
 
 @dataclass(frozen=True)
 class _Guard:
-    """A tokenizer's control tokens, and its copy in which they have other names (made when first needed)."""
+    """A tokenizer's control tokens, and a copy in which they have other names (made on first use)."""
 
     tokenizer: PreTrainedTokenizerBase
     contents: tuple[str, ...]
@@ -87,7 +87,7 @@ class _Guard:
     def quote(self, text: str) -> str:
         numbers = {content: str(number) for number, content in enumerate(self.contents)}
         quoted = self.pattern.sub(lambda found: f"{MARK}{numbers.get(found.group(), '')}{MARK}", text)
-        # Some tokens are looked for in the normalised text only, where other characters may have become theirs.
+        # Some tokens are matched in the normalised text only, where other characters may have become theirs.
         if quoted == text and self.normalised is not None:
             as_read: str = self.tokenizer.backend_tokenizer.normalizer.normalize_str(text)
             return f"{WHOLE}{text}" if self.normalised.search(as_read) else text
@@ -106,7 +106,7 @@ class _Guard:
 
 @lru_cache(KEPT)
 def _guard(tokenizer: PreTrainedTokenizerBase, size: int) -> _Guard:
-    del size  # part of the key: a tokenizer may be given more tokens later
+    del size  # part of the key: tokens may be added to a tokenizer later
     added = [token for token in tokenizer.added_tokens_decoder.values() if _controls(token.content, token.special)]
     contents = tuple(dict.fromkeys(token.content for token in added))
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -130,7 +130,7 @@ def _copy(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[Tokenizer, dic
 
 
 def _controls(content: str, special: bool) -> bool:
-    """Whether an added token is more than a word: blanks and words of a domain may be added tokens, too."""
+    """Whether an added token is a control token: blanks and words of a domain may be added tokens, too."""
     return bool(content) and (special or MARKUP.fullmatch(content) is not None) and not BYTE.fullmatch(content)
 
 
@@ -145,7 +145,7 @@ def _new_names(content: dict[str, Any]) -> dict[str, str]:
 
 
 def _renamed(tokenizer: Tokenizer, content: dict[str, Any], names: dict[str, str]) -> Tokenizer:
-    """The tokenizer of the JSON `content` under other names and with the same ids."""
+    """Build the tokenizer of the JSON `content` with other names and the same ids."""
     from tokenizers import Tokenizer
 
     for token in content["added_tokens"]:

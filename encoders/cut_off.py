@@ -1,7 +1,7 @@
-"""Whether a media file ends before its own structure does: the sign of a broken download that no length can give.
+"""Detect truncated media files by their container structure, as after a broken download.
 
-FFmpeg reads such a file to its end without a word, and what a header says of the length proves nothing: audio may
-outlast the video, a last picture may stand for minutes. But every block of a container says how long it is.
+FFmpeg silently reads such a file to its end, and the length in a header proves nothing: audio may be longer than the
+video, and a last frame may stay for minutes. But every block of a container states its length.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
 _OGG_PAGE, _OGG_HEADER = b"OggS", 27
 _PS_PACK, _PS_END = b"\0\0\x01\xba", 0xB9
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-# Sizes of a transport stream's packets, and where the sync byte stands in each.
+# Packet sizes of transport streams, with the position of the sync byte in a packet.
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
 _NEVER_FILLED_IN = (0, 0xFFFFFFFF)
 _FLV_DURATION = b"\0\x08duration\0"
-# FFmpeg passes over the length in an ASF header that is of another size than the file.
+# FFmpeg ignores the length in an ASF header whose file size is not the actual one.
 _UNTOLD = {"ogg", "mpeg", "mpegts", "asf"}
 
 
 def is_cut_off(path: Path, container: str) -> bool:
-    """Whether the file ends within a block of its container, named as FFmpeg does; False where that is unknown."""
+    """Whether the file ends within a block of its container (FFmpeg's name); False if that is unknown."""
     check = next((check for name, check in _CHECKS.items() if name in container.split(",")), None)
     if check is None:
         return False
@@ -36,12 +36,12 @@ def is_cut_off(path: Path, container: str) -> bool:
 
 
 def tells_length(path: Path, container: str) -> bool:
-    """Whether the header holds the length of the whole file: elsewhere FFmpeg takes it from what it finds there."""
+    """Whether the header holds the length of the whole file; otherwise FFmpeg estimates it from the content."""
     names = container.split(",")
     with path.open("rb") as file:
         if "flv" in names:
             _, named, value = file.read(_TAIL).partition(_FLV_DURATION)
-            # A live recording's stays zero.
+            # It stays zero in a live recording.
             return bool(named) and any(value[:8])
         if "mp4" not in names:
             return not _UNTOLD.intersection(names)
@@ -49,7 +49,7 @@ def tells_length(path: Path, container: str) -> bool:
 
 
 def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int]]:
-    """Kind and end of each outermost box of an MP4 file, as far as they can be followed."""
+    """Yield kind and end of each top-level box of an MP4 file, as far as they can be followed."""
     at = 0
     while at < size:
         file.seek(at)
@@ -66,12 +66,12 @@ def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _boxes_cut(file: IO[bytes], size: int) -> bool:
-    """MP4 and its kin: boxes one after the other, each with its size."""
+    """Check MP4 and related formats: a sequence of boxes, each with its size."""
     return any(end > size for _, end in _boxes(file, size))
 
 
 def _chunks_cut(file: IO[bytes], size: int) -> bool:
-    """AVI: chunks of RIFF, further ones where it is long."""
+    """Check AVI: RIFF chunks, several if the file is long."""
     at = 0
     while at + 12 <= size:
         file.seek(at)
@@ -84,7 +84,7 @@ def _chunks_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _elements_cut(file: IO[bytes], size: int) -> bool:
-    """Matroska and WebM: nested elements. Those of unknown length, as live recordings have, are walked through."""
+    """Check Matroska and WebM: nested elements; those of unknown length (live recordings) are descended into."""
     at = 0
     while at < size:
         file.seek(at)
@@ -104,7 +104,7 @@ def _elements_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _vint(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
-    """A number of variable length and how many bytes it takes: 0 where `data` holds none."""
+    """Read a variable-length number and its size in bytes: 0 if `data` holds none."""
     if not data or data[0] == 0:
         return 0, 0
     length = 9 - data[0].bit_length()
@@ -115,7 +115,7 @@ def _vint(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
 
 
 def _last_tag_cut(file: IO[bytes], size: int) -> bool:
-    """FLV: every tag is followed by its length."""
+    """Check FLV: every tag is followed by its length."""
     if size < 24:
         return True
     file.seek(size - 4)
@@ -128,7 +128,7 @@ def _last_tag_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _last_page_cut(file: IO[bytes], size: int) -> bool:
-    """Ogg: pages, whose headers list the lengths of their parts."""
+    """Check Ogg: pages, whose headers list the lengths of their segments."""
     tail = _tail(file, size)
     at = tail.rfind(_OGG_PAGE)
     page = tail[at:] if at >= 0 else b""
@@ -138,7 +138,7 @@ def _last_page_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _last_packet_cut(file: IO[bytes], size: int) -> bool:
-    """MPEG program streams: from the last pack on, packets with their lengths."""
+    """Check MPEG program streams: from the last pack on, packets with their lengths."""
     tail = _tail(file, size)
     at = tail.rfind(_PS_PACK)
     if at < 0:
@@ -155,7 +155,7 @@ def _last_packet_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _packets_cut(file: IO[bytes], size: int) -> bool:
-    """MPEG transport streams: packets of one size."""
+    """Check MPEG transport streams: packets of one size."""
     file.seek(0)
     head = file.read(4 * 204)
     for length, sync in _TS_PACKETS:
@@ -165,7 +165,7 @@ def _packets_cut(file: IO[bytes], size: int) -> bool:
 
 
 def _shorter_than_told(file: IO[bytes], size: int) -> bool:
-    """ASF and WMV: the header holds the file's size, or zero where it was sent live."""
+    """Check ASF and WMV: the header holds the file's size, or zero for a live stream."""
     file.seek(0)
     head = file.read(_TAIL)
     at = head.find(_ASF_FILE_PROPERTIES)

@@ -1,9 +1,9 @@
 """Decoding by time stamp with PyAV: exactly the frame on screen at each moment, and no other pixel kept.
 
-Two passes over the packets. The first reads only their time stamps, so that the second knows which frames are
-wanted: it decodes from the key frame before each, hands only wanted frames to the scaler, and in H.264
-lets the decoder drop unwanted frames that no other frame refers to. Where anything looks doubtful, every
-frame is decoded again on one thread, and a wanted frame that damage may have reached is refused.
+Two passes over the packets. The first reads only the time stamps, so that the second knows which frames are
+wanted: it decodes from the key frame before each, passes only wanted frames to the scaler, and for H.264
+lets the decoder drop unwanted frames that no other frame refers to. If anything looks doubtful, every frame is decoded
+again on one thread, and a wanted frame that damage may have reached is refused.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from encoders.video_file import OpenVideo, blame_file, open_video, quarter_turns
 _LOOK_BACK_SECONDS = (0.0, 12.0)
 # Nearer to the beginning than this, reading from there costs less than looking for a key frame.
 _LINEAR_SECONDS = 5
-# A time stamp that misses a frame's start by float rounding still means that frame.
+# Tolerance for float rounding: a time stamp just before a frame's start still means that frame.
 _ROUNDING = Fraction(1, 1_000_000)
-# How long after its end the last frame counts as still on screen: annotations end on rounded seconds.
+# Seconds for which the last frame still counts as on screen after its end: annotations end on rounded seconds.
 HOLD_SECONDS = 1.0
-# The most frames that a decoder holds back to bring them into order of display (H.264 and HEVC: 16).
+# The most frames that a decoder buffers for reordering (H.264 and HEVC: 16).
 REORDER_DEPTH = 16
-# As many packets show whether a stream has frames out of order of display.
+# This many packets show whether a stream reorders frames.
 _LOOKED_AT = 64
 _NO_STAMP = -(1 << 63)
 Clock = Literal["pts", "dts", "count"]
@@ -47,16 +47,16 @@ Clock = Literal["pts", "dts", "count"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PacketIndex:
-    """The packets of a stretch in decoding order.
+    """The packets of a segment in decoding order.
 
     `pts` int64 [N] ticks, `key` and `shown` bool [N]; `seek_to` is the seek (ticks) that `packets` repeats,
-    None for the file's beginning. Where the file's own end was reached, `end` is the last frame's end in ticks, and up
+    None for the file's beginning. If the file's end was reached, `end` is the last frame's end in ticks, and up
     to `complete_to` no frame can be missing even if the file is cut off there; else None.
 
-    `clock` says what the time stamps are. "pts": when each frame is shown. "dts": there are no such times (as in AVI
-    with frames out of order) or wrong ones; then `pts` holds those of decoding, at which the decoder, reading on, puts
-    out one frame after the other. "count": there are none at all. `timed` where it's known before decoding when each
-    frame is shown; `in_doubt` where these times rise from packet to packet though the decoder reorders frames.
+    `clock` says what the time stamps are. "pts": when each frame is shown. "dts": presentation times are missing (as in
+    AVI with reordered frames) or wrong; `pts` then holds decoding times, at which the decoder, reading on, emits one
+    frame after the other. "count": there are none at all. `timed`: it is known before decoding when each frame is
+    shown; `in_doubt`: these times rise from packet to packet although the decoder reorders frames.
     """
 
     pts: NDArray[np.int64]
@@ -81,25 +81,25 @@ class PacketIndex:
         return order[np.maximum(at, 0)]
 
     def reaches(self, tick: int) -> bool:
-        """Whether it begins with a key frame from which all that is shown at `tick` is decoded."""
+        """Whether it begins with a key frame from which the frame shown at `tick` can be decoded."""
         if not self.key.size or not self.key[0]:
             return False
         if self.clock == "dts":
-            # What is shown before the key frame itself is behind by then.
+            # Frames shown before the key frame itself have passed by then.
             return int(np.searchsorted(self.pts, tick)) >= 2 * REORDER_DEPTH
         return self.timed and int(self.pts[0]) <= tick
 
     def key_before(self, position: int) -> int:
-        """The key packet from which decoding reaches `position` exactly; 0 where there is none.
+        """Return the key packet from which decoding reaches `position` exactly; 0 if there is none.
 
-        A frame shown before its key frame (a leading picture) is predicted from the group before it.
+        A frame shown before its key frame (a leading picture) is predicted from the preceding group of pictures.
         """
         keys = np.flatnonzero(self.key[: position + 1])
         usable = keys[self.pts[keys] <= self.pts[position]]
         return int(usable[-1]) if usable.size else 0
 
     def spoilt_by(self, bad: set[int]) -> NDArray[np.bool_]:
-        """Flags [N]: packets in `bad` and whatever may be predicted from them, up to the next key frame."""
+        """Return flags [N]: packets in `bad` and all that may be predicted from them, up to the next key frame."""
         spoilt = np.zeros(len(self.pts), dtype=np.bool_)
         damaged = damaged_before = False
         key_pts: int | None = None
@@ -114,7 +114,7 @@ class PacketIndex:
 
 
 def packets(video: OpenVideo, seek_to: int | None) -> Iterator[Packet[VideoStream]]:
-    """Packets of the chosen stream from `seek_to` (ticks) on, ending quietly where reading fails."""
+    """Yield packets of the chosen stream from `seek_to` (ticks) on, ending silently if reading fails."""
     if seek_to is not None:
         try:
             video.container.seek(seek_to, stream=video.stream)
@@ -135,8 +135,8 @@ class Wanted:
 def find_wanted(path: Path, seconds: tuple[float, ...], *, by_pts: bool = True) -> Wanted:
     """Index the packets needed to show `seconds` (ascending, from the file's beginning).
 
-    With `by_pts=False` the packets' own times of display are left aside. Raises OutsideVideoError or
-    TruncatedVideoError where `seconds` go beyond what the file holds.
+    With `by_pts=False` the packets' presentation times are ignored. Raises OutsideVideoError or
+    TruncatedVideoError if `seconds` go beyond the end of the file.
     """
     wanted = _find(path, seconds, by_pts=by_pts)
     if wanted.index.in_doubt and _is_displaced(path):
@@ -160,7 +160,7 @@ def _find(path: Path, seconds: tuple[float, ...], *, by_pts: bool) -> Wanted:
 
 
 def _is_displaced(path: Path) -> bool:
-    """Whether frames come out of the decoder in another order than their time stamps say."""
+    """Whether the decoder emits frames in an order that contradicts their time stamps."""
     with open_video(path) as video:
         head = list(islice(packets(video, None), _LOOKED_AT))
         stamps = [packet.pts for packet in head if packet.pts is not None]
@@ -187,9 +187,9 @@ def _to_ticks(video: OpenVideo, seconds: tuple[float, ...]) -> NDArray[np.int64]
 
 
 def refuse_after(video: OpenVideo, index: PacketIndex, last_end: int, wanted: float) -> None:
-    """Raise OutsideVideoError or TruncatedVideoError where `wanted` is long after the last frame's end (ticks).
+    """Raise OutsideVideoError or TruncatedVideoError if `wanted` is long after the last frame's end (ticks).
 
-    In a file that is cut off, nothing is held: what was on screen after its last frame isn't known.
+    In a truncated file no tolerance applies: what was on screen after its last frame is unknown.
     """
     end = video.seconds(last_end)
     complete_to = min(end, video.seconds(last_end if index.complete_to is None else index.complete_to))
@@ -218,7 +218,7 @@ def _read_index(video: OpenVideo, seek_to: int | None, last: int, *, by_pts: boo
     late = 0
     for packet in read:
         if packet.dts is not None and packet.dts > last:
-            # Without times of display, a frame's comes out with a packet after its own.
+            # Without presentation times, a frame is emitted with a later packet than its own.
             late = REORDER_DEPTH if by_pts else late + 1
             if late >= REORDER_DEPTH:
                 beyond = packet
@@ -249,7 +249,7 @@ def _read_index(video: OpenVideo, seek_to: int | None, last: int, *, by_pts: boo
 def _choose_clock(
     pts: NDArray[np.int64], dts: NDArray[np.int64], *, by_pts: bool
 ) -> tuple[Clock, bool, NDArray[np.int64]]:
-    """The clock, whether it tells when each frame is shown, and its time stamps."""
+    """Choose the clock; return it, whether it says when each frame is shown, and its time stamps."""
     has_pts, has_dts = pts != _NO_STAMP, dts != _NO_STAMP
     if by_pts and has_pts.all() and len(np.unique(pts)) == len(pts) > 0:
         return "pts", True, pts
@@ -261,7 +261,7 @@ def _choose_clock(
 
 
 class Canvas:
-    """Pixels uint8 [T, H, W, 3] of `count` frames, allocated once, when the first frame tells their size.
+    """Pixels uint8 [T, H, W, 3] of `count` frames, allocated once, when the first frame gives their size.
 
     Scaling and colour conversion are one pass of swscale from the decoder's own format, bicubic as the ffmpeg
     program's default (its kernel widens with the reduction, so nothing aliases).
@@ -277,7 +277,7 @@ class Canvas:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """What was drawn; uint8 [0, 0, 0, 3] before the first frame."""
+        """The pixels drawn; uint8 [0, 0, 0, 3] before the first frame."""
         return np.empty((0, 0, 0, 3), dtype=np.uint8) if self._pixels is None else self._pixels
 
     def draw(self, frame: VideoFrame, slots: Sequence[int]) -> None:
@@ -301,7 +301,7 @@ class Canvas:
     def _stored_size(self, frame: VideoFrame) -> tuple[int, int]:
         if self._policy.size is not None:
             return scaled_size(frame.width, frame.height, self._policy)
-        # A stream may change its size midway; the pixels handed on may not.
+        # A stream may change its size midway; the output may not.
         if self._native is None:
             kept = self._policy.fit == "keep"
             shown = kept_size(frame.width, frame.height, self._pixel_shape, self._policy.pixels)
@@ -310,12 +310,12 @@ class Canvas:
 
 
 def scales(policy: FramePolicy) -> bool:
-    """Whether pictures are handed on in another size than they are stored in."""
+    """Whether frames are scaled."""
     return policy.size is not None or policy.fit == "keep"
 
 
 def kept_size(width: int, height: int, pixel_shape: float, pixels: int | None) -> tuple[int, int]:
-    """Width and height of the whole picture as it is shown, in at most `pixels`, never larger than it is stored.
+    """Return width and height of the whole picture as displayed, with at most `pixels` pixels, never enlarged.
 
     `pixel_shape` is the width of a stored pixel over its height.
     """
@@ -327,7 +327,7 @@ def kept_size(width: int, height: int, pixel_shape: float, pixels: int | None) -
 
 
 def scaled_size(width: int, height: int, policy: FramePolicy) -> tuple[int, int]:
-    """Width and height to which a whole picture is scaled under `policy`, before any crop."""
+    """Return width and height to which a whole picture is scaled under `policy`, before any crop."""
     size = policy.size
     if size is None:
         return width, height
@@ -338,7 +338,7 @@ def scaled_size(width: int, height: int, policy: FramePolicy) -> tuple[int, int]
 
 
 def centre_crop(picture: NDArray[np.uint8], policy: FramePolicy) -> NDArray[np.uint8]:
-    """The centre square of a picture [H, W, 3] that `scaled_size` made; all of it where none is cropped."""
+    """Return the centre square of a picture [H, W, 3] scaled by `scaled_size`, or all of it without a crop."""
     if policy.size is None or policy.fit == "squash":
         return picture
     top = round((picture.shape[0] - policy.size) / 2)
@@ -359,9 +359,9 @@ class Decoded:
 
 
 def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads: int = 1) -> Decoded:
-    """The frames of `path` on screen at `seconds` (ascending), in the shape that `policy` asks for.
+    """Decode the frames of `path` on screen at `seconds` (ascending), in the shape that `policy` asks for.
 
-    Second 0 is the file's beginning, whatever its clock says there. Raises a VideoError per cause.
+    Second 0 is the file's beginning, whatever its clock says there. Raises a VideoError for each cause.
     """
     try:
         wanted = find_wanted(path, seconds)
@@ -377,7 +377,7 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
 
 
 def frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float, VideoFrame]]:
-    """Each frame that appears from `start` on and before `end` (seconds), and when. Raises a VideoError per cause."""
+    """Yield each frame that appears from `start` on and before `end` (seconds), with its time. Raises VideoError."""
     wanted = find_wanted(path, (start, max(start, end - _BEFORE_THE_END)))
     bad = set(wanted.index.corrupt)
     with open_video(path) as video:
@@ -392,7 +392,7 @@ def frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float
 
 
 def _draw(path: Path, wanted: Wanted, policy: FramePolicy, threads: int | None) -> Decoded | None:
-    """Decode what is wanted by `threads`, or every frame by one (None); None where the outcome is in doubt."""
+    """Decode what is wanted with `threads`, or every frame with one (None); returns None if the outcome is in doubt."""
     with open_video(path, threads or 1) as video:
         canvas = Canvas(len(wanted.ticks), policy, video.pixel_shape)
         run = _decode_everything if threads is None else _decode_chosen
@@ -401,7 +401,7 @@ def _draw(path: Path, wanted: Wanted, policy: FramePolicy, threads: int | None) 
 
 
 def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int] | None:
-    """Decode only what the wanted frames need; None where the outcome isn't beyond doubt."""
+    """Decode only what the wanted frames need; returns None if the outcome is in doubt."""
     index = wanted.index
     positions = index.displayed(wanted.ticks)
     slots: dict[int, list[int]] = {}
@@ -430,7 +430,7 @@ def _chosen_frames(video: OpenVideo, index: PacketIndex, wanted: set[int]) -> It
     droppable = context.codec.canonical_name == "h264"
     needed = _needed(index, wanted)
     last = max(wanted)
-    # Decoding begins in the middle of the file after a seek, and again wherever packets are left out.
+    # Decoding starts in the middle of the file after a seek, and again wherever packets are skipped.
     fed = -1 if index.seek_to is None else -2
     skip_before: int | None = None
     for position, packet in enumerate(packets(video, index.seek_to)):
@@ -446,7 +446,7 @@ def _chosen_frames(video: OpenVideo, index: PacketIndex, wanted: set[int]) -> It
                 context.flush_buffers()
             skip_before = int(index.pts[position]) if index.key[position] else None
         fed = position
-        # Leading pictures of the key frame where decoding begins refer to frames that were not decoded.
+        # Leading pictures of the first key frame refer to frames that were not decoded.
         if skip_before is not None and int(index.pts[position]) < skip_before:
             continue
         if droppable:
@@ -465,7 +465,7 @@ def _needed(index: PacketIndex, wanted: set[int]) -> NDArray[np.bool_]:
 def _decode_everything(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int] | None:
     """Decode every frame on one thread and refuse any wanted one that damage may have reached.
 
-    None where the decoder puts out whole frames in another order than their time stamps say.
+    Returns None if the decoder emits intact frames in an order that contradicts their time stamps.
     """
     index, ticks = wanted.index, wanted.ticks
     bad = set(index.corrupt)
@@ -480,12 +480,12 @@ def _decode_everything(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list
         while shown is not None and len(chosen) < len(ticks) and ticks[len(chosen)] < tick:
             _take(shown, chosen, canvas)
         shown = frame, tick
-        # Damage to a frame may come to light only when it is shown, after the frames predicted from it.
+        # Damage to a frame may be noticed only when it is shown, after the frames predicted from it.
         later += len(chosen) == len(ticks)
         if later > REORDER_DEPTH:
             break
     if shown is None:
-        raise DamagedVideoError(f"{video.path}: no frame of the wanted stretch can be decoded")
+        raise DamagedVideoError(f"{video.path}: no frame of the wanted segment can be decoded")
     while len(chosen) < len(ticks):
         _take(shown, chosen, canvas)
     if not index.timed and ticks[-1] >= shown[1]:
@@ -501,12 +501,12 @@ def _take(shown: tuple[VideoFrame, int], chosen: list[int], canvas: Canvas) -> N
 
 
 def _with_ticks(video: OpenVideo, index: PacketIndex, frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
-    """Each frame in the decoder's order with the time at which it appears, by the index's clock."""
+    """Yield each frame in the decoder's order with the time at which it appears, by the index's clock."""
     at: int | None = None
     for frame in frames:
         stamp = frame.pts if index.clock == "pts" else frame.dts if index.clock == "dts" else None
         if stamp is None and at is not None and index.clock != "pts":
-            # The last frames come out after the last packet.
+            # The last frames are emitted after the last packet.
             stamp = at + video.frame_ticks
         elif stamp is None and index.clock == "count":
             stamp = round(video.origin / video.time_base)
@@ -517,7 +517,7 @@ def _with_ticks(video: OpenVideo, index: PacketIndex, frames: Iterator[VideoFram
 
 
 def _every_frame(video: OpenVideo, index: PacketIndex, bad: set[int]) -> Iterator[VideoFrame]:
-    """Frames in the decoder's order; positions of packets that failed are added to `bad`."""
+    """Yield frames in the decoder's order; positions of packets that failed are added to `bad`."""
     at = {int(pts): position for position, pts in enumerate(index.pts)} if index.timed else {}
     count = len(index.pts) if index.clock != "count" else None
     position = -1
@@ -546,10 +546,10 @@ def _refuse_spoilt(video: OpenVideo, wanted: Wanted, bad: set[int], chosen: list
     if not bad:
         return
     if not index.timed:
-        raise DamagedVideoError(f"{video.path}: damaged, and without time stamps to tell which frames")
+        raise DamagedVideoError(f"{video.path}: damaged, without time stamps that show which frames")
     spoilt = np.sort(index.pts[index.spoilt_by(bad) & index.shown])
     for tick, taken in zip(wanted.ticks, chosen, strict=True):
-        # The frame taken may be an intact one that stands in for a spoilt one due after it.
+        # The frame taken may be an intact one shown in place of a damaged one due after it.
         low, high = np.searchsorted(spoilt, taken, "left"), np.searchsorted(spoilt, max(tick, taken), "right")
         if low < high:
             first, at = video.seconds(int(spoilt[0])), video.seconds(int(tick))

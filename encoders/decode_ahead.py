@@ -1,9 +1,8 @@
-"""Videos decoded ahead of whoever looks at them, in a bounded number of worker processes.
+"""Decode videos ahead of their use, in a bounded number of worker processes.
 
-Each worker decodes one video at a time on one thread; its pixels come back through a pipe straight into
-the array that is handed on. A worker that dies is started again and its video tried once more. A video that cannot be
-decoded, takes too long or kills its worker twice is an error of that video alone; where no worker can be started at
-all, that is an error at once.
+Each worker decodes one video at a time on one thread; its pixels come back through a pipe straight into the returned
+array. A worker that dies is restarted and its video tried once more. A video that can't be decoded, takes too long or
+kills its worker twice is an error of that video alone; if no worker can be started at all, that is an error at once.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ from tasks.task import Clip
 WORKER_NAME = "longvid-decoder"
 TRIES = 2
 UNGUARDED = 78
-"""The exit status of a worker that was about to start workers of its own."""
+"""The exit status of a worker that tried to start workers itself."""
 GUARD = (
-    "if it was started by a script of your own, guard what the script does: put it under "
+    "if your own script started it, guard the script's code: put it under "
     "'if __name__ == \"__main__\":', because each worker imports the script once more"
 )
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
@@ -57,9 +56,9 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedClip:
-    """One clip's frames, or the error it gave instead, with what it cost.
+    """One clip's frames, or the error instead, with the time taken.
 
-    `decode_seconds` were spent in the worker, `wait_seconds` by whoever asked for it.
+    `decode_seconds` were spent in the worker, `wait_seconds` by the caller.
     """
 
     clip: Clip
@@ -71,7 +70,7 @@ class DecodedClip:
 
 @dataclass(frozen=True, slots=True)
 class AheadPolicy:
-    """How far ahead to decode: `workers` processes, at most `ahead` videos decoded or being decoded.
+    """How far ahead to decode: `workers` processes, at most `ahead` videos decoded or in progress.
 
     Memory is bounded by `ahead` videos' frames and `workers` decoders. A video that takes longer than
     `timeout` seconds becomes a DecodeTimeoutError; a worker that is not ready after `start_timeout`, a
@@ -90,19 +89,19 @@ def decode_ahead(
 ) -> Generator[DecodedClip, None, None]:
     """Yield every clip in the given order, decoded while earlier ones are in use.
 
-    The workers end when the iterator does: exhausted, closed or dropped by an exception. Raises DecoderStartError.
+    The workers end with the iterator: exhausted, closed or dropped by an exception. Raises DecoderStartError.
     """
     with Decoders(ahead or AheadPolicy()) as decoders:
         yield from decoders.decode(clips, policy)
 
 
 class Decoders:
-    """The worker processes, for any number of calls of `decode` after each other; they end with the context."""
+    """The worker processes, for any number of successive calls of `decode`; they end with the context."""
 
     def __init__(self, ahead: AheadPolicy) -> None:
         if multiprocessing.current_process().name == WORKER_NAME:
-            # A worker imports the script that started it. One that does its work when imported would do all of it a
-            # second time here, into the same files, while its starter waits.
+            # A worker imports the script that started it. A script without a guard would do all of its work again
+            # here, into the same files, while its parent waits.
             os._exit(UNGUARDED)
         self._ahead = ahead
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
@@ -122,13 +121,13 @@ class Decoders:
             worker.end()
 
     def start(self, most: int) -> None:
-        """Start at most so many workers and wait for the first. Raises DecoderStartError where none can work."""
+        """Start at most `most` workers and wait for the first. Raises DecoderStartError if none can start."""
         starts = [self._pool.submit(_start_one, self._idle) for _ in range(min(most, len(self._workers)))]
         for first in wait(starts, return_when=FIRST_COMPLETED).done:
             first.result()
 
     def decode(self, clips: Iterable[Clip], policy: FramePolicy) -> Generator[DecodedClip, None, None]:
-        """As `decode_ahead`; where the iterator is dropped, what has begun is decoded to its end, and nothing more."""
+        """Do the same as `decode_ahead`; if the iterator is dropped, clips in progress are finished, and no others."""
         pending: deque[Future[DecodedClip]] = deque()
         source = iter(clips)
         try:
@@ -170,7 +169,7 @@ def _decode_with(idle: SimpleQueue[_Worker], clip: Clip, policy: FramePolicy) ->
 
 
 class _Worker:
-    """A process that decodes what it is sent; started when first needed, and again when it died."""
+    """A decoding process; started when first needed, and restarted when it has died."""
 
     def __init__(self, ahead: AheadPolicy) -> None:
         self._ahead = ahead
@@ -181,9 +180,9 @@ class _Worker:
         self._fault: DecoderStartError | None = None
 
     def decode(self, clip: Clip, policy: FramePolicy) -> DecodedClip:
-        """A clip decoded, by a second process where the first dies: it may have been killed for no fault of the clip's.
+        """Decode a clip, with a second process if the first dies, which may not be the clip's fault.
 
-        Raises VideoError, and DecoderStartError where no process can be started.
+        Raises VideoError, and DecoderStartError if no process can be started.
         """
         code: int | None = None
         for _ in range(TRIES):
@@ -198,11 +197,11 @@ class _Worker:
         raise DecodeWorkerError(f"{clip.path}: {_death(code)}")
 
     def start(self) -> Connection | None:
-        """The pipe to a process that is ready; None where it was killed before. Raises DecoderStartError."""
+        """Return the pipe to a ready process; None if it was killed before. Raises DecoderStartError."""
         if self._fault is not None:
             raise self._fault
         if self._busy:
-            # What is left in the pipe would be taken for the next clip's.
+            # Data left in the pipe would be taken for the next clip's.
             self.end()
         if self._pipe is not None:
             return self._pipe
@@ -232,7 +231,7 @@ class _Worker:
             raise DecoderStartError(f"no decoding process can be started: {error.strerror or error}") from error
         finally:
             theirs.close()
-        self._process, self._pipe = process, ours  # only now: another thread may kill what is there
+        self._process, self._pipe = process, ours  # only now: another thread may kill the current process
         if self._stopped:
             process.kill()
         return ours
@@ -250,13 +249,13 @@ class _Worker:
         return done
 
     def stop(self) -> None:
-        """Kill the process and start no other; whoever waits for it gets a DecodeWorkerError."""
+        """Kill the process and start no other; a waiting caller gets a DecodeWorkerError."""
         self._stopped = True
         if self._process is not None:
             self._process.kill()
 
     def end(self, patience: float = 0.0) -> int | None:
-        """Kill the process unless it ends within `patience` seconds, free what it held, and return its exit status."""
+        """Kill the process unless it ends within `patience` seconds, free its resources, and return its exit status."""
         code = None
         if self._process is not None:
             self._process.join(patience)
@@ -272,10 +271,10 @@ class _Worker:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """What is started within it is born with SIGINT blocked: while it imports, that would be a traceback of its own."""
+    """Start processes inside this context with SIGINT blocked, which would print a traceback while they import."""
     with _blocked(signal.SIGHUP):
-        # Python's own helper: born deaf to what closes a terminal, or it would be missed, aloud, at the next start. It
-        # unblocks SIGINT where it is started together with the first process.
+        # Python's own helper process ignores the signals that close a terminal; without that, the next start would
+        # print a warning about its end. It unblocks SIGINT if it is started together with the first process.
         resource_tracker.ensure_running()
     with _blocked(signal.SIGINT):
         yield
@@ -296,19 +295,19 @@ def _failed_start(code: int) -> str:
             "the script that is run decodes videos as soon as it is imported, and each decoding process imports it "
             "once more: guard your script, that is, put what it does under 'if __name__ == \"__main__\":'"
         )
-    return f"a decoding process ended while it started (exit status {code}; its own words stand above); {GUARD}"
+    return f"a decoding process ended while it started (exit status {code}; its messages are above); {GUARD}"
 
 
 def _death(code: int | None) -> str:
-    """How a process that was asked for a clip ended, `TRIES` times."""
+    """Describe how the processes that were asked for a clip ended, `TRIES` times."""
     if code is not None and -code in CRASHES:
         return f"decoding it crashed {TRIES} processes ({signal.strsignal(-code)}); the file may be damaged"
     if code is not None and code >= 0:
-        return f"{TRIES} processes that were to decode it ended with exit status {code}, through no fault of the file's"
+        return f"{TRIES} processes decoding it ended with exit status {code}, which is not the file's fault"
     how = f" ({signal.strsignal(-code)})" if code is not None else ""
     return (
-        f"{TRIES} processes that were to decode it were killed from outside{how}, as happens where memory runs out: "
-        "take fewer workers, or fewer or smaller frames"
+        f"{TRIES} processes decoding it were killed from outside{how}, as happens when memory runs out: "
+        "use fewer workers, or fewer or smaller frames"
     )
 
 
@@ -327,10 +326,10 @@ def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for other in (signal.SIGTERM, signal.SIGHUP):
-        # What the script set when it was imported was meant for its own process; what `nohup` set stays.
+        # Handlers that the script set on import were meant for its own process; those of `nohup` are kept.
         if callable(signal.getsignal(other)):
             signal.signal(other, signal.SIG_DFL)
-    # Whoever asked may be gone at any moment.
+    # The parent may be gone at any moment.
     with suppress(EOFError, OSError), ThreadPoolExecutor(1) as decoding:
         pipe.send(None)
         while True:
@@ -343,9 +342,9 @@ def _serve(pipe: Connection) -> None:
 def _attempt(
     decoding: ThreadPoolExecutor, clip: Clip, policy: FramePolicy, backend: Backend
 ) -> tuple[DecodedClip | tuple[object, ...], NDArray[np.uint8] | None]:
-    """What is sent back: the frames' shape and times with their pixels, or the error alone."""
+    """Return what is sent back: the frames' shape and times with their pixels, or the error alone."""
     began = time.perf_counter()
-    # A future keeps whatever is raised.
+    # The future keeps whatever is raised.
     outcome = decoding.submit(read_frames, clip, policy, backend=backend)
     error = outcome.exception()
     spent = time.perf_counter() - began
@@ -356,7 +355,7 @@ def _attempt(
 
 
 def blamed(clip: Clip, error: BaseException) -> LongvidError:
-    """An error by whose fault it is: the file's, the machine's or the program's."""
+    """Return an error that says whose fault it is: the file's, the machine's or the program's."""
     if isinstance(error, LongvidError):
         return error
     if isinstance(error, MemoryError):
@@ -365,14 +364,14 @@ def blamed(clip: Clip, error: BaseException) -> LongvidError:
         return UnreadableVideoError(f"{clip.path}: can't be read ({error.strerror or error})")
     last = traceback.extract_tb(error.__traceback__)[-1]
     return DecodeFaultError(
-        f"{clip.path}: decoding failed through a fault of longvid's, not of the file's: please report it "
+        f"{clip.path}: decoding failed because of a fault in longvid, not in the file: please report it "
         f"({type(error).__name__}: {error}, {Path(last.filename).name} line {last.lineno})"
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadClip:
-    """A clip's frames, the seconds that decoding them took wherever it was done, and those the caller waited."""
+    """A clip's frames, the seconds that decoding took (anywhere), and the seconds that the caller waited."""
 
     frames: Frames
     decode_seconds: float
@@ -380,15 +379,15 @@ class ReadClip:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """As a trace has them: only waiting held the model up."""
+        """The seconds by stage for a trace: only waiting delayed the model."""
         return {"decode": self.decode_seconds, "wait": self.wait_seconds}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`workers` decode ahead, up to `batch` clips that are asked for at once and as many to follow.
+    """`workers` processes decode ahead, up to `batch` clips that are asked for at once and as many to follow.
 
-    A clip that comes unannounced and alone is decoded in this process by `threads` threads.
+    A single unannounced clip is decoded in this process by `threads` threads.
     """
 
     workers: int = 2
@@ -402,7 +401,7 @@ class Reading:
 
 
 class FrameSource:
-    """Frames of clips by one policy. For one thread; memory is bounded by `Reading`, never by the run's length."""
+    """Reads frames of clips with one policy, for one thread; memory is bounded by `Reading` for any length of run."""
 
     def __init__(self, policy: FramePolicy, reading: Reading) -> None:
         self._policy = policy
@@ -410,7 +409,7 @@ class FrameSource:
         self._expected: set[Clip] = set()
         self._stream: Iterator[DecodedClip] = iter(())
         self._decoders: Decoders | None = None
-        # Of the last batch: where one of its clips is bad, the others are asked for again.
+        # Frames of the last batch: if one of its clips is bad, the others are asked for again.
         self._held: OrderedDict[Clip, DecodedClip] = OrderedDict()
 
     @property
@@ -420,15 +419,15 @@ class FrameSource:
 
     @contextmanager
     def ahead(self, clips: Iterable[Clip]) -> Generator[None, None, None]:
-        """Within it, `clips` are decoded in this order, each once, while earlier ones are in use.
+        """Within this context, `clips` are decoded in order, each once, while earlier ones are in use.
 
-        The workers end with it, however it ends; one within another has the outer one's workers. Raises
-        DecoderStartError where none can work.
+        The workers end with the context, however it ends; a nested context shares the outer one's workers. Raises
+        DecoderStartError if none can start.
         """
         expected = list(dict.fromkeys(clips))
         before = self._expected, self._stream
         with self._started() as decoders, closing(decoders.decode(expected, self._policy)) as stream:
-            # Here and not at the first clip, whose own error it would be taken for.
+            # Started here, because at the first clip a failure would be taken for that clip's error.
             decoders.start(len(expected))
             self._expected, self._stream = set(expected), stream
             try:
@@ -451,7 +450,7 @@ class FrameSource:
 
     @contextmanager
     def holding(self, decoded: Iterable[DecodedClip]) -> Generator[None, None, None]:
-        """Within it, these clips are at hand and nothing is waited for."""
+        """Within this context, these clips are available without waiting."""
         before = self._held
         self._held = OrderedDict((one.clip, one) for one in decoded)
         try:
@@ -460,7 +459,7 @@ class FrameSource:
             self._held = before
 
     def read(self, clips: Sequence[Clip]) -> list[ReadClip]:
-        """Frames of each clip. Raises the first one's VideoError: the caller decides what a bad video means."""
+        """Return the frames of each clip. Raises the first VideoError: the caller decides what a bad video means."""
         announced = [clip for clip in clips if clip in self._expected or clip in self._held]
         others = [clip for clip in dict.fromkeys(clips) if clip not in announced]
         apart = dict(zip(others, self._read_apart(others), strict=True))
@@ -483,7 +482,7 @@ class FrameSource:
         return next(iter(self._read_apart([clip])))
 
     def _read_apart(self, clips: Sequence[Clip]) -> Iterable[DecodedClip]:
-        """Clips that nobody announced: several at once by workers, one alone right here."""
+        """Decode unannounced clips: several by workers, a single one in this process."""
         if len(clips) != 1:
             with self._started() as decoders:
                 return list(decoders.decode(clips, self._policy))

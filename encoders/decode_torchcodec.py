@@ -1,4 +1,4 @@
-"""The same frames through TorchCodec, for machines where it is installed and faster."""
+"""Decode the same frames with TorchCodec, for machines where it is installed and faster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encoders.sampling import FramePolicy
 from encoders.video_errors import BackendError
 from encoders.video_file import open_video
 
-# Frames held at the stored size at any time.
+# Most frames held at the stored size at a time.
 _BATCH = 8
 
 
@@ -29,11 +29,10 @@ class _DecoderClass(Protocol):
 
 
 def decode_torchcodec(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads: int = 1) -> Decoded:
-    """As `encoders.decode.decode`; frames agree within the rounding of scaling RGB instead of YUV.
+    """Do the same as `encoders.decode.decode`; frames agree up to the rounding of scaling RGB instead of YUV.
 
-    Which frames are wanted is read from the packets as there. A file that TorchCodec cannot decode, or
-    that has no time stamps, is left to PyAV, which tells damage from oddity. Raises BackendError where
-    TorchCodec does not load.
+    The wanted frames are found from the packets, as there. A file that TorchCodec can't decode, or that has no time
+    stamps, is left to PyAV, which tells damage from oddity. Raises BackendError if TorchCodec does not load.
     """
     decoder_class = _decoder_class()
     found = find_wanted(path, seconds)
@@ -64,13 +63,13 @@ def _decoder_class() -> _DecoderClass:
 
 
 def _draw_all(decoder: _Decoder, starts: list[float], canvas: Canvas, scaled_as: str | None) -> bool:
-    """Draw the frames that begin at `starts` (seconds by the file's clock); False where others come.
+    """Draw the frames that begin at `starts` (seconds by the file's clock); False if others come.
 
-    They are scaled in the pixel format `scaled_as`: RGB has other colour edges when scaled than YUV has.
+    They are scaled in the pixel format `scaled_as`, because scaled RGB and YUV differ at colour edges.
     """
     for first in range(0, len(starts), _BATCH):
         batch = starts[first : first + _BATCH]
-        # A microsecond inside the frame's time, past the rounding of its beginning.
+        # A microsecond after the frame's start, to avoid its rounding.
         played = decoder.get_frames_played_at([seconds + 1e-6 for seconds in batch])
         if not np.allclose(played.pts_seconds.numpy(), batch, rtol=0, atol=1e-6):
             return False

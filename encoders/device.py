@@ -1,4 +1,4 @@
-"""Which device computes, by name, and batches of clips for it."""
+"""Find a device by name, and make batches for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.errors import ModelError
 
 
 def find_device(name: str) -> torch.device:
-    """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`. Raises ModelError for one that is not there."""
+    """Find `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`. Raises ModelError for a missing device."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -21,22 +21,22 @@ def find_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ModelError(f"unknown device '{name}': auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device '{name}' is not there: {torch.cuda.device_count()} CUDA devices found")
+        raise ModelError(f"device '{name}' does not exist: {torch.cuda.device_count()} CUDA devices found")
     return device
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; to a GPU through pinned memory, so that the copy waits for nothing."""
+    """Move the tensor to the device; to a GPU through pinned memory, so that the copy is asynchronous."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def device_name(device: torch.device) -> str:
-    """`cpu`, or a GPU with its name: what a record keeps."""
+    """Name the device for a record: `cpu`, or a GPU with its name."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def batches_of_equals(numbers: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Indices of at most `most` equal numbers (frame counts, limits) at a time, until all have come."""
+    """Yield index lists of equal numbers (frame counts, limits), at most `most` indices each, until all are used."""
     by_number: dict[int, list[int]] = {}
     for index, number in enumerate(numbers):
         by_number.setdefault(number, []).append(index)
@@ -46,5 +46,5 @@ def batches_of_equals(numbers: Sequence[int], most: int) -> Iterator[list[int]]:
 
 
 def to_device(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Pixels as a tensor there; they travel as bytes and are normalised on the device."""
+    """Move pixels to the device as bytes, where they are normalised."""
     return send(torch.from_numpy(pixels), device)

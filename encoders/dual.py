@@ -1,4 +1,4 @@
-"""The dual encoder: a vision and a text tower, a shared space, a learnt temperature."""
+"""The dual encoder: a vision and a text tower, a shared embedding space, a learned temperature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from encoders.vit import AttentionPool, Block, FactorizedBlock, Patches, Positio
 
 
 def pool_chunks(vectors: Tensor, weights: Tensor, batch: TextBatch) -> Tensor:
-    """Weighted mean of chunk vectors [C, D] over the chunks of each text: [texts, D]."""
+    """Return the weighted mean of chunk vectors [C, D] over the chunks of each text: [texts, D]."""
     weights = weights.to(vectors.dtype)[:, None]
     sums = vectors.new_zeros(batch.texts, vectors.shape[1]).index_add(0, batch.owner, vectors * weights)
     total = vectors.new_zeros(batch.texts, 1).index_add(0, batch.owner, weights)
@@ -24,7 +24,7 @@ def pool_chunks(vectors: Tensor, weights: Tensor, batch: TextBatch) -> Tensor:
 
 
 class BertTower(nn.Module):
-    """Average over the token outputs of transformers' BERT, start and end tokens included (ours)."""
+    """Average over the token outputs of transformers' BERT, start and end tokens included (our choice)."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -45,11 +45,11 @@ class BertTower(nn.Module):
         self.bert = BertModel(shape, add_pooling_layer=False)
 
     def use_plain_attention(self) -> None:
-        """Leave SDPA: on CPU its backward pass takes three times as long (see encoders.vit)."""
+        """Switch from SDPA to plain attention: on CPU, SDPA's backward pass takes three times as long."""
         self.bert.set_attn_implementation("eager")
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """[texts, width]: every token of a text counts the same, whatever chunk it fell into."""
+        """Return [texts, width]: every token of a text has the same weight, whatever its chunk."""
         out = self.bert(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
         real = batch.mask[..., None].to(out.dtype)
         lengths = batch.mask.sum(1)
@@ -58,7 +58,7 @@ class BertTower(nn.Module):
 
 
 class ClipTower(nn.Module):
-    """CLIP's text transformer; a text of several chunks is the mean of their vectors (ours)."""
+    """CLIP's text transformer; a text of several chunks is the mean of their vectors (our choice)."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class ClipTower(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """[texts, width]: the output at each chunk's end token."""
+        """Return [texts, width]: the output at each chunk's end token."""
         x = self.embedding(batch.ids) + self.positions[: batch.ids.shape[1]]
         for block in self.blocks:
             x = block(x, causal=True)
@@ -81,13 +81,13 @@ class ClipTower(nn.Module):
 
 
 def text_tower(config: TextConfig) -> nn.Module:
-    """The tower a config describes: TextBatch → [texts, width]."""
+    """Build the tower that a config describes: TextBatch → [texts, width]."""
     return BertTower(config) if config.kind == "bert" else ClipTower(config)
 
 
 @torch.no_grad()
 def initialise(encoder: nn.Module) -> None:
-    """Xavier for linear layers, zero biases, `position_std` for positions; BERT keeps its own.
+    """Initialise: Xavier for linear layers, zero biases, `position_std` for positions; BERT keeps its own.
 
     Draws from the global generator.
     """
@@ -145,7 +145,7 @@ class DualOutput:
 
 
 class DualEncoder(nn.Module):
-    """Video and text into one space. `forward` does both at once, as DDP and FSDP want it."""
+    """Embeds video and text into one space. `forward` does both at once, as DDP and FSDP require."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -158,11 +158,11 @@ class DualEncoder(nn.Module):
         self.log_scale = nn.Parameter(torch.full((1,), math.log(1 / config.temperature)))
 
     def embed_video(self, pixels: Tensor, keep: Tensor | None = None) -> Tensor:
-        """uint8 [B, T, H, W, 3] → unit vectors float32 [B, E]; `keep` as in encoders.vit."""
+        """Embed uint8 [B, T, H, W, 3] as unit vectors float32 [B, E]; `keep` is as in the vision tower."""
         return unit(self.vision_proj(self.vision(pixels, keep).pooled))
 
     def embed_text(self, batch: TextBatch) -> Tensor:
-        """Unit vectors float32 [texts, E]."""
+        """Return unit vectors float32 [texts, E]."""
         return unit(self.text_proj(self.text(batch)))
 
     @property
@@ -175,26 +175,26 @@ class DualEncoder(nn.Module):
 
 
 def bounded_scale(log_scale: Tensor) -> Tensor:
-    """The factor that a log-scale stands for, at most 100, with a gradient at that ceiling too.
+    """Return exp(log_scale), at most 100, with a gradient even at that ceiling.
 
-    Published CLIP weights stand there; behind a plain clamp theirs would have no gradient and never come down.
+    Published CLIP weights are at the ceiling; with a plain clamp they would have no gradient and stay there.
     """
     value = log_scale.float()
     return (value + (value.clamp(max=MAX_SCALE) - value).detach()).exp()
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Vectors at length 1, in float32."""
+    """Normalise vectors to length 1, in float32."""
     return functional.normalize(vectors.float(), dim=-1)
 
 
 def similarities(output: DualOutput) -> Tensor:
-    """Scaled cosine similarities [videos, texts]."""
+    """Return scaled cosine similarities [videos, texts]."""
     return output.scale * output.video @ output.text.T
 
 
 def contrastive_loss(output: DualOutput) -> Tensor:
-    """CLIP's symmetric NCE loss; video i belongs to text i (paper, pre-training)."""
+    """Compute CLIP's symmetric NCE loss; video i belongs to text i (paper, pre-training)."""
     logits = similarities(output)
     target = torch.arange(len(logits), device=logits.device)
     both = functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
@@ -202,7 +202,7 @@ def contrastive_loss(output: DualOutput) -> Tensor:
 
 
 def build_encoder(config: EncoderConfig, *, seed: int = 0) -> DualEncoder:
-    """A randomly initialised encoder, the same for the same seed; global random state is left alone.
+    """Build a randomly initialised encoder, the same for the same seed; global random state is unchanged.
 
     `config.adapt` decides which parameters require gradients.
     """

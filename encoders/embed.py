@@ -1,6 +1,6 @@
-"""Vectors of many videos in a file: by this process, or by Ray's workers, each with its own model and decoders.
+"""Embed many videos into one file, in this process or on Ray's workers, each with its own model and decoders.
 
-A folder of parts is written as the work goes on, so that the same command goes on where it was stopped.
+A folder of parts is written as the work proceeds, so that the same command resumes an interrupted one.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ RUN = "run.json"
 FORMATS = (".parquet", ".safetensors")
 PART_SIZE = 16
 MADE_FROM = "made_from"
-"""The column of a part that says by what and from which file, in which state, a vector was made."""
+"""The column of a part that identifies the model and the file's state that a vector was made from."""
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedFolder:
-    """What came of it: vectors written, and the reason by id for each video that gave none."""
+    """The outcome: vectors written, and for each video without one the reason, by id."""
 
     out: Path
     written: int
@@ -52,7 +52,7 @@ class EmbeddedFolder:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one video gave: its row, or the error."""
+    """The outcome of one video: its row, or the error."""
 
     id: str
     row: Row | None = None
@@ -60,19 +60,19 @@ class Outcome:
 
 
 class FolderEmbedder(Protocol):
-    """Something that makes vectors of video files, here or elsewhere."""
+    """Makes vectors of video files, here or elsewhere."""
 
     @property
     def info(self) -> ModelInfo: ...
 
     def embed(self, videos: Mapping[str, Path]) -> Iterator[Outcome]:
-        """An outcome for each video, in any order, as they come."""
+        """Yield an outcome for each video, in any order, as they come."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HereEmbedder:
-    """Makes them in this process; the decoders serve one call after the other."""
+    """Embeds in this process; the decoders serve successive calls."""
 
     model: EncoderModel
     decoders: Decoders
@@ -92,12 +92,12 @@ class HereEmbedder:
 
 
 def decoders_for(model: EncoderModel) -> Decoders:
-    """As many decoders as the model's options say, to be ended by whoever asked for them."""
+    """Return as many decoders as the model's options say; the caller must end them."""
     return Decoders(model.runtime.reading.ahead)
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """Videos below a folder, behind links too, by id: their path within it. Raises DataError when there are none."""
+    """Find videos below a folder, following links, by id: their path within it. Raises DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
     found = {path.relative_to(folder).as_posix(): path for path in files_below(folder) if is_video_name(path)}
@@ -109,9 +109,9 @@ def find_videos(folder: Path) -> dict[str, Path]:
 def embed_folder(
     embedder: FolderEmbedder, videos: Mapping[str, Path], out: Path, on_video: Callable[[str, str | None], None]
 ) -> EmbeddedFolder:
-    """Embed every video that is not yet in `OUT.parts` as it is; `on_video` hears of each id, and of its error.
+    """Embed every video whose current state is not in `OUT.parts`; `on_video` is called with each id and its error.
 
-    Raises DataError when `out` exists, has another suffix, or its parts were made by another model or policy.
+    Raises DataError if `out` exists, has another suffix, or its parts were made by another model or policy.
     """
     check_target(out)
     parts = parts_folder(out)
@@ -149,20 +149,20 @@ def embed_folder(
 
 
 def unusable_names(videos: Iterable[str]) -> dict[str, str]:
-    """Why some videos can't be named in a file of results, by id: their names are no UTF-8."""
-    reason = "its file name is not UTF-8, so that no file of results can hold it: rename the file"
+    """Return, by id, why some videos can't be named in a results file: their names are not UTF-8."""
+    reason = "its file name is not UTF-8, so no results file can hold it: rename the file"
     return {key: reason for key in videos if not is_unicode(key)}
 
 
 def already_embedded(out: Path, videos: Mapping[str, Path] | None = None) -> int:
-    """Vectors that an interrupted run has left for `out`; with `videos`, of those files as they are now."""
+    """Count vectors that an interrupted run left for `out`; with `videos`, only those of these files' current state."""
     parts = parts_folder(out)
     keys = row_keys(parts, videos) if videos is not None else None
     return len(read_parts(parts, keys, ["id", MADE_FROM]))
 
 
 def parts_folder(out: Path) -> Path:
-    """Where an unfinished run keeps its vectors."""
+    """Return the folder where an unfinished run keeps its vectors."""
     return out.with_name(f"{out.name}.parts")
 
 
@@ -175,7 +175,7 @@ def check_target(out: Path) -> None:
 
 
 def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
-    """Start the parts folder, or make sure that the one there was made by the same model and policy."""
+    """Start the parts folder, or check that an existing one was made by the same model and policy."""
     parts.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=2, sort_keys=True)
     earlier = claimed(parts)
@@ -186,9 +186,9 @@ def claim_parts(parts: Path, facts: Mapping[str, Any]) -> None:
 
 
 def claimed(parts: Path) -> JsonValue:
-    """The facts of whoever began the parts; None where nobody did, or was killed while writing them down.
+    """Read the facts of the run that began the parts; None if there is none, or it was killed while writing them.
 
-    No vector depends on them: each row knows what it was made by.
+    No vector depends on them: each row has its own key.
     """
     path = parts / RUN
     try:
@@ -199,7 +199,7 @@ def claimed(parts: Path) -> JsonValue:
 
 
 def row_keys(parts: Path, videos: Mapping[str, Path]) -> dict[str, str]:
-    """What a row of each video must have been made by and from, by id; none for a file that isn't there."""
+    """Return, by id, the key of model and file state that a row must have; missing files have none."""
     facts = json.dumps(claimed(parts), sort_keys=True)
     keys: dict[str, str] = {}
     for key, path in videos.items():
@@ -209,7 +209,7 @@ def row_keys(parts: Path, videos: Mapping[str, Path]) -> dict[str, str]:
 
 
 def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[Row]:
-    """A row for each decoded clip."""
+    """Yield a row for each decoded clip."""
     pairs = [(clip, clip.frames) for clip in batch if clip.frames is not None]
     embedded = model.embed_frames([frames for _, frames in pairs], [spent(clip) for clip, _ in pairs])
     for (clip, frames), vector, trace in zip(pairs, embedded.vectors, embedded.traces, strict=True):
@@ -225,14 +225,14 @@ def embed_batch(model: EncoderModel, batch: Sequence[DecodedClip]) -> Iterator[R
 
 
 def spent(clip: DecodedClip) -> dict[str, float]:
-    """What reading a clip took."""
+    """Return the seconds that reading a clip took, by stage."""
     return {"decode": clip.decode_seconds, "wait": clip.wait_seconds}
 
 
 def decoded(
     decoders: Decoders, model: EncoderModel, videos: Mapping[str, Path], failed: list[Outcome]
 ) -> Iterator[DecodedClip]:
-    """Frames of each video that can be read, decoded ahead while earlier ones are encoded; the others fail."""
+    """Yield the frames of each readable video, decoded ahead while earlier ones are encoded; others go to `failed`."""
 
     def clips() -> Iterator[Clip]:
         for key, path in videos.items():
@@ -249,7 +249,7 @@ def decoded(
 
 
 def write_part(parts: Path, rows: Sequence[Row]) -> None:
-    """One more part, whole or not at all."""
+    """Write one more part atomically."""
     numbers = [int(path.stem) for path in parts.glob("*.parquet") if path.stem.isdecimal()]
     table = as_table(rows)
     with whole_file(parts / f"{1 + max(numbers, default=0):06d}.parquet") as path:
@@ -259,9 +259,9 @@ def write_part(parts: Path, rows: Sequence[Row]) -> None:
 def read_parts(
     parts: Path, keys: Mapping[str, str] | None = None, columns: Sequence[str] | None = None
 ) -> dict[str, Row]:
-    """The rows of all finished parts by id; with `keys`, those made by and from what these say.
+    """Read the rows of all finished parts by id; with `keys`, only those whose key matches.
 
-    A part that a power cut or a full disk has damaged is passed over, and its videos are embedded again.
+    A part damaged by a power cut or a full disk is skipped, and its videos are embedded again.
     """
     rows: dict[str, Row] = {}
     for path in sorted(parts.glob("*.parquet")):
@@ -273,21 +273,21 @@ def read_parts(
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A Parquet file; of `columns`, those that it has."""
-    # As an open file: PyArrow takes no path that is not UTF-8.
+    """Read a Parquet file; of `columns`, those that it has."""
+    # Opened here, because PyArrow takes no path that is not UTF-8.
     with path.open("rb") as file:
         parquet = pq.ParquetFile(file)
         return parquet.read(None if columns is None else [name for name in columns if name in parquet.schema.names])
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """A table as a Parquet file."""
+    """Write a table as a Parquet file."""
     with path.open("wb") as file:
         pq.write_table(table, file)
 
 
 def write_out(out: Path, rows: Sequence[Row], facts: Mapping[str, Any], parts: Path) -> None:
-    """The whole result: columns and facts in Parquet; or `vectors` [N, D] with ids and facts as metadata."""
+    """Write the whole result: columns and facts in Parquet; or `vectors` [N, D] with ids and facts as metadata."""
     text = json.dumps(facts)
     if out.suffix == ".parquet":
         rows = [{name: value for name, value in row.items() if name != MADE_FROM} for row in rows]
@@ -302,7 +302,7 @@ def write_out(out: Path, rows: Sequence[Row], facts: Mapping[str, Any], parts: P
 
 
 def as_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows as columns, vectors as fixed-size lists of float32."""
+    """Convert rows to columns, vectors to fixed-size lists of float32."""
     dimensions = len(rows[0]["vector"])
     flat = pa.array(np.concatenate([np.asarray(row["vector"], dtype=np.float32) for row in rows]))
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in rows[0] if name != "vector"}
@@ -310,13 +310,13 @@ def as_table(rows: Sequence[Row]) -> pa.Table:
 
 
 def batched(clips: Iterator[DecodedClip], size: int) -> Iterator[list[DecodedClip]]:
-    """Consecutive lists of at most `size`."""
+    """Yield consecutive lists of at most `size` clips."""
     while batch := list(islice(clips, size)):
         yield batch
 
 
 def facts_of(out: Path) -> JsonValue:
-    """The facts stored beside the vectors of a finished Parquet file."""
+    """Read the facts stored in a finished Parquet file."""
     with out.open("rb") as file:
         metadata = pq.read_schema(file).metadata or {}
     facts: JsonValue = json.loads(metadata.get(b"longvid", b"null"))
@@ -329,7 +329,7 @@ Video = tuple[str, Path]
 
 @contextmanager
 def embedder_of(build: BuildEncoder, pool: Pool | None) -> Iterator[FolderEmbedder]:
-    """An embedder in this process, or on the workers of a pool. Raises what `build` raises, wherever it runs."""
+    """Yield an embedder in this process, or on the workers of a pool. Raises what `build` raises, wherever it runs."""
     if pool is None:
         model = build()
         with decoders_for(model) as decoders:
@@ -341,7 +341,7 @@ def embedder_of(build: BuildEncoder, pool: Pool | None) -> Iterator[FolderEmbedd
 
 @dataclass(frozen=True, slots=True)
 class RayEmbedder:
-    """Hands out `at_once` videos at a time; the rows come back here. Videos lie at the same path on every machine."""
+    """Hands out `at_once` videos at a time; the rows come back here. Videos have the same path on every machine."""
 
     pool: Pool
     build: BuildEncoder
@@ -355,7 +355,7 @@ class RayEmbedder:
 
 
 def embedding_work(build: BuildEncoder, expected: ModelInfo) -> Work[Video, Outcome]:
-    """What a worker does with some videos. Raises ModelError when called where another model was built."""
+    """Return a worker's function for some videos. It raises ModelError if the worker built a different model."""
     model = build()
     embedder = HereEmbedder(model, decoders_for(model))
 
@@ -367,7 +367,7 @@ def embedding_work(build: BuildEncoder, expected: ModelInfo) -> Work[Video, Outc
 
 
 def check_same(info: ModelInfo, expected: ModelInfo) -> None:
-    """Raise ModelError where a worker's model differs in more than the device it is on."""
+    """Raise ModelError if a worker's model differs in more than its device."""
     ours, theirs = asdict(info), asdict(expected)
     differing = [name for name in ours if name != "device" and ours[name] != theirs[name]]
     if differing:

@@ -1,4 +1,4 @@
-"""From a clip and a policy to pixels: what everything that looks at a video goes through."""
+"""Read pixels of a clip by a frame policy; every video reader uses this."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Frames:
     """Pixels uint8 [T, H, W, 3], upright RGB.
 
     `seconds` [T] are the policy's time stamps, `frame_seconds` [T] when each frame came on screen;
-    `share_of_clip` is the part of the clip that the policy covers, 1 unless it was cut off.
+    `share_of_clip` is the part of the clip that the policy covers, 1 unless it was truncated.
     """
 
     pixels: NDArray[np.uint8]
@@ -34,14 +34,14 @@ class Frames:
 
     @property
     def seen(self) -> FramesSeen:
-        """What a record keeps of them."""
+        """Return what a record keeps of the frames."""
         return FramesSeen(len(self.seconds), self.seconds, self.share_of_clip)
 
 
 def read_frames(clip: Clip, policy: FramePolicy, *, threads: int = 1, backend: Backend = "pyav") -> Frames:
-    """The frames that `policy` takes from `clip`, decoded by `threads` threads.
+    """Read the frames that `policy` takes from `clip`, decoded by `threads` threads.
 
-    At a time stamp the frame on screen then is taken: the last that appeared at or before it. Raises a
+    At each time stamp, the frame on screen is taken: the last that appeared at or before it. Raises a
     VideoError that names the file and the cause, or FramePolicyError for a clip without length.
     """
     if clip.path is None:
@@ -56,7 +56,7 @@ def read_frames(clip: Clip, policy: FramePolicy, *, threads: int = 1, backend: B
 
 
 def read_together(clips: Sequence[Clip], policy: FramePolicy, *, threads: int = 1) -> list[Frames]:
-    """The frames of each clip as `read_frames` gives them, but every file is decoded in one pass.
+    """Read the frames of each clip as `read_frames` does, but decode every file in one pass.
 
     For many short clips of few videos: all their pixels are held at once. Raises as `read_frames` does.
     """

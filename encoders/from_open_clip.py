@@ -1,9 +1,9 @@
-"""Any open_clip ViT as an ImageViT, or inflated to a video tower that agrees with it on still videos.
+"""Convert any open_clip ViT to an ImageViT, or inflate it to a video tower that agrees with it on still videos.
 
-What makes the still video exact: the 2D kernel repeated over time and divided, time positions that
-start at zero, one class token for each time step, and pooling that averages over the steps. The
-projection follows the pool, as in open_clip. Towers of open_clip's own `VisionTransformer` and
-CLIP text transformer are read; timm and Hugging Face towers inside open_clip are refused by name.
+Still videos are exact because of the 2D kernel repeated over time and divided, time positions that
+start at zero, one class token per time step, and pooling that averages over the steps. The
+projection follows the pool, as in open_clip. Towers of open_clip's `VisionTransformer` and
+CLIP text transformer are converted; timm and Hugging Face towers inside open_clip are refused by name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 def convert_tokenizer(tokenizer: Any, name: str) -> TextTokenizer:  # noqa: ANN401 - an untyped library
     """Rebuild open_clip's SimpleTokenizer. Raises ModelError for its other tokenizers.
 
-    The repair of broken Unicode and HTML entities that open_clip does first is left out.
+    open_clip's initial repair of broken Unicode and HTML entities is left out.
     """
     if type(tokenizer).__name__ != "SimpleTokenizer":
         raise ModelError(f"{name}: cannot convert a tokenizer of type {type(tokenizer).__name__}, only CLIP's BPE")
@@ -56,7 +56,7 @@ Attention = Literal["frame", "joint", "factorized"]
 LOCAL, HUB = "local-dir:", "hf-hub:"
 CONFIGURATION = "open_clip_config.json"
 FOREIGN_TOWERS = (("vision_cfg", "timm_model_name"), ("text_cfg", "hf_model_name"), ("text_cfg", "hf_tokenizer_name"))
-"""Keys by which open_clip builds towers and tokenizers of libraries that may run code of a model's own."""
+"""Keys by which open_clip uses towers and tokenizers of libraries that may run a model's own code."""
 MOST = 1 << 30
 SIZES = {
     "embed_dim": 32_768,
@@ -70,7 +70,7 @@ SIZES = {
     "vocab_size": 1 << 22,
     "mlp_ratio": 64,
 }
-"""Greatest sizes in a configuration (ours), as in encoders.config."""
+"""Greatest sizes in a configuration (our choice), as in encoders.config."""
 TextActivation = Literal["gelu", "quick_gelu", "gelu_tanh"]
 
 
@@ -88,7 +88,7 @@ def from_open_clip(
 ) -> tuple[DualEncoder, TextTokenizer]:
     """Build from `ViT-B-16` and a tag or a .safetensors file, `local-dir:PATH`, or `hf-hub:ORG/REPO`.
 
-    Raises ModelError as `load_open_clip` does, or when the model has a tower that can't be converted.
+    Raises ModelError as `load_open_clip` does, or if the model has a tower that can't be converted.
     """
     loaded = load_open_clip(name, pretrained)
     encoder = convert_model(loaded.model, name, inflation)
@@ -102,7 +102,7 @@ def from_open_clip(
 
 @dataclass(frozen=True, slots=True)
 class OpenClipModel:
-    """A model of open_clip's own with its tokenizer; `quick_gelu` is what its weights want, None where unknown."""
+    """An open_clip model with its tokenizer; `quick_gelu` is what its weights need, None if unknown."""
 
     model: Any
     tokenizer: Any
@@ -112,7 +112,7 @@ class OpenClipModel:
 def load_open_clip(name: str, pretrained: str | None = None) -> OpenClipModel:
     """Let open_clip build `name`; hub names download on first use.
 
-    Raises ModelError when open_clip is missing, has no such model or offers its weights only as a pickle.
+    Raises ModelError if open_clip is missing, has no such model or offers its weights only as a pickle.
     """
     open_clip = _open_clip()
     gelu = _check_source(open_clip, name, pretrained)
@@ -125,7 +125,7 @@ def load_open_clip(name: str, pretrained: str | None = None) -> OpenClipModel:
 
 
 def convert_model(model: nn.Module, name: str, inflation: Inflation = Inflation()) -> DualEncoder:
-    """Convert an open_clip model, its weights included. Raises ModelError for towers of other kinds."""
+    """Convert an open_clip model, its weights included. Raises ModelError for other kinds of towers."""
     vision, vision_state = _vision(model, name, inflation)
     text, text_state = _text(model, name)
     state = {**vision_state, **text_state}
@@ -154,7 +154,7 @@ def _open_clip() -> Any:  # noqa: ANN401 - an untyped library
 
 
 def _check_source(open_clip: Any, name: str, pretrained: str | None) -> bool | None:  # noqa: ANN401
-    """Make sure that safetensors will be read; say whether the tag's weights want quick-GELU, if known."""
+    """Check that safetensors will be read; return whether the tag's weights need quick-GELU, if known."""
     if name.startswith(LOCAL):
         folder = Path(name.removeprefix(LOCAL))
         if not any(folder.glob("*.safetensors")):
@@ -181,9 +181,9 @@ def _check_source(open_clip: Any, name: str, pretrained: str | None) -> bool | N
 
 
 def _check_towers(open_clip: Any, name: str) -> None:  # noqa: ANN401
-    """Raise ModelError for what open_clip would hand to libraries that run a model's own code, or could not hold.
+    """Raise ModelError for towers that open_clip would build with code of a model's own, or that don't fit in memory.
 
-    The configuration of a folder or a hub name is anybody's; the model that it describes is held against its weights
+    The configuration of a folder or a hub name is untrusted; the model that it describes is checked against its weights
     before anything is allocated.
     """
     foreign = name.startswith((LOCAL, HUB))
@@ -198,20 +198,20 @@ def _check_towers(open_clip: Any, name: str) -> None:  # noqa: ANN401
     shapes = read_shapes(weights)
     layers = sum(part.get("layers", 0) for part in content.values() if isinstance(part, dict))
     if isinstance(layers, int) and layers > len(shapes):
-        raise ModelError(f"{name}: its configuration has {layers} layers, and {weights} {len(shapes)} tensors")
-    # open_clip builds in memory and moves afterwards, whatever device it is given.
-    with foreign_file(f"open_clip cannot build '{name}' by its configuration"), torch.device("meta"):
+        raise ModelError(f"{name}: its configuration has {layers} layers, but {weights} has {len(shapes)} tensors")
+    # open_clip builds in memory and moves the model afterwards, whatever device it is given.
+    with foreign_file(f"open_clip cannot build '{name}' from its configuration"), torch.device("meta"):
         described = open_clip.create_model(name, load_weights=False, device="meta")
     asked, held = (
         sum(p.numel() for p in described.parameters()),
         sum(math.prod(shape) for shape in shapes.values()),
     )
     if asked > 2 * held:  # tables of positions may be stretched
-        raise ModelError(f"{name}: its configuration asks for {asked} numbers, and {weights} holds {held}")
+        raise ModelError(f"{name}: its configuration asks for {asked} numbers, but {weights} holds {held}")
 
 
 def _configuration(open_clip: Any, name: str) -> tuple[dict[str, Any], Path]:  # noqa: ANN401
-    """The model's part of `open_clip_config.json`, and the weights that open_clip takes with it."""
+    """Return the model's part of `open_clip_config.json`, and the weights that open_clip uses with it."""
     if name.startswith(LOCAL):
         folder = Path(name.removeprefix(LOCAL))
         path, weights = folder / CONFIGURATION, Path(_chosen(open_clip, folder))
@@ -222,23 +222,23 @@ def _configuration(open_clip: Any, name: str) -> tuple[dict[str, Any], Path]:  #
     content = read_json(path, ours=False)
     model = content.get("model_cfg") if isinstance(content, dict) else None
     if not isinstance(model, dict):
-        raise ModelError(f"{path}: model_cfg is missing, or no table")
+        raise ModelError(f"{path}: model_cfg is missing, or not an object")
     return model, weights
 
 
 def _chosen(open_clip: Any, folder: Path) -> str:  # noqa: ANN401
-    """The file that open_clip takes where several lie in a folder: by their names, so that it may be a pickle."""
+    """Return the file that open_clip chooses if a folder holds several: by name, so it may be a pickle."""
     return str(open_clip.factory._find_checkpoint_in_dir(folder))  # noqa: SLF001 - no public name
 
 
 def _check_numbers(content: object, where: str) -> None:
-    """Raise ModelError, naming the key, for a number that no configuration of a tower has."""
+    """Raise ModelError, naming the key, for a number out of range."""
     parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in parts:
         _check_numbers(value, f"{where}: {key}")
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and not -MOST <= value <= MOST:
-            raise ModelError(f"{where}: {key} is {str(value)[:40]}, which is too large or no number")
+            raise ModelError(f"{where}: {key} is {str(value)[:40]}, which is too large or not a number")
         if number and key in SIZES and not 1 <= value <= SIZES[key]:
             raise ModelError(f"{where}: {key} is {str(value)[:40]}, which is not from 1 to {SIZES[key]}")
 
@@ -311,13 +311,13 @@ def _vision_config(visual: Any, name: str, inflation: Inflation) -> VisionConfig
 
 
 def channels(visual: Any, name: str, default: Any) -> tuple[float, float, float]:  # noqa: ANN401
-    """The tower's own `image_mean` or `image_std`, else the default."""
+    """Return the tower's `image_mean` or `image_std`, else the default."""
     first, second, third = getattr(visual, name, None) or default
     return float(first), float(second), float(third)
 
 
 def square_side(sides: tuple[int, int], name: str) -> int:
-    """The side of a square of pixels. Raises ModelError for another shape."""
+    """Return the side of a square. Raises ModelError for other shapes."""
     if sides[0] != sides[1]:
         raise ModelError(f"{name}: {sides[0]} by {sides[1]} pixels is not square, which positions here need")
     return int(sides[0])
@@ -357,7 +357,7 @@ def _blocks(blocks: Any, name: str) -> dict[str, Tensor]:  # noqa: ANN401
 
 
 def _gain(layer_scale: nn.Module) -> Tensor:
-    """LayerScale multiplies a linear layer's output: folded into that layer."""
+    """Return the gain of a LayerScale, to be folded into the linear layer before it."""
     gamma = getattr(layer_scale, "gamma", None)
     return gamma if isinstance(gamma, Tensor) else torch.ones(1)
 
@@ -384,7 +384,7 @@ def _attention_pool(pool: Any) -> dict[str, Tensor]:  # noqa: ANN401
 
 
 def _temporal(state: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """The gate at zero, and temporal attention that starts as the spatial one (paper, FST)."""
+    """Initialise temporal attention from the spatial one, with its gate at zero (paper, FST)."""
     copies: dict[str, Tensor] = {}
     for number in range(depth):
         copies[f"blocks.{number}.alpha"] = torch.zeros(1)

@@ -1,6 +1,6 @@
 """Dual encoders of transformers (`-m hf-dual`): CLIP, SigLIP 2, AltCLIP by frames averaged, X-CLIP by video.
 
-Whatever gives `get_text_features` and `get_image_features` or `get_video_features` is taken, with its own processor:
+Any model with `get_text_features` and `get_image_features` or `get_video_features` can be used, with its own processor:
 no code of a model's own is run.
 """
 
@@ -43,9 +43,9 @@ from tasks.task import Clip, JsonValue, Trace
 
 IMAGE, VIDEO, TEXT = "get_image_features", "get_video_features", "get_text_features"
 FRAMES = 16
-"""Ours, where a model reads no video of its own length."""
+"""Our choice, for models without a fixed number of frames."""
 PIXELS = 448 * 448
-"""Of a frame as it is decoded: more than any of these models' processors keeps."""
+"""Pixels of a decoded frame: more than any of these models' processors keeps."""
 UNBOUNDED = 1 << 20
 PROBE = "a pan"
 MISSING_CAPABILITIES = {
@@ -55,7 +55,7 @@ MISSING_CAPABILITIES = {
 
 
 class HfDual:
-    """Offers VideoTextEncoder; answers multiple choice by similarity."""
+    """Implements VideoTextEncoder; answers multiple choice by similarity."""
 
     route = Route.SIMILARITY
     missing_capabilities = MISSING_CAPABILITIES
@@ -86,7 +86,7 @@ class HfDual:
         return self.frames.ahead(clips)
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
-        """Unit vectors of clips. Raises the first clip's VideoError."""
+        """Return unit vectors of clips. Raises the first VideoError."""
         vectors, traces = [], []
         for read in self.frames.read(clips):
             began = perf_counter()
@@ -96,7 +96,7 @@ class HfDual:
         return Embeddings(np.stack(vectors), tuple(traces))
 
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
-        """Unit vectors of texts; longer texts than the tower's context are pooled from chunks, and say so."""
+        """Return unit vectors of texts; texts longer than the tower's context are pooled from chunks, with a note."""
         began = perf_counter()
         chunks = [self._chunks(text) for text in texts]
         vectors = [unit(np.mean([self._read(chunk) for chunk in parts], axis=0)) for parts in chunks]
@@ -106,7 +106,7 @@ class HfDual:
 
     @torch.inference_mode()
     def _seen(self, frames: Frames) -> NDArray[np.float32]:
-        """One vector of a clip: of its video, or the mean of its frames' unit vectors."""
+        """Return a clip's vector: of its video, or the mean of its frames' unit vectors."""
         if self._as_video:
             pixels = self._prepared(frames.pixels)
             found = features(self._model.get_video_features(pixels[None] if pixels.ndim == 4 else pixels))
@@ -118,7 +118,7 @@ class HfDual:
         return unit(torch.cat(rows).mean(0).cpu().numpy())
 
     def _inputs(self, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """What the image tower takes, made by the model's own processor."""
+        """Return the image tower's inputs, made by the model's own processor."""
         with foreign_file(f"the processor of '{self.info.name}' refuses its frames"):
             found = dict(self._pictures(list(pixels), return_tensors="pt"))
         wanted = inspect.signature(self._model.get_image_features).parameters
@@ -135,7 +135,7 @@ class HfDual:
         return moved.to(self._model.dtype) if moved.is_floating_point() else moved
 
     def _chunks(self, text: str) -> list[str]:
-        """A text, in consecutive pieces of words where it is longer than the tower's context."""
+        """Split a text that is longer than the tower's context into consecutive pieces of whole words."""
         whole = self._tokenizer(text, truncation=False, verbose=False)["input_ids"]
         if len(whole) <= self._context:
             return [text]
@@ -152,7 +152,7 @@ class HfDual:
             count += 1
 
     def _padding_is_read(self) -> bool:
-        """Whether a text's vector depends on its padding: such towers (SigLIP's) were trained with all of it."""
+        """Whether a text's vector depends on its padding: such towers (SigLIP's) were trained on fully padded texts."""
         bare = self._read(PROBE)
         self._padded = True
         return not np.allclose(bare, self._read(PROBE), atol=1e-2)
@@ -167,19 +167,19 @@ class HfDual:
 
 
 def features_tensor(found: Any) -> Tensor:  # noqa: ANN401 - a tensor, or an output that holds one
-    """The projected vectors [N, D] in what a model returns."""
+    """Return the projected vectors [N, D] in a model's output."""
     tensor: Tensor = found if isinstance(found, Tensor) else found.pooler_output
     return tensor
 
 
 def features(found: Any) -> NDArray[np.float32]:  # noqa: ANN401 - as above
-    """The same as an array."""
+    """Return the projected vectors as an array."""
     array: NDArray[np.float32] = features_tensor(found).float().cpu().numpy()
     return array
 
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The vector at length 1. Raises ModelError for one that has no direction."""
+    """Normalise a vector to length 1. Raises ModelError for a zero or non-finite vector."""
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or length == 0:
         raise ModelError("the model gave a vector that is zero or not finite")
@@ -187,14 +187,14 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def text_context(model: Any, tokenizer: Any) -> int:  # noqa: ANN401 - untyped library
-    """Tokens of the longest text."""
+    """Return the text tower's context length in tokens."""
     config = getattr(model.config, "text_config", model.config)
     rows = getattr(config, "max_position_embeddings", None) or UNBOUNDED
     return int(min(rows, tokenizer.model_max_length or UNBOUNDED))
 
 
 def build_hf_dual(options: HfDualOptions) -> HfDual:
-    """Read a folder or a hub name. Raises ModelError where it is none of these models, or can't be read."""
+    """Read a folder or a hub name. Raises ModelError if it is not such a model, or can't be read."""
     folder, name = model_folder(options.name, f"hf-dual name={options.name}")
     files = weight_files(folder)
     check_json(folder)
@@ -217,13 +217,13 @@ def build_hf_dual(options: HfDualOptions) -> HfDual:
     model, report = loaded
     check_weights(folder, model, report)
     if not hasattr(model, TEXT) or not (hasattr(model, IMAGE) or hasattr(model, VIDEO)):
-        raise ModelError(f"'{name}' is no dual encoder: it has no {TEXT}, or neither {IMAGE} nor {VIDEO}")
+        raise ModelError(f"'{name}' is not a dual encoder: it has no {TEXT}, or neither {IMAGE} nor {VIDEO}")
     read_as = read_as_of(model, options, name)
     own = getattr(getattr(model.config, "vision_config", None), "num_frames", None) if read_as == "video" else None
     shape = FramePolicy(count=1, size=None, fit="keep", pixels=PIXELS)
     policy = timed_policy(options, FramePolicy(count=own or FRAMES), shape)
     if own and policy.count not in (None, own):
-        raise ModelError(f"'{name}' reads videos of {own} frames: leave frames= out, or say read_as=frames")
+        raise ModelError(f"'{name}' reads videos of {own} frames: leave frames= out, or set read_as=frames")
     details: dict[str, JsonValue] = {
         "engine": f"transformers {transformers.__version__}",
         "read_as": read_as,
@@ -244,7 +244,7 @@ def build_hf_dual(options: HfDualOptions) -> HfDual:
 
 
 def read_as_of(model: Any, options: HfDualOptions, name: str) -> str:  # noqa: ANN401 - untyped library
-    """Whether clips are read as videos or as frames. Raises ModelError where the model can't."""
+    """Choose whether clips are read as videos or as frames. Raises ModelError if the model can't."""
     able = [form for form, method in (("video", VIDEO), ("frames", IMAGE)) if hasattr(model, method)]
     if options.read_as is None:
         return able[0]

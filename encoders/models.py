@@ -1,4 +1,4 @@
-"""The encoders as they are listed, with their options on the command line; importing this loads no torch."""
+"""The entries of the encoders, with their options; importing this loads no torch."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ MIDDLE = FramePolicy(count=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Which moments of a clip are looked at; what is not given is the model's own. Without slots, to be mixed in."""
+    """Which moments of a clip are read; defaults are the model's own. A mix-in, so it has no slots."""
 
     frames: int | None = field(
         default=None, metadata={"help": "this many frames, evenly over the clip", "group": FRAMES}
     )
-    fps: float | None = field(default=None, metadata={"help": "or frames a second, at most cap", "group": FRAMES})
+    fps: float | None = field(default=None, metadata={"help": "or frames per second, at most cap", "group": FRAMES})
     cap: int = field(default=256, metadata={"help": "most frames that fps may give", "group": FRAMES})
     beyond_cap: Literal["spread", "cut"] = field(
         default="spread",
-        metadata={"help": "past the cap: spread over the whole clip, or cut its end off (paper)", "group": FRAMES},
+        metadata={"help": "beyond the cap: spread over the whole clip, or cut its end off (paper)", "group": FRAMES},
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameOptions(Timing):
-    """Which frames an encoder looks at, and how they become squares."""
+    """Which frames an encoder reads, and how they become squares."""
 
     fit: Literal["crop", "squash"] = field(
         default="crop", metadata={"help": "how a frame becomes a square", "group": FRAMES}
@@ -48,10 +48,11 @@ class FrameOptions(Timing):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingOptions(FrameOptions):
-    """How a video-to-text model is asked; what is not given is as it was trained, or the task's."""
+    """How a video-to-text model is asked; defaults are those of its training, or the task's."""
 
     lm: str | None = field(
-        default=None, metadata={"help": "v2t: where its language model is, if not where named", "group": RUNTIME}
+        default=None,
+        metadata={"help": "v2t: where its language model is, if not at the recorded place", "group": RUNTIME},
     )
     parts: Path | None = field(
         default=None, metadata={"help": "v2t: folder of its encoder and language model", "group": RUNTIME}
@@ -61,20 +62,18 @@ class ReadingOptions(FrameOptions):
     )
     caption_prompt: Literal["own", "task"] | None = field(
         default=None,
-        metadata={"help": "v2t: captions behind training's prompt (default) or the task's", "group": ANSWERS},
+        metadata={"help": "v2t: captions after training's prompt (default) or the task's", "group": ANSWERS},
     )
-    beams: int | None = field(
-        default=None, metadata={"help": "v2t: beam search this wide; default 1, greedy", "group": ANSWERS}
-    )
+    beams: int | None = field(default=None, metadata={"help": "v2t: beam width; default 1, greedy", "group": ANSWERS})
     length_penalty: float | None = field(
-        default=None, metadata={"help": "v2t: exponent of a beam's length; default 1", "group": ANSWERS}
+        default=None, metadata={"help": "v2t: length penalty (exponent); default 1", "group": ANSWERS}
     )
     min_tokens: int | None = field(default=None, metadata={"help": "v2t: shortest reply", "group": ANSWERS})
     max_tokens: int | None = field(
         default=None, metadata={"help": "v2t: longest reply; default: the task's", "group": ANSWERS}
     )
     mask: float | None = field(
-        default=None, metadata={"help": "v2t: share of tokens dropped; default: training's", "group": ANSWERS}
+        default=None, metadata={"help": "v2t: share of tokens dropped; default: as in training", "group": ANSWERS}
     )
 
 
@@ -141,7 +140,8 @@ class CocaOptions(FrameOptions):
     )
     beams: int = field(default=1, metadata={"help": "texts searched at once; 1 is greedy", "group": ANSWERS})
     length_penalty: float = field(
-        default=1.0, metadata={"help": "power of a text's length that divides its worth", "group": ANSWERS}
+        default=1.0,
+        metadata={"help": "length penalty: exponent of the length that divides a text's score", "group": ANSWERS},
     )
     min_length: int = field(
         default=5, metadata={"help": "fewest tokens of a caption, start and end included", "group": ANSWERS}
@@ -162,7 +162,7 @@ class HfDualOptions(Timing):
     read_as: Literal["frames", "video"] | None = field(
         default=None,
         metadata={
-            "help": "frames averaged, or one video; default: a video where it reads them",
+            "help": "frames averaged, or one video; default: a video if the model reads videos",
             "group": FRAMES,
         },
     )
@@ -173,12 +173,12 @@ class HfDualOptions(Timing):
 
 
 def frame_policy(options: FrameOptions, own: FramePolicy, size: int) -> FramePolicy:
-    """The policy that options ask for, else the model's own, at the encoder's resolution. Raises ModelError."""
+    """Return the policy that options ask for, else the model's own, at the encoder's resolution. Raises ModelError."""
     return timed_policy(options, own, FramePolicy(count=1, size=size, fit=options.fit))
 
 
 def timed_policy(options: Timing, own: FramePolicy, shape: FramePolicy) -> FramePolicy:
-    """Frames in the shape of `shape`, at the times that options ask for, else at the model's own. Raises ModelError."""
+    """Return frames in the shape of `shape`, at the times of the options, else the model's own. Raises ModelError."""
     if options.frames is not None and options.fps is not None:
         raise ModelError(f"frames={options.frames} and fps={options.fps:g} are both given: give exactly one of them")
     if options.frames is not None:
@@ -190,12 +190,12 @@ def timed_policy(options: Timing, own: FramePolicy, shape: FramePolicy) -> Frame
 
 
 def weights_path(name: str, options: PresetOptions) -> Path | None:
-    """The weights file of the preset `name`, None for `random`. Raises ModelError where none is shipped."""
+    """Return the weights file of the preset `name`, None for `random`. Raises ModelError if none is shipped."""
     return None if options.weights == "random" else weights_file(options.weights, name)
 
 
 def refuse_reading(options: ReadingOptions) -> None:
-    """Raise ModelError when an option of video-to-text is given without a video-to-text file."""
+    """Raise ModelError if an option of video-to-text is given without a video-to-text file."""
     frames = {f.name for f in fields(FrameOptions)}
     given = [f.name for f in fields(ReadingOptions) if f.name not in frames and getattr(options, f.name) is not None]
     if given:
@@ -203,9 +203,9 @@ def refuse_reading(options: ReadingOptions) -> None:
 
 
 def own_policy(frames: int) -> FramePolicy:
-    """How an encoder looks where nobody says: by the time positions that its configuration declares.
+    """Return an encoder's default frame policy, from the number of time positions in its configuration.
 
-    Up to 16 frames it is shown 16, evenly; a longer one a frame a second, up to 256 (paper).
+    Encoders of up to 16 frames get 16, evenly; longer ones one frame per second, up to 256 (paper).
     """
     return SHORT if frames <= SHORT_FRAMES else LONG
 

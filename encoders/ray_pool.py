@@ -1,8 +1,8 @@
-"""Work shared out over many GPUs and machines by Ray Data: workers that each build their state once.
+"""Distribute work over many GPUs and machines with Ray Data: workers that each build their state once.
 
-What the work is, this does not know: a function from some items to a result for each, built in every worker by a
-function of its own. Results come as they are made. Ray starts a worker that died again, and gives its unfinished
-items, at most `at_once` of them, to whoever is free.
+This module does not know what the work is: a function from items to a result for each, built in every worker by a
+builder function. Results come as they are made. Ray restarts a worker that died, and gives its unfinished items, at
+most `at_once` of them, to any free worker.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from tasks.errors import LongvidError, ModelError
 T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[Sequence[T]], Iterable[R]]
-"""Results of some items, in any order and number."""
+"""Yields results of some items, in any order and number."""
 TRIES = 4
-"""How often an item may be begun before a worker that keeps dying on it ends the run."""
+"""How often an item is tried before the run ends because workers die on it."""
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """`workers` processes with a model each, on `gpus` GPUs each (fractions share one).
+    """`workers` processes with one model each, on `gpus` GPUs each (fractions share one).
 
-    `address` is a cluster that runs already (HOST:PORT, or auto for this machine's); without it one is started here
-    and ended with the work.
+    `address` is a running cluster (HOST:PORT, or auto for this machine's); without it one is started here
+    and stopped after the work.
     """
 
     workers: int = 1
@@ -40,25 +40,25 @@ class Pool:
     address: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a pool of nothing. Raises ModelError."""
+        """Check the sizes. Raises ModelError."""
         if self.workers < 1 or self.gpus < 0:
             raise ModelError(f"a pool needs at least one worker and no negative GPUs: {self.workers}, {self.gpus}")
 
 
 @contextmanager
 def joined(pool: Pool) -> Iterator[None]:
-    """Connect to the pool's cluster or start one; let go of it at the end. Raises ModelError where that fails."""
+    """Connect to the pool's cluster or start one; disconnect at the end. Raises ModelError if that fails."""
     if find_spec("ray") is None:
         raise ModelError("--engine ray needs Ray: pip install 'longvid[ray]'")
-    # What a user reads comes from here; Ray's own account lies in its session's folder.
+    # longvid prints its own messages; Ray's log is in its session's folder.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # Ray would have its workers yield to everything else on a machine.
+    # By default Ray lowers the priority of its workers.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    # One processor more than the workers hold: Ray Data starts nothing where they leave it none.
+    # One processor more than the workers use, because Ray Data starts nothing if none is left for it.
     own = {"num_cpus": pool.workers + 1, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(
@@ -78,7 +78,7 @@ def joined(pool: Pool) -> Iterator[None]:
 
 
 def ask(pool: Pool, call: Callable[[], T]) -> T:
-    """What a worker answers, asked once. Raises the LongvidError that `call` raises there."""
+    """Run `call` once on a worker and return its answer. Raises the LongvidError that `call` raises there."""
     import ray
 
     remote = ray.remote(num_cpus=1, num_gpus=pool.gpus, max_retries=TRIES - 1)(_called)
@@ -88,7 +88,7 @@ def ask(pool: Pool, call: Callable[[], T]) -> T:
 
 
 def spread(pool: Pool, build: Callable[[], Work[T, R]], items: Sequence[T], at_once: int) -> Iterator[R]:
-    """Results of all items, `at_once` of them handed to a worker at a time.
+    """Yield results of all items; a worker gets `at_once` of them at a time.
 
     Raises the LongvidError that the work raises, and ModelError for items on which workers died `TRIES` times.
     """
@@ -119,7 +119,7 @@ def _called(call: Callable[[], T]) -> T:
 
 
 class _Tally:
-    """How often the items from each place on were begun: Ray itself would begin them for ever."""
+    """Counts how often each batch of items was started: Ray itself would retry for ever."""
 
     def __init__(self) -> None:
         self._begun: dict[int, int] = {}
@@ -131,13 +131,13 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """An error of the work's as a result: what Ray makes of one that is raised has lost it on the way."""
+    """The work's error, returned as a result: raised errors are lost in Ray's wrapping."""
 
     error: LongvidError
 
 
 class _Worker:
-    """What lives in a worker: the work, built once."""
+    """A worker's state: the work, built once."""
 
     def __init__(self, build: Callable[[], Work[Any, Any]], tally: Any) -> None:  # noqa: ANN401 - a remote _Tally
         self._work = build()
@@ -157,19 +157,19 @@ class _Worker:
 
         if ray.get(self._tally.begin.remote(place)) > TRIES:
             told = ", ".join(str(item) for item in items)
-            raise ModelError(f"{TRIES} workers died on one of these and left no word: {told}")
+            raise ModelError(f"{TRIES} workers died without a message on one of these: {told}")
         return list(self._work(items))
 
 
 @contextmanager
 def _named(doing: str) -> Iterator[None]:
-    """Ray's errors as ours: the one that the work raised, or that workers died."""
+    """Translate Ray's errors: re-raise the one that the work raised, or report that workers died."""
     from ray.exceptions import RayError
 
     try:
         yield
     except RayError as error:
-        # Ray raises a mixture of its error and ours, whose text is a traceback; ours alone stands behind it.
+        # Ray raises a mixture of its error and ours, whose text is a traceback; ours is its cause.
         causes = (cause for cause in _causes(error) if not isinstance(cause, RayError))
         ours = next((cause for cause in causes if isinstance(cause, LongvidError)), None)
         if ours is not None:
@@ -178,7 +178,7 @@ def _named(doing: str) -> Iterator[None]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, Ray's way of keeping it and Python's."""
+    """Yield an error and its causes, as kept by Ray and by Python."""
     at: BaseException | None = error
     while at is not None:
         yield at
@@ -193,9 +193,9 @@ def _check_gpus(pool: Pool, found: float) -> None:
 
 
 def _quiet(pool: Pool) -> None:
-    """No progress bars and start-up lines of Ray Data's: the commands show their own.
+    """Silence Ray Data's progress bars and start-up lines: the commands show their own.
 
-    Its warnings are heard on a cluster that runs already, which may lack what is asked for.
+    Its warnings are shown on an existing cluster, which may lack resources.
     """
     from ray.data import DataContext
 

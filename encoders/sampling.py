@@ -1,4 +1,4 @@
-"""Which moments of a clip are looked at: one pure function from policy and clip to time stamps."""
+"""Frame sampling: a pure function from policy and clip to time stamps."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Literal
 
 from encoders.video_errors import FramePolicyError
 
-# A clip of 10.0000001 s at 1 FPS is one of 10 s whose length went through float arithmetic.
+# Tolerance for float arithmetic: a clip of 10.0000001 s at 1 FPS has 10 frames.
 _ROUNDING = 1e-6
 MOST_FRAMES = 16_384
-"""Of one clip: 4.5 hours at 1 FPS. More is a slip of the keyboard that would fill the memory or run for hours."""
+"""Most frames of a clip: 4.5 hours at 1 FPS. More is a typing error that would fill the memory or run for hours."""
 LEAST_PIXELS = 28 * 28
-"""Of a frame: one token of the models with the smallest ones. Fewer is a slip of the keyboard."""
-# Beyond some thousands, more frames a second than any camera takes are the same frame over and over.
+"""Fewest pixels of a frame: one token of the models with the smallest tokens. Fewer is a typing error."""
+# Beyond a few thousand frames, more per second than any camera records only repeat the same frame.
 _MANY_FRAMES, _MOST_PER_SECOND = 4096, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class FramePolicy:
-    """How many frames of a clip are taken, when, and in what shape.
+    """Which frames of a clip are taken, and in what shape.
 
-    Either `count` frames at the mid-points of equal segments, or `fps` frames a second on a regular grid
+    Either `count` frames at the mid-points of equal segments, or `fps` frames per second on a regular grid
     centred in the clip, at most `cap` of them. When `fps` would give more, `beyond_cap` says whether
-    to `spread` the `cap` frames over the whole clip (ours) or to `cut` the clip after `cap / fps` seconds
+    to `spread` the `cap` frames over the whole clip (our choice) or to `cut` the clip after `cap / fps` seconds
     (what 256 frames at 1 FPS do to longer videos in the paper).
 
-    `size` is the side of the square handed on: with `fit="crop"` the short side is scaled to `size` and the
+    `size` is the side of the square: with `fit="crop"` the short side is scaled to `size` and the
     centre kept, as open_clip's own transform does; with `fit="squash"` the whole picture is scaled to the
     square (nothing is lost, shapes are distorted). `size=None` keeps the stored pixels.
 
-    `fit="keep"` takes no `size`: the whole picture, in the shape in which it is shown, is scaled down to at most
-    `pixels` and is never scaled up. `total_pixels` bounds those of all frames of a clip together.
+    `fit="keep"` takes no `size`: the whole picture, with its displayed aspect ratio, is scaled down to at most `pixels`
+    pixels and never scaled up. `total_pixels` limits the pixels of all frames of a clip together.
 
-    Raises FramePolicyError where the fields contradict each other.
+    Raises FramePolicyError if the fields contradict each other.
     """
 
     count: int | None = None
@@ -72,9 +72,9 @@ class FramePolicy:
             raise FramePolicyError(f"pixels and total_pixels go with fit='keep', not with '{self.fit}': give size")
 
     def for_frames(self, count: int) -> FramePolicy:
-        """The policy for a clip of so many frames: each has its share of `total_pixels`.
+        """Return the policy for a clip of `count` frames: each has its share of `total_pixels`.
 
-        Raises FramePolicyError where no pixel is left for a frame.
+        Raises FramePolicyError if too few pixels are left for a frame.
         """
         if self.total_pixels is None:
             return self
@@ -89,18 +89,18 @@ class FramePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """Time stamps in seconds, ascending, and the share of the clip that they stand for."""
+    """Time stamps in seconds, ascending, and the share of the clip that they cover."""
 
     seconds: tuple[float, ...]
     share_of_clip: float
 
 
 def sample(policy: FramePolicy, start: float, end: float) -> Stamps:
-    """Time stamps of the frames that `policy` takes from `start` to `end` (seconds).
+    """Return time stamps of the frames that `policy` takes from `start` to `end` (seconds).
 
-    Every stamp lies inside the clip; the first and the last are within half a stride of the ends of the part
-    that is seen, which is the whole clip unless `beyond_cap="cut"` shortens it. Raises FramePolicyError where
-    the clip has no length, or the frames are more than can be meant.
+    Every stamp is inside the clip; the first and the last are within half a stride of the ends of the part
+    that is seen, which is the whole clip unless `beyond_cap="cut"` shortens it. Raises FramePolicyError if
+    the clip is empty, or there are implausibly many frames.
     """
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         raise FramePolicyError(f"a clip runs from a start >= 0 to a later end (seconds), not {start} to {end}")

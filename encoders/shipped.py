@@ -1,4 +1,4 @@
-"""Weights and training configurations that come with the package: what `weights=kitchen` and its like stand for."""
+"""Shipped weights and training configurations, as named by `weights=kitchen` and the like."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIGS = resource("encoders", "configs", "pretrain")
 
 
 def weights_file(value: str, own: str) -> Path:
-    """A file by its path, or a shipped one: `kitchen` is the one named `own`, `kitchen:NAME` another.
+    """Find a file by its path, or a shipped one: `kitchen` is the one named `own`, `kitchen:NAME` another.
 
     Raises ModelError that says where a shipped one was looked for and how to get it.
     """
@@ -25,10 +25,10 @@ def weights_file(value: str, own: str) -> Path:
 
 
 def shipped(name: str) -> Path:
-    """The shipped `NAME.safetensors`: in the package, or in the folder of LONGVID_CHECKPOINTS, or a level below.
+    """Find the shipped `NAME.safetensors` in the package, in the folder of LONGVID_CHECKPOINTS, or one level below.
 
-    So the folder may be the output of `longvid pretrain`, which has a folder for each stage; of two stages that made
-    weights of this name, the one that went on from the other counts.
+    The folder may therefore be the output of `longvid pretrain`, which has a folder for each stage; of two stages with
+    weights of this name, the one that continued the other is used.
     """
     folder = checkpoint_folder()
     found = [path for pattern in ("", "*/") for path in sorted(folder.glob(f"{pattern}{name}.safetensors"))]
@@ -36,7 +36,7 @@ def shipped(name: str) -> Path:
         begun_from = {_init(path.parent) for path in found}
         return next((path for path in found if path.parent.name not in begun_from), found[0])
     there = sorted(path.stem for path in folder.glob("*.safetensors"))
-    # The recipe's models are tiny; of the larger ones no weights of ours exist.
+    # The recipe's models are tiny; there are no weights of the larger ones.
     recipe = "'make recipe' trains it; or " if TINY in name or not there else ""
     has = f" (it has {', '.join(there)})" if there else ""
     msg = (
@@ -47,7 +47,7 @@ def shipped(name: str) -> Path:
 
 
 def _init(stage: Path) -> str | None:
-    """What a stage's weights started from, None where the folder is no stage's."""
+    """Return what a stage's weights started from, None if the folder is not a stage's."""
     record = stage / "run.json"
     if not record.is_file():
         return None
@@ -56,6 +56,6 @@ def _init(stage: Path) -> str | None:
 
 
 def checkpoint_folder() -> Path:
-    """Where shipped weights are looked for."""
+    """Return the folder of shipped weights."""
     chosen = os.environ.get(CHECKPOINTS_VARIABLE)
     return Path(chosen).expanduser() if chosen else SHIPPED

@@ -1,4 +1,4 @@
-"""Shot boundaries by PySceneDetect: where the picture changes too much for one camera."""
+"""Shot boundaries by PySceneDetect: where the picture changes more than within one shot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DETECTOR = "ContentDetector"
 
 
 def detect_shots(path: Path, start: float, end: float) -> list[tuple[float, float]]:
-    """The shots of a video from `start` to `end` in seconds, without gaps; one where nothing changes.
+    """Detect the shots of a video from `start` to `end` in seconds, without gaps; one shot if nothing changes.
 
     Frames come through PyAV by time stamp: the OpenCV reader misplaces them at varying rates and lacks codecs.
     Raises ModelError without PySceneDetect, a VideoError for a file that can't be read.
@@ -48,8 +48,8 @@ def _cuts(scenedetect: Any, detector: Any, path: Path, start: float, end: float)
 
 
 def _cuts_in_order(scenedetect: Any, detector: Any, path: Path, start: float, end: float) -> set[float]:  # noqa: ANN401
-    """For files whose packets lack times of display, for which PySceneDetect would see invented ones."""
-    import cv2  # PySceneDetect brings it
+    """Find cuts in files whose packets lack presentation times, for which PySceneDetect would use invented ones."""
+    import cv2  # a dependency of PySceneDetect
 
     with open_video(path) as video:
         rate = float(video.rate)
@@ -65,7 +65,7 @@ def _cuts_in_order(scenedetect: Any, detector: Any, path: Path, start: float, en
 
 
 def shot_rule() -> str:
-    """Detector and version, as a record keeps them."""
+    """Return detector and version for the record."""
     return f"{DETECTOR} of scenedetect {_scenedetect().__version__}"
 
 

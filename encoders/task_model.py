@@ -24,12 +24,12 @@ from tasks.task import Clip, JsonValue, Trace
 
 Embed = Callable[[Tensor], Tensor]
 REMEMBERED = 1024
-"""Clips whose vectors are kept, some megabytes in all."""
+"""Clips whose vectors are cached, a few megabytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where and how an encoder computes."""
+    """The device and settings with which an encoder runs."""
 
     device: torch.device
     dtype: torch.dtype
@@ -39,24 +39,24 @@ class Runtime:
 
     @property
     def batch_hint(self) -> BatchHint:
-        """Full batches where a device needs them to be busy.
+        """Return the batch size that keeps the device busy.
 
-        On a CPU one clip is enough, and a run gives the same bits wherever it was cut.
+        On a CPU one clip is enough, and a resumed run gives the same bits.
         """
         return BatchHint(self.batch if self.device.type == "cuda" else 1)
 
     def rows(self, policy: FramePolicy) -> int | None:
-        """Videos in every batch where all batches must have one shape, as CUDA graphs need; None where any will do."""
+        """Return the fixed batch size if all batches need one shape, as CUDA graphs do; None if any will do."""
         return self.batch if self.compile and self.device.type == "cuda" and policy.fps is None else None
 
     @property
     def reading(self) -> Reading:
-        """How frames are read for it."""
+        """How frames are read for the encoder."""
         return Reading(self.workers, self.batch, torch.get_num_threads())
 
 
 class EncoderModel:
-    """Offers VideoTextEncoder; answers multiple choice by similarity."""
+    """Implements VideoTextEncoder; answers multiple choice by similarity."""
 
     route = Route.SIMILARITY
 
@@ -81,9 +81,9 @@ class EncoderModel:
         return self.frames.ahead(clips)
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
-        """Unit vectors of clips. Raises the first clip's VideoError: the caller decides what a bad video means.
+        """Return unit vectors of clips. Raises the first VideoError: the caller decides what a bad video means.
 
-        A clip seen lately is not looked at again: questions about a video need not follow each other.
+        Recent clips are cached, because questions about a video need not follow each other.
         """
         new = [clip for clip in dict.fromkeys(clips) if clip not in self._seen]
         read = self.frames.read(new)
@@ -92,7 +92,7 @@ class EncoderModel:
         known = {**self._seen, **fresh}
         earlier = [(clip, seen) for clip, seen in self._seen.items() if clip not in clips]
         self._seen = dict([*earlier[-REMEMBERED:], *((clip, known[clip]) for clip in clips)])
-        # Only the first question about a clip is charged for looking at it.
+        # The cost of encoding a clip is charged to its first question only.
         traces = tuple(
             known[clip][1] if clip in fresh and clip not in clips[:at] else remembered(known[clip][1])
             for at, clip in enumerate(clips)
@@ -100,9 +100,9 @@ class EncoderModel:
         return Embeddings(np.stack([known[clip][0] for clip in clips]), traces)
 
     def embed_frames(self, decoded: Sequence[Frames], reading_seconds: Sequence[Mapping[str, float]]) -> Embeddings:
-        """Unit vectors of frames already read, in batches of equal frame counts; order is kept.
+        """Return unit vectors of frames already read, in batches of equal frame counts; order is kept.
 
-        `reading_seconds` are what their traces say of how they were read.
+        `reading_seconds` gives the seconds of reading for their traces.
         """
         vectors = np.empty((len(decoded), self._encoder.config.embed), dtype=np.float32)
         traces: list[Trace] = [Trace()] * len(decoded)
@@ -117,7 +117,7 @@ class EncoderModel:
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
-        """Unit vectors of texts; longer texts than the tower's context are pooled from chunks, and say so."""
+        """Return unit vectors of texts; texts longer than the tower's context are pooled from chunks, with a note."""
         began = perf_counter()
         batch = self._tokenizer.batch(texts, self._encoder.config.text.context)
         vectors = self._encoder.embed_text(batch.to(self.runtime.device)).float().cpu().numpy()
@@ -134,20 +134,20 @@ class EncoderModel:
 
 
 def compiled(embed: Embed, policy: FramePolicy, runtime: Runtime) -> Embed:
-    """`embed` compiled: replayed as a CUDA graph where every batch has one shape, else one graph for all lengths."""
+    """Compile `embed`: replayed as a CUDA graph if every batch has one shape, else one graph for all lengths."""
     if runtime.rows(policy) is not None:
         return torch.compile(embed, mode="reduce-overhead", dynamic=False)
     return torch.compile(embed, dynamic=policy.fps is not None)
 
 
 def filled(pixels: NDArray[np.uint8], rows: int | None) -> NDArray[np.uint8]:
-    """A batch with its last video repeated until it has `rows` of them; as it is for None."""
+    """Repeat a batch's last video until it has `rows` videos; unchanged for None."""
     missing = 0 if rows is None else rows - len(pixels)
     return np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]) if missing > 0 else pixels
 
 
 def remembered(trace: Trace) -> Trace:
-    """The trace of a clip that is not looked at again, which takes no time."""
+    """Return the trace of a cached clip, which takes no time."""
     return replace(trace, seconds={}, notes={**trace.notes, "video": "seen for the item before"})
 
 
@@ -158,12 +158,12 @@ def pad_to_multiple(pixels: NDArray[np.uint8], multiple: int) -> NDArray[np.uint
 
 
 def frame_trace(frames: Frames, fed: int, seconds: Mapping[str, float]) -> Trace:
-    """What a record keeps of one clip's embedding."""
+    """Return what a record keeps of one clip's embedding."""
     repeated = fed - len(frames.seconds)
     notes: dict[str, JsonValue] = {"last_frame_repeated": repeated} if repeated else {}
     return Trace(seconds=seconds, frames=frames.seen, notes=notes)
 
 
 def policy_facts(policy: FramePolicy) -> dict[str, JsonValue]:
-    """A frame policy as a record keeps it."""
+    """Return a frame policy as a record keeps it."""
     return {f"frames_{name}": value for name, value in asdict(policy).items() if value is not None}

@@ -1,9 +1,9 @@
-"""Texts to token ids without a hub: a `tokenizers` file of our own lies beside the weights.
+"""Turn texts into token ids without a hub: our own `tokenizers` file is stored beside the weights.
 
-Ours, as the paper names no tokenizer: lower-cased byte-level BPE, trained on the training texts by
-the recipe. It knows no unknown words, and training it is deterministic, which `tokenizers`'
-WordPiece is not. BERT's `tokenizer.json` or CLIP's serve as well. Texts longer than the tower's context are
-split into chunks whose outputs are pooled, and `TextBatch.chunks` says so: nothing is cut.
+Our choice, as the paper names no tokenizer: lower-cased byte-level BPE, trained on the training texts by
+the recipe. It has no unknown words, and its training is deterministic, unlike that of `tokenizers`'
+WordPiece. BERT's or CLIP's `tokenizer.json` can also be used. Texts longer than the tower's context are
+split into chunks whose outputs are pooled, and `TextBatch.chunks` counts them: nothing is cut.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SPECIALS = (("[CLS]", "[SEP]", "[PAD]"), ("<start_of_text>", "<end_of_text>", "<
 
 @dataclass(frozen=True, slots=True)
 class TextBatch:
-    """Token ids [C, L] of C chunks, `mask` (True at real tokens) and the text each chunk is of."""
+    """Token ids [C, L] of C chunks, `mask` (True at real tokens) and the index of each chunk's text."""
 
     ids: Tensor
     mask: Tensor
@@ -42,11 +42,11 @@ class TextBatch:
     texts: int
 
     def to(self, device: torch.device | str) -> TextBatch:
-        """The same batch on another device."""
+        """Move the batch to another device."""
         return TextBatch(self.ids.to(device), self.mask.to(device), self.owner.to(device), self.texts)
 
     def of(self, texts: Sequence[int]) -> TextBatch:
-        """Some of the texts, in ascending order, padded no further than they need."""
+        """Select some of the texts, in ascending order, with no more padding than they need."""
         chosen = torch.isin(self.owner, torch.tensor(texts, device=self.owner.device))
         place = torch.full((self.texts,), -1, device=self.owner.device)
         place[list(texts)] = torch.arange(len(texts), device=self.owner.device)
@@ -55,7 +55,7 @@ class TextBatch:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Chunks of each text; more than 1 where it was longer than the context."""
+        """Chunks of each text; more than 1 if it is longer than the context."""
         return tuple(torch.bincount(self.owner, minlength=self.texts).tolist())
 
 
@@ -70,16 +70,16 @@ class TextTokenizer:
 
     @property
     def size(self) -> int:
-        """Vocabulary entries."""
+        """The number of vocabulary entries."""
         return self.tokenizer.get_vocab_size()
 
     @cached_property
     def reader(self) -> Tokenizer:
-        """The same tokenizer for texts from outside, in which "[SEP]" is five characters like any others."""
+        """The tokenizer for texts from outside, in which "[SEP]" is five ordinary characters."""
         return text_only(self.tokenizer)
 
     def to_json(self) -> str:
-        """The tokenizer file's text."""
+        """Return the tokenizer file's text."""
         return self.tokenizer.to_str(pretty=True)
 
     def batch(self, texts: Sequence[str], context: int, *, length: int | None = None) -> TextBatch:
@@ -104,7 +104,7 @@ class TextTokenizer:
 
 
 def as_text_tokenizer(tokenizer: Tokenizer, source: str) -> TextTokenizer:
-    """Find the special tokens. Raises ModelError naming `source` when there are none."""
+    """Find the special tokens. Raises ModelError naming `source` if there are none."""
     for names in SPECIALS:
         start, end, pad = (tokenizer.token_to_id(name) for name in names)
         if start is not None and end is not None and pad is not None:
@@ -114,7 +114,7 @@ def as_text_tokenizer(tokenizer: Tokenizer, source: str) -> TextTokenizer:
 
 
 def read_tokenizer(text: str, source: str) -> TextTokenizer:
-    """A tokenizer from its JSON. Raises ModelError naming `source` when it isn't one, or can't read a text."""
+    """Build a tokenizer from its JSON. Raises ModelError naming `source` if it is invalid, or can't encode a text."""
     from tokenizers import Tokenizer
 
     with foreign_file(f"{source} is not a tokenizer file"):
@@ -127,7 +127,7 @@ def read_tokenizer(text: str, source: str) -> TextTokenizer:
 
 
 def load_tokenizer(path: Path) -> TextTokenizer:
-    """Read a `tokenizer.json`. Raises ModelError when it is missing or isn't one."""
+    """Read a `tokenizer.json`. Raises ModelError if it is missing or invalid."""
     if not path.is_file():
         raise ModelError(f"no tokenizer at {path}")
     return read_tokenizer(json.dumps(read_json(path, ours=False)), str(path))

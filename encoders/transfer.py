@@ -1,10 +1,9 @@
-"""From one stage of the recipe to the next: image → short → long, and image → factorised.
+"""Transfer weights from one stage of the recipe to the next: image → short → long, and image → factorised.
 
-What both encoders have is copied as it is. The 3D kernel starts as the 2D one repeated over time
-and divided; temporal attention as the spatial one, its gate shut; a longer table of time positions
-as the shorter one stretched. From an image encoder, patches of another size and TubeViT's tubes
-start as its 2D kernel resized, and its table of places is resized with them (ours). Everything else
-that differs is refused.
+What both encoders have is copied unchanged. The 3D kernel starts as the 2D one repeated over time and divided; temporal
+attention as the spatial one, with its gate at zero; a longer table of time positions as the shorter one interpolated.
+From an image encoder, patches of another size and TubeViT's tubes start as its resized 2D kernel, and its table of
+space positions is resized with them (our choice). All other differences are refused.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ IMAGE = "vision.image.proj"
 def transfer(source: DualEncoder, config: EncoderConfig, *, time_std: float = 0.0, seed: int = 0) -> DualEncoder:
     """Build `config`'s encoder with the weights of `source`, an earlier stage.
 
-    New time positions start at zero, so that a still video embeds exactly like its image; a tiny
-    encoder learns the order of events sooner from `time_std` near its positions' scale (ours).
-    `config.adapt` is applied on top. Raises ModelError when the stages don't follow on each other.
+    New time positions start at zero, so that a still video embeds exactly like its image; a tiny encoder learns the
+    order of events sooner from `time_std` near its positions' scale (our choice). `config.adapt` is applied on top.
+    Raises ModelError if the stages don't follow each other.
     """
     if source.config.adapt.method in ("adapters", "lora"):
         raise ModelError(f"'{source.config.name}' has {source.config.adapt.method} in it: merge or drop them first")
@@ -63,7 +62,7 @@ def _value(name: str, own: Tensor, old: dict[str, Tensor], config: EncoderConfig
 
 
 def _front(old: dict[str, Tensor], patch: int, vision: VisionConfig) -> dict[str, Tensor]:
-    """The projections and places of a video encoder, from those of an image encoder with patches of side `patch`."""
+    """Make projections and space positions of a video encoder from an image encoder with patches of side `patch`."""
     weight, bias = old[f"{IMAGE}.weight"], old[f"{IMAGE}.bias"]
     front = {f"{IMAGE}.weight": reshape_kernel(weight, patch, image_kernel(vision)), SPACE: _places(old[SPACE], vision)}
     for number, kernel in enumerate(video_kernels(vision)):
@@ -73,7 +72,7 @@ def _front(old: dict[str, Tensor], patch: int, vision: VisionConfig) -> dict[str
 
 
 def _places(table: Tensor, vision: VisionConfig) -> Tensor:
-    """A table of places [n·n, D] read at the centres of a finer or coarser grid of the same picture."""
+    """Interpolate a table of space positions [n·n, D] at the centres of a finer or coarser grid."""
     side = round(len(table) ** 0.5)
     if side == vision.grid:
         return table
@@ -84,7 +83,7 @@ def _places(table: Tensor, vision: VisionConfig) -> Tensor:
 
 
 def _unwrapped(name: str) -> str:
-    """A parameter's name without the layer that LoRA puts around it."""
+    """Return a parameter's name without LoRA's wrapping layer."""
     return name.replace(".base_layer.", ".")
 
 

@@ -1,4 +1,4 @@
-"""One error class per cause for which a video gives no frames; every message names the file."""
+"""One error class for each reason why a video gives no frames; every message names the file."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ class FramePolicyError(ModelError):
 
 
 class VideoError(DataError):
-    """A video file, or a stretch of it, gives no right frames."""
+    """A video file, or a segment of it, gives no correct frames."""
 
 
 class MissingVideoError(VideoError):
@@ -54,7 +54,7 @@ class OutsideVideoError(VideoError):
 
 
 class ResourcesError(VideoError):
-    """Memory or open files ran out, or FFmpeg found a fault of its own: nothing is said about the file."""
+    """Memory or open files ran out, or FFmpeg had an internal error: this says nothing about the file."""
 
 
 class DecodeTimeoutError(VideoError):
@@ -62,11 +62,11 @@ class DecodeTimeoutError(VideoError):
 
 
 class DecodeWorkerError(VideoError):
-    """The worker process died while decoding, and so did the one that tried again."""
+    """The worker process died while decoding, and so did a second one."""
 
 
 class DecodeFaultError(VideoError):
-    """Decoding raised what no file should make it raise: a fault of the program, not of the file."""
+    """Decoding raised an unexpected error: a fault of the program, not of the file."""
 
 
 class DecoderStartError(ModelError):

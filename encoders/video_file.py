@@ -1,4 +1,4 @@
-"""Opening a video file, choosing its stream, what its header says, and the errors of files that can't be read."""
+"""Open a video file, choose its stream, read its header, and report unreadable files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from encoders.video_errors import (
 from tasks.video_files import local_address
 
 _MICROSECONDS = Fraction(1, 1_000_000)
-# Matroska rounds to milliseconds, so equal gaps come out one tick apart; some writers are off by one more.
+# Matroska rounds to milliseconds, so equal gaps differ by one tick; some writers are off by one more.
 _ROUNDED_TICKS = 2
 _SAME_RATE = 0.001
 _USUAL_RATE = Fraction(25)
@@ -46,7 +46,7 @@ _NOT_OF_THE_FILE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 @dataclass(frozen=True, slots=True)
 class OpenVideo:
-    """An open file with its video stream; `origin` is what second 0 is in the file's own time (seconds)."""
+    """An open file with its video stream; `origin` is the time of second 0 on the file's own clock (seconds)."""
 
     path: Path
     container: InputContainer
@@ -60,26 +60,26 @@ class OpenVideo:
 
     @property
     def rate(self) -> Fraction:
-        """Frames per second by the header, or a guess."""
+        """Frames per second according to the header, or a guess."""
         return self.stream.guessed_rate or self.stream.average_rate or _USUAL_RATE
 
     @property
     def pixel_shape(self) -> float:
-        """The width of a stored pixel over its height; 1 where the file does not tell."""
+        """The width of a stored pixel over its height; 1 if the file does not say."""
         told = self.stream.sample_aspect_ratio or self.stream.codec_context.sample_aspect_ratio
         return float(told) if told else 1.0
 
     @property
     def frame_ticks(self) -> int:
-        """How long a frame lasts by the header's rate, where no time stamp tells."""
+        """Duration of a frame in ticks by the header's rate, for use without time stamps."""
         return max(1, round(1 / (self.rate * self.time_base)))
 
     @property
     def declared_end(self) -> float | None:
-        """Where the video ends by the header, in seconds since the beginning."""
+        """End of the video according to the header, in seconds since the beginning."""
         ticks = self.stream.duration
         if "avi" in self.container.format.name and self.is_cut_off:
-            # FFmpeg puts what it finds in place of the header's length, but not of its count of frames.
+            # FFmpeg may replace the header's length by its own estimate, but not the count of frames.
             ticks = self.stream.frames or ticks
         if ticks is not None:
             return self.seconds(ticks + (self.stream.start_time or 0))
@@ -88,28 +88,28 @@ class OpenVideo:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether the file ends before its own structure does."""
+        """Whether the file is truncated, judging by its container structure."""
         return is_cut_off(self.path, self.container.format.name)
 
     @property
     def tells_length(self) -> bool:
-        """Whether `declared_end` is that of the whole file, even where it is cut off."""
+        """Whether `declared_end` is that of the whole file, even if it is truncated."""
         return self.declared_end is not None and tells_length(self.path, self.container.format.name)
 
     def seconds(self, ticks: int) -> float:
-        """Seconds since the file's beginning of a time stamp in ticks."""
+        """Convert a time stamp in ticks to seconds since the file's beginning."""
         return round(float(ticks * self.time_base - self.origin), 6) + 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video file is; `width` and `height` are those of the upright picture.
+    """Facts about a video file; `width` and `height` are those of the upright picture.
 
-    `rotation` (degrees, counter-clockwise) is what brings the stored picture upright.
+    `rotation` (degrees, counter-clockwise) turns the stored picture upright.
 
-    `duration` (seconds) ends with the last frame and counts from the file's beginning, with the last frame that there
-    was in a file that is cut off; `start` is where the first frame appears; `fps` is None where the rate varies,
-    `frame_count` where the header has none.
+    `duration` (seconds) is the end of the last frame, counted from the file's beginning; in a truncated file, of the
+    last frame that there was. `start` is when the first frame appears; `fps` is None if the rate varies, and
+    `frame_count` is None if the header has none.
     """
 
     path: Path
@@ -125,7 +125,7 @@ class VideoInfo:
 
 @contextmanager
 def open_video(path: Path, threads: int = 1) -> Iterator[OpenVideo]:
-    """Open `path` and choose its video stream as FFmpeg does; raises a VideoError of its own per cause."""
+    """Open `path` and choose its video stream as FFmpeg does; raises a distinct VideoError for each cause."""
     if not path.is_file():
         raise MissingVideoError(f"{path}: no such video file")
     if path.stat().st_size == 0:
@@ -142,21 +142,21 @@ def open_video(path: Path, threads: int = 1) -> Iterator[OpenVideo]:
 
 def _open_container(path: Path) -> InputContainer:
     try:
-        # What a playlist names is never fetched; a tag in another encoding is no reason to refuse a video.
+        # Entries of playlists are never fetched; tags in another encoding are no reason to refuse a video.
         container = av.open(
             local_address(path), "r", container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
     except av.error.FFmpegError as error:
         blame_file(path, error)
         raise UnreadableVideoError(f"{path}: not a readable media file ({error.strerror})") from error
-    # PyAV has FFmpeg invent time stamps of display where there are none: wrong ones, where frames are reordered.
+    # PyAV lets FFmpeg invent missing presentation times, which are wrong if frames are reordered.
     container.flags &= ~cast("int", Flags.gen_pts.value)
     return container
 
 
 def blame_file(path: Path, error: av.error.FFmpegError) -> None:
-    """Raise ResourcesError where an error of FFmpeg's isn't about the file."""
-    # A RuntimeError among them is a bug that FFmpeg or PyAV found in itself.
+    """Raise ResourcesError if an error of FFmpeg is not about the file."""
+    # A RuntimeError is an internal error of FFmpeg or PyAV.
     if isinstance(error, RuntimeError) or error.errno in _NOT_OF_THE_FILE:
         raise ResourcesError(f"{path}: can't be read now ({error.strerror}); the file may be whole") from error
 
@@ -191,7 +191,7 @@ def _origin(container: InputContainer, stream: VideoStream) -> Fraction:
 def probe(path: Path) -> VideoInfo:
     """Describe the video at `path`: its packets are read and one frame is decoded.
 
-    Raises a VideoError, among them TruncatedVideoError for a file that is cut off and doesn't say how long it was.
+    Raises a VideoError, among them TruncatedVideoError for a truncated file that doesn't say how long it was.
     """
     with open_video(path) as video:
         stream = video.stream
@@ -216,13 +216,13 @@ def _end(video: OpenVideo, ticks: NDArray[np.int64], last_length: int) -> float:
     if declared is None or not video.tells_length:
         raise TruncatedVideoError(
             f"{video.path}: breaks off at {found:.2f} s and doesn't say how long it was; download it again, or copy "
-            "what is there into a new file (ffmpeg -i OLD -c copy NEW)"
+            "the rest into a new file (ffmpeg -i OLD -c copy NEW)"
         )
     return max(found, declared)
 
 
 def _packet_times(video: OpenVideo) -> tuple[NDArray[np.int64], int]:
-    """Time stamps in order of display, and how long the last of them lasts (ticks)."""
+    """Return time stamps in presentation order, and the duration of the last frame (ticks)."""
     pts, dts, lengths = array("q"), array("q"), array("q")
     for packet in read_packets(video):
         if packet.is_discard:
@@ -234,14 +234,14 @@ def _packet_times(video: OpenVideo) -> tuple[NDArray[np.int64], int]:
             dts.append(packet.dts)
     found = next((times for times in (pts, dts) if len(times) == len(lengths)), None)
     if found is None:
-        # Without any clock, frames follow each other at the header's rate.
+        # Without any time stamps, frames follow each other at the header's rate.
         return np.arange(len(lengths), dtype=np.int64) * video.frame_ticks, video.frame_ticks
     times = np.array(found, dtype=np.int64)
     return np.sort(times), lengths[int(times.argmax())] if len(times) else 0
 
 
 def read_packets(video: OpenVideo) -> Iterator[Packet[VideoStream]]:
-    """Packets of the chosen stream from where the file stands, ending quietly where it can't be read on."""
+    """Yield packets of the chosen stream from the current position, ending silently if reading fails."""
     demuxed = video.container.demux(video.stream)
     while True:
         try:
@@ -256,13 +256,13 @@ def read_packets(video: OpenVideo) -> Iterator[Packet[VideoStream]]:
 
 
 def _constant_rate(ticks: NDArray[np.int64], video: OpenVideo) -> float | None:
-    """Frames per second where all gaps are equal but for the rounding of time stamps to ticks."""
+    """Return the frame rate if all gaps are equal up to the rounding of time stamps to ticks."""
     gaps = np.diff(ticks)
     if not gaps.size or gaps.max() - gaps.min() > _ROUNDED_TICKS:
         return None
     measured = gaps.size / (int(ticks[-1] - ticks[0]) * video.time_base)
     declared = video.stream.average_rate
-    # The header's rate is free of the rounding, where it is the rate at all.
+    # The header's rate has no rounding error, if it is the actual rate.
     return float(declared if declared and abs(declared / measured - 1) < _SAME_RATE else measured)
 
 
@@ -277,5 +277,5 @@ def _first_frame(video: OpenVideo) -> VideoFrame:
 
 
 def quarter_turns(frame: VideoFrame) -> int:
-    """Counter-clockwise quarter turns that bring the stored picture of `frame` upright (0 to 3)."""
+    """Return the counter-clockwise quarter turns (0 to 3) that turn the stored picture of `frame` upright."""
     return round(frame.rotation / 90) % 4

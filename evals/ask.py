@@ -1,4 +1,4 @@
-"""`longvid ask`: questions of one's own about one's own videos, with the record that any run keeps, and the answers."""
+"""`longvid ask`: ask your own questions about your own videos; keeps a record as any run does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 SHOWN = 20
 ASKED = "questions.jsonl"
-"""In the run's folder, the question that stood on the command line."""
+"""The file in the run's folder that keeps a question given on the command line."""
 
 
 def ask(
@@ -41,7 +41,10 @@ def ask(
     model: MODEL,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUESTION [OPTION]…", help="About a video: what to ask; without options, in words."),
+        typer.Argument(
+            metavar="QUESTION [OPTION]…",
+            help="For a video: the question and its options; without options the answer is free text.",
+        ),
     ] = None,
     model_option: OPTIONS = None,
     videos: Annotated[Path | None, typer.Option(help="Where the videos are; default: beside the questions.")] = None,
@@ -71,7 +74,7 @@ def ask(
 
 
 def task_of(place: Path, videos: Path | None, route: str | None) -> Task[Any]:
-    """The task of a file of questions or of a folder. Raises DataError naming the line and the field at fault."""
+    """Load the task of a questions file or a folder. Raises DataError naming the line and the field at fault."""
     from tasks.folder import load_own_questions
 
     if place.is_dir():
@@ -81,7 +84,7 @@ def task_of(place: Path, videos: Path | None, route: str | None) -> Task[Any]:
 
 
 def choices_with_place(choices: RunChoices, place: Path, videos: Path | None) -> RunChoices:
-    """The choices with where the questions are, for the record."""
+    """Add to the choices where the questions are, for the record."""
     return replace(choices, place=place_of(own_benchmark(place, videos)))
 
 
@@ -93,17 +96,15 @@ def ask_about_video(
     options: Mapping[str, str],
     choices: RunChoices,
 ) -> None:
-    """Ask the question of the command line. Raises DataError, or ModelError where the model can't answer."""
+    """Ask the question given on the command line. Raises DataError, or ModelError if the model can't answer."""
     question, *given = words
     path = video if videos is None or video.is_absolute() else videos / video
     if video.suffix.lower() == ".jsonl":
-        raise DataError(f"{video} has its questions in it; a question on the command line is about a video")
+        raise DataError(f"{video} already holds questions; a question on the command line needs a video")
     if not path.is_file():
         raise DataError(f"there is no video {path}")
     if len(given) == 1:
-        raise DataError(
-            f"a choice needs two options or more, not '{given[0]}' alone; without any, the model answers freely"
-        )
+        raise DataError(f"give two options or more, not '{given[0]}' alone, or none at all for a free answer")
     folder, task, results = (ask_choice if given else ask_freely)(path, question, given, model, options, choices)
     show_answers(task, folder, None)
     console.say(f"record: {folder}")
@@ -147,7 +148,7 @@ def ask_freely(
 
 
 def show_answers(task: Task[Any], folder: Path, limit: int | None) -> None:
-    """Each question with its answer, in lines of 80 columns; of many, the first, and where the others are."""
+    """Print questions with their answers in lines of 80 columns: the first few, and where to find the others."""
     from evals.store import read_samples
 
     samples = read_samples(folder)
@@ -161,7 +162,7 @@ def show_answers(task: Task[Any], folder: Path, limit: int | None) -> None:
 
 
 def answer_lines(item: Item, sample: Sample) -> Iterator[str]:
-    """A question and what became of it, wrapped."""
+    """Lay out a question and its outcome in lines."""
     asked = getattr(item, "question", "") or getattr(item, "text", "") or item.clip.video_id
     yield from wrapped(f"{item.id}: ", str(asked))
     if sample.error is not None:
@@ -175,22 +176,22 @@ def answer_lines(item: Item, sample: Sample) -> Iterator[str]:
         return
     verdict = "" if right is None else " (right)" if chosen == right else " (wrong)"
     if chosen is None:
-        yield from wrapped("  no option could be read in: ", f"{sample.raw or 'an empty reply'}{verdict}")
+        yield from wrapped("  no option could be read from: ", f"{sample.raw or 'an empty reply'}{verdict}")
     else:
         yield from wrapped("  ", option_text(chosen, options) + verdict)
     if right is not None and chosen != right:
-        yield from wrapped("  right is ", option_text(right, options))
+        yield from wrapped("  correct: ", option_text(right, options))
 
 
 def option_text(place: int, options: Sequence[str]) -> str:
-    """An option as a line names it: `B. a pancake`."""
+    """Format an option with its letter: `B. a pancake`."""
     from tasks.multiple_choice import option_names
 
     return f"{option_names(len(options))[place]}. {options[place]}"
 
 
 def wrapped(start: str, text: str) -> Iterator[str]:
-    """Lines of at most 80 columns that begin with `start`; the others are set in."""
+    """Wrap a text to 80 columns; the first line begins with `start`, the others are indented."""
     words = " ".join(text.split())
     yield from textwrap.wrap(
         f"{start}{words}", WIDTH, subsequent_indent="  " if start.lstrip() == start else "    ", break_on_hyphens=False

@@ -1,7 +1,7 @@
-"""`longvid audit BENCHMARK`: what in a benchmark's own files spoils figures, before any model is asked.
+"""`longvid audit BENCHMARK`: find flaws in a benchmark's own files that spoil its figures, before any model is asked.
 
-A finding spoils figures where a right answer can't be distinguished from a wrong one, where a model can't be shown what
-it is asked about, or where a rule that never looks is clearly better than chance. Everything else is reported, too.
+A finding spoils figures if a right answer can't be distinguished from a wrong one, if a model can't be shown what it is
+asked about, or if a rule that never looks is clearly better than chance. Everything else is reported, too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tasks.task import Item, Task
 
 WIDTH = 80
-# Ours. Lengths are told to a tenth of a second or so; a rule that never looks is a shortcut where its whole interval
-# lies above chance, and by so much.
+# Our choice. Annotated times are exact to about a tenth of a second. A rule that never looks is a shortcut if its
+# whole interval lies above chance, by at least this much.
 SECONDS_OVER = 0.5
 POINTS_OVER = 0.05
 SMALLEST_EXPECTED = 5
@@ -42,10 +42,10 @@ IDS_KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's outcome in words; `ids` are the first items concerned.
+    """The outcome of one check in words; `ids` names the first items affected.
 
-    `value` with `interval` and `chance` are of a rule that never looks, `p` is of the test that right answers stand at
-    all places alike.
+    `value` with `interval` and `chance` describe a rule that never looks; `p` is the p-value of the test that right
+    answers are spread evenly over the positions.
     """
 
     check: str
@@ -61,13 +61,13 @@ class Finding:
 
 def audit(
     benchmark: Annotated[
-        str, typer.Argument(metavar="BENCHMARK[@POOL]", help="A benchmark's name, or the folder of your own.")
+        str, typer.Argument(metavar="BENCHMARK[@POOL]", help="A benchmark's name, or the folder of your own benchmark.")
     ],
     data: DATA = None,
     videos: VIDEOS = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Read a benchmark's own files for what spoils figures. Exit code 1 where something does."""
+    """Check a benchmark's own files for flaws that spoil its figures. Exits with 1 if there are any."""
     from json import dumps
 
     found, pool = find_target(benchmark)
@@ -87,7 +87,7 @@ def audit(
 
 
 def show(task: Task[Any], findings: Sequence[Finding], spoiling: Sequence[Finding]) -> None:
-    """The findings as a table of 80 columns, and in a sentence what of them spoils figures."""
+    """Print the findings as a table of 80 columns, and a sentence on those that spoil figures."""
     rows = [(finding.check, finding.found, "yes" if finding.spoils else "") for finding in findings]
     clusters = len({item.cluster for item in task.items()})
     title = f"{task.info.name}: {len(task.items()):,} items in {clusters:,} clusters ({task.info.cluster})"
@@ -99,7 +99,7 @@ def show(task: Task[Any], findings: Sequence[Finding], spoiling: Sequence[Findin
 
 
 def task_and_faults(benchmark: Benchmark, pool: str, data: Path | None, faults: Faults) -> Task[Any]:
-    """The task; rows of one's own that can't be taken are left out, and told in `faults`."""
+    """Load the task; invalid rows of a user's own benchmark are left out and described in `faults`."""
     from tasks.registry import resolved
 
     if benchmark.place is None:
@@ -107,25 +107,25 @@ def task_and_faults(benchmark: Benchmark, pool: str, data: Path | None, faults: 
     try:
         task: Task[Any] = resolved(benchmark.load)(benchmark.place, pool, faults=faults)
     except DataError as error:
-        # With every row at fault the first fault says more than that nothing is left.
+        # If every row is at fault, the first fault is a better message than "no rows left".
         raise DataError(faults.rows[0] if faults.rows else str(error)) from error
     return task
 
 
 def row_faults(faults: Faults) -> Iterator[Finding]:
-    """Rows that can't be taken at all."""
+    """Report the rows that are invalid."""
     if faults.rows:
         yield Finding("rows", told_of(faults.rows), len(faults.rows), spoils=True)
 
 
 def told_of(faults: Sequence[str]) -> str:
-    """The first fault, and how many there are; which file it is in was said on the command line."""
+    """Describe the first fault and count them; the file is known from the command line."""
     first = f"line {faults[0].partition(', line ')[2]}" if ", line " in faults[0] else faults[0]
     return f"{len(faults):,} at fault; the first: {first}" if len(faults) > 1 else first
 
 
 def examined(task: Task[Any], tick: console.Ticker, faults: Faults) -> list[Finding]:
-    """All checks that a task's items are for."""
+    """Run all checks that apply to a task's items."""
     items = list(task.items())
     choices = [item for item in items if isinstance(item, ChoiceItem)]
     captions = [item for item in items if isinstance(item, CaptionItem)]
@@ -141,17 +141,17 @@ def examined(task: Task[Any], tick: console.Ticker, faults: Faults) -> list[Find
 
 
 def folded(text: str) -> str:
-    """A text in which case and spaces make no difference."""
+    """Normalise a text so that case and spacing make no difference."""
     return " ".join(text.casefold().split())
 
 
 def named(what: str, items: Sequence[Item], *, of: int) -> str:
-    """How many items a check concerns, with the first of them."""
+    """Say how many items a check concerns, and name the first of them."""
     return f"{len(items):,} of {of:,} {what}: {items[0].id}" + " …" * (len(items) > 1)
 
 
 def concerned(check: str, what: str, items: Sequence[Item], of: int, fine: str, *, spoils: bool = True) -> Finding:
-    """A check of single items: how many it concerns, or that it concerns none."""
+    """Make the finding of a check of single items: how many it concerns, or that it concerns none."""
     if not items:
         return Finding(check, fine)
     ids = tuple(item.id for item in items[:IDS_KEPT])
@@ -159,7 +159,7 @@ def concerned(check: str, what: str, items: Sequence[Item], of: int, fine: str, 
 
 
 def repeated(items: Sequence[Any], key: Callable[[Any], Hashable]) -> list[list[Any]]:
-    """Items with an equal key, where there are several."""
+    """Group items by key; keep the groups of two or more."""
     groups: dict[Hashable, list[Any]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -167,7 +167,7 @@ def repeated(items: Sequence[Any], key: Callable[[Any], Hashable]) -> list[list[
 
 
 def choice_findings(items: Sequence[ChoiceItem], faults: Faults, groups: Mapping[str, str]) -> Iterator[Finding]:
-    """Options, answers, repeated questions, and what rules score that never look; `groups` as in MultipleChoiceTask."""
+    """Check options, answers, repeated questions and shortcuts; `groups` is as in MultipleChoiceTask."""
     count = len(items)
     equal = [item for item in items if len(set(map(folded, item.options))) < len(item.options)]
     torn = [item for item in equal if has_a_double(item)]
@@ -184,13 +184,13 @@ def choice_findings(items: Sequence[ChoiceItem], faults: Faults, groups: Mapping
     else:
         yield concerned("answers", "answers are none of the options", outside, count, answers_told(len(known), count))
     yield from repeated_questions(items)
-    # With an answer that is none of the options every rule is wrong, as every model is.
+    # If the answer is none of the options, every rule is wrong, and so is every model.
     if known:
         yield from shortcut_findings(known, groups)
 
 
 def has_a_double(item: ChoiceItem) -> bool:
-    """Whether another option is equal to the right one, or may be: the answer is not known, or none of them."""
+    """Whether another option equals the right one, or may do so because the right one is not known."""
     if item.answer is None or not 0 <= item.answer < len(item.options):
         return True
     texts = [folded(option) for option in item.options]
@@ -198,14 +198,14 @@ def has_a_double(item: ChoiceItem) -> bool:
 
 
 def answers_told(known: int, count: int) -> str:
-    """How many answers are known."""
+    """Say how many answers are known."""
     return (
         "all known, all among the options" if known == count else f"{known:,} of {count:,} known, all among the options"
     )
 
 
 def repeated_questions(items: Sequence[ChoiceItem]) -> Iterator[Finding]:
-    """The same question about the same clip with the same options, in whatever order."""
+    """Find repeats of a question about the same clip with the same options in any order."""
 
     def key(item: ChoiceItem) -> Hashable:
         clip = item.clip
@@ -225,7 +225,7 @@ def repeated_questions(items: Sequence[ChoiceItem]) -> Iterator[Finding]:
 
 
 def shortcut_findings(items: Sequence[ChoiceItem], groups: Mapping[str, str]) -> Iterator[Finding]:
-    """What always taking the longest option, the shortest, or one letter scores, and where right answers stand."""
+    """Score the longest option, the shortest and each letter as rules, and test the right answers' positions."""
     for name, pick in (("longest option", max), ("shortest option", min)):
         yield rule(
             f"the {name}", items, [float(item.answer == by_length(item.options, pick)) for item in items], groups
@@ -238,7 +238,7 @@ def shortcut_findings(items: Sequence[ChoiceItem], groups: Mapping[str, str]) ->
 
 
 def rule(check: str, items: Sequence[ChoiceItem], values: Sequence[float], groups: Mapping[str, str]) -> Finding:
-    """What a rule that never looks scores by the primary figure, with its interval, beside chance."""
+    """Score a rule that never looks by the primary figure, with its interval, beside chance."""
     clusters, kinds = [item.cluster for item in items], [groups.get(item.id, "") for item in items]
     metric = grouped_metric("rule", values, clusters, kinds) if groups else fraction_metric("rule", values, clusters)
     chance = grouped_metric("chance", [1 / len(item.options) for item in items], clusters, kinds).value or 0.0
@@ -251,7 +251,7 @@ def rule(check: str, items: Sequence[ChoiceItem], values: Sequence[float], group
 
 
 def most_given_away(items: Sequence[ChoiceItem], values: Sequence[float], groups: Mapping[str, str]) -> str:
-    """The groups in which a rule that never looks is clearly better than chance, of those the figure is the mean of."""
+    """Name the groups behind the primary mean in which a rule that never looks is clearly better than chance."""
     members: dict[str, list[tuple[ChoiceItem, float]]] = {}
     for item, value in zip(items, values, strict=True):
         if item.id in groups:
@@ -268,13 +268,13 @@ def most_given_away(items: Sequence[ChoiceItem], values: Sequence[float], groups
 
 
 def place_finding(items: Sequence[ChoiceItem], letters: Sequence[str], counts: Counter[int | None]) -> Finding:
-    """Where right answers stand, and the chi-squared test that they stand at all places alike."""
+    """Count the right answers' positions, with a chi-squared test that they are spread evenly."""
     expected = [
         sum(1 / len(item.options) for item in items if place < len(item.options)) for place in range(len(letters))
     ]
     observed = [counts[place] for place in range(len(letters))]
     told = ", ".join(f"{letter} {count:,}" for letter, count in zip(letters, observed, strict=True))
-    # The last places, which few questions have, are counted together.
+    # The last positions, which few questions have, are counted together.
     while len(expected) > 1 and expected[-1] < SMALLEST_EXPECTED:
         expected[-2:], observed[-2:] = [sum(expected[-2:])], [sum(observed[-2:])]
     if len(expected) < 2 or min(expected) < SMALLEST_EXPECTED:
@@ -287,7 +287,7 @@ def place_finding(items: Sequence[ChoiceItem], letters: Sequence[str], counts: C
 
 
 def caption_findings(items: Sequence[CaptionItem]) -> Iterator[Finding]:
-    """References that are empty, or the same for many clips."""
+    """Find references that are empty or shared by several clips."""
     count = len(items)
     empty = [item for item in items if not any(any(c.isalnum() for c in text) for text in item.references)]
     part = [item for item in items if not all(map(folded, item.references)) and item not in empty]
@@ -299,7 +299,7 @@ def caption_findings(items: Sequence[CaptionItem]) -> Iterator[Finding]:
 
 
 def pair_findings(items: Sequence[RetrievalItem]) -> Iterator[Finding]:
-    """Texts that are empty, or belong to several clips, and clips that several texts belong to."""
+    """Find texts that are empty or belong to several clips, and clips with several texts."""
     empty = [item for item in items if not folded(item.text)]
     yield concerned("texts", "texts are empty", empty, len(items), "none is empty")
     yield repeated_texts(items, lambda item: folded(item.text), "texts", spoils_from=POINTS_OVER)
@@ -309,7 +309,7 @@ def pair_findings(items: Sequence[RetrievalItem]) -> Iterator[Finding]:
 def repeated_texts(
     items: Sequence[Any], key: Callable[[Any], Hashable], what: str, *, spoils_from: float | None
 ) -> Finding:
-    """Texts that several items share; in retrieval at most one of them can be ranked first."""
+    """Find texts that several items share; in retrieval at most one of those items can be ranked first."""
     groups = repeated(items, key)
     again = [item for group in groups for item in group[1:]]
     check = f"repeated {what}"
@@ -325,7 +325,7 @@ def repeated_texts(
 
 
 def repeated_clips(items: Sequence[Item], *, spoils: bool) -> Finding:
-    """Clips that stand in several items."""
+    """Find clips that occur in several items."""
     again = [i for group in repeated(items, lambda i: (i.clip.video_id, i.clip.start, i.clip.end)) for i in group[1:]]
     return concerned(
         "repeated clips", "items are about a clip that another has", again, len(items), "none", spoils=spoils
@@ -333,7 +333,7 @@ def repeated_clips(items: Sequence[Item], *, spoils: bool) -> Finding:
 
 
 def first_of_each(items: Sequence[Item], key: Callable[[Item], Hashable]) -> list[Item]:
-    """The first item of each key."""
+    """Keep the first item of each key."""
     found: dict[Hashable, Item] = {}
     for item in items:
         found.setdefault(key(item), item)
@@ -341,7 +341,7 @@ def first_of_each(items: Sequence[Item], key: Callable[[Item], Hashable]) -> lis
 
 
 def file_findings(items: Sequence[Item]) -> Iterator[Finding]:
-    """Videos and subtitles that are named and not there."""
+    """Find videos and subtitles that are named but missing."""
     videos = first_of_each(items, lambda item: item.clip.video_id)
     missing = [item for item in videos if item.clip.path is None]
     yield concerned("missing videos", "videos are missing", missing, len(videos), "none", spoils=False)
@@ -353,12 +353,12 @@ def file_findings(items: Sequence[Item]) -> Iterator[Finding]:
 
 
 def videos_of(task: Task[Any]) -> list[Path]:
-    """The video files that are there."""
+    """List the video files that exist."""
     return list(dict.fromkeys(item.clip.path for item in task.items() if item.clip.path is not None))
 
 
 def length_findings(items: Sequence[Item], tick: console.Ticker) -> Iterator[Finding]:
-    """Clips of no length, clips and evidence that end after the video does, and videos that can't be read."""
+    """Find empty clips, clips and evidence that end after their video, and unreadable videos."""
     lengths: dict[Path, float] = {}
     broken: dict[Path, str] = {}
     for path in dict.fromkeys(item.clip.path for item in items if item.clip.path is not None):
@@ -399,12 +399,12 @@ def ends_after(end: float, path: Path | None, lengths: dict[Path, float]) -> boo
 
 
 def ids_of(items: Sequence[Item]) -> tuple[str, ...]:
-    """The first items' ids."""
+    """Return the first items' ids."""
     return tuple(item.id for item in items[:IDS_KEPT])
 
 
 def label_findings(items: Sequence[Item]) -> Iterator[Finding]:
-    """How many items each label has: a mean over items is mostly that of the largest groups."""
+    """Count the items of each label: a mean over items mostly reflects the largest groups."""
     kinds: dict[str, Counter[str]] = {}
     for item in items:
         for kind, label in labels_of(item).items():

@@ -1,4 +1,7 @@
-"""The verbs every benchmark has: prepare, plan, run, score, import, report. They import what they need when called."""
+"""The verbs every benchmark has: prepare, plan, run, score, import, report.
+
+Each imports what it needs when it is called.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ OUT = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; de
 ROTATIONS = Annotated[
     str | None,
     typer.Option(
-        metavar="N|all", help="Ask each question N times, its options moved on by a place; for routes that list them."
+        metavar="N|all",
+        help="Ask each question N times, rotating its options by one position; for routes that list them.",
     ),
 ]
 REPEATS = Annotated[
@@ -53,7 +57,7 @@ RUN_FOLDER = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory
 
 
 def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None, videos: Path | None = None) -> Task[Any]:
-    """The task that a run directory belongs to."""
+    """Load the task that a run directory belongs to."""
     from evals.benchmarks import task_of_run as own_task_of_run
     from evals.store import read_run
     from tasks.errors import RecordError
@@ -70,7 +74,7 @@ def task_of_run(benchmark: Benchmark, folder: Path, data: Path | None, videos: P
 
 
 def benchmark_app(benchmark: Benchmark) -> typer.Typer:
-    """The benchmark's command group."""
+    """Build the benchmark's command group."""
     app = typer.Typer(help=benchmark.title, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     if benchmark.generated:
         add_generate(app, benchmark, benchmark.generated)
@@ -91,22 +95,22 @@ def benchmark_app(benchmark: Benchmark) -> typer.Typer:
 
 
 def called(benchmark: Benchmark, verb: str) -> str:
-    """How a verb is called on a benchmark."""
+    """Return the command that calls a verb on a benchmark."""
     return f"longvid {benchmark.name} {verb}" if benchmark.place is None else f"longvid {verb} {benchmark.place}"
 
 
 def called_on_runs(benchmark: Benchmark, verb: str) -> str:
-    """How a verb is called on runs of a benchmark; those of one's own are told by themselves."""
+    """Return the command that calls a verb on a benchmark's runs; runs of a user's own benchmark identify it."""
     return f"longvid {benchmark.name} {verb}" if benchmark.place is None else f"longvid {verb}"
 
 
 def example_folder(benchmark: Benchmark) -> str:
-    """Where runs of its first pool lie."""
+    """Return the folder with the runs of the benchmark's first pool."""
     return f"runs/{benchmark.names()[benchmark.pools[0]]}"
 
 
 def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
-    """The verb `prepare`."""
+    """Add the verb `prepare`."""
 
     @app.command(epilog=f"Example: longvid {benchmark.name} prepare --data data --mirror hf:OWNER/DATASET")
     def prepare(
@@ -145,10 +149,10 @@ def add_prepare(app: typer.Typer, benchmark: Benchmark) -> None:
 
 
 def get_videos(ids: list[str], folder: Path, sources: list[str]) -> tuple[list[str], bool]:
-    """Fetch the videos that the folder lacks, saying what went wrong.
+    """Fetch the videos that the folder lacks, reporting what goes wrong.
 
     Returns:
-        The videos still missing, in order, and whether a fault is why: a source failed, or none had any of them.
+        The videos still missing, in order, and whether a fault is why: a source failed, or no source had any of them.
     """
     from evals.fetch import fetch_videos
     from tasks.video_files import video_path
@@ -165,7 +169,7 @@ def get_videos(ids: list[str], folder: Path, sources: list[str]) -> tuple[list[s
 
 
 def add_prepare_own(app: typer.Typer, benchmark: Benchmark) -> None:
-    """The verb `prepare` of one's own benchmark: its rows are there, its videos may be missing."""
+    """Add the verb `prepare` for a user's own benchmark, whose rows exist and whose videos may be missing."""
 
     @app.command(epilog=f"Example: longvid prepare {benchmark.place} --mirror hf:OWNER/DATASET")
     def prepare(
@@ -200,18 +204,18 @@ def add_prepare_own(app: typer.Typer, benchmark: Benchmark) -> None:
 
 
 def own_tasks(benchmark: Benchmark, videos: Path | None) -> list[Task[Any]]:
-    """The tasks of all pools of one's own benchmark."""
+    """Load the tasks of all pools of a user's own benchmark."""
     found = with_videos(benchmark, videos)
     return [load_task(found, pool, None) for pool in found.pools]
 
 
 def without_video(task: Task[Any]) -> list[str]:
-    """The names of videos that are not there."""
+    """Return the names of the missing videos."""
     return list(dict.fromkeys(item.clip.video_id for item in task.items() if item.clip.path is None))
 
 
 def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
-    """The verb `plan`."""
+    """Add the verb `plan`."""
 
     @app.command(epilog=f"Example: {called(benchmark, 'plan')} {benchmark.example}")
     def plan(
@@ -224,7 +228,7 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Say what a run will take: items, tokens, time, memory and room, from a short probe."""
+        """Estimate a run's items, tokens, time, memory and disk space from a short probe."""
         from dataclasses import asdict
         from json import dumps
         from shutil import disk_usage
@@ -244,7 +248,7 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
 
 
 def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
-    """The verb `run`."""
+    """Add the verb `run`."""
     example = f"{benchmark.example} {benchmark.run_example}".rstrip()
 
     @app.command(epilog=f"Example: {called(benchmark, 'run')} {example}")
@@ -260,7 +264,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         name: Annotated[str | None, typer.Option(help="The run's name in reports; default: its folder's.")] = None,
         limit: LIMIT = None,
         batch_size: Annotated[
-            int | None, typer.Option(min=1, help="Items handed to the model at once; default: as it likes.")
+            int | None, typer.Option(min=1, help="Items handed to the model at once; default: the model's choice.")
         ] = None,
         max_failures: Annotated[int, typer.Option(min=0, help="Stop after more failed items than this.")] = 25,
         retry_failed: Annotated[bool, typer.Option(help="On resuming, try failed items again.")] = True,
@@ -281,18 +285,18 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
 
 
 def add_score(app: typer.Typer, benchmark: Benchmark) -> None:
-    """The verb `score`."""
+    """Add the verb `score`."""
 
     @app.command(epilog=f"Example: {called_on_runs(benchmark, 'score')} {example_folder(benchmark)}/my-run")
     def score(folder: RUN_FOLDER, data: DATA = None, videos: VIDEOS = None, wide: WIDE = False) -> None:
-        """Score a record again with today's parser and metrics; needs no model."""
+        """Score a record again with the current parser and metrics; needs no model."""
         from evals.runner import rescore
 
         show_results([folder], [rescore(task_of_run(benchmark, folder, data, videos), folder)], wide=wide)
 
 
 def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
-    """The verb `import`."""
+    """Add the verb `import`."""
 
     @app.command(
         "import",
@@ -310,7 +314,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         videos: VIDEOS = None,
         route: Annotated[str, typer.Option(help="How the answers were got, if known.")] = "unknown",
         field: Annotated[
-            str | None, typer.Option(help="The rows' field with the model's choice, where several could be it.")
+            str | None, typer.Option(help="The field of each row that holds the model's choice, if several could.")
         ] = None,
         count_invalid_as_wrong: Annotated[
             bool,
@@ -350,7 +354,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
 
 
 def read_predictions(file: PredictionsFile, task: Task[Any], everything: Task[Any]) -> Predictions:
-    """Read a file as the task's family does, saying what was left out and what its reader remarked."""
+    """Read a file as the task's family does, reporting what was left out and what its reader noticed."""
     from tasks.registry import family_of
 
     predictions = family_of(task.info.family).read_predictions(file, task, everything)
@@ -363,7 +367,7 @@ def read_predictions(file: PredictionsFile, task: Task[Any], everything: Task[An
 
 
 def say_left_out(results: Results, file: Path, out: Path, *, allowed: bool) -> None:
-    """Say how many items a file has no prediction for; exit code 1 unless that is allowed, as with failed items."""
+    """Say how many items a file has no prediction for; exits with 1 unless that is allowed, as with failed items."""
     if not results.counts.failed:
         return
     told = (
@@ -378,7 +382,7 @@ def say_left_out(results: Results, file: Path, out: Path, *, allowed: bool) -> N
 
 
 def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
-    """The verb `report`."""
+    """Add the verb `report`."""
 
     @app.command(epilog=f"Example: {called_on_runs(benchmark, 'report')} {example_folder(benchmark)}/*")
     def report(
@@ -389,11 +393,16 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: RUN/report.html.")] = None,
         data: DATA = None,
         videos: VIDEOS = None,
-        captions: Annotated[Path | None, typer.Option(help="The caption file that the run read, for its page.")] = None,
-        flags: Annotated[
-            Path | None, typer.Option(help="A file of 'longvid flags': figures without what blind runs answer, too.")
+        captions: Annotated[
+            Path | None, typer.Option(help="The caption file that the run read, to be shown on its page.")
         ] = None,
-        media: Annotated[bool, typer.Option("--media", help="Its page plays the videos on this machine.")] = False,
+        flags: Annotated[
+            Path | None,
+            typer.Option(
+                help="A file made by 'longvid flags': also show figures without the questions that blind runs answer."
+            ),
+        ] = None,
+        media: Annotated[bool, typer.Option("--media", help="Let the page play the videos on this machine.")] = False,
         wide: WIDE = False,
     ) -> None:
         """Set runs beside their floors: blind runs found next to them, the best constant, chance."""
@@ -403,7 +412,7 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if form != "html" and (out or captions or media):
             raise RecordError("--out, --captions and --media are for --format html")
         runs = [read_results(folder) for folder in folders]
-        # A name without a benchmark.toml is that of its rows: runs of one task are refused below.
+        # Without a benchmark.toml the name comes from the rows; runs of different tasks are refused below.
         strangers = [] if benchmark.place else [run.name for run in runs if benchmark.pool_of(run.task.name) is None]
         if strangers:
             raise RecordError(f"not {benchmark.name} runs: {', '.join(strangers)}")
@@ -426,7 +435,7 @@ def show_results(
     *,
     wide: bool = False,
 ) -> None:
-    """Print a report of runs with everything a reader needs beside the number; `flags` is a file of `longvid flags`."""
+    """Print a report of runs with all that a reader needs beside the number; `flags` is made by `longvid flags`."""
     from dataclasses import asdict
     from json import dumps
 
@@ -460,7 +469,7 @@ def show_results(
 
 
 def say_end(folders: list[Path], runs: list[Results], blind: Mapping[Path, Results]) -> None:
-    """What the runs show, in a sentence each, their page, and the next command."""
+    """Print a sentence on what each run shows, their page, and the next command."""
     from shlex import quote
 
     from evals.findings import run_finding
@@ -475,7 +484,7 @@ def say_end(folders: list[Path], runs: list[Results], blind: Mapping[Path, Resul
 
 
 def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, Results]) -> str:
-    """What to do with runs: complete them, set them against what the words alone give away, or against others."""
+    """Suggest the next command: complete the runs, run a blind baseline, or compare them with others."""
     from shlex import join, quote
 
     from evals.report import BLIND
@@ -523,7 +532,7 @@ def repeats_in_words(run: Results) -> str:
 
 
 def in_words(metric: Metric) -> str:
-    """A share with its interval and how many it is of."""
+    """Format a share with its interval and the number of items."""
     if metric.value is None:
         return "unknown"
     ends = "" if metric.interval is None else f" ({'–'.join(f'{100 * end:.1f}' for end in metric.interval)})"
@@ -531,7 +540,7 @@ def in_words(metric: Metric) -> str:
 
 
 def show_by_need(folders: list[Path], runs: list[Results], flags: Path) -> None:
-    """Say what each run scores on the questions that need the video, and on those that blind runs answer."""
+    """Print each run's score on the questions that need the video, and on those that blind runs answer."""
     from evals.flags import by_need, read_flags
     from tasks.registry import family_of
 

@@ -1,4 +1,4 @@
-"""From a benchmark's name or folder, a pool and data roots to its task; nothing is imported before it is asked for."""
+"""Turn a benchmark's name or folder, a pool and data roots into a task; a benchmark is imported only when needed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from tasks.task import Task
 
 OWN_TASKS = "own-"
-"""How the names of tasks begin that are made of rows without a benchmark.toml (tasks.folder)."""
+"""Prefix of the names of tasks made from rows without a benchmark.toml (tasks.folder)."""
 LENGTHS = "video-seconds.v1"
-"""The folder of the cache that holds videos' lengths; another number where `probe` comes to measure otherwise."""
+"""Cache folder for videos' lengths; raise its number when `probe` changes how it measures."""
 
 
 def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
-    """The benchmark's folder under the first data root that has it; one that needs no files has it anywhere.
+    """Find the benchmark's folder under the first data root that has it; any root will do if it needs no files.
 
-    Raises DataError that says where was looked and how to fetch the files.
+    Raises DataError that says where it was looked for and how to fetch the files.
     """
     if benchmark.place is not None:
         return benchmark.place
@@ -48,10 +48,9 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
 
 
 def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: bool = False) -> Task[Any]:
-    """The benchmark's task for a pool. Raises DataError for an unknown pool or missing files.
+    """Load the benchmark's task for a pool. Raises DataError for an unknown pool or missing files.
 
-    With `to_ask` rows of a folder are refused whose clip has no length because their video is missing. A pool whose
-    name ends in `+rotations` or `+rotations-N` asks each question with its options in rotated order, one that ends in
+    With `to_ask`, rows whose clip has no length because its video is missing are refused. A pool whose name ends in `+rotations` or `+rotations-N` asks each question with its options in rotated order, one that ends in
     `+repeats-N` N times.
     """
     name, variant = split_variant(pool)
@@ -71,7 +70,7 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
 def varied(task: Task[Any], variant: str) -> Task[Any]:
     """The task with its questions asked several times, as `split_variant` reads it off a name.
 
-    Raises DataError for a family without options.
+    Raises DataError if the family has no options.
     """
     from tasks.multiple_choice import MultipleChoiceTask
 
@@ -104,9 +103,9 @@ def check_pool(benchmark: Benchmark, pool: str) -> None:
 
 
 def find_target(target: str, videos: Path | None = None) -> tuple[Benchmark, str]:
-    """Benchmark and pool of `egoschema@500`, `egoschema`, a task's own name, FOLDER, FOLDER@POOL or QUESTIONS.jsonl.
+    """Find benchmark and pool of `egoschema@500`, `egoschema`, a task's name, FOLDER, FOLDER@POOL or QUESTIONS.jsonl.
 
-    The pool is empty where none is named. Raises DataError for an unknown one.
+    The pool is empty if none is named. Raises DataError for an unknown one.
     """
     from tasks.registry import benchmark_of, benchmarks, find_benchmark
 
@@ -125,7 +124,10 @@ def find_target(target: str, videos: Path | None = None) -> tuple[Benchmark, str
 
 
 def with_videos(benchmark: Benchmark, videos: Path | None) -> Benchmark:
-    """The benchmark with its videos where --videos says. Raises DataError for one that has a place for them."""
+    """Set the benchmark's video folder to that of --videos.
+
+    Raises DataError for a benchmark with a fixed video folder.
+    """
     if videos is None:
         return benchmark
     if benchmark.place is None:
@@ -135,21 +137,21 @@ def with_videos(benchmark: Benchmark, videos: Path | None) -> Benchmark:
 
 
 def is_place(path: Path) -> bool:
-    """Whether a path is a folder, or a file of JSON lines, which may hold a benchmark of one's own."""
+    """Whether a path is a folder or a JSON-lines file, which may hold a user's own benchmark."""
     from tasks.files import is_file, is_json_lines
 
     return path.is_dir() or (is_json_lines(path) and is_file(path))
 
 
 def holds_benchmark(path: Path) -> bool:
-    """Whether a path is a folder with a benchmark's files, or a file of JSON lines."""
+    """Whether a path is a folder with a benchmark's files, or a JSON-lines file."""
     from tasks.folder import is_benchmark_folder
 
     return is_place(path) and (not path.is_dir() or is_benchmark_folder(path))
 
 
 def own_benchmark(place: Path, videos: Path | None = None) -> Benchmark:
-    """The benchmark of a folder or a file of questions. Raises DataError where it holds none."""
+    """Load the benchmark of a folder or a questions file. Raises DataError if it holds none."""
     from tasks.folder import folder_benchmark
 
     if videos is not None and not videos.is_dir():
@@ -158,7 +160,7 @@ def own_benchmark(place: Path, videos: Path | None = None) -> Benchmark:
 
 
 def place_of(benchmark: Benchmark) -> Place | None:
-    """What a run's record keeps of where a benchmark of one's own lies; None for those known by name."""
+    """Return the location of a user's own benchmark as a record keeps it; None for benchmarks known by name."""
     from evals.record import Place
     from tasks.files import unicode_only
 
@@ -170,10 +172,10 @@ def place_of(benchmark: Benchmark) -> Place | None:
 
 
 def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = None) -> tuple[Benchmark, str]:
-    """The benchmark that a run belongs to, and the pool.
+    """Return the benchmark and the pool that a run belongs to.
 
-    One's own is looked for where the record says, or in `data`: its folder or its file. Where it is not to be found,
-    loading the benchmark's task raises a DataError that says so. Raises DataError for a benchmark that is not known.
+    A user's own benchmark is looked for where the record says, or in `data`: its folder or its file. If it is missing,
+    loading the returned benchmark's task raises a DataError that says so. Raises DataError for an unknown benchmark.
     """
     from tasks.registry import benchmark_of
 
@@ -189,9 +191,7 @@ def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = N
     if place is None:
         lost = data or told
         where = (
-            f"there are no files of a benchmark in {lost}"
-            if lost
-            else "the record doesn't tell where its questions are"
+            f"there are no files of a benchmark in {lost}" if lost else "the record doesn't say where its questions are"
         )
         fault = DataError(f"{name}: {where}; name its folder or its questions file with --data")
         return faulty_benchmark(run, fault), pool_named(run)
@@ -203,7 +203,7 @@ def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = N
 
 
 def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
-    """A benchmark of one's own and the pool of a run's task; its loader refuses other items than the run's."""
+    """Return a user's own benchmark whose loader refuses items other than the run's, and the pool of the run's task."""
     pool, variant = split_variant(pool_named(run))
     pool = pool if pool in benchmark.pools else benchmark.pools[0]
 
@@ -213,7 +213,7 @@ def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
         if (task.info.name, task.info.items_sha256) != (run.task.name, run.task.items_sha256):
             unseen = next((item.clip.video_id for item in task.items() if item.clip.end == inf), None)
             msg = (
-                f"{benchmark.place} holds other items than those of {run.task.name} in the record: "
+                f"{benchmark.place} does not hold the items of {run.task.name} in the record: "
                 f"{'a row, a pool or a video has changed' if unseen is None else f'there is no video {unseen}'}; name "
                 f"the folder as it was with --data{'' if unseen is None else ', that of its videos with --videos'}"
             )
@@ -224,12 +224,12 @@ def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
 
 
 def pool_named(run: Run) -> str:
-    """The pool in a task's name."""
+    """Return the pool in a task's name."""
     return run.task.name.rpartition("@")[2]
 
 
 def faulty_benchmark(run: Run, fault: DataError) -> Benchmark:
-    """Stands for one whose files are missing or at fault: reports go without, what needs its task says why it can't."""
+    """Stand in for a benchmark with missing or faulty files: reports work, and loading its task raises `fault`."""
 
     def load(folder: Path, pool: str) -> Task[Any]:  # noqa: ARG001 - as every loader
         raise fault
@@ -239,13 +239,16 @@ def faulty_benchmark(run: Run, fault: DataError) -> Benchmark:
 
 
 def task_of_run(run: Run, data: Path | None = None, videos: Path | None = None) -> Task[Any]:
-    """The task of a run, on the run's own items. Raises DataError where its files are missing or hold others."""
+    """Load the task of a run, with the run's own items.
+
+    Raises DataError if its files are missing or hold other items.
+    """
     benchmark, pool = benchmark_of_run(run, data, videos)
     return load_task(benchmark, pool, data)
 
 
 def command_of(task_name: str) -> str:
-    """The command that makes and scores runs of a task; the name without its pool where there is none of its own."""
+    """Return the command that makes and scores runs of a task, or the task's name without its pool if there is none."""
     from tasks.registry import benchmark_of
 
     if task_name.startswith(OWN_TASKS):
@@ -255,7 +258,7 @@ def command_of(task_name: str) -> str:
 
 
 def seconds_of(path: Path) -> float:
-    """A video's length, measured once: that takes a second or more for hours of video, at each start of a run.
+    """Return a video's length in seconds, cached: measuring takes a second or more for hours of video.
 
     Raises VideoError.
     """
@@ -265,7 +268,7 @@ def seconds_of(path: Path) -> float:
     from tasks.resources import cache_folder
 
     kept: Path | None = None
-    # A cache that can't be read or written costs time and nothing else.
+    # An unusable cache costs time and nothing else.
     with suppress(OSError, ValueError):
         kept = cache_folder() / LENGTHS / file_state_sha256(path)
         if 0 < (seconds := float(kept.read_text(encoding="utf-8"))) < float("inf"):

@@ -1,4 +1,4 @@
-"""`longvid caption SOURCE`: captions of every segment of many videos, in one file that any number of models read."""
+"""`longvid caption SOURCE`: caption every segment of many videos into one file that any number of models can read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def caption(
         str, typer.Option(help="uniform:N seconds, shots, shots:N (no longer than N), whole, or a JSON file.")
     ] = "uniform:16",
     prompt: Annotated[str, typer.Option(help="What is asked: a prompt file in baselines/prompts.")] = "segment.v1",
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest caption.")] = 64,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest caption, in tokens.")] = 64,
     pool: Annotated[str | None, typer.Option(help="A benchmark's item set; default: its first.")] = None,
     data: DATA = None,
     limit: LIMIT = None,
@@ -39,7 +39,7 @@ def caption(
     gpus_per_worker: GPUS = None,
     address: ADDRESS = None,
 ) -> None:
-    """Caption segments of videos. The same command resumes; a bad video is named and passed over.
+    """Caption segments of videos. The same command resumes; a bad video is named and skipped.
 
     With --engine ray the videos and the model's files must be found at the same path by every worker.
     """
@@ -80,9 +80,9 @@ def caption(
 
 
 def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Clip], dict[str, str]]:
-    """The distinct clips of a benchmark's pool, or each video of a folder as a whole; and why some can't be had.
+    """Return the distinct clips of a benchmark's pool or the whole videos of a folder, and why some are missing.
 
-    Raises DataError for a source that is neither.
+    Raises DataError if the source is neither.
     """
     from encoders.embed import find_videos, unusable_names
     from encoders.video_errors import VideoError
@@ -107,7 +107,10 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
 
 
 def write_captions(captions: SegmentCaptions, clips: list[Clip], out: Path) -> int:
-    """Every caption of the clips as JSON lines, whole or not at all; returns how many. Raises DataError for none."""
+    """Write the clips' captions as JSON lines atomically and return their number.
+
+    Raises DataError if there are none.
+    """
     from io import StringIO
 
     from jsonlines import Writer

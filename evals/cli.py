@@ -1,4 +1,4 @@
-"""The `longvid` command: its commands by name, each imported when it is called, so that --help is quick."""
+"""The `longvid` command: each command is imported when it is called, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ EXTRAS = {
     "torchvision": "openclip",
     "transformers": "video",
 }
-"""By the name a package is imported by, the extra that installs it."""
+"""The extra that installs each package, by the package's import name."""
 
 
 class LazyCommands(dict[str, Any]):
-    """The commands by name; each is imported when it is asked for, and not when it is listed."""
+    """The commands by name; each is imported on access, not when it is listed."""
 
     def __init__(self, entries: Mapping[str, CommandEntry], groups: tuple[str, ...]) -> None:
         super().__init__(dict.fromkeys((*entries, *groups)))
@@ -84,7 +84,7 @@ class LazyCommands(dict[str, Any]):
 
 
 class QuickCommand(TyperCommand):
-    """A command that is called without arguments takes its defaults as they are: to read them typer loads pydantic."""
+    """A command that skips parsing when it is called without arguments, because parsing makes typer load pydantic."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         own = [parameter for parameter in self.params if parameter.name is not None and parameter.expose_value]
@@ -95,7 +95,7 @@ class QuickCommand(TyperCommand):
 
 
 class LazyGroup(TyperGroup):
-    """Lists commands by their summaries, and imports the one that is called."""
+    """A group that lists commands by their summaries and imports only the one that is called."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401
         super().__init__(**settings)
@@ -106,7 +106,7 @@ class LazyGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         if not args or args[0].startswith("-"):
             return super().parse_args(ctx, args)
-        # Without options of its own there is nothing to read, for which typer would load pydantic.
+        # Without options of its own there is nothing to parse, and parsing would make typer load pydantic.
         own, self.params, self.add_help_option = self.params, [], False
         try:
             return super().parse_args(ctx, args)
@@ -126,19 +126,19 @@ class LazyGroup(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         ctx.meta[LISTING] = True
-        # As plain text: what draws the boxes of the other helps takes as long to load as all else together.
+        # Plain text: loading rich, which draws the boxes of other help pages, takes as long as everything else.
         self.rich_markup_mode = None
         super().format_help(ctx, formatter)
 
 
 def added_commands() -> list[CommandEntry]:
-    """The commands that stand by themselves; those of two words belong to a group."""
+    """Return the top-level commands; those of two words belong to a group."""
     return [entry for entry in commands().entries.values() if " " not in entry.name]
 
 
 @cache
 def command_of(name: str) -> Any:  # noqa: ANN401
-    """The command or group of a name, built. Raises KeyError for no known one."""
+    """Build the command or group of a name. Raises KeyError for an unknown name."""
     entry = next((entry for entry in added_commands() if entry.name == name), None)
     if entry is None:
         return group_command(benchmarks().entries[name], name)
@@ -155,7 +155,7 @@ def command_of(name: str) -> Any:  # noqa: ANN401
 
 
 def group_command(benchmark: Benchmark, name: str) -> Any:  # noqa: ANN401
-    """A benchmark's group, built."""
+    """Build a benchmark's command group."""
     from evals.benchmark_app import benchmark_app
 
     group = typer.main.get_command(benchmark_app(benchmark))
@@ -174,14 +174,14 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and stop."""
+    """Print the version and exit."""
     if wanted:
         typer.echo(f"longvid {package_version('longvid')}")
         raise typer.Exit
 
 
 def search_plugins(plugins: list[str] | None) -> list[str] | None:
-    """Search them before the command is looked for."""
+    """Load the plugins before the command is looked up."""
     add_plugins(plugins or [])
     return plugins
 
@@ -203,33 +203,33 @@ def longvid(
 ) -> None:
     """Evaluate long-video understanding: no number without its floor, its interval, its protocol and its cost.
 
-    Each benchmark is a group of its own, too: longvid egoschema --help.
+    Each benchmark is also a command group: longvid egoschema --help.
     """
 
 
 def main() -> None:
-    """Run the command line; an error a user can act on is one line and exit code 2."""
+    """Run the command line; an error that a user can act on becomes one line and exit code 2."""
     run_app(app)
 
 
 def show_what_can_be_shown() -> None:
-    """Let a terminal or pipe that knows fewer characters (ASCII, Latin-1) get a `?` for each of the others."""
+    """Make a terminal or pipe with a smaller character set (ASCII, Latin-1) show `?` for all other characters."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def fail(text: str) -> None:
-    """An error, on standard error."""
-    # What prints takes its time to load, which --help and --version do without.
+    """Print an error on standard error."""
+    # Loading the console takes time, which --help and --version do without.
     from evals import console
 
     console.fail(text)
 
 
 def run_app(application: typer.Typer) -> None:
-    """Run an application with the one boundary between exceptions and exit codes."""
-    # Read when torch is loaded, later: threads that wait by spinning take the cores that decoders need.
+    """Run an application; the only place where exceptions become exit codes."""
+    # OpenMP reads this when torch is loaded: threads that spin while waiting take cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     show_what_can_be_shown()
     with as_interrupts():
@@ -251,7 +251,7 @@ def run_app(application: typer.Typer) -> None:
         except (KeyboardInterrupt, SystemExit) as end:
             if not isinstance(end, KeyboardInterrupt) and not is_unhandled_interrupt(end):
                 raise
-            # A terminal that hung up takes no line any more.
+            # A terminal that has hung up can't be written to.
             with suppress(OSError):
                 fail("interrupted")
             sys.exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""What an item was about when it was answered, so that its answer is never taken for one about another clip."""
+"""Record which clip an item was answered about, so that the answer is never used for another clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ FILES_KNOWN = 1 << 14
 
 
 def looked_at(clip: Clip) -> ClipRow:
-    """The clip with its file as it is now, without reading it. Raises OSError where that is unknown."""
+    """Describe the clip and the current state of its file, without reading it.
+
+    Raises OSError if the file can't be examined.
+    """
     row = ClipRow(video=clip.video_id, start=clip.start, end=known_end(clip))
     if clip.path is None or not clip.path.is_file():
         return row
@@ -27,37 +30,37 @@ def looked_at(clip: Clip) -> ClipRow:
 
 
 def known_end(clip: Clip) -> float | None:
-    """Where the clip ends; None for the end of a video whose length is not known."""
+    """Return where the clip ends in seconds; None for the end of a video of unknown length."""
     return clip.end if isfinite(clip.end) else None
 
 
 def same_stretch(one: ClipRow, video: str, start: float, end: float | None) -> bool:
-    """Whether a row tells of this stretch of a video; an end that is not known contradicts none."""
+    """Whether a row is about this segment of a video; an unknown end matches any."""
     return (one.video, one.start) == (video, start) and (one.end == end or None in {one.end, end})
 
 
 def stamp_of(found: os.stat_result) -> str:
-    """Changes whenever the file is written to, touched or replaced."""
+    """Return a stamp that changes whenever the file is written to, touched or replaced."""
     return f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
 
 
 def with_content(row: ClipRow, clip: Clip, *, frames_seen: bool) -> ClipRow:
-    """The row with the digest of the file's content: of all of it where frames of it were looked at."""
+    """Add the digest of the file's content to the row: of the whole file if frames of it were looked at."""
     if row.bytes is None or row.stamp is None or clip.path is None:
         return row
     return row.model_copy(update={"content": content_of(clip.path, row.stamp, WHOLE if frames_seen else SAMPLED)})
 
 
 @lru_cache(maxsize=FILES_KNOWN)
-def content_of(path: Path, stamp: str, method: str) -> str:  # noqa: ARG001 - the stamp tells cached digests apart
-    """The digest of a file's content, behind the name of its method. Raises OSError."""
+def content_of(path: Path, stamp: str, method: str) -> str:  # noqa: ARG001 - the stamp is part of the cache key
+    """Return the digest of a file's content, prefixed with the name of its method. Raises OSError."""
     return f"{method}:{file_sha256(path) if method == WHOLE else sampled_sha256(path)}"
 
 
 def sampled_sha256(path: Path) -> str:
-    """Digest of a file's size and of pieces of it from its first byte to its last; small files are read whole.
+    """Digest a file's size and samples spread over all of it; small files are read whole.
 
-    Ours: a model that never looks should not wait until every video was read.
+    Our choice: a model that never looks should not wait until every video has been read.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -71,9 +74,9 @@ def sampled_sha256(path: Path) -> str:
 
 
 def difference(row: ClipRow | None, clip: Clip) -> str:
-    """How the clip that a row tells of differs from today's, in words; empty where it is the same as far as is known.
+    """Say in words how a row's clip differs from the current one; empty if it is the same as far as is known.
 
-    Records from before December 2026 do not tell, and a video that is not here contradicts nothing. Raises OSError.
+    Records from before December 2026 don't say, and a missing video contradicts nothing. Raises OSError.
     """
     if row is None:
         return ""
@@ -95,12 +98,12 @@ def difference(row: ClipRow | None, clip: Clip) -> str:
 
 
 def stretch_text(start: float, end: float | None) -> str:
-    """A stretch of a video in words."""
+    """Describe a segment of a video in words."""
     return f"from {start:g} s to its end" if end is None else f"from {start:g} to {end:g} s"
 
 
 def same_clip(one: ClipRow | None, other: ClipRow | None) -> bool:
-    """Whether two runs' answers are about the same clip, as far as both tell."""
+    """Whether two runs' answers are about the same clip, as far as both records say."""
     if one is None or other is None:
         return True
     if not same_stretch(one, other.video, other.start, other.end):

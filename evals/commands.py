@@ -1,4 +1,4 @@
-"""The commands as they are listed; importing this imports none of them."""
+"""The list of commands; importing this module imports none of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="plan",
-        summary="Say what a run will take: items, tokens, time, memory and room.",
+        summary="Estimate a run's items, tokens, time, memory and disk space.",
         target="evals.verbs:plan",
         example="longvid plan egoschema -m blind -M llm=smollm2",
         forwards=True,
@@ -35,7 +35,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="audit",
-        summary="Read a benchmark's own files for what spoils figures.",
+        summary="Check a benchmark's own files for flaws that spoil its figures.",
         target="evals.audit:audit",
         example="longvid audit egoschema@500",
     ),
@@ -55,13 +55,13 @@ COMMANDS = (
     ),
     CommandEntry(
         name="sweep",
-        summary="Run a model with several values of an option: curve, steps, cost.",
+        summary="Run a model with several values of an option: curve, differences, cost.",
         target="evals.sweep:sweep",
         example="longvid sweep kitchen-qa@100 -m longvivit-tiny -M weights=kitchen --over frames=8,16,32,64",
     ),
     CommandEntry(
         name="flags",
-        summary="Write down which questions blind runs answer rightly.",
+        summary="List the questions that blind runs answer correctly.",
         target="evals.flags:flags",
         example="longvid flags runs/nextqa@val-500/blind-* -o flags/nextqa.json",
     ),
@@ -85,7 +85,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="demo",
-        summary="Make the embedded benchmark, run systems on it, show the leaderboard.",
+        summary="Make the built-in benchmark, run systems on it, show the leaderboard.",
         target="evals.demo.command:demo",
         example="longvid demo --out runs/demo",
     ),
@@ -144,7 +144,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="embed",
-        summary="Write one vector a video.",
+        summary="Write one vector per video.",
         target="evals.embed:embed",
         example="longvid embed videos -m openclip -M name=ViT-B-16 -M pretrained=openai -o v.parquet",
     ),
@@ -162,13 +162,13 @@ COMMANDS = (
     ),
     CommandEntry(
         name="ship",
-        summary="Copy finished stages' weights with their training records.",
+        summary="Copy the weights of finished stages with their training records.",
         target="evals.ship:ship",
         example="longvid ship runs/recipe/seed-0/image runs/recipe/seed-0/short --out checkpoints",
     ),
     CommandEntry(
         name="kitchen-annotations",
-        summary="Write sentences and times of kitchen videos.",
+        summary="Write the sentences and times of kitchen's videos.",
         target="evals.kitchen_split:kitchen_annotations",
         example="longvid kitchen-annotations --split train --videos 400 -o train.json",
     ),

@@ -1,4 +1,4 @@
-"""The only place that prints. Text from records is escaped: a caption can't pass for markup or control codes."""
+"""The only place that prints. Text from records is escaped: a caption can't be taken for markup or control codes."""
 
 from __future__ import annotations
 
@@ -20,67 +20,67 @@ from rich.text import Text
 
 PIPE_WIDTH = 140
 WIDTH_VARIABLE = "COLUMNS"
-# A pipe has no width; what a terminal or $COLUMNS says, rich finds out.
+# A pipe has no width; rich reads that of a terminal or of $COLUMNS.
 has_width = sys.stdout.isatty() or WIDTH_VARIABLE in os.environ
 out = Console(highlight=False, emoji=False, width=None if has_width else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, emoji=False)
 NARROW = 60
-"""Below so many columns a table is a list of facts."""
+"""Terminals with fewer columns than this get a list of facts in place of a table."""
 NOTHING = frozenset({"", "–"})
-"""Cells that a list of facts goes without."""
+"""Cell values that a list of facts omits."""
 GAP, AT_EASE = 2, 24
 SIGNS = "/\\-_.,:;@=&?"
-"""After these a word that is longer than a line is broken."""
+"""Characters after which a word longer than a line may be broken."""
 PLAIN_EVERY_SECONDS = 30.0
 QUIET_SECONDS = 60.0
 LONGEST_TEXT = 20_000
 LONGEST_CELL = 500
-# Control codes but line ends and tabs, lone surrogates, and marks that reverse the reading direction.
+# Control codes other than line ends and tabs, lone surrogates, and marks that reverse the reading direction.
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 def safe(text: object) -> str:
-    """Text without control characters and with markup escaped; endless text is cut, and says so."""
+    """Remove control characters and escape markup; cut text that is too long, with a mark."""
     return escape(printable(clipped(str(text), LONGEST_TEXT)))
 
 
 def printable(text: str) -> str:
-    """The text with a mark in place of each character that acts on a terminal instead of showing."""
+    """Replace each character that would control the terminal with a visible mark."""
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
 def cell_text(text: object) -> str:
-    """Text of a table's cell: on one line, so that nothing in it passes for another row."""
+    """Put a table cell's text on one line, so that no part of it looks like another row."""
     return printable(clipped(" ".join(str(text)[: LONGEST_TEXT + 1].split()), LONGEST_CELL))
 
 
 def clipped(text: str, most: int) -> str:
-    """At most `most` characters, with a sign where something was left out."""
+    """Cut a text to at most `most` characters, with an ellipsis if something was left out."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def say(text: str) -> None:
-    """A line for the reader."""
+    """Print a line on standard output."""
     write(out, text)
 
 
 def note(text: str) -> None:
-    """What is going on, on standard error."""
+    """Print a progress message on standard error."""
     write(err, text, style="dim")
 
 
 def warn(text: str) -> None:
-    """A warning, on standard error."""
+    """Print a warning on standard error."""
     write(err, text, label="warning:", colour="yellow")
 
 
 def fail(text: str) -> None:
-    """One clear line about what went wrong, on standard error."""
+    """Print an error on standard error."""
     write(err, " ".join(text.split()), label="error:", colour="red")
 
 
 def write(console: Console, text: str, *, style: str = "", label: str = "", colour: str = "") -> None:
-    """Lines, broken between words where a terminal is too narrow for them; in a file they stay as they are."""
+    """Print lines, broken between words if the terminal is too narrow; in a file they stay as they are."""
     whole = printable(clipped(f"{label} {text}" if label else text, LONGEST_TEXT))
     if console.is_terminal:
         lines = (part for line in whole.split("\n") for part in fitting(line, console.width))
@@ -91,24 +91,24 @@ def write(console: Console, text: str, *, style: str = "", label: str = "", colo
 
 
 def fitting(line: str, width: int) -> list[str]:
-    """A line as it is where it fits, else in several with its indentation."""
+    """Break a line that does not fit into several with its indentation."""
     indent = line[: len(line) - len(line.lstrip(" "))]
     return [line] if cell_len(line) <= width else wrapped(line, width, indent)
 
 
 def path_text(path: Path) -> str:
-    """A path from the working directory where it lies in it."""
+    """Return a path relative to the working directory if it lies inside."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def without_codes(text: str) -> str:
-    """The text with a mark in place of every code that would act on a terminal, now or when a file is shown there."""
+    """Replace every code that would control a terminal, now or when a file is shown there, with a visible mark."""
     return UNSAFE.sub("�", text)
 
 
 def emit(text: str) -> None:
-    """Machine-readable output: whole, but for codes that would act on a terminal."""
+    """Print machine-readable output in full, except for codes that would control a terminal."""
     plain = without_codes(text)
     sys.stdout.write(plain if plain.endswith("\n") else f"{plain}\n")
 
@@ -124,17 +124,17 @@ def show_table(
     split: bool = False,
     most: int | None = None,
 ) -> None:
-    """A table that fits the terminal, its words whole; where it can't, and below `NARROW` columns, a list of facts.
+    """Print a table that fits the terminal with whole words; failing that, or below `NARROW` columns, a list of facts.
 
     Args:
-        title: What it is about.
-        columns: Their names, the most important first.
+        title: Heading of the table.
+        columns: Column names, the most important first.
         rows: A cell for each column.
-        numeric: Columns that are set right and keep each number on one line.
-        least: Columns that are left out where they don't fit, the first one first; a line says which were.
-        wide: Leave none out, however wide the table gets.
-        split: Show columns that don't fit in further tables below, each with the rows that have something there.
-        most: The most columns of a terminal that it takes.
+        numeric: Columns that are right-aligned and keep each number on one line.
+        least: Columns to drop if they don't fit, in this order; a line names those dropped.
+        wide: Keep all columns, however wide the table gets.
+        split: Show columns that don't fit in further tables below, with only the rows that have a value there.
+        most: Maximum width of the table in characters.
     """
     if not rows:
         write(out, f"{cell_text(title)}: none" if title else "none")
@@ -144,7 +144,7 @@ def show_table(
     right = {place for place, name in enumerate(columns) if name in numeric}
     width = min(out.width, most or out.width)
     needed = [narrowest(names[place], [row[place] for row in cells], place in right) for place in range(len(names))]
-    # Rather a column less than words in many short lines.
+    # Dropping a column is better than wrapping words into many short lines.
     full = [max(cell_len(text) for text in (name, *(row[at] for row in cells))) for at, name in enumerate(names)]
     wanted = [max(pair[0], min(pair[1], AT_EASE)) for pair in zip(needed, full, strict=True)]
     kept = list(range(len(names)))
@@ -155,7 +155,7 @@ def show_table(
         write(out, cell_text(title), style="italic")
     parts = in_parts(kept, needed, width) if split and not wide else [kept]
     if not wide and (width < NARROW or any(room([needed[place] for place in part]) > width for part in parts)):
-        # A list has room for what a table of that width has not.
+        # A list has room for columns that a table of that width has not.
         kept = [place for place in range(len(names)) if columns[place] not in least]
         show_lines(facts_lines(*picked(kept, names, cells), width))
     else:
@@ -172,7 +172,7 @@ def show_table(
 
 
 def in_parts(kept: Sequence[int], needed: Sequence[int], width: int) -> list[list[int]]:
-    """The columns in as few tables as hold them all, the first column in each."""
+    """Split the columns into as few tables as possible, with the first column in each."""
     first, *others = kept
     parts = [[first]]
     for place in others:
@@ -183,7 +183,7 @@ def in_parts(kept: Sequence[int], needed: Sequence[int], width: int) -> list[lis
 
 
 def show_lines(lines: Iterable[str]) -> None:
-    """Lines in markup, as they are."""
+    """Print lines of markup unchanged."""
     for line in lines:
         out.print(line, soft_wrap=True)
 
@@ -191,23 +191,23 @@ def show_lines(lines: Iterable[str]) -> None:
 def picked(
     kept: Sequence[int], names: Sequence[str], cells: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """Some columns of a table."""
+    """Select some columns of a table."""
     return [names[place] for place in kept], [[row[place] for place in kept] for row in cells]
 
 
 def narrowest(name: str, texts: Sequence[str], is_number: bool) -> int:
-    """The least width of a column that breaks none of its words and none of its numbers."""
+    """Return the least column width that breaks no word and no number."""
     pieces = [*name.split(), *(texts if is_number else (word for text in texts for word in text.split()))]
     return max(map(cell_len, pieces), default=1)
 
 
 def room(widths: Sequence[int]) -> int:
-    """What columns take with the gaps between them."""
+    """Return the width of columns with the gaps between them."""
     return sum(widths) + GAP * (len(widths) - 1)
 
 
 def shared_out(needed: Sequence[int], wanted: Sequence[int], full: Sequence[int], width: int) -> list[int]:
-    """Widths from what columns need up to what they want and would fill; those that lack least get it first."""
+    """Share out a width: each column gets what it needs, then up to what it wants and can fill, smallest lack first."""
     widths = list(needed)
     for aim in (wanted, full):
         waiting = sorted(range(len(widths)), key=lambda place: aim[place] - widths[place])
@@ -220,7 +220,7 @@ def shared_out(needed: Sequence[int], wanted: Sequence[int], full: Sequence[int]
 def table_lines(
     names: Sequence[str], cells: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[bool]
 ) -> Iterator[str]:
-    """A table's lines in markup; `right` says which columns are set right."""
+    """Lay out a table as lines of markup; `right` says which columns are right-aligned."""
 
     def lines_of(row: Sequence[str]) -> Iterator[str]:
         broken = [wrapped(text, width) for text, width in zip(row, widths, strict=True)]
@@ -239,7 +239,7 @@ def table_lines(
 
 
 def facts_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """A line in markup for each fact of each row, under the row's name; what is not known is left out."""
+    """Yield a line of markup for each fact of each row, under the row's name; unknown values are omitted."""
     for first, *others in cells:
         yield from (f"[bold]{escape(line)}[/]" for line in wrapped(in_pieces(first, width), width))
         for name, cell in zip(names[1:], others, strict=True):
@@ -249,13 +249,13 @@ def facts_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int
 
 
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
-    """A text in lines of at most `width` columns but for words that are longer, which stay whole.
+    """Wrap a text to lines of at most `width` columns; longer words stay whole.
 
     Args:
-        text: What to break between its words.
-        width: Columns of a line with its indentation.
-        indent: What lines begin with.
-        first: What the first one begins with instead.
+        text: The text to wrap.
+        width: Width of a line, its indentation included.
+        indent: Start of each line.
+        first: Start of the first line, if different.
     """
     lines, line = [], indent if first is None else first
     empty = True
@@ -269,12 +269,12 @@ def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -
 
 
 def in_pieces(text: str, width: int) -> str:
-    """The text with spaces in words of more than `width` columns: after a sign within them, if there is one."""
+    """Insert spaces into words longer than `width` columns, after punctuation within them if there is any."""
     return " ".join(piece for word in text.split() for piece in pieces_of(word, width))
 
 
 def pieces_of(word: str, width: int) -> Iterator[str]:
-    """The parts of a word, none of more than `width` columns."""
+    """Yield the parts of a word, each of at most `width` columns."""
     while cell_len(word) > width:
         part = set_cell_size(word, width).rstrip()
         end = max((part.rfind(sign) for sign in SIGNS), default=-1) + 1 or len(part)
@@ -285,7 +285,7 @@ def pieces_of(word: str, width: int) -> Iterator[str]:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Say what is being done while nothing is counted yet: at once on a terminal, in a log when it takes long."""
+    """Show what is being done when there is nothing to count: at once on a terminal, late in a log."""
     if err.is_terminal:
         note(what)
         yield
@@ -306,11 +306,11 @@ class Ticker(Protocol):
 
 
 MEANT_ITEMS, MEANT_SECONDS = 3, 5.0
-"""Ours: before so many items and seconds what is left is a guess, the first item being slow as a rule."""
+"""Our choice: before this many items and seconds the remaining time is a guess; the first item is slow."""
 
 
 def seconds_left(finished: int, seconds: float, left: int) -> float | None:
-    """How long the rest will take, None while that is a guess."""
+    """Estimate the remaining seconds; None while that would be a guess."""
     if finished < MEANT_ITEMS or seconds < MEANT_SECONDS:
         return None
     return left * seconds / finished
@@ -326,7 +326,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
-    """A progress bar; a line now and then where there is no terminal. Both say what is left once it means something."""
+    """Show a progress bar, or occasional lines without a terminal; both give the remaining time once it is reliable."""
     if not err.is_terminal:
         yield plain_ticker(label, total, done)
         return
@@ -354,7 +354,7 @@ def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
 
 
 def plain_ticker(label: str, total: int, done: int) -> Ticker:
-    """Lines for logs: at the first item, every half minute, and at the last."""
+    """Return a ticker that writes log lines at the first item, every half minute, and at the last."""
     started = last = monotonic()
     finished = done
 

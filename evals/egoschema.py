@@ -41,13 +41,15 @@ def set_score(
     source: Annotated[str, typer.Option(help="Where the score comes from.")],
     data: DATA = None,
 ) -> None:
-    """Keep the score that a server gave for a run's submission."""
+    """Store the score that a server gave for a run's submission."""
     from evals.submission import set_official_score
     from tasks.errors import RecordError
 
     task = task_of_run(BENCHMARK, folder, data)
     if task.info.name != f"egoschema@{BENCHMARK.pools[-1]}":
-        raise RecordError(f"{folder} is a run of {task.info.name}, whose answers are public: it is scored here")
+        raise RecordError(
+            f"{folder} is a run of {task.info.name}, whose answers are public; score it with 'longvid score'"
+        )
     show_results([folder], [set_official_score(task, folder, accuracy, source)])
 
 

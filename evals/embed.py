@@ -1,4 +1,4 @@
-"""`longvid embed FOLDER`: vectors of every video in a folder."""
+"""`longvid embed FOLDER`: write one vector per video of a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def embed(
     gpus_per_worker: GPUS = None,
     address: ADDRESS = None,
 ) -> None:
-    """Write one vector a video, with ids. The same command resumes; a bad video is named and passed over.
+    """Write one vector per video, with ids. The same command resumes; a bad video is named and skipped.
 
     With --engine ray the videos and the model's files must be found at the same path by every worker.
     """
@@ -45,7 +45,9 @@ def embed(
         if done:
             console.say(f"resuming {out}: {done} of {len(videos)} videos are done")
         if kept > done:
-            console.note(f"{kept - done} vectors kept for {out} are of other files or older states; they are not used")
+            console.note(
+                f"{kept - done} vectors kept for {out} are of other files or older versions; they are not used"
+            )
         with console.progress(folder.name, len(videos), done) as tick:
             result = embed_folder(embedder, videos, out, lambda key, error: tick(f"failed: {key}" if error else key))
     console.say(f"{result.written} vectors in {result.out}")

@@ -1,4 +1,4 @@
-"""Where many videos are worked on: in this process, or on a Ray cluster."""
+"""Options that say where many videos are processed: in this process, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Engine(StrEnum):
-    """What runs the work."""
+    """The engine that runs the work."""
 
     PROCESS = "process"
     RAY = "ray"
@@ -37,7 +37,10 @@ ADDRESS = Annotated[
 
 
 def pool_of(engine: Engine, workers: int | None, gpus: float | None, address: str | None) -> Pool | None:
-    """The pool that options ask for, None for this process. Raises ModelError for options without their engine."""
+    """Return the pool that the options ask for, None for this process.
+
+    Raises ModelError for Ray options without Ray.
+    """
     from encoders.ray_pool import Pool
 
     if engine is Engine.RAY:
@@ -50,7 +53,7 @@ def pool_of(engine: Engine, workers: int | None, gpus: float | None, address: st
 
 
 def build_encoder_model(name: str, options: Mapping[str, str]) -> EncoderModel:
-    """Build a model that gives vectors, here or in a worker. Raises ModelError for any other."""
+    """Build a model that gives vectors, here or in a worker. Raises ModelError for other kinds."""
     from encoders.task_model import EncoderModel
     from tasks.registry import build_model
 
@@ -58,7 +61,7 @@ def build_encoder_model(name: str, options: Mapping[str, str]) -> EncoderModel:
 
 
 def build_captioner(name: str, options: Mapping[str, str]) -> Captioner:
-    """Build a model that writes captions, here or in a worker. Raises ModelError for any other."""
+    """Build a model that writes captions, here or in a worker. Raises ModelError for other kinds."""
     from tasks.model import Captioner
     from tasks.registry import build_model
 

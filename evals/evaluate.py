@@ -1,4 +1,4 @@
-"""From Python: evaluate a model on a benchmark, read runs, compare them. What `import longvid` offers."""
+"""The Python API behind `import longvid`: evaluate a model on a benchmark, read runs, compare them."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ class Evaluation:
 
     @property
     def value(self) -> float | None:
-        """The primary figure; None where public data can't give it."""
+        """The primary figure; None if public data can't give it."""
         return self.results.primary.value
 
     @cached_property
     def figures(self) -> pd.DataFrame:
-        """One row a metric, floors included: value, interval, method, items and clusters."""
+        """One row per metric, floors included: value, interval, method, items and clusters."""
         from evals.load import metrics_frame
 
         return metrics_frame([self.folder])
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """One row a recorded item: answer, scores, tokens, seconds, error."""
+        """One row per recorded item: answer, scores, tokens, seconds, error."""
         from evals.load import samples_frame
 
         return samples_frame(self.folder)
 
     def to_html(self, out: Path | str) -> Path:
-        """Write the run's page; without the benchmark's files it goes without questions and pictures."""
+        """Write the run's page; if the benchmark's files are missing, it has no questions and pictures."""
         from evals.benchmarks import task_of_run
         from evals.html_report.run_page import write_run_page
         from evals.store import read_run
@@ -88,7 +88,7 @@ def evaluate(
         benchmark: a benchmark's name, with a pool behind an @ where it has several (`egoschema@500`), or the folder of
             your own (`folder`, `folder@pool`).
         out: the run directory; by default `runs/<task>/<model>-…`.
-        options: those of a named model, as given behind -M on the command line.
+        options: options of a named model, as given with -M on the command line.
         name: the run's name in tables; by default the folder's.
         data: the data root; by default the first of $LONGVID_DATA, ./data and ../shared/data that has the files.
         videos: where the videos of your own benchmark are; by default in its folder.
@@ -206,7 +206,7 @@ def frames(clip: Clip, count: int = 16, *, size: int | None = 224, fps: float | 
         clip: what to look at; `request.clip` in a model's method.
         count: how many frames, at the mid-points of equal segments; with `fps`, the most.
         size: side of the square that is cut from the centre, in pixels; None keeps the stored pixels.
-        fps: frames a second, in place of a fixed number.
+        fps: frames per second, in place of a fixed number.
 
     Returns:
         Pixels uint8 [T, H, W, 3], upright RGB, in order of time.

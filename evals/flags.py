@@ -1,7 +1,7 @@
-"""`longvid flags RUN…`: which questions models answer rightly that were shown nothing, and figures without those.
+"""`longvid flags RUN…`: find the questions that models answer correctly without the video, and figures without those.
 
-The rule is ours: a question is flagged where every run is right, in each of its rotations where it was asked with some.
-By luck alone that happens too; how often is in the file.
+The rule is our choice: a question is flagged if every run is right, in all of its rotations if it was rotated. By luck
+alone that happens too; the file says how often.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BlindRun(Row):
 
 
 class Flags(Row):
-    """A file of flags; `by_luck` is how many questions guesses that are uniformly random would be expected to flag."""
+    """A file of flags; `by_luck` is the number of questions that uniformly random guesses are expected to flag."""
 
     schema_version: Literal[1] = 1
     task: str
@@ -58,7 +58,7 @@ class Flags(Row):
 
 
 def read_flags(path: Path) -> Flags:
-    """A file of flags. Raises RecordError where it is none, or was changed by hand."""
+    """Read a file of flags. Raises RecordError if it is not one, or was changed by hand."""
     content = read_content(path)
     found = validated(path, content, Flags)
     if changed := changed_by_hand(content):
@@ -78,29 +78,29 @@ def flags(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Runs of one benchmark that saw no video.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file of flags to write.")],
 ) -> None:
-    """Write down which questions all of these blind runs answer rightly; 'longvid report --flags' leaves them out."""
+    """List the questions that all of these blind runs answer correctly; 'longvid report --flags' leaves them out."""
     made = make_flags([read_record(folder) for folder in runs])
     write_flags(made, out)
     count = len(made.guessable)
     console.say(
-        f"{count:,} of {made.questions:,} questions of {made.task} are answered rightly by all {len(made.runs)} blind "
-        f"runs; {made.by_luck:.1f} would be by luck alone"
+        f"{count:,} of {made.questions:,} questions of {made.task} are answered correctly by all {len(made.runs)} "
+        f"blind runs; {made.by_luck:.1f} would be by luck alone"
     )
     console.say(f"flags: {out}\nnext: longvid report RUN --flags {out}")
 
 
 def make_flags(records: Sequence[Record]) -> Flags:
-    """The flags of at least two blind runs. Raises RecordError for runs that saw a video or are of other questions."""
+    """Make flags from at least two blind runs. Raises RecordError for runs that saw a video or have other questions."""
     if len({record.folder.resolve() for record in records}) < max(2, len(records)):
-        raise RecordError("flags need two or more different blind runs: by one alone too many are right by luck")
+        raise RecordError("flags need two or more different blind runs: with one alone too many are right by luck")
     answers = [right_by_question(record) for record in records]
     tasks = {split_variant(record.run.task.name)[0] for record in records}
     if len(tasks) > 1:
-        raise RecordError(f"flags are of one benchmark; these runs are of {', '.join(sorted(tasks))}")
+        raise RecordError(f"flags need runs of one benchmark; these runs are of {', '.join(sorted(tasks))}")
     first, *others = answers
     for record, other in zip(records[1:], others, strict=True):
         if other.keys() != first.keys():
-            raise RecordError(f"{record.folder} has answers to other questions than {records[0].folder}")
+            raise RecordError(f"{record.folder} answers different questions from {records[0].folder}")
     chances = [luck_by_question(record) for record in records]
     return Flags(
         task=tasks.pop(),
@@ -124,7 +124,7 @@ def make_flags(records: Sequence[Record]) -> Flags:
 
 
 def right_by_question(record: Record) -> dict[str, bool]:
-    """Whether a blind run is right in all rotations of a question. Raises RecordError for a run that is not whole."""
+    """Whether a blind run is right in all rotations of a question. Raises RecordError for an incomplete run."""
     run = record.run
     if run.task.family != "multiple-choice":
         raise RecordError(f"{record.folder} is a run of {run.task.name}: flags are for multiple choice")
@@ -145,7 +145,7 @@ def right_by_question(record: Record) -> dict[str, bool]:
 
 
 def luck_by_question(record: Record) -> dict[str, float]:
-    """The chance that random answers are right in all rotations of a question, by the task's mean chance."""
+    """Return the probability that random answers are right in all rotations of each question, from the mean chance."""
     luck: dict[str, float] = {}
     chance = record.run.task.chance
     for key in record.samples:
@@ -154,9 +154,9 @@ def luck_by_question(record: Record) -> dict[str, float]:
 
 
 def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, list[Group]]:
-    """A run's figure on the questions that need the video, and on those that were answered without it.
+    """Return a run's figure on the questions that need the video, and on those answered without it.
 
-    Raises RecordError where the flags are of another benchmark, or the run has questions that they don't know.
+    Raises RecordError if the flags are of another benchmark or lack questions of the run.
     """
     from evals.store import read_run, read_vectors
 
@@ -165,7 +165,7 @@ def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, lis
     samples = read_samples(folder)
     figures = item_figures(read_run(folder).task, samples, read_vectors(folder, samples))
     if figures is None:
-        raise RecordError(f"{folder} has no figure of single questions")
+        raise RecordError(f"{folder} has no scores of single questions")
     named = need_labels(list(figures.values), made)
     members: dict[str, list[str]] = {}
     for key, label in named.items():
@@ -197,6 +197,6 @@ def needs_metric(folder: Path, results: Results, made: Flags) -> Metric:
 
 
 def need_labels(ids: Sequence[str], made: Flags) -> Mapping[str, str]:
-    """Items by id: whether they need the video."""
+    """Say of each item, by id, whether it needs the video."""
     known = set(made.guessable)
     return {key: GUESSABLE if question_id(key) in known else NEEDS for key in ids}

@@ -1,4 +1,4 @@
-"""The verb `prepare` of benchmarks that are made, not fetched."""
+"""The verb `prepare` of benchmarks that are generated, not fetched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_all(folder: Path, videos: Iterable[Made], total: int) -> int:
-    """Ask for videos, with progress; returns how many had to be made. An interrupt exits with 130."""
+    """Make videos, with progress, and return how many were new. An interrupt exits with 130."""
     made = 0
     try:
         with console.progress(f"videos in {folder}", total, 0) as tick:
@@ -25,7 +25,7 @@ def make_all(folder: Path, videos: Iterable[Made], total: int) -> int:
                 made += video.new
                 tick(f"made {video.path.name}" if video.new else "already there")
     except KeyboardInterrupt:
-        console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command goes on there")
+        console.fail(f"interrupted; {made} finished videos are in {folder}, and the same command resumes")
         raise typer.Exit(130) from None
     return made
 
@@ -40,7 +40,7 @@ def add_generate(app: typer.Typer, benchmark: Benchmark, generated: Generated) -
         ),
         pool: Annotated[str, typer.Option("--pool", help="Make the videos of this item set.")] = benchmark.pools[0],
     ) -> None:
-        """Make the videos and annotations of a pool; the same command goes on where an interrupted one stopped."""
+        """Make the videos and annotations of a pool; the same command resumes an interrupted one."""
         check_pool(benchmark, pool)
         folder = data / benchmark.data_folder
         videos = generated.videos[pool]

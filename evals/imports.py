@@ -1,4 +1,4 @@
-"""Predictions made elsewhere become a record, scored by the same code as our own.
+"""Turn predictions made elsewhere into a record, scored by the same code as our own.
 
 Items that a file has no answer for are recorded as failed, so that the run is partial and names them.
 """
@@ -20,7 +20,7 @@ LEFT_OUT = "the predictions file has nothing for it"
 
 
 def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Prediction | str]) -> Results:
-    """Write the record of a file's answers; a text in place of one says why an item has none."""
+    """Write the record of a file's answers; a text in place of a prediction says why the item has none."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         now, run = run.provenance, claim(folder, run)
@@ -36,7 +36,7 @@ def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Pr
 
 
 def imported_sample(task: Task[Any], item: Item, answer: Prediction | str, vectors: VectorLog) -> Sample:
-    """The row of an imported answer, or of one that the file leaves out."""
+    """Return the row of an imported answer, or of an item that the file leaves out."""
     if isinstance(answer, str):
         error = ErrorRow(kind="NotImported", message=answer)
         return Sample(id=item.id, cluster=item.cluster, labels=labels_of(item), error=error)

@@ -1,4 +1,4 @@
-"""`longvid kitchen-annotations` and `longvid kitchen-videos`: what is done in the videos of a split, and the videos."""
+"""`longvid kitchen-annotations` and `longvid kitchen-videos`: write a split's annotations, make its videos."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from evals import console
 from evals.generate_verb import make_all
 
 SPLIT = Annotated[str, typer.Option(help="train, val or test.")]
-VIDEOS = Annotated[int, typer.Option(min=1, help="The first so many of the split.")]
+VIDEOS = Annotated[int, typer.Option(min=1, help="Number of videos, from the start of the split.")]
 
 
 def kitchen_annotations(
     split: SPLIT,
     videos: VIDEOS,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A .json file, as YouCook2's annotation file.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A .json file, in the format of YouCook2's annotation file.")
+    ],
 ) -> None:
-    """Write sentences and times of a split's videos: captions without a fault.
+    """Write sentences and times of a split's videos: error-free captions.
 
     Read as captions by -M captions=FILE and by 'longvid train-aggregator'.
     """
@@ -34,7 +36,7 @@ def kitchen_videos(
     videos: VIDEOS,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder; the videos go into its sub-folder videos.")],
 ) -> None:
-    """Make the videos of a split; the same command goes on where an interrupted one stopped.
+    """Make the videos of a split; the same command resumes an interrupted one.
 
     'longvid caption FOLDER/videos' captions them, for 'longvid train-aggregator' to train on a captioner's own words.
     """

@@ -1,4 +1,4 @@
-"""`longvid models` and `longvid benchmarks`: what there is, from declarations alone."""
+"""`longvid models` and `longvid benchmarks`: list what is registered, from declarations alone."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def models(
 
 
 def say_lines(rows: Iterable[tuple[str, str]], width: int) -> None:
-    """Each name with its summary beside it, or below it where a narrow terminal has too little room for that."""
+    """Print each name with its summary beside it, or below it on a narrow terminal."""
     for name, summary in rows:
         say_beside(name, summary, width)
 
 
 def say_beside(name: str, text: str, width: int) -> None:
-    """A name, padded to a width, and a text in lines beside it; below it on a narrow terminal."""
+    """Print a name padded to a width and a text beside it, or below it on a narrow terminal."""
     lead = f"  {name:{width}}  "
     if console.out.width < console.NARROW:
         console.say(f"  {name}")
@@ -59,7 +59,7 @@ def say_beside(name: str, text: str, width: int) -> None:
 
 
 def show_model(entry: ModelEntry) -> None:
-    """What a model is, whom it serves, its options and an example."""
+    """Print a model's summary, families, options and an example."""
     console.say(f"{entry.name}: {entry.summary}")
     console.say(SYSTEM_TITLES[entry.system])
     console.say(f"serves {', '.join(entry.families) or 'no family'}")
@@ -74,7 +74,7 @@ def show_model(entry: ModelEntry) -> None:
 
 
 def say_option(row: OptionHelp) -> None:
-    """An option with its meaning, wrapped between words: what is longer than a line is left whole."""
+    """Print an option with its help, wrapped between words; words longer than a line stay whole."""
     default = row.default if row.default in ("", "required") else f"default {row.default}"
     kind = row.kind.replace("|", " | ")
     text = f"{row.help} [{'; '.join(filter(None, (kind, default)))}]"
@@ -106,6 +106,6 @@ def benchmarks(
 
 
 def warn_of(faults: Iterable[str]) -> None:
-    """Say which plugins could not be taken."""
+    """Warn of plugins that could not be loaded."""
     for fault in faults:
         console.warn(fault)

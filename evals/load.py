@@ -80,7 +80,7 @@ def runs_frame(folders: Iterable[Path]) -> pd.DataFrame:
 
 
 def by_task(folders: Iterable[Path]) -> dict[str, list[Path]]:
-    """The complete runs of each task and set of items, the task with the most runs first: others don't compare."""
+    """Group complete runs by task and item set, so that they are comparable; the task with the most runs is first."""
     found: dict[tuple[str, str], list[Path]] = {}
     for folder in folders:
         results = read_results(folder)
@@ -94,7 +94,7 @@ def by_task(folders: Iterable[Path]) -> dict[str, list[Path]]:
 def breakdown_frame(folders: Iterable[Path]) -> pd.DataFrame:
     """One row per run, kind of label and label: n, clusters, the figure with its interval, and whether n is small.
 
-    `figure` names what `value` is of: it may differ between tasks.
+    `figure` names the metric of `value`, which may differ between tasks.
     """
     rows = []
     for folder in folders:
@@ -130,7 +130,7 @@ SIZE = (6.4, 3.4)
 
 
 def axes_of(x: str, y: str) -> tuple[Figure, Axes]:
-    """An empty plot that belongs to no window."""
+    """Return an empty plot that belongs to no window."""
     figure = Figure(figsize=SIZE, dpi=80, layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlabel=x, ylabel=y)
@@ -139,7 +139,7 @@ def axes_of(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
-    """Figure against one cost of `runs_frame`, with intervals; a colour and a shape for each kind of system."""
+    """Plot the figure against one cost of `runs_frame`, with intervals; colour and shape show the kind of system."""
     figure, axes = axes_of(cost.replace("_", " "), str(runs["metric"].iloc[0]))
     axes.set_xscale("log")
     for system, rows in runs[runs[cost].notna()].groupby("system"):
@@ -154,11 +154,11 @@ def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
 
 
 LETTER, LINE = 5.4, 12.0
-"""About how many pixels a letter of a point's name and a line of names take."""
+"""Approximate size in pixels of a letter of a point's name and of a line of names."""
 
 
 def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
-    """Write each point's name beside it, moved up or down where others stand already, with a line to its point."""
+    """Write each point's name beside it, moved up or down to avoid overlap, with a line to its point."""
     figure.draw_without_rendering()
     taken: list[tuple[float, float, float]] = []
     edge = axes.get_window_extent().x1
@@ -177,7 +177,7 @@ def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, f
 
 
 def plot_frames(pictures: Any, seconds: Sequence[float], title: str) -> Figure:  # noqa: ANN401 - uint8 [T, H, W, 3]
-    """Frames of a clip in a row, each with its second, under a question and what became of it."""
+    """Plot frames of a clip in a row, each with its time in seconds, under a title."""
     figure = Figure(figsize=(SIZE[0] * 1.5, 2.2), dpi=80, layout="constrained")
     for place, (picture, second) in enumerate(zip(pictures, seconds, strict=True)):
         axes = figure.add_subplot(1, len(seconds), place + 1)
@@ -189,7 +189,7 @@ def plot_frames(pictures: Any, seconds: Sequence[float], title: str) -> Figure: 
 
 
 def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Figure:
-    """Columns of a frame as lines over one of them."""
+    """Plot columns of a frame as lines over another column."""
     figure, axes = axes_of(x, y)
     for line in lines:
         axes.plot(frame[x], frame[line], marker="o", markersize=3, label=line)
@@ -199,7 +199,7 @@ def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Fig
 
 
 def plot_memory(frame: pd.DataFrame) -> Figure:
-    """Accuracy against training memory of `memory_accuracy.study_frame`, with intervals."""
+    """Plot accuracy against training memory of `memory_accuracy.study_frame`, with intervals."""
     figure, axes = axes_of("activations kept in training, one clip, MB", str(frame["metric"].iloc[0]))
     axes.set_xscale("log")
     error = [frame["value"] - frame["low"], frame["high"] - frame["value"]]

@@ -21,15 +21,18 @@ def captions(
     hypotheses: Annotated[Path, typer.Argument(metavar="HYP.json", help="Ids to text, or a dense-captioning file.")],
     references: Annotated[Path, typer.Argument(metavar="REF.json", help="Ids to text or list of texts.")],
     tokenizer: Annotated[
-        str, typer.Option(help="ptb (lower-cased, no punctuation), letters (a to z only) or none (as it stands).")
+        str, typer.Option(help="ptb (lower-cased, no punctuation), letters (a to z only) or none (unchanged).")
     ] = "ptb",
     meteor: Annotated[
-        Path | None, typer.Option(metavar="JAR", help="meteor-1.5.jar; default: the one that is found, else not run.")
+        Path | None,
+        typer.Option(
+            metavar="JAR", help="meteor-1.5.jar; default: one that is found; METEOR is skipped if there is none."
+        ),
     ] = None,
 ) -> None:
     """Print bleu_1 … bleu_4, rouge_l, cider_d and meteor of all items as one corpus.
 
-    A dense-captioning file ({"results": {video: [{"sentence": …}]}}) stands for one paragraph a video. Both files must
+    A dense-captioning file ({"results": {video: [{"sentence": …}]}}) counts as one paragraph per video. Both files must
     have the same ids: nothing is scored against another pool.
     """
     from json import dumps

@@ -1,4 +1,4 @@
-"""`run.json` for a task and a model about to meet."""
+"""Build `run.json` for a new run of a model on a task."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def describe_run(
     effective: Mapping[str, str] | None = None,
     place: Place | None = None,
 ) -> Run:
-    """Everything known before the first item; `system` and `effective` are as `ModelRow` has them, `place` as `Run`."""
+    """Collect what is known before any item; `system` and `effective` are as in `ModelRow`, `place` as in `Run`."""
     info = model.info if isinstance(model, Model) else ModelInfo(name=type(model).__name__)
     facts = asdict(info)
     facts.pop("name")
@@ -58,7 +58,7 @@ def describe_import(
     argv: Sequence[str],
     place: Place | None = None,
 ) -> Run:
-    """The same for predictions made elsewhere; the file's digest stands in for the model's facts."""
+    """Do the same for predictions made elsewhere; the file's digest takes the place of the model's facts."""
     return Run(
         name=name,
         task=task.info,
@@ -72,7 +72,7 @@ def describe_import(
 
 
 def default_folder(run: Run) -> Path:
-    """`runs/<task>/<model>-<route>-<digest>`: the same command finds its own run again, an earlier version's too."""
+    """`runs/<task>/<model>-<route>-<digest>`: the same command finds its run again, even one of an earlier version."""
     earlier, now = (
         RUNS / run.task.name / "-".join(filter(None, (run.model.name, run.protocol.get("route", ""), digest[:8])))
         for digest in (run.as_given().fingerprint(), run.fingerprint())

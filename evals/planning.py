@@ -1,4 +1,4 @@
-"""What a run will take, from a probe of a few items: they are answered as a run would, and not kept."""
+"""Estimate the cost of a run from a few probed items, which are answered as in a run and not kept."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tasks.task import Item, Task
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Items, tokens, time and room of a run; the estimates are means over the probed items that had an answer.
+    """Estimated items, tokens, time and disk space of a run, from means over the probed items that had an answer.
 
-    `fastest` and `slowest` are seconds of single items; `fault` is the most frequent reason of a failure, empty
-    where none failed; `cost` is that of the answered probes.
+    `fastest` and `slowest` are seconds of single items; `fault` is the most frequent failure reason, empty if none
+    failed; `cost` is that of the answered probes.
     """
 
     task: str
@@ -52,12 +52,12 @@ class Plan:
 
     @property
     def record_bytes(self) -> float:
-        """Estimated room for the record on disk."""
+        """Estimated size of the record on disk."""
         return self.record_bytes_per_item * self.items
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """`count` items at the mid-points of equal stretches of the list."""
+    """Return `count` items at the mid-points of equal segments of the list."""
     count = min(count, len(items))
     return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
 
@@ -65,8 +65,8 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
 def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> Plan:
     """Answer one item to warm up, then `probe` others with the clock running.
 
-    Items that fail are counted, as a run would record them. Raises ModelError when the model can't do the task, and
-    DataError with the reason when no probed item has an answer.
+    Items that fail are counted, as a run would record them. Raises ModelError if the model can't do the task, and
+    DataError with the reason if no probed item has an answer.
     """
     task.check(model)
     items: Sequence[Item] = list(task.items())[:limit]
@@ -109,7 +109,7 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
 
 
 def plan_lines(plan: Plan, cluster: str, free_bytes: float) -> list[tuple[str, str]]:
-    """A plan as lines for people; `cluster` says what items are grouped by."""
+    """Format a plan as lines; `cluster` says what items are grouped by."""
     cost = plan.cost
     stages = ", ".join(f"{name} {value / (plan.probed - plan.failed):.2f} s" for name, value in stages_of(cost))
     time = (
@@ -124,12 +124,12 @@ def plan_lines(plan: Plan, cluster: str, free_bytes: float) -> list[tuple[str, s
         ("prompt tokens", f"{plan.prompt_tokens_per_item:.0f} an item, about {plan.prompt_tokens:.0f} in all"),
         ("completion tokens", f"{plan.completion_tokens_per_item:.0f} an item"),
         ("time", time),
-        ("of it", stages or "no stage is timed apart"),
+        ("of which", stages or "no stage is timed separately"),
         ("peak memory", "not known" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / 1e9:.2f} GB"),
         ("record on disk", f"about {plan.record_bytes / 1e6:.1f} MB ({free_bytes / 1e9:.0f} GB are free here)"),
     ]
 
 
 def stages_of(cost: Cost) -> list[tuple[str, float]]:
-    """Stages with their seconds, longest first."""
+    """Return stages with their seconds, longest first."""
     return sorted(cost.seconds_by_stage.items(), key=lambda stage: -stage[1])

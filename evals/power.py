@@ -1,4 +1,4 @@
-"""How many questions it takes to tell two systems apart: how often they disagree, and what videos have in common."""
+"""How many questions it takes to tell two systems apart, given their disagreement and the clustering by video."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ONE_SAMPLE = "the same questions"
 
 
 def independent_error(first: float, other: float, items: int, design: float = 1.0) -> float:
-    """Standard error of the difference of two accuracies that were got on different questions, `items` each."""
+    """Standard error of the difference of two accuracies on different questions, `items` each."""
     return sqrt(design * (first * (1 - first) + other * (1 - other)) / items)
 
 
 def paired_error(first: float, other: float, disagreement: float, items: int, design: float = 1.0) -> float:
-    """The same on the same questions: only those count that exactly one of the systems gets right.
+    """Standard error on the same questions: only those that exactly one system gets right count.
 
-    `disagreement` is their share. Raises ValueError where it is less than the difference, which can't be.
+    `disagreement` is their share. Raises ValueError if it is less than the difference, which is impossible.
     """
     effect = abs(other - first)
     if not effect <= disagreement <= 1:
@@ -32,9 +32,9 @@ def paired_error(first: float, other: float, disagreement: float, items: int, de
 
 
 def design_effect(values: Sequence[float], clusters: Sequence[str]) -> float:
-    """By how much the variance of a mean grows because items of one source video stand or fall together.
+    """Design effect: how much the variance of a mean grows because items of one source video are correlated.
 
-    The ratio of the cluster-robust variance to that of independent items; 1 where nothing varies.
+    The ratio of the cluster-robust variance to that of independent items; 1 if nothing varies.
     """
     scores = np.asarray(values, dtype=np.float64)
     apart = scores - scores.mean()
@@ -52,7 +52,7 @@ def disagreement(first: pd.Series[float], other: pd.Series[float]) -> float:
 def questions_to_tell(
     first: float, other: float, disagreements: Sequence[float], designs: Sequence[float] = (1.0,)
 ) -> pd.DataFrame:
-    """Questions needed to find the difference in four of five cases, at the 95 % level: a row per way to compare."""
+    """Questions needed to find the difference in four of five cases at the 95 % level, one row per way to compare."""
     effect = abs(other - first)
     rows = []
     for design in designs:
@@ -69,7 +69,7 @@ def questions_to_tell(
 def smallest_difference(
     accuracy: float, disagreement: float, items: Sequence[int], design: float = 1.0
 ) -> pd.DataFrame:
-    """What `items` questions can tell: the difference found in four of five cases, apart and paired."""
+    """The smallest difference that `items` questions find in four of five cases, unpaired and paired."""
     rows = [
         {
             "questions": count,

@@ -1,4 +1,4 @@
-"""What a model needs made of its clips before the first item, behind a progress bar."""
+"""Prepare a model's clips before the first item, behind a progress bar."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SHOWN_VIDEOS = frozenset({System.ENCODER, System.VIDEO_LLM})
 MISSING = "MissingVideoError"
 LEARNT_FROM_KITCHEN = re.compile(r"(^|=)kitchen(:|,|;|$)")
-"""An option's value, or one in it, that names weights which come with the package."""
+"""Matches a name of shipped weights in an option's value."""
 
 
 def prepare_model(model: object, clips: Sequence[Clip]) -> None:
-    """Have made first what the model needs of its clips; an item whose clip gave an error tells it again."""
+    """Let the model prepare its clips first; an item whose clip failed reports the error again when asked."""
     if not isinstance(model, NeedsPreparing) or model.preparer is None:
         return
     clips = list(dict.fromkeys(clips))
@@ -36,7 +36,7 @@ def prepare_model(model: object, clips: Sequence[Clip]) -> None:
 
 
 def prepare_clips(preparer: Preparer, clips: Sequence[Clip], label: str) -> dict[Clip, str]:
-    """Prepare clips behind a progress bar; the errors by clip. An interrupt leaves what is done and exit code 130."""
+    """Prepare clips behind a progress bar; the errors by clip. An interrupt keeps what is done and exits with 130."""
     failed: dict[Clip, str] = {}
     try:
         with console.progress(label, len(clips), 0) as tick:
@@ -54,22 +54,22 @@ def prepare_clips(preparer: Preparer, clips: Sequence[Clip], label: str) -> dict
 
 
 def warn_of_kitchen(options: Mapping[str, str], videos: Iterable[str]) -> None:
-    """Say that weights which learnt from kitchen alone are shown other videos; `videos` are their names."""
+    """Warn if weights trained on kitchen alone are shown other videos; `videos` are their names."""
     from tasks.kitchen.plan import is_kitchen
 
     ours = [f"{key}={value}" for key, value in options.items() if LEARNT_FROM_KITCHEN.search(value)]
     stranger = next((name for name in videos if not is_kitchen(Path(name).stem)), None) if ours else None
     if stranger is not None:
         console.warn(
-            f"{' and '.join(ours)} learnt from kitchen's generated videos alone, and {stranger} is none of them: what "
-            f"it says of other videos means nothing"
+            f"{' and '.join(ours)} learnt from kitchen's generated videos alone, and {stranger} is not one of them: "
+            f"what it says of other videos means nothing"
         )
 
 
 def require_videos(task: Task[Any], model: object, system: str | None, limit: int | None) -> None:
-    """Say which videos are missing before a model that is shown them is asked anything.
+    """Warn of missing videos before a model that is shown them is asked anything.
 
-    Raises DataError where all are and the first item can't be answered without.
+    Raises DataError if all are missing and the first item can't be answered without its video.
     """
     from evals.runner import answer
 
@@ -84,20 +84,20 @@ def require_videos(task: Task[Any], model: object, system: str | None, limit: in
         way = way_to(task.info.name)
         console.warn(f"{len(lost)} of {len(clips)} items will fail: {videos} videos are missing. {way}")
         return
-    # A model that is shown videos may have an answer all the same: from vectors on disk, say.
+    # A model that is shown videos may still have an answer, from vectors on disk for example.
     sample = None if makes_captions else answer(task, model, items[:1])[0][0]
     if sample is None or (sample.error is not None and sample.error.kind == MISSING):
         raise no_videos(task.info.name, clips)
 
 
 def no_videos(task_name: str, clips: Sequence[Clip]) -> DataError:
-    """What is said where none of the videos is there."""
+    """Return the error for a task whose videos are all missing."""
     count = len({clip.video_id for clip in clips})
     return DataError(f"none of the {count:,} videos of {task_name} is here ({len(clips):,} items). {way_to(task_name)}")
 
 
 def way_to(task_name: str) -> str:
-    """How a benchmark's videos are had; empty for one that does not say."""
+    """Say how to get a benchmark's videos; empty if it does not say."""
     from tasks.data_roots import data_roots
     from tasks.registry import benchmark_of
 

@@ -1,4 +1,4 @@
-"""`longvid pretrain`: one stage of the recipe, from a config file to weights; and `longvid train-aggregator`.
+"""`longvid pretrain`: train one stage of the recipe from a config file; and `longvid train-aggregator`.
 
 Also `python -m torch.distributed.run --nproc-per-node N -m evals.pretrain …` for several processes.
 """
@@ -38,12 +38,12 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=100; repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, if there is one.")] = False,
 ) -> None:
     """Train one stage; its weights, record and checkpoints go to OUT/STAGE.
 
     A stage starts from the weights that `model.init` names: `scratch`, an earlier stage in the same
-    OUT, a file, or an open_clip model. An interrupted stage goes on with --resume to the very same
+    OUT, a file, or an open_clip model. With --resume, an interrupted stage ends with exactly the same
     weights. Torchrun: python -m torch.distributed.run --nproc-per-node 8 -m evals.pretrain …
     """
     from encoders.pretrain.settings import read_settings
@@ -61,7 +61,7 @@ def pretrain(
 
 
 def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, world: World) -> None:
-    """Prepare, train, write the weights."""
+    """Prepare and train a stage, and write its weights."""
     from encoders.pretrain.settings import weights_name
     from encoders.pretrain.stages import prepare
 
@@ -69,7 +69,7 @@ def run_stage(settings: StageSettings, config: Path, root: Path, stage: str, wor
         return root / other / weights_name(config, other)
 
     if world.first and settings.stage == "captions" and settings.v2t.draws:
-        console.say(f"{settings.name}: watching every video once before the first step")
+        console.say(f"{settings.name}: decoding every video once before the first step")
     prepared = prepare(settings, weights_of, world, f"{config}: {stage}")
     train_prepared(prepared, settings, config, root / stage / weights_name(config, stage), settings.data.batch, world)
 
@@ -102,7 +102,7 @@ def train_prepared(
                 prepared.job, settings.training, folder, seed=settings.seed, world=world, watch=watch(tick, world)
             )
     except KeyboardInterrupt:
-        console.fail(f"interrupted; the last checkpoint is in {folder}, and --resume goes on from there")
+        console.fail(f"interrupted; the last checkpoint is in {folder}, and --resume continues from it")
         raise typer.Exit(130) from None
     if not world.first:
         return
@@ -114,12 +114,12 @@ def train_prepared(
 
 
 def progress_bar(label: str, steps: int, done: int, world: World) -> AbstractContextManager[console.Ticker]:
-    """The first process shows how far it is, the others nothing."""
+    """Show progress in the first process only."""
     return console.progress(label, steps, done) if world.first else nullcontext(lambda note: None)  # noqa: ARG005
 
 
 def describe(settings: StageSettings | AggregatorSettings, prepared: Prepared, batch: int, world: World) -> None:
-    """Say what is about to be trained."""
+    """Print what is about to be trained."""
     facts = prepared.facts
     console.say(
         f"{settings.name} from {facts['init']}, {facts['trainable']} of {facts['parameters']} parameters "
@@ -128,7 +128,7 @@ def describe(settings: StageSettings | AggregatorSettings, prepared: Prepared, b
 
 
 def watch(tick: console.Ticker, world: World) -> Any:  # noqa: ANN401 - the engine's Watch, which needs torch
-    """What the engine tells of goes to the progress bar, and evaluations to the screen."""
+    """Return the engine's callbacks: steps move the progress bar, evaluations are printed."""
     from encoders.pretrain.engine import Watch
     from evals.runner import peak_memory_bytes
 
@@ -155,7 +155,7 @@ AGGREGATOR = Path("kitchen-aggregator")
 
 
 def train_aggregator(
-    captions: Annotated[Path, typer.Option(help="Of kitchen's training videos: see below.")],
+    captions: Annotated[Path, typer.Option(help="Captions of kitchen's training videos: see below.")],
     held_out: Annotated[Path, typer.Option(help="Captions of val videos, to measure on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter, its record and checkpoints.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file, or a shipped one's name.")] = AGGREGATOR,
@@ -164,11 +164,11 @@ def train_aggregator(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=100; repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, if there is one.")] = False,
 ) -> None:
-    """Train a LoRA adapter on the prompts that options-loglik asks; accuracy by kind of question before and after.
+    """Train a LoRA adapter on the prompts of options-loglik; reports accuracy by kind of question before and after.
 
-    Captions are those of the annotations (longvid kitchen-annotations) or a captioner's own (longvid kitchen-videos,
+    Captions come from the annotations (longvid kitchen-annotations) or from a captioner (longvid kitchen-videos,
     then longvid caption).
 
     An aggregator with it: --model aggregator -M captions=FILE -M llm=smollm2 -M lora=OUT/NAME.safetensors
@@ -187,7 +187,7 @@ def train_aggregator(
 
 
 def main() -> None:
-    """The command as a module, for torchrun."""
+    """Run the command as a module, for torchrun."""
     from evals.cli import run_app
 
     run_app(app)

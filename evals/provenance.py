@@ -1,4 +1,4 @@
-"""Where a run came from: code, versions, machine, command; never a secret."""
+"""Record where a run came from: code, versions, machine, command; never a secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ COMMAND = "command"
 
 
 def collect(argv: Sequence[str]) -> Provenance:
-    """The provenance of a run that starts now. Of the program only the name is kept: its path tells of the machine."""
+    """Collect the provenance of a run that starts now.
+
+    Of the program only the name is kept, because its path is private.
+    """
     root = Path(__file__).resolve().parent.parent
     commit = git(root, "rev-parse", "HEAD")
     changes = git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
@@ -40,7 +43,7 @@ def collect(argv: Sequence[str]) -> Provenance:
 
 
 def changes(before: Provenance, now: Provenance) -> list[str]:
-    """What is different for the later part of a run, in a few words each; empty where all is the same but the time."""
+    """List what changed for the later part of a run; empty if only the time did."""
     found = [f"code {commit_text(before)} → {commit_text(now)}"] * (
         (before.commit, before.uncommitted_changes) != (now.commit, now.uncommitted_changes)
     )
@@ -57,14 +60,14 @@ def changes(before: Provenance, now: Provenance) -> list[str]:
 
 
 def commit_text(provenance: Provenance) -> str:
-    """The code's commit, and whether it was changed since; `unknown` outside a checkout."""
+    """Describe the code's commit and whether there are uncommitted changes; `unknown` outside a checkout."""
     if provenance.commit is None:
         return "unknown"
     return f"{provenance.commit[:12]}{' with uncommitted changes' if provenance.uncommitted_changes else ''}"
 
 
 def redact(argv: Sequence[str]) -> list[str]:
-    """Blank the values of options whose names speak of secrets, and user names and passwords in URLs."""
+    """Blank the values of options whose names suggest secrets, and user names and passwords in URLs."""
     cleaned = []
     blank_next = False
     for argument in argv:
@@ -86,13 +89,13 @@ def redact_url(text: str) -> str:
 
 
 def redact_options(options: dict[str, str]) -> dict[str, str]:
-    """The same for a model's options."""
+    """Blank secrets in a model's options."""
     shown = {name: REMOVED if SECRET_NAME.search(name) else redact_url(value) for name, value in options.items()}
     return {name: unicode_only(value) for name, value in shown.items()}
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """Output of a git command in the code's own checkout, None outside one."""
+    """Return the output of a git command in the code's own checkout, None outside one."""
     if not (root / ".git").exists():
         return None
     try:

@@ -1,6 +1,6 @@
-"""What a run directory holds: `run.json`, `samples.jsonl`, `results.json`. The schemas are published in evals/schemas.
+"""The content of a run directory: `run.json`, `samples.jsonl`, `results.json`. Schemas: evals/schemas.
 
-Fields marked `x-wall-clock` in the schema tell when and how fast a run happened; all others are the same for the
+Fields marked `x-wall-clock` in the schema say when and how fast a run happened; all others are the same for the
 same run, however often it was interrupted.
 """
 
@@ -28,21 +28,21 @@ _NOT_KEPT: set[str] = set()
 
 
 class Row(BaseModel):
-    """Base of everything stored: unknown fields are refused, values don't change after reading."""
+    """Base of everything stored: unknown fields are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="null")
 
     def model_post_init(self, _: object) -> None:
-        # The sets of the fields that were given take more than half of the memory of a large record's rows.
+        # pydantic's sets of given fields take more than half of the memory of a large record's rows.
         object.__setattr__(self, "__pydantic_fields_set__", _NOT_KEPT)
 
 
 class ModelRow(Row):
-    """The model with the options it was given and the facts it tells about itself.
+    """The model with its options and the facts it reports about itself.
 
-    `options` are those that were given, `effective` all that can change an answer, defaults included: two runs with
-    the same are one run. `system` (tasks.registry.System) is which side of the comparison it stands on. Both are null
-    in records from before they were kept.
+    `options` are those given, `effective` all that can change an answer, defaults included: two runs with the same
+    effective options are the same run. `system` (tasks.registry.System) is the kind of system. Both are null in records
+    from before they were kept.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Provenance(Row):
 
 
 class Place(Row):
-    """Where a benchmark of one's own lay when it was last used: its folder or file, and that of its videos if said."""
+    """Where a user's own benchmark lay when it was last used: its folder or file, and its video folder if given."""
 
     path: str
     videos: str | None = None
@@ -79,10 +79,10 @@ class Place(Row):
 class Run(Row):
     """`run.json`: everything known before the first item; written first.
 
-    `place` is where the files of a benchmark of one's own lie, null for those that are known by name. It decides
-    nothing: the item set's digest tells whether they are the same.
-    `provenance` is that of whoever began. Each time the run was resumed by other code, on another machine or by
-    another command, that one's stands in `resumed`; a sample's `stretch` counts through both.
+    `place` says where the files of a user's own benchmark lie, null for benchmarks known by name. It decides nothing:
+    the digest of the item set says whether the items are the same.
+    `provenance` is that of the start. Each time the run was resumed by other code, on another machine or by another
+    command, its provenance is added to `resumed`; a sample's `stretch` counts these parts.
     """
 
     schema_version: Literal[1] = 1
@@ -98,7 +98,7 @@ class Run(Row):
     resumed: tuple[Provenance, ...] = ()
 
     def fingerprint(self) -> str:
-        """Digest of what decides the answers: a run resumes only where it is the same."""
+        """Digest of what decides the answers: a run resumes only if it is the same."""
         model = set(ModelRow.model_fields) - {"system", "effective" if self.model.effective is None else "options"}
         text = self.model_dump_json(
             include={"task": True, "model": model, "protocol": True, "seed": True, "imported": True}
@@ -106,16 +106,16 @@ class Run(Row):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def as_given(self) -> Run:
-        """The run told by the options that were given alone, as in records from before their defaults were kept."""
+        """Return the run identified by the given options alone, as in records from before defaults were kept."""
         return self.model_copy(update={"model": self.model.model_copy(update={"effective": None})})
 
 
 class ClipRow(Row):
-    """What an item was about when it was answered: the stretch of a video in seconds, and the video's file.
+    """What an item was about when it was answered: the segment of a video in seconds, and the video's file.
 
-    `content` is a digest after the name of its method: `sha256` of the whole file where frames of it were looked at,
-    else `sha256-of-samples`. `stamp` (the file's times and number) shows without reading it that it is untouched.
-    All three are null where there was no file; `end` is null where it is the end of a video of unknown length.
+    `content` is a digest prefixed with its method: `sha256` of the whole file if frames of it were looked at, else
+    `sha256-of-samples`. `stamp` (the file's times and inode) shows without reading the file that it is unchanged. All
+    three are null if there was no file; `end` is null for the end of a video of unknown length.
     """
 
     video: str
@@ -135,12 +135,12 @@ class ErrorRow(Row):
 
 
 class Sample(Row):
-    """One line of `samples.jsonl`: a finished item, or one that failed and why. The last line of an id counts.
+    """One line of `samples.jsonl`: an answered item, or a failed one with the reason. The last line of an id counts.
 
-    `vector_row` is the item's row in `vectors.npy`, where the answer is a pair of vectors, and `vectors_crc32` the
-    CRC-32 of its bytes. `labels` (kind of label to the item's) are what breakdowns group by. `clip` is what was asked
-    about, `stretch` which part of an interrupted run answered: 0 before it was first resumed by others (see `Run`).
-    Records from before there were labels, clips or checksums have none.
+    `vector_row` is the item's row in `vectors.npy` if the answer is a pair of vectors, and `vectors_crc32` the CRC-32
+    of its bytes. `labels` maps kinds of label to the item's, for breakdowns. `clip` is what was asked about; `stretch`
+    says which part of a resumed run answered: 0 before the first change of provenance (see `Run`). Records from before
+    there were labels, clips or checksums have none.
     """
 
     id: str
@@ -165,7 +165,7 @@ class Sample(Row):
 
 
 class FloorRow(Row):
-    """What a model that never looks gets on the same items: the primary figure, and others to show beside it."""
+    """The score of a model that never looks, on the same items: the primary figure, and others to show beside it."""
 
     model: str
     metric: Metric
@@ -183,11 +183,11 @@ class Counts(Row):
 
 
 class Cost(Row):
-    """What the answers took. Seconds are summed over items, by stage.
+    """The cost of the answers. Seconds are summed over items, by stage.
 
-    `wait` is the time that the model stood still for frames, `frames_wait_share` its part of `seconds`; `decode` was
-    spent wherever frames were decoded, mostly while the model was busy. Null where no frames were read, and in
-    records from before it was measured.
+    `wait` is the time that the model waited for frames, `frames_wait_share` its part of `seconds`; `decode` was spent
+    decoding frames, mostly while the model was busy. Null if no frames were read, and in records from before it was
+    measured.
     """
 
     prompt_tokens: int
@@ -212,7 +212,7 @@ class OfficialScore(Row):
 
 
 class Stretch(Row):
-    """The part of a run that was made after it was resumed by others, with the items that it answered."""
+    """The part of a run that was made after a change of provenance, with the number of items it answered."""
 
     provenance: Provenance
     answered: int
@@ -248,7 +248,7 @@ class Results(Row):
 
     @property
     def primary(self) -> Metric:
-        """The figure the task is ranked by."""
+        """The figure that the task is ranked by."""
         return next(metric for metric in self.metrics if metric.primary)
 
 
@@ -256,19 +256,19 @@ FIELD = "sha256"
 
 
 def seal_of(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content without its seal, as JSON with sorted keys."""
+    """Return the SHA-256 of the content without its seal, as JSON with sorted keys."""
     rest = {key: value for key, value in content.items() if key != FIELD}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def changed_by_hand(content: object) -> str | None:
-    """Why the content can't be what was written, None where nothing shows that."""
+    """Say why the content can't be what was written; None if its seal is intact."""
     if not isinstance(content, Mapping):
         return None
     sealed = content.get(FIELD)
     if sealed is None:
         return None if content.get("schema_version", 1) == 1 else f"it has no {FIELD}"
-    return None if sealed == seal_of(content) else f"its {FIELD} does not fit its content"
+    return None if sealed == seal_of(content) else f"its {FIELD} does not match its content"
 
 
 Content = Mapping[str, Any]
@@ -276,12 +276,12 @@ Step = Callable[[Content], Content]
 
 
 def unsealed(content: Content) -> Content:
-    """Version 2 of `results.json` has the digest of its own content; one written before has none."""
+    """Migrate to version 2 of `results.json`, which added the digest of its own content."""
     return {**content, "schema_version": 2, "sha256": content.get("sha256")}
 
 
 def without_waiting(content: Content) -> Content:
-    """Version 3 has the share of time that the model waited for frames; one written before does not know it."""
+    """Migrate to version 3, which added the share of time that the model waited for frames."""
     cost = content.get("cost")
     known = {**cost, "frames_wait_share": None} if isinstance(cost, Mapping) else cost
     return {**content, "schema_version": 3, "cost": known}
@@ -291,7 +291,7 @@ STEPS: Mapping[type[Row], Mapping[int, Step]] = MappingProxyType({Results: {1: u
 
 
 def migrated(content: Content, kind: type[Row]) -> Content:
-    """The content in the version that `kind` has today. Raises RecordError for a version that has no way here."""
+    """Migrate content to the current version of `kind`. Raises RecordError for an unknown version."""
     field = kind.model_fields.get("schema_version")
     if field is None:
         return content
@@ -299,7 +299,7 @@ def migrated(content: Content, kind: type[Row]) -> Content:
     steps = STEPS.get(kind, {})
     while version != field.default:
         if type(version) is not int or version not in steps:
-            msg = f"has schema version {version}, this longvid reads {field.default}"
+            msg = f"has schema version {version}, this version of longvid reads {field.default}"
             raise RecordError(msg)
         content = steps[version](content)
         version += 1
@@ -311,11 +311,11 @@ RowT = TypeVar("RowT", bound=Row)
 
 
 def read_content(path: Path) -> object:
-    """The parsed JSON. Raises RecordError for what is missing, no regular file, too large, or no JSON."""
+    """Read JSON. Raises RecordError if the file is missing, not a regular file, too large, or not JSON."""
     try:
-        # A named pipe would be waited for without end.
+        # Reading a named pipe would block for ever.
         if path.exists() and not path.is_file():
-            raise RecordError(f"{path} is no regular file")
+            raise RecordError(f"{path} is not a regular file")
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise RecordError(f"{path} is too large for a record ({size / 1e6:.0f} MB)")
@@ -330,7 +330,7 @@ def read_content(path: Path) -> object:
 
 
 def validated(path: Path, content: object, kind: type[RowT]) -> RowT:
-    """The content as a row of today's version. Raises RecordError naming the file and the field at fault."""
+    """Validate content as a row of the current version. Raises RecordError naming the file and the field at fault."""
     try:
         today = migrated(content, kind) if isinstance(content, Mapping) else content
         return kind.model_validate(today, strict=False)
@@ -341,27 +341,27 @@ def validated(path: Path, content: object, kind: type[RowT]) -> RowT:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first fault that pydantic found, in a few words."""
+    """Describe the first fault that pydantic found, in a few words."""
     problem: Mapping[str, Any] = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
 def status_of(counts: Counts) -> Status:
-    """Complete only when every item of the task has an answer; failed when none has."""
+    """Return the status: complete only if every item of the task has an answer; failed if none has."""
     if counts.answered == 0:
         return "failed"
     return "complete" if counts.answered == counts.task_items else "partial"
 
 
 def contradictions(results: Results) -> Iterator[str]:
-    """What can't be true at once, in a few words each."""
+    """Yield contradictions in a record, in a few words each."""
     counts = results.counts
     if min(counts.model_dump().values()) < 0:
         yield "a count is negative"
     if counts.answered + counts.failed + counts.not_reached != counts.asked or counts.asked > counts.task_items:
         yield f"the counts don't add up ({counts.answered} answered of {counts.asked} asked of {counts.task_items})"
     if counts.task_items != results.task.item_count:
-        yield f"{counts.task_items} items are counted where {results.task.name} has {results.task.item_count}"
+        yield f"{counts.task_items} items are counted, but {results.task.name} has {results.task.item_count}"
     if results.status != status_of(counts):
         yield f"the status is {results.status}, the counts say {status_of(counts)}"
     primary = [metric.name for metric in results.metrics if metric.primary]

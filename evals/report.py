@@ -1,4 +1,4 @@
-"""A result never stands alone: the run, its floors and blind runs on the same items, as text and as Markdown."""
+"""Report a run beside its floors and blind runs on the same items, as text and as Markdown."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ SIGNS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 
 
 def in_markdown(text: str) -> str:
-    """Text on one line, with everything escaped that Markdown or HTML would act on."""
+    """Put text on one line, with everything escaped that Markdown or HTML would interpret."""
     plain = without_codes(" ".join(text.split()))
     return SIGNS.sub(r"\\\1", plain).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> list[str]:
-    """The lines of a table; columns named in `numeric` are set right."""
+    """Return the lines of a table; columns named in `numeric` are right-aligned."""
     rule = "|" + "|".join("---:" if column in numeric else "---" for column in columns) + "|"
     return [line(columns), rule, *(line(row) for row in rows)]
 
 
 def line(cells: Sequence[str]) -> str:
-    """One line of a table."""
+    """Return one line of a table."""
     return "| " + " | ".join(in_markdown(cell) for cell in cells) + " |"
 
 
@@ -42,7 +42,7 @@ BLIND = "blind"
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """One line of a report: what it is, its primary figure, and what it cost."""
+    """One line of a report: its kind, its primary figure, and its cost."""
 
     name: str
     kind: str
@@ -57,7 +57,7 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The rows of one task, and what a reader has to know beside them."""
+    """The rows of one task, with notes for the reader."""
 
     task: str
     metric: str
@@ -83,7 +83,7 @@ class Report:
 
     @property
     def least(self) -> tuple[str, ...]:
-        """The columns that a narrow terminal goes without, the first one first."""
+        """The columns that a narrow terminal drops, in this order."""
         return ("tokens / item", "unparsed", "route", "s / item", *reversed(self.named_beside), "items / clusters")
 
     @property
@@ -93,17 +93,17 @@ class Report:
 
 
 def blind_neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
-    """Blind runs on the same items that lie beside the given run folders."""
+    """Find blind runs on the same items beside the given run folders."""
     return [results for results in neighbours(folders, runs) if results.model.name == BLIND]
 
 
 def neighbours(folders: Sequence[Path], runs: Sequence[Results]) -> list[Results]:
-    """Other runs on the same items that lie beside the given run folders; what can't be read is passed over."""
+    """Find other runs on the same items beside the given run folders; unreadable ones are skipped."""
     return list(neighbour_folders(folders, runs).values())
 
 
 def neighbour_folders(folders: Sequence[Path], runs: Sequence[Results]) -> dict[Path, Results]:
-    """The same by their folders."""
+    """Find the same runs, by folder."""
     wanted = {(run.task.name, run.task.items_sha256) for run in runs}
     known = {run.fingerprint for run in runs}
     found: dict[Path, Results] = {}
@@ -121,7 +121,7 @@ def neighbour_folders(folders: Sequence[Path], runs: Sequence[Results]) -> dict[
 
 
 def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
-    """Rows of the runs, then blind, then constant and chance. Raises RecordError when the tasks differ."""
+    """Report the runs, then blind runs, then constant and chance. Raises RecordError if the tasks differ."""
     tasks = {run.task.name for run in runs}
     if len(tasks) != 1:
         msg = f"a report is on one task; these runs are on {', '.join(sorted(tasks))}"
@@ -152,7 +152,7 @@ def make_report(runs: Sequence[Results], blind: Iterable[Results]) -> Report:
 
 
 def scoring_notes(run: Results) -> list[str]:
-    """Warnings beside the record's own: that today's code would score it differently."""
+    """Warn, beyond the record's own notes, that the current code would score it differently."""
     notes = []
     if few := few_clusters(run.primary.clusters, run.task.cluster):
         notes += [few] if few not in run.warnings else []
@@ -167,7 +167,7 @@ def scoring_notes(run: Results) -> list[str]:
 
 
 def run_row(run: Results, kind: str, beside: Sequence[str]) -> ReportRow:
-    """A run's line; where the primary figure is unknown the public one stands in, under its own name."""
+    """Return a run's line; if the primary figure is unknown, the one on public items takes its place."""
     metric = run.primary
     if metric.value is None:
         metric = next((m for m in run.metrics if m.name.endswith("_public")), metric)
@@ -186,7 +186,7 @@ def run_row(run: Results, kind: str, beside: Sequence[str]) -> ReportRow:
 
 
 def shown_beside(metrics: Sequence[Metric], names: Sequence[str]) -> tuple[Metric | None, ...]:
-    """The figures that stand beside a primary one, None where they were not measured."""
+    """Return the figures shown beside a primary one, None where not measured."""
     by_name = {metric.name: metric for metric in metrics}
     return tuple(by_name.get(name) for name in names)
 
@@ -206,7 +206,7 @@ WORDS = ("model", "kind", "route")
 
 
 def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
-    """A row as text; what is not complete says so in its kind."""
+    """Format a row; the kind of an incomplete run says so."""
     metric = row.metric
     interval = metric.interval
     named = "" if metric.primary else f" ({metric.name})"
@@ -225,17 +225,17 @@ def cells(row: ReportRow, family: Family) -> tuple[str, ...]:
 
 
 def figure(metric: Metric | None, family: Family) -> str:
-    """A figure with its unit."""
+    """Format a figure with its unit."""
     return NOT_MEASURED if metric is None else shown(metric.name, metric.value, family)
 
 
 def shown(name: str, value: float | None, family: Family) -> str:
-    """A metric's value with its unit, as its family has it."""
+    """Format a metric's value with its family's unit."""
     return NOT_MEASURED if value is None else family.unit(name).text(value)
 
 
 def markdown(report: Report) -> str:
-    """The report as a Markdown table and a list of notes."""
+    """Render the report as a Markdown table and a list of notes."""
     lines = [
         f"### {report.title}",
         "",

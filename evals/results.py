@@ -1,4 +1,4 @@
-"""`results.json` from `run.json`, `samples.jsonl` and the task: pure, so that `score` needs no model."""
+"""Compute `results.json` from `run.json`, `samples.jsonl` and the task: a pure function, so `score` needs no model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_VECTORS: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 def prediction_of(sample: Sample, vectors: NDArray[np.float32] | None = None) -> Prediction:
-    """The recorded answer, as the task's scoring takes it; `vectors` are its row of `vectors.npy`."""
+    """Return the recorded answer as a prediction; `vectors` is its row of `vectors.npy`."""
     return Prediction(
         item_id=sample.id,
         answer=sample.answer,
@@ -52,7 +52,7 @@ def build_results(
 ) -> Results:
     """Score the recorded samples in the task's own order and summarise them.
 
-    The scores of items in `fresh` were made by this very code, and count as they are.
+    The recorded scores of items in `fresh` were made by this process and are used unchanged.
     """
     asked = list(task.items())[: run.limit]
     answered = [item for item in asked if item.id in samples and samples[item.id].error is None]
@@ -102,21 +102,21 @@ def build_results(
 
 
 def interval_warnings(metrics: Sequence[Metric], run: Run) -> list[str]:
-    """A warning about the primary figure's interval: that it rests on few clusters."""
+    """Warn if the primary figure's interval rests on few clusters."""
     primary = next(metric for metric in metrics if metric.primary)
     few = few_clusters(primary.clusters, run.task.cluster)
     return [few] if few else []
 
 
 def official_metric(metric: Metric, official: OfficialScore) -> Metric:
-    """The benchmark server's score takes the place of a figure that public data can't give."""
+    """Replace a figure that public data can't give by the benchmark server's score."""
     if metric.name != official.metric or metric.value is not None:
         return metric
     return replace(metric, value=official.value, method=f"official score ({official.source})")
 
 
 def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str, Sample]) -> list[str]:
-    """Why a run is not complete, with the failed items' reasons."""
+    """Say why a run is not complete, with the failed items' reasons."""
     warnings = []
     if counts.asked < counts.task_items:
         warnings.append(f"limited to the first {counts.asked} of {counts.task_items} items: not a benchmark result")
@@ -134,14 +134,14 @@ def status_warnings(counts: Counts, failed: Sequence[str], samples: Mapping[str,
 def score_of(
     task: Task[Any], item: Item, sample: Sample, vectors: NDArray[np.float32] | None, *, is_fresh: bool
 ) -> Score:
-    """An item's score: as recorded a moment ago, or of its raw output read again."""
+    """Return an item's score: the one just recorded, or that of its raw output parsed again."""
     if is_fresh:
         return Score(item.id, item.cluster, sample.answer, sample.scores, vectors)
     return task.score(item, task.reread(item, prediction_of(sample, vectors)))
 
 
 def floor_rows(task: Task[Any], answered: Sequence[Any], seed: int) -> Iterator[FloorRow]:
-    """What never looking gets on exactly the items that were answered, as the task's family has it."""
+    """Yield the family's floors on exactly the answered items."""
     if not answered:
         return
     for floor in resolved(family_of(task.info.family).floors)(task, answered, seed):
@@ -149,7 +149,7 @@ def floor_rows(task: Task[Any], answered: Sequence[Any], seed: int) -> Iterator[
 
 
 def stretches(run: Run, answered: Sequence[Sample]) -> tuple[Stretch, ...]:
-    """The parts of a run after it was resumed by others, with what each answered."""
+    """Return the parts of a run after each change of provenance, with the number of items each answered."""
     counts = Counter(sample.stretch for sample in answered)
     return tuple(
         Stretch(provenance=provenance, answered=counts[number])
@@ -158,7 +158,7 @@ def stretches(run: Run, answered: Sequence[Sample]) -> tuple[Stretch, ...]:
 
 
 def stretch_warnings(run: Run, resumed: Sequence[Stretch], answered: int) -> list[str]:
-    """Which answers other code or another machine gave than those before; a change of the command alone is no news."""
+    """Warn of answers given by other code or another machine; a change of the command alone is not reported."""
     warnings, before = [], run.provenance
     for part in resumed:
         told = [change for change in changes(before, part.provenance) if not change.startswith(COMMAND)]
@@ -169,7 +169,7 @@ def stretch_warnings(run: Run, resumed: Sequence[Stretch], answered: int) -> lis
 
 
 def cost_of(samples: Sequence[Sample]) -> Cost:
-    """Totals and means over the answered items; None where nothing was measured."""
+    """Compute totals and means over the answered items; None where nothing was measured."""
     n = len(samples)
     stages: Counter[str] = Counter()
     for sample in samples:

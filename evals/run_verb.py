@@ -1,4 +1,4 @@
-"""What the verb `run` does once the task is known: build the model, keep the record, show how far it is."""
+"""Carry out the verb `run` once the task is known: build the model, keep the record, show progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunChoices:
-    """What the command line says of a run beside its model; `place` is that of a benchmark of one's own."""
+    """A run's options on the command line besides the model; `place` is the location of a user's own benchmark."""
 
     out: Path | None = None
     name: str | None = None
@@ -35,7 +35,7 @@ class RunChoices:
 
 
 def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: RunChoices) -> tuple[Path, Results]:
-    """Build the model and ask it every item; the run's folder and its results."""
+    """Build the model and ask it every item; return the run's folder and its results."""
     from evals.preparing import warn_of_kitchen
     from tasks.registry import build_model, deciding, effective, find_model
 
@@ -55,7 +55,7 @@ def ask_model(
     system: str | None = None,
     effective: Mapping[str, str] | None = None,
 ) -> tuple[Path, Results]:
-    """Ask a model that is built every item; the run's folder and its results."""
+    """Ask a built model every item; return the run's folder and its results."""
     from evals.new_run import default_folder, describe_run
     from evals.preparing import prepare_model, require_videos
     from evals.runner import RunSettings
@@ -83,7 +83,7 @@ def ask_model(
 
 
 def fail_without_answers(folder: Path, results: Results) -> None:
-    """Exit code 1 where an item failed: a script that goes on must not take a partial run for a whole one."""
+    """Exit with 1 if an item failed, so that a script does not take a partial run for a complete one."""
     if results.status == "failed":
         console.fail(f"no item has an answer; the reasons are in {folder}/samples.jsonl")
         raise typer.Exit(1)
@@ -96,13 +96,13 @@ def fail_without_answers(folder: Path, results: Results) -> None:
 
 
 class Progress:
-    """What the progress bar of a run shows: it appears once the folder was read, and keeps the mean so far."""
+    """The progress bar of a run: it appears once the folder is read, and shows the mean so far."""
 
     def __init__(self, task: Task[Any], folder: Path, bar: ExitStack) -> None:
         from tasks.registry import family_of
 
         self._label, self._metric = task.info.name, task.info.primary_metric
-        # A mean over the items so far is no mean over groups: it goes by the name of what the items have.
+        # A mean over the items so far is not a mean over groups, so it has the name of the items' own score.
         self._of_items = family_of(task.info.family).item_score
         self._folder = folder
         self._bar = bar
@@ -111,7 +111,7 @@ class Progress:
         self._tick: console.Ticker | None = None
 
     def begin(self, found: Beginning) -> None:
-        """Say what is there already, and what of it does not count any more."""
+        """Print what is already done, and which answers no longer count."""
         finished = sum(sample.error is None for sample in found.kept.values())
         for sample in found.kept.values():
             self._add(sample)
@@ -124,7 +124,7 @@ class Progress:
         self._tick = self._bar.enter_context(console.progress(self._label, found.asked, finished))
 
     def show(self, sample: Sample) -> None:
-        """One more row."""
+        """Count one more row."""
         self._add(sample)
         name = self._of_items if self._of_items in sample.scores else self._metric
         mean = f"{name} {self._sum / self._count:.3f}" if self._count else ""
@@ -142,7 +142,7 @@ class Progress:
 
 
 def run_with_progress(task: Task[Any], model: object, record: Run, settings: RunSettings) -> Results:
-    """Run behind a progress bar; an interrupt leaves a partial record and exit code 130."""
+    """Run behind a progress bar; an interrupt leaves a partial record and exits with 130."""
     from evals.runner import run_task
 
     try:
@@ -159,9 +159,9 @@ def run_with_progress(task: Task[Any], model: object, record: Run, settings: Run
 
 
 def kept_in(folder: Path) -> str:
-    """What is left of a run that could not be written any further."""
+    """Say what is left of a run whose files could no longer be written."""
     from evals.store import SAMPLES
 
     if (folder / SAMPLES).is_file():
         return f"what was already recorded is kept in {folder}"
-    return f"{folder / SAMPLES} is not there any more, and no answer is kept"
+    return f"{folder / SAMPLES} no longer exists, and no answer is kept"

@@ -1,4 +1,4 @@
-"""Run a model over a task's items: what is finished is written at once, so that a kill loses what is in flight."""
+"""Run a model over a task's items: answers are written at once, so that a kill loses only those in flight."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HIGH_WATER = re.compile(rb"VmHWM:\s*(\d+)")
 
 
 def recent_peak_bytes() -> int:
-    """The same as a moment ago: reading it again for each answer of a cheap model takes longer than the answer."""
+    """Peak memory, read at intervals: reading it for each answer of a cheap model takes longer than the answer."""
     return _peak_at(int(monotonic() / RECENT_SECONDS))
 
 
@@ -60,8 +60,8 @@ def _peak_at(moment: int) -> int:  # noqa: ARG001 - another moment, another valu
 def peak_memory_bytes() -> int:
     """Peak resident memory of this process alone.
 
-    Linux's `ru_maxrss` begins at the peak of whatever process started this one, so its own high-water mark is read
-    where the system tells it.
+    Linux's `ru_maxrss` starts at the peak of the parent process, so the process's own high-water mark is read where the
+    system provides it.
     """
     try:
         with STATUS.open("rb", buffering=0) as file:
@@ -81,10 +81,10 @@ B = TypeVar("B")
 def run_batches(
     answer: Callable[[Sequence[A]], B], todo: Sequence[A], *, batch: int, lanes: int
 ) -> Iterator[tuple[B, float]]:
-    """Answers to `todo`, `batch` items each, as they come; with each the seconds since the one before.
+    """Yield the answers to `todo` in batches as they come, each with the seconds since the one before.
 
-    So the seconds add up to the time that passed, however many lanes there are. Several lanes are threads that
-    don't outlive the caller's interest: an interrupt ends the run at once, and what is in flight is lost.
+    The seconds therefore add up to the time that passed, for any number of lanes. Several lanes are daemon threads:
+    an interrupt ends the run at once, and answers in flight are lost.
     """
     batches = [todo[start : start + batch] for start in range(0, len(todo), batch)]
     if lanes == 1 or len(batches) <= 1:
@@ -95,7 +95,7 @@ def run_batches(
 
 
 def _timed(results: Iterator[B]) -> Iterator[tuple[B, float]]:
-    """Each result with the seconds it was waited for."""
+    """Yield each result with the seconds spent waiting for it."""
     while True:
         started = perf_counter()
         try:
@@ -109,8 +109,8 @@ TOTAL = "total"
 DECIDING = {"task", "model", "protocol", "seed", "imported"}
 ITEMS = "task.items_sha256"
 OTHER_ITEMS = (
-    "Its items are others: a question, an option, an answer, a video, a start or an end; records from before December "
-    "2026 do not tell which clips their questions of your own were about, and can't be continued"
+    "Its items differ: a question, an option, an answer, a video, a start or an end; records from before December "
+    "2026 do not say which clips your own questions were about, and can't be continued"
 )
 CLIP_CHANGED, VECTORS_LOST = "ClipChanged", "VectorsLost"
 OnSample = Callable[[Sample], None]
@@ -122,7 +122,7 @@ class TooManyFailuresError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How to run: where to, how many items at once (None: as many as the model wants), and when to give up."""
+    """How to run: the output folder, how many items at once (None: as many as the model wants), and when to give up."""
 
     out: Path
     batch_size: int | None = None
@@ -132,7 +132,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a run finds in its folder: rows that count, and by id why earlier answers do not count any more."""
+    """What a run finds in its folder: rows that count, and why earlier answers no longer count, by id."""
 
     kept: Mapping[str, Sample]
     stale: Mapping[str, str]
@@ -140,7 +140,7 @@ class Beginning:
 
 
 def nothing_to_tell(beginning: Beginning) -> None:
-    """For callers who need not know what was there."""
+    """Do nothing; for callers that need not know what was there."""
 
 
 def run_task(
@@ -151,13 +151,13 @@ def run_task(
     on_sample: OnSample,
     on_begin: Callable[[Beginning], None] = nothing_to_tell,
 ) -> Results:
-    """Run what is not yet done and write `results.json`, also when stopped by failures or an interrupt.
+    """Run what is not yet done and write `results.json`, even if stopped by failures or an interrupt.
 
     Args:
-        task: What is asked.
-        model: Who is asked.
+        task: The task.
+        model: The model.
         run: The run's description, with the provenance of this part of it.
-        settings: Where to, and when to give up.
+        settings: The output folder, and when to give up.
         on_sample: Called with every new row.
         on_begin: Called once, before the first item is asked.
 
@@ -165,8 +165,8 @@ def run_task(
         The results, as written.
 
     Raises:
-        ModelError: Before any work, when the model can't do the task.
-        RecordError: The folder holds another run, or was taken away.
+        ModelError: The model can't do the task; raised before any work.
+        RecordError: The folder holds another run, or was removed during the run.
         TooManyFailuresError: More items failed than allowed.
         OSError: The disk can't be written.
     """
@@ -184,7 +184,7 @@ def run_task(
 
 
 def claim(folder: Path, run: Run) -> Run:
-    """Start the folder's `run.json`, or take up the one that is there if it is the same run."""
+    """Write the folder's `run.json`, or read the existing one if it is the same run."""
     if not (folder / RUN).exists():
         strangers = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
         if strangers:
@@ -206,9 +206,9 @@ def claim(folder: Path, run: Run) -> Run:
 
 
 def taken_up(folder: Path, run: Run, now: Provenance) -> tuple[Run, int]:
-    """The run with whoever goes on with it, written down where that is somebody else than before; and which part it is.
+    """Add the current provenance to the run if it changed, and return the run with the number of its current part.
 
-    To be called only when there is something to do: looking at a finished run leaves no trace.
+    Call this only if there is something to do, so that a finished run stays unchanged.
     """
     last = (run.provenance, *run.resumed)[-1]
     if changes(last, now):
@@ -218,14 +218,14 @@ def taken_up(folder: Path, run: Run, now: Provenance) -> tuple[Run, int]:
 
 
 def same_run(earlier: Run, now: Run) -> bool:
-    """Whether what decides the answers is the same: options with their defaults, where both records have them."""
+    """Whether all that decides the answers is the same; options include defaults if both records have them."""
     if earlier.model.effective is None or now.model.effective is None:
         earlier, now = earlier.as_given(), now.as_given()
     return earlier.fingerprint() == now.fingerprint()
 
 
 def differences(earlier: Run, now: Run) -> list[str]:
-    """The fields that make two runs different, by dotted name."""
+    """Return the fields that make two runs different, by dotted name."""
     both = earlier.model.effective is not None and now.model.effective is not None
     model = dict.fromkeys({"options" if both else "effective", "system"}, True)
     flat_earlier, flat_now = (
@@ -236,7 +236,7 @@ def differences(earlier: Run, now: Run) -> list[str]:
 
 
 def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested mappings as one, with dotted keys."""
+    """Flatten nested mappings into one with dotted keys."""
     flat: dict[str, object] = {}
     for key, inner in value.items():
         name = f"{prefix}{key}"
@@ -257,9 +257,9 @@ def run_items(
     on_begin: Callable[[Beginning], None],
     fresh: set[str],
 ) -> Run:
-    """Answer the items that have no row yet, in the task's order; the run as it is described from now on.
+    """Answer the items that have no row yet, in the task's order; return the run with its updated provenance.
 
-    The ids of items that are answered here go into `fresh`: their scores are today's and are not made again.
+    The ids of items answered here are added to `fresh`: their scores are current and need not be computed again.
     """
     asked = list(task.items())[: run.limit]
     found = beginning(settings.out, asked)
@@ -294,21 +294,21 @@ def run_items(
 
 
 def is_done(sample: Sample, settings: RunSettings) -> bool:
-    """Whether an item need not be asked again; one whose earlier answer stopped counting never failed by itself."""
+    """Whether an item need not be asked again; an item whose earlier answer became stale did not fail by itself."""
     if sample.error is None:
         return True
     return not settings.retry_failed and sample.error.kind not in (CLIP_CHANGED, VECTORS_LOST)
 
 
 class Failures:
-    """Counts failed items, and ends the run when there are more than allowed."""
+    """Counts failed items and ends the run if there are more than allowed."""
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self._failed = 0
 
     def count(self, rows: Sequence[Sample]) -> None:
-        """Look at new rows. Raises TooManyFailuresError."""
+        """Count the failures among new rows. Raises TooManyFailuresError."""
         errors = [row.error for row in rows if row.error is not None]
         self._failed += len(errors)
         if errors and self._failed > self._settings.max_failures:
@@ -320,10 +320,10 @@ class Failures:
 
 
 def beginning(folder: Path, asked: Sequence[Item]) -> Beginning:
-    """The rows that an earlier part of the run left and that still count.
+    """Return the rows of earlier parts of the run that still count.
 
-    Answers about another clip or file, and rows whose vectors are not on the disk, are asked again. Each gets a row
-    that says so before anything new is written: whatever ends the run meanwhile, none of them is scored.
+    Answers about another clip or file, and rows whose vectors are not on disk, are asked again. Each of them gets a row
+    that says so before anything new is written, so that it is never scored, however the run ends.
     """
     samples = read_samples(folder)
     lost = lost_vectors(folder, samples)
@@ -337,7 +337,7 @@ def beginning(folder: Path, asked: Sequence[Item]) -> Beginning:
         elif fault := difference(sample.clip, item.clip):
             stale[item.id] = stale_sample(item, CLIP_CHANGED, fault)
     for key in lost.keys() - stale.keys():
-        # No item of this run, or past its limit: it stays lost until it is asked for.
+        # Not an item of this run, or past its limit: it stays lost until it is asked for.
         error = ErrorRow(kind=VECTORS_LOST, message=lost[key])
         stale[key] = Sample(id=key, cluster=samples[key].cluster, labels=samples[key].labels, error=error)
     if stale:
@@ -348,14 +348,14 @@ def beginning(folder: Path, asked: Sequence[Item]) -> Beginning:
 
 
 def stale_sample(item: Item, kind: str, why: str) -> Sample:
-    """The row of an item that has to be asked again."""
+    """Return the row of an item that has to be asked again."""
     return Sample(
         id=item.id, cluster=item.cluster, labels=labels_of(item), error=ErrorRow(kind=kind, message=f"{why}; ask again")
     )
 
 
 def with_vectors(sample: Sample, vectors: Vectors | None, log: VectorLog) -> Sample:
-    """The sample with the row that its vectors, now written, got, and with their checksum."""
+    """Write the sample's vectors, and return it with their row and checksum."""
     if vectors is None:
         return sample
     checksum = zlib.crc32(as_bytes(vectors))
@@ -363,7 +363,7 @@ def with_vectors(sample: Sample, vectors: Vectors | None, log: VectorLog) -> Sam
 
 
 def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[Sample, Vectors | None]]:
-    """Answers to a batch; where it fails, to its halves, so that one bad item costs only itself."""
+    """Answer a batch; if it fails, answer its halves, so that one bad item costs only itself."""
     try:
         clips = [looked_at(item.clip) for item in batch]
         predictions = task.predict(model, batch)
@@ -382,12 +382,12 @@ def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[
 
 
 def timed(sample: Sample, seconds: float) -> Sample:
-    """The sample with its share of the run's time; a failed one has none."""
+    """Add the sample's share of the run's time; a failed one has none."""
     return sample if sample.error else sample.model_copy(update={"seconds": {**sample.seconds, TOTAL: seconds}})
 
 
 def answered_sample(task: Task[Any], item: Item, prediction: Prediction, clip: ClipRow | None = None) -> Sample:
-    """The row of an answered item; `clip` is what the model was asked about, where it was asked here."""
+    """Return the row of an answered item; `clip` is what the model was asked about, if it was asked here."""
     trace = prediction.trace
     return Sample(
         id=item.id,
@@ -409,7 +409,7 @@ def answered_sample(task: Task[Any], item: Item, prediction: Prediction, clip: C
 
 
 def failed_sample(item: Item, error: Exception) -> Sample:
-    """The row of an item without an answer: what went wrong and where."""
+    """Return the row of a failed item: what went wrong and where."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     message = " ".join(str(error).split()) or type(error).__name__
@@ -422,17 +422,17 @@ def failed_sample(item: Item, error: Exception) -> Sample:
 
 
 def write_results(task: Task[Any], run: Run, folder: Path, fresh: Collection[str] = ()) -> Results:
-    """Summarise what is on disk; the items `fresh` were scored by this process."""
+    """Summarise what is on disk; the items of `fresh` were scored by this process."""
     samples = read_samples(folder)
     results = build_results(task, run, samples, read_official(folder), read_vectors(folder, samples), fresh)
     return write_sealed(folder, results)
 
 
 def rescore(task: Task[Any], folder: Path) -> Results:
-    """Read every recorded raw output again with today's parser, and write `results.json` anew; no model needed."""
+    """Parse every recorded raw output again with the current parser, and rewrite `results.json`; needs no model."""
     run = read_run(folder)
     if (run.task.name, run.task.items_sha256) != (task.info.name, task.info.items_sha256):
-        msg = f"{folder} is a run of {run.task.name} on other items than this {task.info.name}"
+        msg = f"{folder} is a run of {run.task.name} on items other than those of this {task.info.name}"
         raise RecordError(msg)
     with locked(folder):
         return write_results(task, run, folder)

@@ -1,4 +1,4 @@
-"""`longvid runs FOLDER`: what lies under a folder, and what there can't be read."""
+"""`longvid runs FOLDER`: list the runs under a folder, and those that can't be read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def runs(
 
 
 def facts(run: Found) -> dict[str, str | float | None]:
-    """One run as a line of the list."""
+    """Return the facts of one run."""
     results = run.results
     return {
         "run": str(run.folder),
@@ -61,7 +61,7 @@ def facts(run: Found) -> dict[str, str | float | None]:
 
 
 def cells(run: Found, base: Path | None = None) -> list[str]:
-    """A line as text; figures in their own unit, the folder as it is called from `base`."""
+    """Format a line; figures have their own unit, the folder is relative to `base`."""
     from evals.report import NOT_MEASURED, shown
     from tasks.registry import family_of
 

@@ -22,12 +22,12 @@ KINDS: dict[str, type[Row]] = {
 
 
 def schema_text(kind: type[Row]) -> str:
-    """A record's JSON Schema as it is published."""
+    """Return a record's JSON Schema as published."""
     return json.dumps(kind.model_json_schema(mode="serialization"), indent=2) + "\n"
 
 
 def without_wall_clock(row: Row) -> dict[str, Any]:
-    """A record without its wall-clock fields: what must be the same however often a run was interrupted."""
+    """Return a record without its wall-clock fields: the part that does not depend on interruptions."""
     kept = {}
     told = row.model_dump(mode="json")
     for name, field in type(row).model_fields.items():

@@ -1,4 +1,4 @@
-"""`longvid ship`: what finished training stages made, into one folder, each with its training record beside it."""
+"""`longvid ship`: copy the weights of finished training stages into one folder, each with its training record."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Finished:
 
 def ship(
     stages: Annotated[list[Path], typer.Argument(help="Folders of finished stages: OUT/STAGE of a training.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to copy to; what has the same name is replaced.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to copy to; files of the same name are replaced.")],
 ) -> None:
     """Copy the weights of finished stages, and write NAME.training.json: settings, metrics and digest.
 
-    Where a stage went on with another's training under the same name, the record has that one's too. Nothing is copied
+    If a stage continued another's training under the same name, the record includes the other's too. Nothing is copied
     unless every stage is finished.
     """
     from evals.store import write_atomic
@@ -52,7 +52,7 @@ def ship(
 
 
 def read_finished(folder: Path) -> Finished:
-    """What a stage's folder holds. Raises RecordError where its training is not at its end."""
+    """Read a stage's folder. Raises RecordError if its training is not finished."""
     from encoders.pretrain.checkpoint import METRICS, read_rows
     from evals.training import RUN
 
@@ -63,7 +63,7 @@ def read_finished(folder: Path) -> Finished:
     rows = read_rows(folder / METRICS)
     made = tuple(sorted(path for path in folder.glob(f"{name}*") if path.name.removeprefix(name)[:1] in {"", "."}))
     if not made or not any(row["step"] == steps for row in rows):
-        raise RecordError(f"{folder}: training is not finished; go on with --resume")
+        raise RecordError(f"{folder}: training is not finished; continue it with --resume")
     weights = folder / name / "model.safetensors" if (folder / name).is_dir() else folder / f"{name}.safetensors"
     earlier = earlier_parts(folder, run)
     record = {
@@ -77,7 +77,7 @@ def read_finished(folder: Path) -> Finished:
 
 
 def earlier_parts(folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """The stages beside this one whose training it went on with under the same name: their settings and metrics."""
+    """Return settings and metrics of the sibling stages whose training this one continued under the same name."""
     from encoders.pretrain.checkpoint import METRICS, read_rows
     from evals.training import RUN
 
@@ -97,12 +97,12 @@ def earlier_parts(folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def seconds_of(rows: Sequence[Row]) -> float:
-    """The seconds that a record's rows took."""
+    """Return the seconds that a record's rows took."""
     return round(sum(float(row["seconds"]) for row in rows), 1)
 
 
 def compact(rows: Sequence[Row]) -> list[dict[str, float | int | str]]:
-    """Rows without what the clock decides but their seconds, in five digits."""
+    """Drop wall-clock fields except the seconds, and round figures to five digits."""
     from encoders.pretrain.checkpoint import WALL_CLOCK
 
     return [
@@ -111,12 +111,12 @@ def compact(rows: Sequence[Row]) -> list[dict[str, float | int | str]]:
 
 
 def rounded(value: float | str) -> float | int | str:
-    """Five digits of a figure."""
+    """Round a figure to five digits."""
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def copy(source: Path, target: Path) -> None:
-    """A file, or a folder in place of the one there."""
+    """Copy a file, or a folder that replaces an existing one."""
     if source.is_dir():
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)

@@ -1,4 +1,4 @@
-"""Signals that end a program, from its first moment on: as Ctrl-C does, with one line, and with exit code 130."""
+"""Handle signals that end a program from its start on like Ctrl-C: one line, and exit code 130."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
-# What a job scheduler, a closed terminal or a service manager sends; Windows has no hang-up.
+# The signals of job schedulers, closed terminals and service managers; Windows has no SIGHUP.
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def end_quietly_while_loading() -> None:
-    """End the process with one line when it is interrupted before there is anything to keep.
+    """End the process with one line if it is interrupted before there is anything to keep.
 
-    For the first lines of a program, before its long imports: Python itself would print a traceback out of one of
-    them, or die without a word.
+    For the first lines of a program, before its long imports, during which Python itself would print a traceback or end
+    without a message.
     """
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal.signal calls it
@@ -32,10 +32,10 @@ def end_quietly_while_loading() -> None:
 
 @contextmanager
 def as_interrupts() -> Iterator[None]:
-    """Within it, signals that end the program raise KeyboardInterrupt in the main thread.
+    """Within this context, signals that end the program raise KeyboardInterrupt in the main thread.
 
-    Signals that are ignored stay so (`nohup`), and in a forked process they do what they do anywhere. After the first
-    one, more of those that are not Ctrl-C are passed over: the results are being written.
+    Ignored signals stay ignored (`nohup`), and in a forked process they have their default effect. After the first one,
+    further signals other than Ctrl-C are ignored, because the results are being written.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -63,7 +63,7 @@ def as_interrupts() -> Iterator[None]:
 
 
 def is_unhandled_interrupt(end: BaseException) -> bool:
-    """Whether an exit goes back to a KeyboardInterrupt that nobody has reported yet."""
+    """Whether an exit was caused by a KeyboardInterrupt that has not been reported yet."""
     error = end.__context__
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -71,7 +71,7 @@ def is_unhandled_interrupt(end: BaseException) -> bool:
 
 
 def start() -> None:
-    """What the installed `longvid` runs: signals are seen to before the command line's own long imports."""
+    """Entry point of the installed `longvid`: handles signals before the command line's long imports."""
     end_quietly_while_loading()
     from evals.cli import main
 

@@ -1,4 +1,4 @@
-"""Reading and writing a run directory, vectors included: a kill at any moment loses at most the item in flight."""
+"""Read and write a run directory, vectors included; a kill at any moment loses at most the item in flight."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ write_atomic, locked = durable.write_atomic, durable.locked
 
 
 def write_row(path: Path, row: Row) -> None:
-    """Store one record file, readable: two-space JSON with a final newline."""
+    """Write one record file as JSON indented by two spaces, with a final newline."""
     write_atomic(path, json.dumps(row.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -57,12 +57,12 @@ def read_row(path: Path, kind: type[RowT]) -> RowT:
 
 
 def read_run(folder: Path) -> Run:
-    """The run's `run.json`."""
+    """Read the run's `run.json`."""
     return read_row(folder / RUN, Run)
 
 
 def read_results(folder: Path) -> Results:
-    """The run's `results.json`. Raises RecordError, too, where it was changed by hand or contradicts itself."""
+    """Read the run's `results.json`. Also raises RecordError if it was changed by hand or contradicts itself."""
     path = folder / RESULTS
     content = read_content(path)
     results = validated(path, content, Results)
@@ -70,52 +70,52 @@ def read_results(folder: Path) -> Results:
     if fault:
         command = command_of(results.task.name)
         again = "the same 'longvid ask …'" if command == "ask" else f"'longvid score {folder}'"
-        msg = f"{path} is not as it was written: {fault}; {again} writes it anew"
+        msg = f"{path} is not as it was written: {fault}; {again} rewrites it"
         raise RecordError(msg)
     return results
 
 
 def write_sealed(folder: Path, results: Results) -> Results:
-    """Write `results.json` with the digest of its own content; returns what is now there."""
+    """Write `results.json` with the digest of its own content, and return the sealed results."""
     sealed = results.model_copy(update={"sha256": seal_of(results.model_dump(mode="json"))})
     write_row(folder / RESULTS, sealed)
     return sealed
 
 
 def read_official(folder: Path) -> OfficialScore | None:
-    """The server's score, where one was set."""
+    """Read the server's score, if one was set."""
     path = folder / OFFICIAL
     return read_row(path, OfficialScore) if path.is_file() else None
 
 
 def read_samples(folder: Path) -> dict[str, Sample]:
-    """The last row of each id. A torn last line is the item in flight and is passed over; others are refused."""
+    """Read the last row of each id. A torn last line is an item in flight and is skipped; other faults are refused."""
     path = folder / SAMPLES
     if not path.is_file():
         return {}
     with path.open("rb") as file:
-        # A line without its end was being written when the run was killed.
+        # A line without a newline was being written when the run was killed.
         whole = (line[:-1] for line in file if line.endswith(b"\n"))
         try:
             return {sample.id: sample for sample in Reader(whole, loads=Sample.model_validate_json)}
         except InvalidLineError as error:
             cause = error.__cause__
             fault = first_problem(cause) if isinstance(cause, ValidationError) else cause
-            msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to go on without it"
+            msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to continue without it"
             raise RecordError(msg) from error
 
 
 def _as_json(row: Sample | dict[str, object]) -> str:
-    # A writer of jsonlines tries its encoder on an empty object first.
+    # jsonlines' Writer tries its encoder on an empty object first.
     return row.model_dump_json() if isinstance(row, Sample) else json.dumps(row)
 
 
 class SampleLog:
-    """Appends rows. The system has each when `append` returns, so that killing this process loses none.
+    """Appends rows. Each is handed to the system before `append` returns, so that killing this process loses none.
 
-    The disk itself is waited for once in SYNC_SECONDS at most, and at the end: waiting for it at every row took a
-    tenth of a small encoder's run. `before_rows` puts there what rows refer to: always before a row that names its
-    vectors, so that in a power cut no such row outlives them.
+    The log waits for the disk (fsync) at most once in SYNC_SECONDS, and at the end: an fsync per row took a tenth of a
+    small encoder's run. `before_rows` is called before each write to store what rows refer to, so that after a crash
+    no row refers to vectors that were lost.
     """
 
     def __init__(self, folder: Path, before_rows: Callable[[], None] = lambda: None) -> None:
@@ -138,7 +138,7 @@ class SampleLog:
             self._file.close()
 
     def append(self, *samples: Sample) -> None:
-        """Write rows. Raises OSError when the disk is full, RecordError when the file was taken away meanwhile."""
+        """Write rows. Raises OSError if the disk is full, RecordError if the file was removed meanwhile."""
         if any(sample.vector_row is not None for sample in samples):
             self._before_rows()
         self._rows.write_all(samples)
@@ -154,7 +154,7 @@ class SampleLog:
         self._refuse_a_lost_file()
 
     def _refuse_a_lost_file(self) -> None:
-        """Rows written to a deleted file are lost: a long run is stopped at once, not at its end."""
+        """Stop the run if its file was deleted: rows written to a deleted file are lost."""
         ours = os.fstat(self._file.fileno())
         try:
             there = self._path.stat()
@@ -180,22 +180,22 @@ class SampleLog:
 
 VECTORS = "vectors.npy"
 Vectors = NDArray[np.float32]
-AGAIN = "the same 'longvid … run' or 'import' command makes what is lost again"
+AGAIN = "the same 'longvid … run' or 'import' command restores what is lost"
 
 
 def header(rows: int, shape: tuple[int, ...]) -> bytes:
-    """An .npy header; NumPy pads it so that its length does not change while the first axis grows."""
+    """Return an .npy header; NumPy pads it so that its length does not change while the first axis grows."""
     buffer = io.BytesIO()
     npy.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (rows, *shape)})
     return buffer.getvalue()
 
 
 def row_shape(path: Path, file: IO[bytes]) -> tuple[int, ...]:
-    """The shape of a row, leaving `file` at the first row. Raises RecordError on a damaged header."""
+    """Read the shape of a row, leaving `file` at the first row. Raises RecordError for a damaged header."""
     try:
         npy.read_magic(file)
         shape, fortran, dtype = npy.read_array_header_1_0(file)
-    # NumPy lets some of its tokenizer's own errors through.
+    # NumPy lets some of its tokenizer's errors through.
     except (ValueError, SyntaxError, TokenError) as error:
         msg = f"{path} is damaged ({error}); {AGAIN}"
         raise RecordError(msg) from error
@@ -206,7 +206,7 @@ def row_shape(path: Path, file: IO[bytes]) -> tuple[int, ...]:
 
 
 def read_vectors(folder: Path, samples: Mapping[str, Sample]) -> dict[str, Vectors]:
-    """The vectors [2, D] of every sample that names a row. Raises RecordError when the file lacks one."""
+    """Read the vectors [2, D] of every sample that names a row. Raises RecordError if the file lacks one."""
     found = {}
     for key, vectors in checked_rows(folder, samples):
         if isinstance(vectors, str):
@@ -217,12 +217,12 @@ def read_vectors(folder: Path, samples: Mapping[str, Sample]) -> dict[str, Vecto
 
 
 def lost_vectors(folder: Path, samples: Mapping[str, Sample]) -> dict[str, str]:
-    """The samples whose vectors are not in the file as they were written, each with the reason."""
+    """Return the samples whose vectors are not in the file as they were written, each with the reason."""
     return {key: fault for key, fault in checked_rows(folder, samples) if isinstance(fault, str)}
 
 
 def checked_rows(folder: Path, samples: Mapping[str, Sample]) -> Iterator[tuple[str, Vectors | str]]:
-    """The vectors of every sample that names a row, or why they are lost."""
+    """Yield the vectors of every sample that names a row, or why they are lost."""
     rows = {key: sample for key, sample in samples.items() if sample.vector_row is not None}
     if not rows:
         return
@@ -248,7 +248,7 @@ def checked_rows(folder: Path, samples: Mapping[str, Sample]) -> Iterator[tuple[
 
 
 def fault_in(data: bytes, checksum: int | None) -> str:
-    """Why a row is not what was written there; without a checksum, as in older records, why it can't be."""
+    """Say why a row is not what was written there; without a checksum (older records), why it can't be."""
     if checksum is not None:
         return "" if zlib.crc32(data) == checksum else "these are not the vectors that were written there"
     values = np.frombuffer(data, "<f4")
@@ -258,12 +258,12 @@ def fault_in(data: bytes, checksum: int | None) -> str:
 
 
 def as_bytes(vectors: Vectors) -> bytes:
-    """A row as it lies in the file."""
+    """Encode a row as in the file."""
     return np.ascontiguousarray(vectors, dtype="<f4").tobytes()
 
 
 class VectorLog:
-    """Appends rows; the file appears with the first one. The rows that `samples` name stay."""
+    """Appends rows; the file appears with the first one. The rows that `samples` name are kept."""
 
     def __init__(self, folder: Path, samples: Mapping[str, Sample]) -> None:
         self._path = folder / VECTORS
@@ -281,7 +281,7 @@ class VectorLog:
         self._file = open_in_place(self._path)
         self._shape = row_shape(self._path, self._file)
         end = self._file.tell() + self._rows * 4 * int(np.prod(self._shape))
-        # Never longer than it is: what the system would fill it up with are zeros, not vectors.
+        # Never extend the file: the system would fill it with zeros, which are not vectors.
         if self._file.seek(0, os.SEEK_END) < end:
             msg = f"{self._path} is shorter than the {self._rows} rows that the record names"
             raise RecordError(msg)

@@ -25,7 +25,7 @@ UNREAD = -1
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The two files written, and how many answers could not be read (submitted as -1, never guessed)."""
+    """The two files written, and how many replies could not be parsed (submitted as -1, never guessed)."""
 
     csv_path: Path
     json_path: Path
@@ -46,7 +46,7 @@ def write_submission(task: Task[ChoiceItem], folder: Path) -> Submission:
 
 
 def submission_answers(task: Task[ChoiceItem], samples: Mapping[str, Sample], folder: Path) -> dict[str, int]:
-    """Answer by id in the task's order, as today's parser reads the recorded replies: what `score` scores."""
+    """Return answers by id in the task's order, parsed from the recorded replies as `score` does."""
     missing = [i.id for i in task.items() if i.id not in samples or samples[i.id].error is not None]
     if missing:
         msg = (
@@ -59,7 +59,7 @@ def submission_answers(task: Task[ChoiceItem], samples: Mapping[str, Sample], fo
 
 
 def upload(json_path: Path, url: str = SERVER, timeout: float = 60.0) -> str:
-    """Send the JSON form to a validation server and return its reply. Raises DataError when it doesn't take it."""
+    """Send the JSON form to a validation server and return its reply. Raises DataError if it is rejected."""
     if not url.startswith(("https://", "http://")):
         msg = f"'{url}' is not a web address"
         raise DataError(msg)

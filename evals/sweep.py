@@ -1,7 +1,7 @@
-"""`longvid sweep BENCHMARK -m MODEL --over frames=8,16,32`: one option's curve, with its steps, its cost and its page.
+"""`longvid sweep BENCHMARK -m MODEL --over frames=8,16,32`: measure the curve of one option, with differences and cost.
 
-Each value is a run of its own, so that a sweep goes on where it stopped. Neighbouring values are compared item by item,
-and so are the two ends; their p-values are corrected together (Holm).
+Each value is a separate run, so that a sweep can be resumed. Neighbouring values are compared item by item, and so are
+the two ends; their p-values are corrected together (Holm).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEVEL = 0.05
 
 
 class Point(Row):
-    """One value of the option: its run, its figure, and what an item took."""
+    """One value of the option: its run, its figure, and the cost of an item."""
 
     value: str
     run: str
@@ -57,7 +57,7 @@ class Step(Row):
 
 
 class Sweep(Row):
-    """A curve: points as given, the steps between neighbours, that between the ends, and what they show in words."""
+    """A curve: points as given, steps between neighbours and between the ends, and the finding in words."""
 
     schema_version: Literal[1] = 1
     task: str
@@ -75,7 +75,7 @@ def sweep(
         str, typer.Argument(metavar="BENCHMARK[@POOL]", help="A benchmark's name, or the folder of your own.")
     ],
     model: MODEL,
-    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The option, and the values it takes.")],
+    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The option, and its values.")],
     model_option: OPTIONS = None,
     data: DATA = None,
     videos: VIDEOS = None,
@@ -87,7 +87,7 @@ def sweep(
 ) -> None:
     """Run a model with several values of an option and draw the curve. Resumes by default.
 
-    The page has the figure with its interval and its cost at each value, and the difference that each step makes.
+    The page has the figure with its interval and its cost at each value, and the difference of each step.
     """
     from evals.benchmarks import find_target, load_task, place_of, with_videos
     from evals.run_verb import RunChoices, carry_out
@@ -96,7 +96,7 @@ def sweep(
     option, values = parse_values(over)
     options = parse_options(model_option or [])
     if option in options:
-        raise ModelError(f"{option} is given by --over and by -M: leave one of them out")
+        raise ModelError(f"{option} is given by --over and by -M; leave one of them out")
     named, pool = find_target(benchmark)
     found = with_videos(named, videos)
     task = load_task(found, pool or found.pools[0], data, to_ask=True)
@@ -115,7 +115,7 @@ def sweep(
 
 
 def parse_values(over: str) -> tuple[str, tuple[str, ...]]:
-    """Option and values of `frames=8,16,32`. Raises ModelError for anything else, and for a value given twice."""
+    """Parse option and values from `frames=8,16,32`. Raises ModelError for another form or a repeated value."""
     option, equals, listed = over.partition("=")
     values = tuple(value.strip() for value in listed.split(","))
     if not option.strip() or not equals or len(values) < 2 or not all(values):
@@ -134,7 +134,7 @@ def make_sweep(
     folders: Sequence[Path],
     seed: int = 0,
 ) -> Sweep:
-    """The curve of finished runs. Raises RecordError where a run has no results or two share no item."""
+    """Build the curve of finished runs. Raises RecordError if a run has no results or two share no item."""
     from evals.compare.record import read_records
     from evals.leaderboard.rows import cost_columns
 
@@ -176,7 +176,7 @@ def make_sweep(
 
 
 def steps_of(pairs: Sequence[tuple[Record, Record]], task: Task[Any], seed: int) -> list[Step]:
-    """The pairs' differences; a step is supported where its corrected p-value and its interval both say so."""
+    """Return the pairs' differences; a step is supported if both its corrected p-value and its interval say so."""
     from evals.compare.build import compare
     from tasks.statistics import holm
 
@@ -196,7 +196,7 @@ def steps_of(pairs: Sequence[tuple[Record, Record]], task: Task[Any], seed: int)
 
 
 def finding_of(told: Sweep, family: str) -> str:
-    """What the curve supports, in a sentence or two: no more than its steps do."""
+    """State in a sentence or two what the curve supports: no more than its steps do."""
     unit = family_of(family).unit(told.points[0].metric.name)
     figure = told.points[0].metric.name.replace("_", " ")
 
@@ -213,20 +213,20 @@ def finding_of(told: Sweep, family: str) -> str:
     if len(told.steps) == 1:
         return f"{whole}."
     if not real:
-        return f"{whole}. No single step is shown to matter."
+        return f"{whole}. No single step is significant."
     last = told.steps.index(real[-1])
     after = told.steps[last + 1 :]
-    rest = f" Past {real[-1].other} no step is shown to matter." if after else ""
-    return f"{whole}. Steps that are shown to matter: {named}.{rest}"
+    rest = f" Past {real[-1].other} no step is significant." if after else ""
+    return f"{whole}. Significant steps: {named}.{rest}"
 
 
 def signed(value: float) -> str:
-    """A number with its sign."""
+    """Format a number with its sign."""
     return f"{value:+.1f}".replace("-", "−")
 
 
 def rows_of(told: Sweep, family: str) -> list[tuple[str, ...]]:
-    """The curve as a table."""
+    """Return the curve's rows as text."""
     unit = family_of(family).unit(told.points[0].metric.name)
     steps = {step.other: step for step in told.steps}
     rows: list[tuple[str, ...]] = []
@@ -247,7 +247,7 @@ def rows_of(told: Sweep, family: str) -> list[tuple[str, ...]]:
 
 
 def told_or_dash(value: float | None, form: str) -> str:
-    """A number, or a dash for one that was not measured."""
+    """Format a number, or a dash if it was not measured."""
     return "–" if value is None else format(value, form)
 
 
@@ -255,7 +255,7 @@ COLUMNS = ("value", "figure", "95 % interval", "step", "frames / item", "tokens 
 
 
 def show(told: Sweep, family: str) -> None:
-    """The finding, then the curve as a table."""
+    """Print the finding, then the curve as a table."""
     console.say(told.finding)
     title = f"{told.task}: {told.points[0].metric.name} of {told.model} over {told.option}"
     console.show_table(title, (told.option, *COLUMNS[1:]), rows_of(told, family), COLUMNS[1:])
@@ -265,7 +265,7 @@ def show(told: Sweep, family: str) -> None:
 
 
 def sweep_page(told: Sweep, family_name: str) -> str:
-    """The page: the finding, the curve, the table."""
+    """Render the page: the finding, the curve, the table."""
     from evals.html_report.render import render
 
     picture = io.BytesIO()
@@ -278,13 +278,13 @@ def sweep_page(told: Sweep, family_name: str) -> str:
 
 
 def alt_of(told: Sweep) -> str:
-    """The picture in words."""
+    """Describe the picture in words."""
     values = ", ".join(f"{point.value}: {100 * (point.metric.value or 0):.1f}" for point in told.points)
     return f"{told.points[0].metric.name} over {told.option}: {values}"
 
 
 def draw(told: Sweep, family: str) -> Figure:
-    """The curve with its intervals; below it the seconds an item takes, where they were measured."""
+    """Draw the curve with its intervals; below it the seconds per item, if they were measured."""
     from matplotlib.figure import Figure
 
     unit = family_of(family).unit(told.points[0].metric.name)
@@ -299,7 +299,9 @@ def draw(told: Sweep, family: str) -> Figure:
     ]
     top.errorbar(places, heights, yerr=error, marker="o", capsize=3, color="#2458c5")
     top.set_ylabel(f"{told.points[0].metric.name.replace('_', ' ')} {unit.symbol}".strip())
-    bottom.plot(places, [point.seconds_per_item or 0.0 for point in told.points], marker="o", color="#6b6b6b", clip_on=False)
+    bottom.plot(
+        places, [point.seconds_per_item or 0.0 for point in told.points], marker="o", color="#6b6b6b", clip_on=False
+    )
     bottom.set(ylabel="s / item", xlabel=told.option)
     bottom.set_ylim(bottom=0)
     if numeric:
@@ -312,7 +314,7 @@ def draw(told: Sweep, family: str) -> Figure:
 
 
 def places_of(values: Sequence[str]) -> tuple[list[float], bool]:
-    """Where values stand on the axis, and whether that is by their size, on a scale of doublings."""
+    """Return the values' positions on the axis, and whether these are their log2 or only their order."""
     try:
         numbers = [float(value) for value in values]
     except ValueError:

@@ -1,4 +1,4 @@
-"""A training as a folder: its record, whether it may be taken up again, and what differs where it may not."""
+"""A training's folder: its record, whether it may be resumed, and what differs if it may not."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ CONFIG = "config.toml"
 
 
 def check_resume(folder: Path, *, resume: bool) -> None:
-    """Raise RecordError when the folder holds a run and nobody asked for it to go on."""
+    """Raise RecordError if the folder holds a run and --resume is not given."""
     if (folder / RUN).exists() and not resume:
-        raise RecordError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
+        raise RecordError(f"{folder} already holds a run: add --resume to continue it, or choose another --out")
 
 
 def claim(
     folder: Path, config: Path, settings: StageSettings | AggregatorSettings, prepared: Prepared, argv: Sequence[str]
 ) -> str | None:
-    """Write the record of a new run, or make sure that the one there asked for the same.
+    """Write the record of a new run, or check that the existing one asked for the same.
 
-    Returns a warning where the run goes on under other conditions. Raises RecordError naming the
+    Returns a warning if the run continues under other conditions. Raises RecordError naming the
     first thing that differs.
     """
     import torch
@@ -50,7 +50,7 @@ def claim(
         before = json.loads(path.read_text(encoding="utf-8"))
         different = difference(completed(before, settings, path), asked)
         if different:
-            raise RecordError(f"{folder} was started otherwise: {different}; choose another --out")
+            raise RecordError(f"{folder} was started with other settings: {different}; choose another --out")
         threads = before["torch_threads"]
         if threads != torch.get_num_threads() and checkpoints(folder):
             return f"begun with {threads} threads, now {torch.get_num_threads()}: the last digits will differ"
@@ -67,9 +67,9 @@ def claim(
 
 
 def deciding(settings: StageSettings | AggregatorSettings) -> dict[str, Any]:
-    """The settings that identify a run. How processes share the work does not: checkpoints are whole either way.
+    """Return the settings that identify a run. Sharing among processes is not part of them.
 
-    Nor is how far along its schedule a run goes: it does the same up to there.
+    Nor is the step at which a run stops: it does the same up to there.
     """
     found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
     del found["training"]["parallel"]
@@ -80,16 +80,16 @@ def deciding(settings: StageSettings | AggregatorSettings) -> dict[str, Any]:
 def completed(
     before: Mapping[str, Any], settings: StageSettings | AggregatorSettings, path: Path
 ) -> dict[str, dict[str, Any]]:
-    """What an earlier run asked for, with the settings that did not exist then at the values they stood for.
+    """Return an earlier run's settings, adding newer settings at the values that were implied then.
 
-    Raises ModelError naming `path` where a setting of then is none any more.
+    Raises ModelError naming `path` if one of its settings no longer exists.
     """
     then = deciding(read_dataclass(type(settings), before["settings"], f"{path}: settings"))
     return {"settings": then, "facts": before["facts"]}
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str | None:
-    """The first key of `now` that `before` has otherwise, with both values; None where there is none.
+    """Return the first key of `now` whose value in `before` differs, with both values; None if there is none.
 
     Facts about a run's data that were not recorded then are filled in from the settings.
     """

@@ -1,7 +1,7 @@
-"""`longvid run BENCHMARK …`, `longvid score RUN …`: the verbs of a benchmark's group, told the benchmark.
+"""`longvid run BENCHMARK …`, `longvid score RUN …`: the verbs of a benchmark's group as top-level commands.
 
-A command line that begins so is spelled out as the group's own, `longvid egoschema run --pool 500 …`, so that there is
-one code for both. What is defined here shows the help and says what is missing.
+Such a command line is rewritten as the group's own, `longvid egoschema run --pool 500 …`, so that both share one code.
+The commands defined here show the help and report what is missing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ RUN = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, first 
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:
-    """A command line that begins with a verb, as that of the benchmark's group; any other as it is.
+    """Rewrite a command line that begins with a verb as that of the benchmark's group; others are unchanged.
 
-    Raises DataError or RecordError where the benchmark or the run is none.
+    Raises DataError or RecordError if the benchmark or the run is unknown.
     """
     verb, *rest = words
     if not rest or rest[0].startswith("-"):
@@ -47,7 +47,10 @@ def spelled_out(words: Sequence[str]) -> list[str]:
 
 
 def named(target: str) -> tuple[str, str]:
-    """Group and pool of a benchmark by its name, with or without its pool, or by its folder. Raises DataError."""
+    """Return group and pool of a benchmark given by its name, with or without a pool, or its folder.
+
+    Raises DataError.
+    """
     from evals.benchmarks import find_target
 
     benchmark, pool = find_target(target)
@@ -55,9 +58,9 @@ def named(target: str) -> tuple[str, str]:
 
 
 def group_of(run: Path) -> str:
-    """The command group of a run's benchmark; of one of one's own the run itself (see `own_group`).
+    """Return the command group of a run's benchmark; for a user's own benchmark, the run itself (see `own_group`).
 
-    Raises RecordError for a run of none that is known.
+    Raises RecordError for a run of an unknown benchmark.
     """
     from evals.store import read_run
     from tasks.registry import benchmark_of
@@ -74,12 +77,12 @@ def group_of(run: Path) -> str:
 
 
 def as_path(path: Path) -> str:
-    """A path that is no command's or benchmark's name, whatever it is called."""
+    """Write a path so that it can't be taken for the name of a command or benchmark."""
     return str(path) if path.is_absolute() else f"{os.curdir}{os.sep}{path}"
 
 
 def own_group(name: str) -> Benchmark | None:
-    """The benchmark of a group that is named by a folder, a file of questions or a run; None where there is none."""
+    """Return the benchmark of a group named by a folder, a questions file or a run; None if there is none."""
     from evals.benchmarks import benchmark_of_run, holds_benchmark, own_benchmark
     from evals.store import RUN, read_run
 
@@ -98,7 +101,7 @@ def run(benchmark: BENCHMARK) -> None:
 
 
 def plan(benchmark: BENCHMARK) -> None:
-    """Say what a run will take, from a short probe. Options: longvid egoschema plan --help."""
+    """Estimate what a run will take, from a short probe. Options: longvid egoschema plan --help."""
     missing("plan", benchmark)
 
 
@@ -113,7 +116,7 @@ def import_file(benchmark: BENCHMARK) -> None:
 
 
 def score(run: RUN) -> None:
-    """Score a record again with today's parser and metrics. Options: longvid egoschema score --help."""
+    """Score a record again with the current parser and metrics. Options: longvid egoschema score --help."""
     missing("score", run)
 
 
@@ -123,7 +126,7 @@ def report(run: RUN) -> None:
 
 
 def missing(verb: str, given: str) -> NoReturn:
-    """Reached where an option stands before the benchmark or the run."""
+    """Fail for an option placed before the benchmark or the run."""
     what = "BENCHMARK" if verb in ON_BENCHMARKS else "RUN"
     msg = f"'{verb}' takes its {what} first: longvid {verb} {given} …"
     raise DataError(msg)

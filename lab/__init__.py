@@ -1,6 +1,6 @@
-"""Measurements of the suite itself: speed beside its peers, and what the paper's methods cost and give.
+"""Measurements of the suite itself: its speed compared with peers, and cost and accuracy of the paper's methods.
 
-Its commands are found as anybody's are (tasks/registry.py); nothing else imports this package.
+Its commands are plugins like any others (tasks/registry.py); nothing else imports this package.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What is asked, and how an answer is scored: benchmarks, the Task API, metrics, intervals."""
+"""Benchmarks, the Task API, metrics and intervals: what is asked, and how answers are scored."""

@@ -1,7 +1,7 @@
-"""Anybody's class as a model of the Task API: plain strings, numbers and arrays are taken, and checked at once.
+"""Adapt any class to the Task API: plain strings, numbers and arrays are accepted, and checked at once.
 
 A class needs one capability of `tasks.model`: `generate`, `choose`, `score_options`, `caption`, or `embed_video` with
-`embed_text`. Replies may be the Task API's own types or plain ones; the first of another type is named with its item.
+`embed_text`. Replies may have the Task API's types or plain ones; the first of another type is reported with its item.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from tasks.task import Clip, JsonValue, Trace
 
 T = TypeVar("T")
 PASSED_ON = ("route", "preparer", "lacks", "looking_ahead", "reads_subtitles", "is_sampled")
-"""What a model may say beside its capabilities (tasks.model)."""
+"""Optional attributes of a model besides its capabilities (tasks.model)."""
 
 
 class Adapted:
-    """A model around `inner`; the methods that it offers are those that `inner` has."""
+    """A wrapper around `inner` with the same capabilities."""
 
     def __init__(self, inner: object, info: ModelInfo) -> None:
         self.inner: Any = inner
@@ -96,7 +96,7 @@ WRAPPERS: MappingProxyType[str, type[Adapted]] = MappingProxyType(
 
 
 def adapted(model: object, name: str = "") -> object:
-    """The model with replies of the Task API's types; `name` is what records call it.
+    """Wrap a model so that its replies have the Task API's types; `name` is its name in records.
 
     Raises ModelError for an object without any capability.
     """
@@ -105,7 +105,7 @@ def adapted(model: object, name: str = "") -> object:
     offered = capabilities_of(model)
     if not offered:
         wanted = ", ".join(" + ".join(methods) for methods in CAPABILITIES.values())
-        msg = f"{type(model).__name__} has none of the methods that a model is asked by: {wanted}"
+        msg = f"{type(model).__name__} has none of the methods of a model: {wanted}"
         raise ModelError(msg)
     kind = type("Adapted", tuple(WRAPPERS[capability] for capability in offered), {})
     adapter: object = kind(model, info_of(model, name))
@@ -113,7 +113,7 @@ def adapted(model: object, name: str = "") -> object:
 
 
 def info_of(model: object, name: str = "") -> ModelInfo:
-    """A model's own description; its class's name and the digest of its source where it has none."""
+    """Return a model's own description, or its class's name and the digest of its source."""
     own = getattr(model, "info", None)
     if isinstance(own, ModelInfo):
         return own
@@ -122,7 +122,7 @@ def info_of(model: object, name: str = "") -> ModelInfo:
 
 
 def source_digest(kind: type) -> str | None:
-    """Digest of a class's source, so that a run isn't resumed by other code; None where there is no source."""
+    """Digest a class's source, so that a run isn't resumed by other code; None if there is no source."""
     try:
         source = inspect.getsource(kind)
     except (OSError, TypeError):
@@ -131,9 +131,9 @@ def source_digest(kind: type) -> str | None:
 
 
 def _each(method: str, found: object, names: Sequence[str]) -> Sequence[Any]:
-    """As many replies as there were requests. Raises ModelError."""
+    """Check that there are as many replies as requests. Raises ModelError."""
     if isinstance(found, str | bytes) or not isinstance(found, Iterable):
-        msg = f"{method} returned a {type(found).__name__}: give a list with a reply for each request"
+        msg = f"{method} returned a {type(found).__name__}: return a list with a reply for each request"
         raise ReplyTypeError(msg)
     replies: list[Any] = list(found)
     if len(replies) != len(names):
@@ -146,7 +146,7 @@ def _texts(method: str, found: object, requests: Sequence[TextRequest]) -> list[
     replies = []
     for request, reply in zip(requests, _each(method, found, [r.item_id for r in requests]), strict=True):
         if not isinstance(reply, str | TextReply):
-            msg = f"{method} returned a {type(reply).__name__} for item {request.item_id}: give a text or a TextReply"
+            msg = f"{method} returned a {type(reply).__name__} for item {request.item_id}: return a text or a TextReply"
             raise ReplyTypeError(msg)
         replies.append(TextReply(reply, finished=True) if isinstance(reply, str) else reply)
     return replies
@@ -177,7 +177,7 @@ def _choice(request: OptionRequest, index: object) -> int:
 
 
 def _vectors(method: str, found: object, names: Sequence[str]) -> Embeddings:
-    """Vectors of unit length. Raises ModelError for another shape, and for NaN, infinity or all zeros."""
+    """Normalise vectors to unit length. Raises ModelError for another shape, and for NaN, infinity or all zeros."""
     if isinstance(found, Embeddings):
         return found
     rows = [_numbers(row) for row in _each(method, found, names)]
@@ -197,9 +197,9 @@ def _vectors(method: str, found: object, names: Sequence[str]) -> Embeddings:
 
 
 def _numbers(found: object) -> NDArray[np.float64] | None:
-    """An array of numbers from arrays, tensors and lists; None where it is none."""
+    """Convert arrays, tensors and lists to an array of numbers; None if that is impossible."""
     detach: Callable[[], Any] | None = getattr(found, "detach", None)
-    if detach is not None:  # a tensor of torch, which this room does not import
+    if detach is not None:  # a torch tensor; this package does not import torch
         found = detach().cpu().double().numpy()
     try:
         return np.asarray(found, dtype=np.float64)

@@ -1,20 +1,20 @@
 r"""Reads the chosen option out of a model's free-text reply, or says that it can't.
 
-A reply is read only where it *commits* to one option, after its reasoning; nothing is ever guessed. Four stages:
+A reply counts only if it *commits* to one option, after its reasoning; nothing is ever guessed. Four stages:
 
-1. `answer_part`: reasoning goes, by the marks of all common models; so do other turns, mark-up and JSON around the
+1. `answer_part` removes reasoning, by the marks of all common models, and other turns, mark-up and JSON around the
    answer. A place that can hold nothing but the answer (`<answer>`, `\boxed{}`, a JSON key) gets a mark.
-2. `_sentences`: words become tokens, each of a kind that is one character ("N" an answer noun, "X" a negation, …), by
-   a vocabulary of the big languages; an option quoted in full becomes one token, so that nothing inside an option's
-   text can pass for a letter or a statement.
-3. `_commitments`: short patterns over the kinds find statements. They are lists of what is allowed: a word that is
-   not known to be harmless ("the *least likely* answer", "*one might say* A") makes a statement none.
-4. `_decide`: a retraction takes back what came before; of what is left the strongest kind of statement decides, if it
-   names a single option. A letter beyond the options offered leaves the reply unread.
+2. `_sentences` turns words into tokens whose kinds are one character each ("N" an answer noun, "X" a negation, …), by a
+   vocabulary of the most common languages; an option quoted in full becomes one token, so that no text inside an option
+   is taken for a letter or a statement.
+3. `_commitments` finds statements by short patterns over the kinds. They are allow-lists: a word that is not known to
+   be harmless ("the *least likely* answer", "*one might say* A") invalidates a statement.
+4. `_decide`: a retraction cancels what came before; the strongest kind of the remaining statements decides if it names
+   a single option. A letter beyond the options offered leaves the reply unparsed.
 
 EgoSchema calls the camera wearer "C", "A" is an article and "I" a pronoun: a letter alone never answers within prose.
-Digits are never an option's number: whether 4 is the fourth or the fifth can't be known. All patterns have bounded
-repetitions over few kinds, so that reading takes linear time.
+Digits never number an option: 4 could be the fourth or the fifth. All patterns have bounded
+repetitions over few kinds, so that parsing takes linear time.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ MARKED, STATEMENT, LABEL, ALONE, QUOTED = RULES
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """The option's index, or None, and the name of the rule that read it, or "unparsed"."""
+    """The option's index or None, and the name of the rule that found it, or "unparsed"."""
 
     answer: int | None
     rule: str
 
 
 def parse_choice(reply: str, options: Sequence[str], *, finished: bool = True) -> ParsedAnswer:
-    """The one option `reply` commits to. Any text can be read.
+    """Find the one option that `reply` commits to. Accepts any text.
 
     Args:
-        reply: The model's words, reasoning and all.
+        reply: The model's reply, including any reasoning.
         options: The texts of the options, lettered from A.
-        finished: False where the token limit cut the reply; then only what stands whole before the cut counts.
+        finished: False if the token limit cut the reply; then only complete statements before the cut count.
 
     Raises:
         ValueError: There are not 2 to 26 options.
@@ -67,7 +67,7 @@ def parse_choice(reply: str, options: Sequence[str], *, finished: bool = True) -
 
 # --- Stage 2: tokens and sentences ----------------------------------------------------------------
 
-_CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"  # scripts without spaces, and Korean's particles
+_CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"  # scripts without spaces, and Korean particles
 _WORD = rf"[^\W_{_CJK}]"
 _TOKEN = re.compile(
     rf"""(?<![\w.])[a-z](?:\.[a-z])+\b\.? | \b(?i:Mr|Mrs|Ms|Dr|St|vs|etc|approx|cf|Fig)\.(?=\s)
@@ -101,7 +101,7 @@ class _Token:
     kind: str
     word: str
     option: int | None = None
-    mentions: frozenset[int] = frozenset()  # options whose one or two words stand here, quoted or not
+    mentions: frozenset[int] = frozenset()  # options of one or two words that occur here, quoted or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +110,18 @@ class _Sentence:
 
     tokens: tuple[_Token, ...]
     kinds: str
-    end: str  # ".", "?", "\n", or "" where the text is over
+    end: str  # ".", "?", "\n", or "" at the end of the text
     starts_line: bool
-    at_end: bool  # nothing follows, white space apart
+    at_end: bool  # nothing but white space follows
 
     def names(self) -> set[int]:
-        """Every option that is named or mentioned, in whichever way."""
+        """Return every option that is named or mentioned in any way."""
         letters = {t.option for t in self.tokens if t.option is not None and t.kind in "LS"}
         return letters.union(*(t.mentions for t in self.tokens))
 
 
 def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
-    """The vocabulary by first word, the longest phrase first; of two kinds of a phrase the first counts."""
+    """Index the vocabulary by first word, longest phrase first; if a phrase has two kinds, the first counts."""
     kinds: dict[tuple[str, ...], str] = {}
     for kind, words in VOCABULARY.items():
         for phrase in re.split(r"\s/\s", words):
@@ -161,7 +161,7 @@ class _Quotes:
         return tuple(words[real[0] : real[-1] + 1]) if real else ()
 
     def at(self, words: Sequence[str], position: int) -> tuple[int, int] | None:
-        """The longest option quoted at `position`, and how many tokens it takes."""
+        """Find the longest option quoted at `position`, and its number of tokens."""
         for key, index in self.first.get(words[position], ()):
             found, at = 0, position
             while found < len(key) and at < len(words) and at < position + 2 * len(key):
@@ -179,7 +179,7 @@ _SHORT = 2  # an option of one or two words ("no", "cooking") is quoted only whe
 
 
 def _tokens(text: str, quotes: _Quotes) -> Iterator[_Token]:
-    """Every token of `text`, phrases and quoted options put together."""
+    """Yield the tokens of `text`; phrases and quoted options are single tokens."""
     raw = _TOKEN.findall(text)
     words = [word.casefold() for word in raw]
     position, before = 0, ""
@@ -203,7 +203,7 @@ def _tokens(text: str, quotes: _Quotes) -> Iterator[_Token]:
 
 
 def _kind_at(raw: Sequence[str], words: Sequence[str], position: int, count: int) -> tuple[str, int]:
-    """The kind of the longest known phrase at `position`, and how many tokens it takes."""
+    """Return the kind of the longest known phrase at `position`, and its number of tokens."""
     if position >= len(words):
         return "", 0
     word = words[position]
@@ -228,7 +228,7 @@ _OPEN_HEAD = re.compile(
 
 
 def _sentences(text: str, quotes: _Quotes) -> list[_Sentence]:
-    """`text` in sentences; a heading or "The answer is:" goes on over the line's end."""
+    """Split `text` into sentences; a heading or "The answer is:" continues on the next line."""
     made: list[_Sentence] = []
     current: list[_Token] = []
     starts_line, label = True, False
@@ -262,7 +262,7 @@ def _sentences(text: str, quotes: _Quotes) -> list[_Sentence]:
 
 
 def _split_verdicts(text: str) -> str:
-    """Puts the verdicts of "A ❌ B ✅" on lines of their own; a ticked box says "✅"."""
+    """Put the verdicts of "A ❌ B ✅" on separate lines; a ticked box counts as "✅"."""
     text = re.sub(
         r"^([ \t]{0,8}[-*+]?[ \t]{0,8})\[([xX✓✔ ])\]",
         lambda m: m[1] + ("❌" if m[2] == " " else "✅"),
@@ -336,7 +336,7 @@ _SELF_DOUBT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Commitment:
-    """That a sentence chooses `option`; `concludes` where it says so in the face of others ("so", "actually")."""
+    """A sentence's choice of `option`; `concludes` if it does so against others ("so", "actually")."""
 
     option: int
     rule: str
@@ -344,7 +344,7 @@ class _Commitment:
 
 
 def _option_of(tokens: Sequence[_Token], match: re.Match[str]) -> int:
-    """What the value names; no one's, where a letter and the text behind it differ."""
+    """Return the option that the value names; no one's if a letter and the text after it differ."""
     groups = match.groupdict()
     name = next(g for g in ("value", "letter", "late", "last") if groups.get(g) is not None)
     option = tokens[match.start(name)].option
@@ -364,7 +364,7 @@ _CONCEDES = frozenset(
 
 
 def _clean_before(sentence: _Sentence, start: int) -> bool:
-    """Whether what leads up to a statement leaves it one: no condition, no doubt, nobody else's opinion."""
+    """Whether the text before a statement lets it stand: no condition, no doubt, nobody else's opinion."""
     before = sentence.kinds[:start]
     supposed = sentence.tokens[0].word in {"had", "were", "should"} and start > 1  # "had he left, …"
     chain = _CHAIN.search(before[-60:])
@@ -406,7 +406,7 @@ def _clean_after(sentence: _Sentence, end: int, option: int) -> bool:
 
 
 def _statements(sentence: _Sentence) -> Iterator[_Commitment]:
-    """Every statement of a sentence that says which option is the answer."""
+    """Yield every statement of a sentence about which option is the answer."""
     kinds, tokens = sentence.kinds, sentence.tokens
     for pattern in (_STATEMENT, _VERB_LAST, _IS_RIGHT, _NOT_BUT, _LEAD):
         position = 0
@@ -423,7 +423,7 @@ def _statements(sentence: _Sentence) -> Iterator[_Commitment]:
 
 
 def _stands(sentence: _Sentence, pattern: re.Pattern[str], match: re.Match[str]) -> bool:
-    """Whether what leads up to a match lets it be a statement, and its value can be one."""
+    """Whether the text before a match lets it stand as a statement, and its value can be an option."""
     kinds, begin, value = sentence.kinds, match.start(), match.start("value")
     if pattern is _IS_RIGHT:
         begin = len(kinds[:begin].rstrip("ONFGg"))
@@ -434,19 +434,19 @@ def _stands(sentence: _Sentence, pattern: re.Pattern[str], match: re.Match[str])
         word.isdigit() and re.search("O:?$", kinds[:value])
     ):
         return False  # "a man", and "option 3", which may be the third
-    # A statement about the rest ("not A but B", "wait, B") needs no clean beginning: it makes one.
+    # A contrasting statement ("not A but B", "wait, B") needs no clean beginning.
     fresh = pattern is _NOT_BUT or (pattern is _LEAD and not kinds[:begin].endswith("X"))
     return "J" not in kinds[:begin] if fresh else _clean_before(sentence, begin)
 
 
 _VALUES = re.compile("[LlS]")
-_LONGEST = 300  # tokens: no sentence is longer, only what lacks punctuation
+_LONGEST = 300  # tokens: longer "sentences" lack punctuation
 
 
 def _commitments(
     sentences: Sequence[_Sentence], index: int, labels: AbstractSet[int | None], *, finished: bool
 ) -> list[_Commitment]:
-    """What one sentence commits to."""
+    """Yield what one sentence commits to."""
     sentence = sentences[index]
     kinds, tokens = sentence.kinds, sentence.tokens
     last = index == len(sentences) - 1
@@ -471,7 +471,7 @@ def _commitments(
 def _short_forms(
     sentences: Sequence[_Sentence], index: int, labels: AbstractSet[int | None], *, finished: bool
 ) -> list[_Commitment]:
-    """A letter or text that is a sentence of its own, and a label ("B. …"), where an answer can stand."""
+    """Find a letter or text that is a whole sentence, and a label ("B. …"), where an answer can be."""
     sentence = sentences[index]
     kinds, tokens = sentence.kinds, sentence.tokens
     last = index == len(sentences) - 1
@@ -515,7 +515,7 @@ _WEIGHING = frozenset(
 def _label(
     sentences: Sequence[_Sentence], index: int, label: re.Match[str], labels: AbstractSet[int | None], *, finished: bool
 ) -> list[_Commitment]:
-    """A line that begins as options are listed; it commits at the reply's beginning or end, if it is the only one."""
+    """Find a line that begins like a listed option; it commits at either end of the reply, if it is the only one."""
     sentence = sentences[index]
     kinds, tokens = sentence.kinds, sentence.tokens
     at = label.start("value")
@@ -544,7 +544,7 @@ def _label(
 
 
 def _decide(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str] | None:
-    """The option that the whole commits to and the rule that read it; an option out of range is none that counts."""
+    """Return the option that the reply commits to and the rule that found it; options out of range don't count."""
     held: list[_Commitment] = []
     named: set[int] = set()  # options that were spoken of since the last commitment
     adjacent = False  # whether the sentence before committed
@@ -564,7 +564,7 @@ def _decide(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str
 
 
 def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int, *, adjacent: bool) -> bool:
-    """Whether a sentence adds a choice to the one before: "Answer: A." and the text of B, or "… or B"."""
+    """Whether a sentence adds a second choice to the one before: "Answer: A." and the text of B, or "… or B"."""
     if not found:
         return re.match(r"[|&].*[LS]", sentence.kinds) is not None
     text = sentence.kinds == "S" and adjacent and not sentence.starts_line
@@ -572,7 +572,7 @@ def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int,
 
 
 def _strongest(sentences: Sequence[_Sentence], held: Sequence[_Commitment]) -> tuple[int, str]:
-    """The choice of the strongest kind of commitment, no one's where that is not a single one."""
+    """Return the choice of the strongest kind of commitment; no one's if it is not unique."""
     strongest = min(RULES.index(c.rule) for c in held)
     best = [c for c in held if RULES.index(c.rule) == strongest]
     last = best[-1]
@@ -590,7 +590,7 @@ def _only_texts(sentences: Sequence[_Sentence], options: set[int]) -> bool:
 
 
 def _quoted(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str] | None:
-    """The one option whose text the reply asserts, where nothing else is named in it."""
+    """Find the one option whose text the reply asserts, if it names no other."""
     names = (
         set().union(*(s.names() for s in sentences if "S" in s.kinds or re.search("O[L]", s.kinds)))
         if sentences

@@ -1,7 +1,7 @@
-"""What a model's reply says once its thoughts, other turns, mark-up and JSON are taken away.
+"""Strip a model's reply of reasoning, other turns, mark-up and JSON.
 
-Reasoning goes by the marks of all common models, whole or left open. A place that can hold nothing but the answer
-(`<answer>`, a box, a JSON key) is put between `OPEN` and `CLOSE`. Any text can be read, in linear time.
+Reasoning is found by the marks of all common models, closed or not. A place that can hold nothing but the answer
+(`<answer>`, a box, a JSON key) is enclosed in `OPEN` and `CLOSE`. Accepts any text, in linear time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _CHANNEL = re.compile(r"\s*(\w{0,20})")
 
 @dataclass(slots=True)
 class _Walk:
-    """What has been kept of a reply while its marks are walked through."""
+    """The text kept so far while walking through a reply's marks."""
 
     kept: list[str] = field(default_factory=list)
     inside: bool = False  # reasoning
@@ -75,7 +75,7 @@ class _Walk:
 
 
 def _without_reasoning(text: str) -> str:
-    """`text` outside its reasoning; answers' own places and ends of turns get marks."""
+    """Remove reasoning from `text`; places of answers and ends of turns get marks."""
     walk, position = _Walk(), 0
     for mark in _MARK.finditer(text):
         if mark.start() < position:
@@ -88,7 +88,7 @@ def _without_reasoning(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """One mark, taken apart; `token` is one with a bar, as chat templates have them."""
+    """A parsed mark; `token` is one with a bar, as in chat templates."""
 
     match: re.Match[str]
     name: str
@@ -139,7 +139,7 @@ class _Mark:
 
 
 def _pass_mark(walk: _Walk, match: re.Match[str], text: str) -> int:
-    """Follow one mark; where the text goes on behind it."""
+    """Process one mark; return where the text continues after it."""
     mark = _Mark.of(match)
     for applies, follow in _FOLLOW:
         if applies(mark):
@@ -161,7 +161,7 @@ def _pass_answer(walk: _Walk, mark: _Mark, text: str) -> int:  # noqa: ARG001
 
 
 def _pass_role(walk: _Walk, mark: _Mark, text: str) -> int:
-    """`<|im_start|>assistant`: the word behind the mark belongs to it."""
+    """`<|im_start|>assistant`: the word after the mark belongs to it."""
     end = mark.match.end()
     role, word = _ROLE.match(text, end), _CHANNEL.match(text, end)
     if word and _REASONING.search(word[1].lower()):
@@ -246,7 +246,7 @@ _SECTION = re.compile(
 
 
 def _without_spoken_reasoning(text: str) -> str:
-    """Reasoning that is marked by plain words: stripped channel names, headings, fences."""
+    """Remove reasoning marked by plain words: stripped channel names, headings, fences."""
     if _STRIPPED_CHANNELS.match(text):
         parts = text.split("assistantfinal")
         text = parts[-1] if len(parts) > 1 else ""
@@ -298,7 +298,7 @@ _LONE_LOOK_ALIKE = re.compile(r"(?<!\w)[АВСЕНКМОРТХΑΒΕΗΙΚΜΝΟ
 
 
 def plain_text(text: str) -> str:
-    """Plain letters for full-width, circled and Cyrillic look-alikes; no invisible characters."""
+    """Replace full-width, circled and Cyrillic look-alikes by plain letters; drop invisible characters."""
     if text.isascii():
         return text.translate(_FIGURES) if _CONTROL.search(text) else text
     text = unicodedata.normalize("NFKC", text.translate(_FIGURES))
@@ -319,7 +319,7 @@ _JSON_DEPTH = 2
 
 
 def _json_answer(text: str, depth: int = _JSON_DEPTH) -> str:
-    """`text` with an object of JSON or Python replaced by what its answer keys say."""
+    """Replace an object of JSON or Python in `text` by the values of its answer keys."""
     start = text.find("{")
     if (
         start < 0
@@ -344,7 +344,7 @@ def _json_answer(text: str, depth: int = _JSON_DEPTH) -> str:
 
 
 def _json_value(text: str, pair: re.Match[str]) -> tuple[str | None, int]:
-    """The text of a pair's value, None where it is no text, and where it ends."""
+    """Return the text of a pair's value (None if it is not text), and where it ends."""
     kind, start = pair["value"], pair.end()
     if kind in {'"', "'"}:
         end = re.compile(rf"(?:[^\\{kind}]|\\.|{kind}(?!\s{{0,9}}[,}}\]\n]|\s{{0,9}}$))*", re.DOTALL).match(text, start)
@@ -366,7 +366,7 @@ def _json_value(text: str, pair: re.Match[str]) -> tuple[str | None, int]:
     return kind, start
 
 
-_CUT = "\ue103"  # stands where a quoted answer is cut off: it is not whole
+_CUT = "\ue103"  # marks a quoted answer that is cut off
 _LATEX_BOX = re.compile(
     r"\\(?:boxed|fbox|framebox)\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,300}\}){0,300}\}){0,300})\}"  # braces within braces
 )
@@ -380,7 +380,7 @@ _OWN_TURN = re.compile(r"^[\s*#]{0,6}(?:assistant|ai|bot|model|response|gpt)[*\s
 
 
 def option_text(option: str) -> str:
-    """An option as a reply that quotes it reads, once its mark-up is gone."""
+    """Normalise an option as a reply that quotes it is normalised."""
     text = html.unescape(plain_text(option)) if "&" in option else plain_text(option)
     if "<" in text and (bare := _without_reasoning(text)).strip():
         text = bare.replace(OPEN, " ").replace(CLOSE, " ").replace(_TURN, " ")
@@ -388,7 +388,7 @@ def option_text(option: str) -> str:
 
 
 def final_answer(reply: str) -> str:
-    """A reply in free words without its reasoning, marks and further turns; empty where that is all of it."""
+    """Return a free-text reply without reasoning, marks and further turns; empty if nothing is left."""
     text = _without_spoken_reasoning(_without_reasoning(reply).lstrip(_TURN))
     turn = next((turn for turn in text.split(_TURN) if turn.strip(f"{OPEN}{CLOSE} \n\t")), "")
     if turn.count(OPEN) == 1 and (inner := turn.partition(OPEN)[2]).strip(f"{CLOSE} \n\t"):
@@ -397,7 +397,7 @@ def final_answer(reply: str) -> str:
 
 
 def answer_part(reply: str) -> Iterator[str]:
-    """What may hold the answer: the reply's own turn first, then, should that say nothing, all that it says."""
+    """Yield the parts that may hold the answer: the reply's own turn first, then the whole reply."""
     text = plain_text(reply)
     if "&" in text:
         text = html.unescape(text)

@@ -1,7 +1,7 @@
-"""The words by which `answer_parser` tells a commitment from prose, in the big languages: data only.
+"""The vocabulary of `answer_parser`, in the most common languages: data only.
 
-A kind of word is one character, as the parser's patterns have it. Of two kinds of a phrase the first counts, a longer
-phrase beats a shorter one, and what stands in no list is harmless to nothing: an unknown word makes a statement none.
+The keys are the one-character kinds of the parser's patterns. If a phrase has two kinds, the first counts, and longer
+phrases take precedence over shorter ones. Words in no list are not considered harmless: they invalidate a statement.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VOCABULARY: Mapping[str, str] = {
         / 最適な / 最も正しい / 올바른 / 맞는 / 옳은 / 맞습니다 / 맞다 / 옳습니다 / 가장 적절한 / सही
         / الصحيحة / الصحيح / صحيح / corretta / giusta / juiste / goede / doğru / prawidłowa / poprawna
         / správná / rätt / правильна / đúng / benar""",
-    # may stand beside "answer", but says nothing alone
+    # may qualify "answer", but says nothing alone
     "g": """likely / probable / accurate / appropriate / suitable / optimal / proper / definitive / official
         / closely / accurately / overall / final / finale / última / définitive / endgültige / окончательный
         / итоговый / 最终 / 最終 / 最终的 / 最終的な / 최종 / अंतिम / النهائية / kesin / cuối cùng / akhir""",
@@ -89,7 +89,7 @@ VOCABULARY: Mapping[str, str] = {
         / otherwise / were to / provided that / in case / wenn / falls / ob / sofern / angenommen / hätte
         / si / siempre que / supposons / supongamos / caso / suponha / если / предположим / 如果 / 假如
         / 假设 / 若 / もし / 仮に / 만약 / 만일 / अगर / यदि / إذا / لو / als / eğer / nếu / jika""",
-    # what somebody else holds
+    # what somebody else thinks
     "A": """example / for example / for instance / instance / e.g. / format / template / sample / instruction
         / instructions / prompt / says / said / claim / claims / claimed / argue / argues / argued / tells
         / told / stated / states / asserts / suggested / answered / answers / replied / wrote / user
@@ -187,7 +187,7 @@ VOCABULARY: Mapping[str, str] = {
         / aunque / mientras / sin embargo / mais / cependant / bien que / toutefois / mas / porém / embora
         / enquanto / но / однако / хотя / а / 但 / 但是 / 而是 / 然而 / 虽然 / しかし / でも / ですが
         / が 、 / 하지만 / 그러나 / 그렇지만 / लेकिन / لكن / بل / ma / maar""",
-    # what ends an assertion where the verb comes last
+    # endings of assertions in verb-final languages
     "T": """を選びます / を選択します / を選ぶ / です / だ / である / になります / となります / でしょう
         / だと思います / と思います / だと考えます / です。 / 입니다 / 이다 / 예요 / 이에요 / 이라고
         / 라고 생각합니다 / 라고 / 을 선택합니다 / 를 선택합니다 / 号 / 番 / 呢 / है / olur / 'dir / 로

@@ -1,4 +1,4 @@
-"""Files of captions, plain and dense: read, laid on a benchmark's segments, and scored without running anything."""
+"""Caption files, plain and dense: read them, place them on a benchmark's segments, score them without a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BY_TIME, BY_ORDER = "placed by time stamp", "placed by order"
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence about part of a video; `times` are its start and end in seconds, where the file has them."""
+    """A sentence about part of a video; `times` are its start and end in seconds, if the file has them."""
 
     text: str
     times: tuple[float, float] | None = None
@@ -31,7 +31,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A video's sentences by segment, or why they have no places; `rule` says how they found them."""
+    """A video's sentences by segment, or why they could not be placed; `rule` says how they were placed."""
 
     texts: Mapping[int, str]
     rule: str = ""
@@ -46,12 +46,12 @@ class Row(TypedDict):
 
 
 def is_dense(content: object) -> bool:
-    """Whether a JSON content is a dense-captioning file: no text of an id is ever an object."""
+    """Whether a JSON content is a dense-captioning file: in other caption files no value is an object."""
     return isinstance(content, dict) and isinstance(content.get("results"), dict)
 
 
 def dense_captions(content: Mapping[str, object], path: Path) -> dict[str, tuple[Sentence, ...]]:
-    """The sentences of every video. Raises DataError naming the file and the video at fault."""
+    """Read the sentences of every video. Raises DataError naming the file and the video at fault."""
     results = typed(dict[str, list[Row]], content["results"], f"{path}: 'results'")
     if not results:
         msg = f"{path}: 'results' must be an object of videos to sentences, with at least one video"
@@ -60,7 +60,7 @@ def dense_captions(content: Mapping[str, object], path: Path) -> dict[str, tuple
 
 
 def sentences_of(rows: Sequence[Row], where: str) -> tuple[Sentence, ...]:
-    """One video's sentences in the file's order. Raises DataError that begins with `where`."""
+    """Read one video's sentences in the file's order. Raises DataError that begins with `where`."""
     if not rows:
         msg = f"{where} needs a list of sentences"
         raise DataError(msg)
@@ -75,7 +75,7 @@ def sentences_of(rows: Sequence[Row], where: str) -> tuple[Sentence, ...]:
 
 
 def paragraph(sentences: Sequence[Sentence]) -> str:
-    """A video's sentences joined by spaces: in order of their time stamps if all have one, else as they stand."""
+    """Join a video's sentences by spaces: in order of their time stamps if all have one, else in the file's order."""
     stamps = [sentence.times for sentence in sentences if sentence.times is not None]
     if len(stamps) == len(sentences):
         sentences = [sentences[i] for i in sorted(range(len(stamps)), key=stamps.__getitem__)]
@@ -83,7 +83,7 @@ def paragraph(sentences: Sequence[Sentence]) -> str:
 
 
 def place(sentences: Sequence[Sentence], clips: Sequence[Clip]) -> Placed:
-    """Give each sentence its segment, by this module's rule; `clips` are one video's, in the task's order."""
+    """Assign each sentence to a segment; `clips` holds one video's segments, in the task's order."""
     timed = [sentence.times is not None for sentence in sentences]
     if not any(timed):
         if len(sentences) != len(clips):
@@ -99,14 +99,14 @@ def place(sentences: Sequence[Sentence], clips: Sequence[Clip]) -> Placed:
         segment = next(free, None)
         if segment is None:
             return Placed(
-                {}, fault=f"the sentence at {start:g}–{end:g} s fits no segment, or one that has its sentence"
+                {}, fault=f"the sentence at {start:g}–{end:g} s matches no segment, or one that already has a sentence"
             )
         texts[segment] = sentence.text
     return Placed(texts, BY_TIME)
 
 
 def near(clip: Clip, start: float, end: float) -> bool:
-    """Whether times are those of the clip, within the tolerance."""
+    """Whether times match the clip's, within the tolerance."""
     return abs(clip.start - start) <= TOLERANCE and abs(clip.end - end) <= TOLERANCE
 
 
@@ -123,7 +123,7 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def texts_of(content: Mapping[str, object], path: Path) -> dict[str, tuple[str, ...]]:
-    """The texts of a JSON object of ids. Raises DataError naming the file and the id."""
+    """Read the texts of a JSON object by id. Raises DataError naming the file and the id."""
     texts = typed(dict[str, str | list[str]], content, str(path))
     if empty := [name for name, value in texts.items() if value == []]:
         raise DataError(f"{path}: id '{empty[0]}' needs a text or a list of texts")
@@ -131,10 +131,10 @@ def texts_of(content: Mapping[str, object], path: Path) -> dict[str, tuple[str, 
 
 
 def paired(hypotheses: Path, references: Path) -> list[CaptionedItem]:
-    """Items in the references' order, each its own cluster.
+    """Pair hypotheses with references, in the references' order; each item is its own cluster.
 
-    Raises DataError, naming the file and the ids, when the two sets of ids differ, when an id has several
-    hypotheses, or when a reference is empty. An empty hypothesis is an answer, and a poor one.
+    Raises DataError, naming the file and the ids, if the two sets of ids differ, if an id has several
+    hypotheses, or if a reference is empty. An empty hypothesis is allowed and scores 0.
     """
     written, wanted = read_captions(hypotheses), read_captions(references)
     _refuse(hypotheses, "lacks ids that have references", [name for name in wanted if name not in written])
@@ -156,14 +156,14 @@ def _refuse(path: Path, why: str, names: list[str]) -> None:
 def score_caption_files(
     hypotheses: Path, references: Path, tokenize: Tokenize, meteor: MeteorJar | NotRun
 ) -> dict[str, JsonValue]:
-    """Figures `bleu_1` … `bleu_4`, `rouge_l`, `cider_d`, `meteor`, and `items`.
+    """Score caption files: `bleu_1` … `bleu_4`, `rouge_l`, `cider_d`, `meteor`, and `items`.
 
-    `meteor` is None when it was not run; `meteor_not_run` then says why. `warnings` are there where some texts count 0,
-    or CIDEr-D can't be anything else. Raises DataError as `paired` does, and for references without a token.
+    `meteor` is None if it was not run; `meteor_not_run` then says why. `warnings` is present if some texts count 0 or
+    CIDEr-D is 0 by definition. Raises DataError as `paired` does, and for references without a token.
     """
     items = paired(hypotheses, references)
     bare = [item.id for item in items if not all(tokenize(text) for text in item.references)]
-    _refuse(references, "has a reference of which the tokenizer leaves nothing for ids", bare)
+    _refuse(references, "has a reference without any token for ids", bare)
     return report(score_captions(items, "micro", tokenize, meteor))
 
 

@@ -1,7 +1,7 @@
-"""The captioning family: a text about a clip, scored against what people wrote, under named conventions.
+"""The captioning family: a text about a clip, scored against human references under named conventions.
 
 A figure's name begins with its convention: `micro_`, `macro_`, `paragraph_` (see caption_metrics.conventions), or
-`summary_` where one text stands for a whole video. METEOR is the original jar's figure, or null with the reason.
+`summary_` if one text describes a whole video. METEOR is the original jar's figure, or null with the reason.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ NO_METEOR = NotRun("a comparison leaves METEOR out: its jar takes minutes")
 
 @dataclass(frozen=True, slots=True)
 class CaptionItem:
-    """A clip and the texts people wrote about it; `label` is its published category, for labelled floors.
+    """A clip and its reference texts; `label` is its published category, for labelled floors.
 
-    `question` is what the prompt asks of this clip alone, where the benchmark has one for each.
+    `question` is what the prompt asks about this clip, if the benchmark has one for each.
     """
 
     id: str
@@ -74,7 +74,7 @@ class CaptionItem:
 
 @dataclass(frozen=True, slots=True)
 class TrainingText:
-    """A text of the training set, with its video's category: what floors may know."""
+    """A text of the training set, with its video's category, for floors."""
 
     text: str
     label: str
@@ -82,7 +82,7 @@ class TrainingText:
 
 @dataclass(frozen=True, slots=True)
 class CaptionProtocol:
-    """How captions are asked for and scored: prompt file, longest reply, and the figures' names.
+    """How captions are requested and scored: prompt file, longest reply, and the figures' names.
 
     `prompt` names a prompt file in tasks/prompts, or is a prompt. `conventions` maps each figure prefix to the
     convention it is computed by; the first is the primary's.
@@ -94,12 +94,12 @@ class CaptionProtocol:
 
     @property
     def wording(self) -> Prompt:
-        """The prompt itself."""
+        """Load the prompt."""
         return self.prompt if isinstance(self.prompt, Prompt) else load_prompt("tasks", self.prompt)
 
 
 def captioning_digest(items: Sequence[CaptionItem]) -> str:
-    """Digest of everything that defines the clips and their references, in order."""
+    """Digest everything that defines the clips and their references, in order."""
     rows = [
         [
             i.id,
@@ -135,7 +135,7 @@ class CaptioningTask:
         self._tokenize = tokenizer(TOKENIZER)
 
     def without_meteor(self, reason: str) -> CaptioningTask:
-        """The same task with METEOR left out, saying why: the jar takes seconds to start."""
+        """Return the task without METEOR, with the reason: the jar takes seconds to start."""
         return CaptioningTask(self.info, self._items, self.ask, self.training, lambda: NotRun(reason))
 
     def items(self) -> Sequence[CaptionItem]:
@@ -167,7 +167,7 @@ class CaptioningTask:
         return replace(prediction, answer=one_line(prediction.raw))
 
     def score(self, item: CaptionItem, prediction: Prediction) -> Score:
-        """ROUGE-L of the one text, and what was seen of the clip; the other figures need the whole set."""
+        """Score one text by ROUGE-L, with the share of the clip seen; the other figures need the whole set."""
         text = str(prediction.answer or "")
         one = Corpus((self._tokenize(text),), (tuple(self._tokenize(reference) for reference in item.references),))
         seen = prediction.trace.frames
@@ -210,7 +210,7 @@ class CaptioningTask:
         lengths = [len(self._tokenize(caption.hypothesis)) for caption in captions]
         references = [len(self._tokenize(text)) for caption in captions for text in caption.references]
         return {
-            "tokenizer": PTB_VERSION,  # the one of these figures, whenever the captions were recorded
+            "tokenizer": PTB_VERSION,  # the tokenizer of these figures, whenever the captions were recorded
             "caption_metrics": METRICS_VERSION,
             "mean_words": float(np.mean(lengths)),
             "mean_reference_words": float(np.mean(references)),
@@ -221,12 +221,12 @@ class CaptioningTask:
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and doubled spaces: what is scored."""
+    """Remove line breaks and repeated spaces: the form that is scored."""
     return " ".join(text.split())
 
 
 def caption_figures(prefix: str, scored: CaptionScores, primary: str) -> list[Metric]:
-    """Every figure of one convention with its interval over source videos."""
+    """Return every figure of one convention with its interval over source videos."""
     clusters = len(scored.clusters)
     errors, freedom = jackknife_errors(scored.sums.figures, scored.sums.counted) if clusters > 1 else ({}, 1.0)
     metrics = []
@@ -257,14 +257,14 @@ def caption_figures(prefix: str, scored: CaptionScores, primary: str) -> list[Me
 
 
 def null_metric(name: str, method: str, n: int, clusters: int, *, primary: bool) -> Metric:
-    """A figure that could not be had, and why."""
+    """Return a figure without a value, with the reason."""
     return Metric(name, None, None, LEVEL, method, n, clusters, primary=primary, higher_is_better=True)
 
 
 def read_texts(file: PredictionsFile, task: CaptioningTask, everything: CaptioningTask) -> Predictions:  # noqa: ARG001
-    """Predictions from JSON `{id: text}`, or from a dense-captioning file.
+    """Read predictions from JSON `{id: text}`, or from a dense-captioning file.
 
-    Raises DataError naming ids with several texts, or when none is the task's.
+    Raises DataError naming ids with several texts, or if no id is the task's.
     """
     refuse_choices(file)
     content = read_object(file.path)
@@ -280,9 +280,9 @@ def read_texts(file: PredictionsFile, task: CaptioningTask, everything: Captioni
 
 
 def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) -> Predictions:
-    """Sentences placed on a task's segments, or joined where its items are whole videos (see tasks.caption_files).
+    """Place sentences on a task's segments, or join them if its items are whole videos (see tasks.caption_files).
 
-    Raises DataError when no video is the task's, or no sentence finds a place.
+    Raises DataError if no video is the task's, or no sentence can be placed.
     """
     sentences_by_video = dense_captions(content, path)
     items: dict[str, list[CaptionItem]] = {}
@@ -307,12 +307,12 @@ def read_dense(task: CaptioningTask, content: Mapping[str, object], path: Path) 
     reasons = [answer for answer in found.values() if isinstance(answer, str)]
     if len(reasons) == len(found):
         why = f" ({reasons[0]})" if reasons else ""
-        raise DataError(f"predictions file {path} is refused: no video's sentences find their segments{why}")
+        raise DataError(f"predictions file {path} is refused: no video's sentences match its segments{why}")
     return Predictions(found, outside)
 
 
 def written(key: str, text: str, rule: str) -> Prediction:
-    """An imported text."""
+    """Make the prediction of an imported text."""
     return Prediction(key, one_line(text), text, rule)
 
 
@@ -342,16 +342,16 @@ class Captioned:
 
 
 def joined(first: ClusterSums, other: ClusterSums) -> ClusterSums:
-    """Two runs' sums as those of one set of 2K clusters."""
+    """Join two runs' sums as those of one set of 2K clusters."""
     counts = None if first.bleu is None or other.bleu is None else np.concatenate([first.bleu, other.bleu])
     columns = {name: np.concatenate([sums, other.means[name]]) for name, sums in first.means.items()}
     return ClusterSums(np.concatenate([first.counted, other.counted]), columns, counts)
 
 
 def captioned(answers: Answers, common: Common, task: CaptioningTask | None) -> Captioned | Means:
-    """Every convention's statistics; an item's value is its CIDEr-D where that is primary, else its ROUGE-L.
+    """Measure every convention's statistics; an item's value is its CIDEr-D if that is primary, else its ROUGE-L.
 
-    Without the benchmark's files there are only the recorded scores.
+    Without the benchmark's files only the recorded scores are used.
     """
     if task is None:
         return means(answers, common, task)
@@ -369,12 +369,12 @@ def captioned(answers: Answers, common: Common, task: CaptioningTask | None) -> 
 
 
 def item_text(item: CaptionItem) -> ItemText:
-    """An item in words: what is asked of the clip alone, and what people wrote about it."""
+    """Describe an item: its question, if any, and its references."""
     return ItemText(title=item.question, references=item.references)
 
 
 def outdated(details: Mapping[str, JsonValue]) -> str:
-    """Why a record's figures are by an earlier version of the metrics; empty where they are not."""
+    """Say why a record's figures are by an earlier version of the metrics; empty if they are not."""
     if details.get("caption_metrics") == METRICS_VERSION:
         return ""
     return (

@@ -1,8 +1,8 @@
 """CG-Bench mini (Chen et al. 2024): questions of 5 to 8 options about videos of 28 minutes on average, with evidence.
 
-Pools: `cgbench@mini` (3,000 questions) and 500 of it (ours, for slow models). Each question names the stretches of the
-video that its answer turns on (a median of 10 s): of models that tell the times of their frames it is counted which
-share of those stretches they saw, and how often they are right with and without.
+Pools: `cgbench@mini` (3,000 questions) and a subset of 500 (our choice, for slow models). Each question names the
+evidence segments of its answer (a median of 10 s): for models that report the times of their frames, the share of these
+segments that they saw is measured, and their accuracy with and without.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Question(TypedDict):
 def load_cgbench(folder: Path, pool: str = MINI, seconds_of: SecondsOf | None = None) -> MultipleChoiceTask:
     """Build a pool from the official file in `folder`; videos, where present, are `videos/<video_uid>.mp4`.
 
-    Raises DataError when the file is missing or damaged, or the items are not the published ones.
+    Raises DataError if the file is missing or damaged, or the items are not the published ones.
     """
     path = official_file(folder, "cgbench", FILE)
     videos = Videos(folder, seconds_of)
@@ -64,7 +64,7 @@ def load_cgbench(folder: Path, pool: str = MINI, seconds_of: SecondsOf | None = 
 
 
 def choice_item(videos: Videos, where: str, row: Question) -> ChoiceItem:
-    """An entry as a question. Raises DataError naming the entry and the field at fault."""
+    """Turn an entry into a question. Raises DataError naming the entry and the field at fault."""
     video, count = row["video_uid"], len(row["choices"])
     labels: Mapping[str, str] = {
         "domain": row["domain"],
@@ -85,11 +85,11 @@ def choice_item(videos: Videos, where: str, row: Question) -> ChoiceItem:
 
 BENCHMARK = Benchmark(
     name="cgbench",
-    title="CG-Bench mini: questions of 5 to 8 options about videos of 28 minutes, with where the clue is",
+    title="CG-Bench mini: questions of 5 to 8 options about videos of 28 minutes, with evidence segments",
     pools=(MINI, SAMPLED),
     load=load_cgbench,
     videos=(
-        "Questions and videos are on the hub, where their terms have to be accepted: "
+        "Questions and videos are on the hub, where their terms must be accepted: "
         "https://huggingface.co/datasets/CG-Bench/CG-Bench. Put cgbench_mini.json into {folder} and the videos into "
         "{folder}/videos/<video_uid>.mp4, or name a folder, a .zip or a hub data set that has them with --mirror."
     ),

@@ -1,4 +1,4 @@
-"""Choices between options that were made elsewhere: JSON, JSON lines and CSV as benchmarks' own scripts write them."""
+"""Read choices made elsewhere from JSON, JSON lines and CSV as benchmarks' own scripts write them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ DIGITS_READ = 9
 ID_FIELDS = ("q_uid", "id", "item_id")
 ANSWER_FIELDS = ("answer", "prediction", "pred")
 FRAMES_FIELD = "count_frame"
-# Names under which files keep a model's answer, and some of them the right one.
+# Field names of a model's answer; in some files, of the right answer.
 ANSWER_NAME = re.compile(r"answer|pred|response|reply|output|choice|chosen|guess", re.IGNORECASE)
 LONGEST_CHOICE = 4
 DIFFER = "ids whose answer fields differ (name the model's by --field)"
 NO_FIELD = "ids without an answer field"
-BAD_FRAMES = f"ids whose {FRAMES_FIELD} is no whole number"
+BAD_FRAMES = f"ids whose {FRAMES_FIELD} is not a whole number"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One line of a predictions file: the answer as written and, where given, a count of frames.
+    """One line of a predictions file: the answer as written and, if given, a count of frames.
 
-    `fault` names what spoils the line whatever the answer is worth; it counts only where the id is asked for.
+    `fault` names what is wrong with the line besides its answer; it matters only if the id is asked for.
     """
 
     id: str
@@ -66,11 +66,11 @@ def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
 
 
 class Pairs(list[tuple[str, Any]]):
-    """A JSON object with its repeated keys still there."""
+    """A JSON object that keeps repeated keys."""
 
 
 def from_json(content: object, where: str, field: str | None) -> list[Choice]:
-    """The lines of a JSON content. Raises DataError that begins with `where`."""
+    """Read the lines of a JSON content. Raises DataError that begins with `where`."""
     if isinstance(content, Pairs):
         plain = next((key for key, value in content if not isinstance(value, Pairs)), None)
         if field and plain is not None:
@@ -89,7 +89,7 @@ def from_json(content: object, where: str, field: str | None) -> list[Choice]:
 
 
 def as_object(row: object, place: str) -> dict[str, object]:
-    """A row whose keys stand there once. Raises DataError that begins with `place`."""
+    """Return a row whose keys are unique. Raises DataError that begins with `place`."""
     if not isinstance(row, Pairs):
         return typed(dict[str, object], row, place)
     try:
@@ -99,7 +99,7 @@ def as_object(row: object, place: str) -> dict[str, object]:
 
 
 def from_row(place: str, row: Mapping[str, object], field: str | None, key: str | None = None) -> Choice:
-    """A row's answer, by `field` where one is named; `key` is its id where it stands outside the row.
+    """Read a row's answer, from `field` if one is named; `key` is its id if that is outside the row.
 
     Raises DataError that begins with `place` for a row without an id.
     """
@@ -120,7 +120,7 @@ def from_row(place: str, row: Mapping[str, object], field: str | None, key: str 
 
 
 def differ(answer: object, other: object) -> bool:
-    """Whether another field's value may be an answer, and is another one."""
+    """Whether another field's value may be an answer that differs."""
     short = isinstance(other, str) and len(other.strip()) <= LONGEST_CHOICE
     number = isinstance(other, int | float) and index_of(other) is not None
     if not (other is None or short or number):
@@ -130,7 +130,7 @@ def differ(answer: object, other: object) -> bool:
 
 
 def frame_count(value: object) -> int | None:
-    """A count of frames; None where it is not given or none."""
+    """Return a count of frames; None if it is absent or invalid."""
     count = None if isinstance(value, float) else index_of(value)
     return count if count is not None and count >= 0 else None
 
@@ -143,7 +143,7 @@ def checked_answers(
     *,
     invalid_as_wrong: bool = False,
 ) -> dict[str, tuple[int | None, int | None]]:
-    """Answer index and frame count of every id of the pool; predictions of other ids are left aside.
+    """Return answer index and frame count of every id of the pool; predictions of other ids are ignored.
 
     With `invalid_as_wrong` an id without a readable answer has None, which counts as wrong. Raises DataError that names
     ids with answers out of range, null, repeated or missing, and those that the benchmark does not have.
@@ -176,7 +176,7 @@ def checked_answers(
 
 
 def named(faults: Mapping[str, Sequence[str]], least: int = 1) -> list[str]:
-    """Each fault with how many ids have it, and the first of them."""
+    """Describe each fault with its number of ids, and the first of them."""
     return [
         f"{len(ids)} {what}{': ' * bool(ids)}{', '.join(ids[:IDS_SHOWN])}{' …' * (len(ids) > IDS_SHOWN)}"
         for what, ids in faults.items()
@@ -185,7 +185,7 @@ def named(faults: Mapping[str, Sequence[str]], least: int = 1) -> list[str]:
 
 
 def valid(answer: object, options: int) -> int | None:
-    """The index of an option, None for any other answer."""
+    """Return the index of an option, None for any other answer."""
     index = index_of(answer)
     return index if index is not None and 0 <= index < options else None
 
@@ -196,7 +196,7 @@ def is_outside(answer: object, options: int) -> bool:
 
 
 def index_of(answer: object) -> int | None:
-    """An option's index from 3, "3" or 3.0; None for anything else, booleans included."""
+    """Return an option's index from 3, "3" or 3.0; None for anything else, including booleans."""
     if isinstance(answer, bool):
         return None
     if isinstance(answer, float) and answer.is_integer():
@@ -208,13 +208,13 @@ def index_of(answer: object) -> int | None:
 
 
 def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: MultipleChoiceTask) -> Predictions:
-    """A file's choices as predictions; one that is none has no answer, which counts as wrong.
+    """Read a file's choices as predictions; an invalid choice has no answer, which counts as wrong.
 
-    `everything` holds the benchmark's other items, whose choices are left aside. Raises DataError naming the file and
+    `everything` holds the benchmark's other items, whose choices are ignored. Raises DataError naming the file and
     the ids at fault.
     """
     if file.allow_missing:
-        raise DataError("--allow-missing is for texts and vectors; of choices: --count-invalid-as-wrong")
+        raise DataError("--allow-missing is for texts and vectors; for choices use --count-invalid-as-wrong")
     field = file.field or field_beside_right_answers(file.path, task.items())
     read = read_predictions(file.path, field)
     answers = checked_answers(file.path, read, task.items(), everything.items(), invalid_as_wrong=file.invalid_as_wrong)
@@ -233,9 +233,9 @@ def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: Mu
 
 
 def field_beside_right_answers(path: Path, pool: Sequence[ChoiceItem]) -> str | None:
-    """The model's field in a file whose rows have two, one of which holds the right answer of every item of the pool.
+    """Return the model's field of a file with two fields, of which one holds the right answer of every item.
 
-    None where there are not just these two, or neither holds all right answers. Raises DataError for a file that can't
+    None if there are not exactly two, or neither holds all right answers. Raises DataError for a file that can't
     be read.
     """
     right = {item.id: item.answer for item in pool}
@@ -252,6 +252,6 @@ def field_beside_right_answers(path: Path, pool: Sequence[ChoiceItem]) -> str | 
 
 
 def prediction(key: str, index: int | None, frames: int | None) -> Prediction:
-    """An imported choice."""
+    """Make the prediction of an imported choice."""
     seen = Trace(frames=None if frames is None else FramesSeen(frames))
     return Prediction(key, index, "" if index is None else str(index), "given", trace=seen)

@@ -1,4 +1,4 @@
-"""Where data files are looked for: where they are said to be, then in every data root, the first that has the file."""
+"""Find data files: at the given path, then in every data root; the first that has the file wins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _given: ContextVar[Path | None] = ContextVar("data root", default=None)
 
 @contextmanager
 def looking_in(data: Path | None) -> Iterator[None]:
-    """Within it, `data` is the only data root; where it is None, roots are what they were."""
+    """Within this context, `data` is the only data root; None leaves the roots unchanged."""
     if data is None:
         yield
         return
@@ -29,7 +29,7 @@ def looking_in(data: Path | None) -> Iterator[None]:
 
 
 def data_roots(data: Path | None = None) -> tuple[Path, ...]:
-    """`data` alone if it is given (--data), else $LONGVID_DATA, ./data, ../shared/data."""
+    """Return `data` alone if it is given (--data), else $LONGVID_DATA, ./data, ../shared/data."""
     chosen = data or _given.get()
     if chosen:
         return (chosen,)
@@ -38,9 +38,9 @@ def data_roots(data: Path | None = None) -> tuple[Path, ...]:
 
 
 def data_file(path: Path) -> Path:
-    """A file as it is called, else the first of that name in a data root or in a folder of one.
+    """Find a file at its path, else the first of that name in a data root or in a folder of one.
 
-    What is nowhere is returned as it is: its reader says so. Raises DataError where a root has several.
+    A missing file's path is returned unchanged: its reader reports it. Raises DataError if a root has several.
     """
     if path.is_absolute() or path.exists():
         return path
@@ -50,7 +50,7 @@ def data_file(path: Path) -> Path:
         found = sorted(place for place in root.glob(f"*/{path}") if place.is_file()) if path.parts else []
         if len(found) > 1:
             raise DataError(
-                f"{path} is not here, and there are several in {root}: say which, {' or '.join(map(str, found))}"
+                f"{path} is not here, and there are several in {root}: name one, {' or '.join(map(str, found))}"
             )
         if found:
             return found[0]
@@ -58,7 +58,7 @@ def data_file(path: Path) -> Path:
 
 
 def other_places(folder: Path) -> Iterator[Path]:
-    """The folders of the same name in the other data roots, for files that a benchmark's folder lacks."""
+    """Yield the folders of the same name in the other data roots, for files that a benchmark's folder lacks."""
     roots = data_roots()
     here = next((root for root in roots if folder.is_relative_to(root)), None)
     if here is not None:

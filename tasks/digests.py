@@ -1,4 +1,4 @@
-"""SHA-256 of files and of texts: how files that may change, data, weights and prompts are named in a record."""
+"""SHA-256 of files and texts, which identify data, weights and prompts in a record."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
-    """Digest of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def text_sha256(*parts: str) -> str:
-    """Digest of a text in parts; they are kept apart so that words can't move between them unseen."""
+    """Digest a text in parts, separated so that moving words between parts changes the digest."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode()
@@ -24,9 +24,9 @@ def text_sha256(*parts: str) -> str:
 
 
 def file_state_sha256(path: Path) -> str:
-    """Digest of where a file lies, its size and when it was changed, without reading it. Raises OSError.
+    """Digest a file's location, size and time of change, without reading it. Raises OSError.
 
-    Another file under the same name has another one, even with its predecessor's size and modification time.
+    A different file of the same name has a different digest, even with the same size and modification time.
     """
     state = path.stat()
     digest = hashlib.sha256(os.fsencode(path.resolve()))

@@ -19,16 +19,16 @@ READABLE = 0o644
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     with whole_file(path) as unfinished:
         unfinished.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 @contextmanager
 def whole_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
-    """A place for `path` to be written to, in `folder` (by default its own), from where it is moved once it is on disk.
+    """Yield a temporary path in `folder` (default: the same folder), which is moved to `path` once it is on disk.
 
-    The move itself is on the disk, too, when the context ends; where writing fails, `path` is as it was.
+    The move is also on disk when the context ends; if writing fails, `path` is unchanged.
     """
     handle, name = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -46,12 +46,12 @@ def whole_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder: a new or renamed file is lost in a power cut before that."""
+    """Flush a folder's names to disk: until then a new or renamed file may be lost in a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some network file systems have no such call for folders.
+        # Some network file systems don't support this for folders.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -59,9 +59,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def open_in_place(path: Path, flags: int = 0) -> IO[bytes]:
-    """Open a folder's own file for reading and writing, made if need be and never emptied.
+    """Open a folder's own file for reading and writing, creating it if needed and never truncating it.
 
-    A folder from elsewhere may hold links, and a link would have this program write to the file that it points to.
+    A folder from elsewhere may hold links, and writing through a link would change the file that it points to.
 
     Args:
         path: The file.
@@ -93,7 +93,7 @@ def open_in_place(path: Path, flags: int = 0) -> IO[bytes]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process out of a folder; the lock goes with the process, however it ends.
+    """Keep a second process out of a folder; the lock ends with the process, however it ends.
 
     Raises:
         RecordError: Another process holds the folder, or its lock file is a link.

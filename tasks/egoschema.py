@@ -65,10 +65,10 @@ PATTERNS = tuple((kind, re.compile(rf"\b(?:{words})\b")) for kind, words in KIND
 
 
 def question_type(question: str) -> str:
-    """The kind whose word comes first, read from the question word on; `other` where none does.
+    """Return the kind whose word comes first after the question word; `other` if there is none.
 
-    What stands before the question word ("Considering the sequence of actions, what is …") sets the scene and is read
-    only where the rest says nothing. Of two words at one place the kind listed first wins.
+    Text before the question word ("Considering the sequence of actions, what is …") sets the scene and is used only if
+    the rest has no match. Of two words at one place, the kind listed first wins.
     """
     text = question.lower()
     asked = QUESTION_WORD.search(text)
@@ -76,7 +76,7 @@ def question_type(question: str) -> str:
 
 
 def first_kind(text: str) -> str | None:
-    """The kind whose word stands first in a lower-case text."""
+    """Return the kind whose word is first in a lower-case text."""
     found = [(match.start(), kind) for kind, pattern in PATTERNS if (match := pattern.search(text))]
     return min(found, key=lambda hit: hit[0])[1] if found else None
 
@@ -118,7 +118,7 @@ class Source(TypedDict):
 
 
 def task_info(pool: str) -> TaskInfo:
-    """The pool's description, with the count and digest that its items must have."""
+    """Describe the pool, with the count and digest that its items must have."""
     count, digest = ITEM_SETS[pool]
     return TaskInfo(
         name=f"egoschema@{pool}",
@@ -138,7 +138,7 @@ def task_info(pool: str) -> TaskInfo:
 def load_egoschema(folder: Path, pool: str = "500") -> MultipleChoiceTask:
     """Build a pool from the official files in `folder`; videos, where present, are `videos/<q_uid>.mp4`.
 
-    Raises DataError when a file is missing or damaged, or the items are not the official ones.
+    Raises DataError if a file is missing or damaged, or the items are not the official ones.
     """
     questions, answers, sources = (official_json(folder / name) for name in FILES)
     if not isinstance(questions, list) or not isinstance(answers, dict) or not isinstance(sources, dict):
@@ -161,7 +161,7 @@ def load_egoschema(folder: Path, pool: str = "500") -> MultipleChoiceTask:
 
 
 def official_json(path: Path) -> object:
-    """The content of an official file. Raises DataError that names it and says how to get it."""
+    """Read an official file. Raises DataError that names it and says how to get it."""
     if not path.is_file():
         msg = f"{path} is missing: run 'longvid egoschema prepare', or point --data at a folder that has it"
         raise DataError(msg)
@@ -172,7 +172,7 @@ def official_json(path: Path) -> object:
 
 
 def choice_item(folder: Path, row: Question, answers: Mapping[str, int], sources: Mapping[str, object]) -> ChoiceItem:
-    """One row of questions.json with its source video and, where public, its answer."""
+    """Turn one row of questions.json into a question with its source video and, if public, its answer."""
     uid = row["q_uid"]
     where = f"{folder / FILES[2]}: question '{uid}'"
     source = typed(Source, sources.get(uid), where)
@@ -181,7 +181,7 @@ def choice_item(folder: Path, row: Question, answers: Mapping[str, int], sources
     return ChoiceItem(
         id=uid,
         cluster=source["video_uid"],
-        # The published clip starts at the source's starting_sec: its own clock begins at 0.
+        # The published clip starts at the source's starting_sec, so its own clock begins at 0.
         clip=Clip(uid, 0.0, float(source["ending_sec"]) - float(source["starting_sec"]), video_path(folder, uid)),
         question=row["question"],
         options=tuple(cast("Mapping[str, str]", row)[name] for name in OPTION_FIELDS),

@@ -1,8 +1,8 @@
-"""Errors a user can act on. The command line prints them as one line and exits with 2."""
+"""Errors that a user can act on. The command line prints them as one line and exits with 2."""
 
 
 class LongvidError(Exception):
-    """Something the user can put right; the message says what and how."""
+    """Something that the user can fix; the message says what and how."""
 
 
 class DataError(LongvidError):
@@ -14,11 +14,11 @@ class ModelError(LongvidError):
 
 
 class RunError(ModelError):
-    """What is wrong with every item alike: the run stops at the first, and what was answered before is kept."""
+    """A fault that affects every item: the run stops at the first, and earlier answers are kept."""
 
 
 class ReplyTypeError(RunError):
-    """A model's method returned something of another type than its callers take: its code is wrong, not one item."""
+    """A model's method returned a wrong type: its code is at fault, not one item."""
 
 
 class RecordError(LongvidError):

@@ -1,8 +1,8 @@
-"""What a family of tasks answers for itself, so that nothing above asks which family a task is of.
+"""What a family of tasks defines, so that other code need not ask which family a task belongs to.
 
-Multiple choice, captioning and retrieval each end in a `FAMILY`; a package declares one of its own in the entry-point
+Multiple choice, captioning and retrieval each end in a `FAMILY`; a package declares its own in the entry-point
 group `longvid.families`. Everything but the name has a default: figures are fractions of 1 and means over items, an
-item shows nothing but its clip, predictions are a JSON file of replies that the task reads.
+item shows only its clip, predictions are a JSON file of replies that the task parses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Vectors = NDArray[np.float32]
 class Unit:
     """How a figure is written: `scale` times its value with `digits`, then the symbol.
 
-    Differences of it are in `points`, or plain numbers where that is empty. `trim` writes 3.0 as 3.
+    Differences are in `points`, or plain numbers if that is empty. `trim` writes 3.0 as 3.
     """
 
     symbol: str = "%"
@@ -41,16 +41,16 @@ class Unit:
     trim: bool = False
 
     def number(self, value: float) -> str:
-        """The value without its symbol."""
+        """Format the value without its symbol."""
         text = f"{self.scale * value:.{self.digits}f}"
         return text.removesuffix(".0") if self.trim else text
 
     def text(self, value: float) -> str:
-        """The value with its symbol."""
+        """Format the value with its symbol."""
         return f"{self.number(value)} {self.symbol}".rstrip()
 
     def amount(self, difference: float) -> str:
-        """A difference without its sign."""
+        """Format a difference without its sign."""
         return f"{self.scale * difference:.1f}{self.points}" if self.points else f"{self.scale * difference:.3g}"
 
 
@@ -61,7 +61,7 @@ RANK = Unit(symbol="", scale=1.0, points="", trim=True)
 
 @dataclass(frozen=True, slots=True)
 class ItemText:
-    """An item in words: what it asks, the options with the right one's index, what people wrote of it."""
+    """An item in words: its question, its options with the right one's index, its references."""
 
     title: str = ""
     options: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class ItemText:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How one direction of a retrieval run came out: per query its rank, and the ids that came first."""
+    """The result of one direction of a retrieval run: per query its rank, and the ids that came first."""
 
     rank: Mapping[str, int]
     first: Mapping[str, tuple[str, ...]]
@@ -79,7 +79,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What never looking gets on the answered items: the primary figure, and the others."""
+    """The score of a model that never looks on the answered items: the primary figure, and others."""
 
     name: str
     metric: Metric
@@ -98,7 +98,7 @@ class PredictionsFile:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """A file's predictions: by item id the answer or why there is none, the ids that the task lacks, and remarks."""
+    """A file's predictions: by item id the answer or why there is none, the ids that the task lacks, and notes."""
 
     answers: Mapping[str, Prediction | str]
     outside: tuple[str, ...] = ()
@@ -107,9 +107,9 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A run's answers as comparisons take them, by item id: what was predicted, and what it scored.
+    """A run's answers for comparisons, by item id: predictions and scores.
 
-    With the benchmark's files at hand they are read and scored by today's code, else they are what was recorded.
+    If the benchmark's files are available, they are parsed and scored by the current code, else as recorded.
     """
 
     primary: str
@@ -126,7 +126,7 @@ class Common:
     count: int
 
     def sums(self, values: Floats) -> Floats:
-        """Sums of item values [N] by source video [K]."""
+        """Sum item values [N] by source video [K]."""
         return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64)
 
 
@@ -140,11 +140,11 @@ class Measured(Protocol):
     @property
     def resamples(self) -> int: ...
     def bounds(self, name: str) -> tuple[float, float]:
-        """The range that a figure of this family lies in."""
+        """Return the range of a figure of this family."""
         ...
 
     def paired(self, other: Self) -> Figures:
-        """Figures of weights [R, 2K] over this run's source videos, then the other's."""
+        """Return figures for weights [R, 2K] over this run's source videos, then the other's."""
         ...
 
 
@@ -152,7 +152,7 @@ class Measured(Protocol):
 class Means:
     """Figures that are means over items: `sums` [K] by name, of `sizes` [K] items, each between `low` and `high`.
 
-    `grouped` are those that are the mean over groups of items: sums and sizes [G, K] of each.
+    `grouped` holds figures that are means over groups of items: sums and sizes [G, K] of each.
     """
 
     values: Floats
@@ -195,9 +195,9 @@ def means(
     high: float = 1.0,
     groups: Mapping[str, str] = MappingProxyType({}),
 ) -> Means:
-    """The primary figure as a mean of item scores from `low` to `high`, and how many replies could not be read.
+    """Measure the primary figure as a mean of item scores from `low` to `high`, and the unparsed replies.
 
-    `groups` are the items' groups where the figure is the mean over them.
+    `groups` holds the items' groups if the figure is the mean over them.
     """
     columns = {answers.primary: answers.primary}
     if all(UNPARSED in answers.scores[key] for key in common.ids):
@@ -215,7 +215,7 @@ def means(
 
 
 def no_text(item: object) -> ItemText:  # noqa: ARG001 - nothing is known of it
-    """An item of which nothing but the clip is shown."""
+    """Describe an item of which only the clip is shown."""
     return ItemText()
 
 
@@ -225,12 +225,12 @@ def no_floors(task: object, items: Sequence[object], seed: int) -> Iterator[Floo
 
 
 def never(details: Mapping[str, JsonValue]) -> str:  # noqa: ARG001 - there is one version
-    """Nothing in a record's details makes its figures those of earlier code."""
+    """Return no reason: figures of this family are never outdated."""
     return ""
 
 
 def read_replies(file: PredictionsFile, task: Task[Any], everything: Task[Any]) -> Predictions:  # noqa: ARG001
-    """Replies as the model wrote them, JSON `{id: text}`, read by the task. Raises DataError naming the file."""
+    """Read replies from JSON `{id: text}`, to be parsed by the task. Raises DataError naming the file."""
     refuse_choices(file)
     replies = read_object(file.path)
     known, outside = of_pool(file.path, task.items(), list(replies))
@@ -246,13 +246,13 @@ def read_replies(file: PredictionsFile, task: Task[Any], everything: Task[Any]) 
 
 
 def refuse_choices(file: PredictionsFile) -> None:
-    """Raise DataError where options of choices were given for a file of something else."""
+    """Raise DataError if options for choices were given for another kind of file."""
     if file.field or file.invalid_as_wrong:
         raise DataError("--field and --count-invalid-as-wrong are for choices between options")
 
 
 def of_pool(path: Path, items: Sequence[Item], ids: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """The ids that the task has, and the others. Raises DataError for one of the task's that is repeated, or none."""
+    """Split ids into the task's and others. Raises DataError if one of the task's is repeated, or if there are none."""
     known = {item.id for item in items}
     outside = tuple(dict.fromkeys(key for key in ids if key not in known))
     inside = [key for key in ids if key in known]
@@ -265,34 +265,34 @@ def of_pool(path: Path, items: Sequence[Item], ids: Sequence[str]) -> tuple[list
 
 
 def refusal(path: Path, what: str, keys: Sequence[str]) -> str:
-    """Why a file is refused, with the first of the ids at fault."""
+    """Say why a file is refused, with the first of the ids at fault."""
     more = " …" * (len(keys) > IDS_SHOWN)
     return f"predictions file {path} is refused: {len(keys)} {what}: {', '.join(keys[:IDS_SHOWN])}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """What a family of tasks says of itself; a task names its family in `TaskInfo.family`.
+    """The definition of a family of tasks; a task names its family in `TaskInfo.family`.
 
     Attributes:
-        name: as tasks and records have it.
-        terms: words of its pages, each with its meaning.
-        beside: by primary figure, the names of figures that stand beside it in tables.
-        units: by the end of a figure's name, how it is written; all others are fractions of 1, in percent.
-        lower_is_better: ends of the names of figures of which less is better.
-        item_score: the end of the name of the score that items are sorted and broken down by; the primary figure's
-            name where it is empty.
+        name: its name in tasks and records.
+        terms: glossary of its pages.
+        beside: by primary figure, the names of figures shown beside it in tables.
+        units: by suffix of a figure's name, its unit; all others are fractions of 1, in percent.
+        lower_is_better: suffixes of the names of figures for which lower is better.
+        item_score: suffix of the name of the score that items are sorted and broken down by; if empty, the primary
+            figure's name.
         right_or_wrong: whether that score is 0 or 1.
         needs_blind: whether figures say little without a blind run beside them.
-        show: an item in words.
+        show: describes an item in words.
         read_predictions: reads a file of predictions for a task; the other task holds all the benchmark's items.
-        floors: of a task's answered items and a seed, what never looking gets; `module:function` is imported late.
-        measure: a run on the common items; `task` is None where the benchmark's files are not at hand.
-        rank: for figures of vectors kept beside the record: rankings by direction, the primary's first, with so many
-            nearest items shown. Items then have no scores of their own.
-        outdated: of a record's details, why its figures are by earlier code; empty where they are not.
-        comparison_note: what readers of every comparison have to know.
-        source: who declares it.
+        floors: yields floors on a task's answered items, given a seed; `module:function` is imported late.
+        measure: measures a run on the common items; `task` is None if the benchmark's files are missing.
+        rank: for figures of vectors kept beside the record: rankings by direction, the primary's first, each with the
+            given number of nearest items. Items then have no scores of their own.
+        outdated: says from a record's details why its figures are by earlier code; empty if they are not.
+        comparison_note: what readers of every comparison must know.
+        source: the package that declares it.
     """
 
     name: str
@@ -313,9 +313,9 @@ class Family:
     source: str = ""
 
     def unit(self, figure: str) -> Unit:
-        """How a figure is written."""
+        """Return a figure's unit."""
         return next((unit for end, unit in self.units.items() if figure.endswith(end)), PERCENT)
 
     def is_lower_better(self, figure: str) -> bool:
-        """Whether less is better: ranks, errors, replies that could not be read."""
+        """Whether lower is better: ranks, errors, unparsed replies."""
         return figure.endswith((UNPARSED_RATE, *self.lower_is_better))

@@ -1,9 +1,8 @@
-r"""Files that others wrote, read one way: strictly, and with the file, the line and the field named where one is wrong.
+r"""Strict reading of files that others wrote: errors name the file, the line and the field.
 
-JSON is UTF-8 with or without a byte-order mark, its keys stand once in an object, its numbers are finite. Lines of JSON
-end with `\n` or `\r\n` and with nothing else: U+2028 and U+0085 may stand inside a text. Half of a surrogate pair,
-which JSON can escape and UTF-8 can't hold, is read as U+FFFD. Values keep their types: `true` is no 1, 1.9 is no index,
-null is no text.
+JSON is UTF-8 with or without a byte-order mark, keys are unique within an object, numbers are finite. JSON lines end
+with `\n` or `\r\n` only: U+2028 and U+0085 may be part of a text. Lone surrogates, which JSON can escape and UTF-8
+can't encode, are read as U+FFFD. Values keep their types: `true` is not 1, 1.9 is not an index, null is not a text.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 MOST_BYTES = 1 << 30
 MOST_CHARACTERS = 1_000_000
-"""Of one text: a caption or a question longer than this is a file pasted into a field."""
+"""Longest text: a longer caption or question is a file pasted into a field."""
 DEEPEST = 100
 LONGEST_NUMBER = 30
 MOST_TIMES, ALWAYS_BYTES = 100, 64 << 20
@@ -48,7 +47,7 @@ EXPECTED: Mapping[str, str] = {
     "dict_type": "an object",
     "none_required": "null",
 }
-# What is often given in place of a text file, by its first bytes.
+# Kinds of files that are often given in place of a text file, by their first bytes.
 FOREIGN: Mapping[bytes, str] = {
     b"\x1f\x8b": "is a gzip archive: unpack it",
     b"PK\x03\x04": "is a zip archive: unpack it",
@@ -61,29 +60,29 @@ FOREIGN: Mapping[bytes, str] = {
 }
 T = TypeVar("T")
 Seconds = Annotated[float, Ge(0), Le(10_000_000)]
-"""A time in a video: no video lasts for months, and what cuts one into pieces would never end."""
+"""Largest time in a video: no video lasts for months, and cutting one into segments would never end."""
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def is_json_lines(path: Path) -> bool:
-    """Whether a file's name says that it holds JSON lines, in letters of either case."""
+    """Whether a file's name says that it holds JSON lines, in upper or lower case."""
     return path.suffix.lower() in LINES_SUFFIXES
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold a text: the name of a file need not be one."""
+    """Whether UTF-8 can encode a text, which is not certain for file names."""
     return _HALF_PAIR.search(text) is None
 
 
 def unicode_only(text: str) -> str:
-    """The text with U+FFFD for every character that UTF-8 can't hold."""
+    """Replace every character that UTF-8 can't encode by U+FFFD."""
     return _HALF_PAIR.sub("\ufffd", text)
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, whatever stands in a path that was read from one: a name too long names none."""
+    """Whether a path names an existing file; invalid paths, such as overlong names, don't."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -91,14 +90,14 @@ def is_file(path: Path) -> bool:
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """The bytes of a regular file, called `what` in errors. Raises DataError naming it."""
+    """Read the bytes of a regular file, called `what` in errors. Raises DataError naming it."""
     where = f"{what} {path}".strip()
     try:
         if path.is_dir():
             raise DataError(f"{where} is a folder, where a file is needed")
-        # A named pipe would be waited for without end.
+        # Reading a named pipe would block for ever.
         if path.exists() and not path.is_file():
-            raise DataError(f"{where} is no regular file")
+            raise DataError(f"{where} is not a regular file")
         if (size := path.stat().st_size) > MOST_BYTES:
             raise DataError(f"{where} is too large ({size / 1e9:.1f} GB; at most {MOST_BYTES / 1e9:.1f} GB are read)")
         return path.read_bytes()
@@ -110,7 +109,7 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def decoded(data: bytes, where: str) -> str:
-    """UTF-8 text, without a byte-order mark. Raises DataError naming the line that isn't."""
+    """Decode UTF-8, without a byte-order mark. Raises DataError naming the line that is not UTF-8."""
     refuse_foreign(data, where)
     try:
         return data.decode("utf-8-sig")
@@ -120,34 +119,34 @@ def decoded(data: bytes, where: str) -> str:
 
 
 def refuse_foreign(data: bytes, where: str) -> None:
-    """Raise DataError for an archive or another encoding, told by its first bytes."""
+    """Raise DataError for an archive or another encoding, recognised by its first bytes."""
     for start, fault in FOREIGN.items():
         if data.startswith(start):
             raise DataError(f"{where} {fault}")
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """What is wrong with bytes that are no UTF-8, and what to do."""
+    """Say what is wrong with bytes that are not UTF-8, and what to do."""
     return f"is not UTF-8 (byte 0x{error.object[error.start]:02x}): save the file as UTF-8"
 
 
 def read_text(path: Path, what: str) -> str:
-    """A text file, without a byte-order mark. Raises DataError naming it."""
+    """Read a text file, without a byte-order mark. Raises DataError naming it."""
     return decoded(read_bytes(path, what), f"{what} {path}".strip())
 
 
 def text_lines(text: str) -> list[str]:
-    r"""The lines of a text, which end with `\n` or `\r\n` alone, without those."""
+    r"""Split a text into lines at `\n` and `\r\n` only."""
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def read_json(path: Path, what: str) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """The content of a JSON file. Raises DataError naming it."""
+    """Read a JSON file. Raises DataError naming it."""
     return parse_json(read_text(path, what), f"{what} {path}".strip())
 
 
 def parse_json(text: str, where: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] | None = None) -> Any:  # noqa: ANN401 - as above
-    """JSON text, read by this module's rules; `pairs` makes an object of its keys and values, by default a dictionary.
+    """Parse JSON by this module's rules; `pairs` makes objects from keys and values, by default dictionaries.
 
     Raises DataError that begins with `where`.
     """
@@ -158,7 +157,7 @@ def parse_json(text: str, where: str, pairs: Callable[[Sequence[tuple[str, Any]]
 
 
 def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError naming a key that is repeated: `json` itself keeps the last and says nothing."""
+    """Make a JSON object. Raises ValueError naming a repeated key: `json` itself silently keeps the last."""
     content = dict(pairs)
     if len(content) < len(pairs):
         seen: set[str] = set()
@@ -168,12 +167,12 @@ def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_rows(path: Path, kind: type[T], what: str) -> Iterator[tuple[int, T]]:
-    """The rows of a file of JSON lines as they come, with the numbers of their lines. See `json_rows`."""
+    """Yield the rows of a JSON-lines file with their line numbers. See `json_rows`."""
     return json_rows(read_bytes(path, what), kind, f"{what} {path}".strip())
 
 
 def json_rows(data: bytes, kind: type[T], where: str) -> Iterator[tuple[int, T]]:
-    """Rows of type `kind` from JSON lines, with the numbers of their lines; blank lines are passed over.
+    """Yield rows of type `kind` from JSON lines, with their line numbers; blank lines are skipped.
 
     Raises DataError naming the line and the field at fault, or that there is no row at all.
     """
@@ -186,7 +185,7 @@ def json_rows(data: bytes, kind: type[T], where: str) -> Iterator[tuple[int, T]]
 
     def counted() -> Iterator[bytes]:
         nonlocal number
-        # Bytes end their lines with \n alone, where text files know three ends and str.splitlines eleven.
+        # Binary files split lines at \n only, text files at three ends, and str.splitlines at eleven.
         for line in io.BytesIO(data.removeprefix(codecs.BOM_UTF8)):
             number += 1
             yield line
@@ -208,7 +207,7 @@ def json_rows(data: bytes, kind: type[T], where: str) -> Iterator[tuple[int, T]]
 
 
 def typed(kind: type[T], content: object, where: str) -> T:
-    """The content as a `kind`, nothing coerced. Raises DataError that begins with `where` and names the field."""
+    """Validate content as a `kind` without coercion. Raises DataError that begins with `where` and names the field."""
     from pydantic import ValidationError
 
     try:
@@ -218,7 +217,7 @@ def typed(kind: type[T], content: object, where: str) -> T:
 
 
 def csv_rows(text: str, where: str) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV text by the names in its header, with their line numbers; blank lines are passed over.
+    """Read the rows of a CSV text by the names in its header, with their line numbers; blank lines are skipped.
 
     Raises DataError for a header that names a column twice, a row with more or fewer cells, or an open quotation mark.
     """
@@ -241,7 +240,7 @@ def csv_rows(text: str, where: str) -> list[tuple[int, dict[str, str]]]:
 
 
 def read_object(path: Path) -> dict[str, object]:
-    """Read a JSON object whose keys stand there once. Raises DataError naming the file."""
+    """Read a JSON object with unique keys. Raises DataError naming the file."""
     content = read_json(path, "")
     if not isinstance(content, dict) or not content:
         msg = f"{path} must hold a JSON object of id to text or list of texts, with at least one id"
@@ -250,17 +249,17 @@ def read_object(path: Path) -> dict[str, object]:
 
 
 def unpacks_too_far(size: int, packed: int) -> bool:
-    """Whether a member of an archive claims a size that only serves to fill a disk or the memory."""
+    """Whether an archive's member unpacks to a size that suggests a decompression bomb."""
     return size > max(ALWAYS_BYTES, MOST_TIMES * packed)
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file. Raises DataError for a file that can't be read, ModelError for what is no TOML."""
+    """Read a TOML file. Raises DataError if the file can't be read, ModelError if it is not TOML."""
     return parse_toml(read_text(path, what), f"{what} {path}".strip())
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ModelError that begins with `where`."""
+    """Parse a TOML text. Raises ModelError that begins with `where`."""
     import tomllib
 
     try:
@@ -268,11 +267,11 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     except RecursionError:
         raise ModelError(f"{where} is nested too deeply") from None
     except ValueError as error:
-        raise ModelError(f"{where} is not TOML, where a text stands in quotes: {error}") from error
+        raise ModelError(f"{where} is not TOML (texts need quotes): {error}") from error
 
 
 def read_arrays(path: Path, names: Sequence[str], what: str) -> list[NDArray[Any]]:
-    """The named arrays of an .npz file. Raises DataError naming the file."""
+    """Read the named arrays of an .npz file. Raises DataError naming the file."""
     import numpy as np
 
     def read() -> list[NDArray[Any]]:
@@ -283,7 +282,7 @@ def read_arrays(path: Path, names: Sequence[str], what: str) -> list[NDArray[Any
 
 
 def read_array(path: Path, what: str) -> NDArray[Any]:
-    """The array of an .npy file, its values left on disk. Raises DataError naming the file."""
+    """Read the array of an .npy file, memory-mapped. Raises DataError naming the file."""
     import numpy as np
 
     def read() -> NDArray[Any]:
@@ -320,7 +319,7 @@ def _cached_adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - types of a
 
 
 def _problem(error: ValidationError, content: object, kind: object) -> str:
-    """A fault in words, the innermost of those found: which field, what it must be, what it is."""
+    """Describe the innermost fault: which field, what it must be, what it is."""
     faults = [(*_walked(content, fault["loc"]), fault) for fault in error.errors(include_url=False)]
     path, value, first = max(faults, key=lambda fault: len(fault[0]))
     if first["type"] == "extra_forbidden":
@@ -335,7 +334,7 @@ def _problem(error: ValidationError, content: object, kind: object) -> str:
 
 
 def _walked(content: object, place: Sequence[str | int]) -> tuple[tuple[str | int, ...], object]:
-    """As much of a fault's place as the content has, and what lies there: the rest are names of alternatives."""
+    """Return the part of a fault's location that is in the content, and its value; the rest names alternatives."""
     path: list[str | int] = []
     for part in place:
         known = isinstance(content, dict) and part in content
@@ -346,7 +345,7 @@ def _walked(content: object, place: Sequence[str | int]) -> tuple[tuple[str | in
 
 
 def _fields(kind: object, path: Sequence[str | int]) -> list[str]:
-    """The fields that an object at a place within a content of type `kind` may have."""
+    """Return the fields of an object at a path within content of type `kind`."""
     for part in path:
         if is_typeddict(kind):
             kind = get_type_hints(kind).get(str(part))
@@ -356,7 +355,7 @@ def _fields(kind: object, path: Sequence[str | int]) -> list[str]:
 
 
 def _named(path: Sequence[str | int]) -> str:
-    """A place in a JSON content as one reads it: `options`, `segments, entry 2, start`."""
+    """Format a location in JSON content: `options`, `segments, entry 2, start`."""
     return ", ".join(f"entry {part + 1}" if isinstance(part, int) else part for part in path)
 
 
@@ -365,18 +364,18 @@ def _quoted(path: Sequence[str | int]) -> str:
 
 
 def shown(value: object) -> str:
-    """A JSON value in an error, as the file has it but for its length."""
+    """Format a JSON value for an error, as in the file but shortened."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def _line(line: str | bytes) -> Any:  # noqa: ANN401 - as above
-    """The content of a line of JSON, as `jsonlines` hands it on. Raises ValueError."""
+    """Parse a line of JSON, as passed on by `jsonlines`. Raises ValueError."""
     return _loads(line if isinstance(line, str) else line.decode())
 
 
 def _loads(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] | None = None) -> Any:  # noqa: ANN401 - as above
-    """The content of a JSON text. Raises ValueError that says what is wrong with it."""
+    """Parse a JSON text. Raises ValueError that says what is wrong with it."""
     decoder = _DECODER if pairs is None else _decoder(pairs)
     try:
         content = decoder.decode(text)
@@ -417,7 +416,7 @@ def _is_deep(content: object) -> bool:
 
 
 def _cleaned(content: Any) -> Any:  # noqa: ANN401 - as above
-    """The content with texts that UTF-8 can hold. Raises ValueError for a text of a file's length."""
+    """Make texts encodable as UTF-8. Raises ValueError for a text that is too long."""
     if isinstance(content, str):
         if len(content) > MOST_CHARACTERS:
             raise ValueError(f"holds a text of {len(content):,} characters; at most {MOST_CHARACTERS:,} are read")
@@ -425,13 +424,13 @@ def _cleaned(content: Any) -> Any:  # noqa: ANN401 - as above
     if isinstance(content, dict):
         return unique_keys([(unicode_only(key), _cleaned(value)) for key, value in content.items()])
     if isinstance(content, list | tuple):
-        # A list of another type, such as one of an object's pairs, stays one.
+        # A list subclass, such as one of an object's pairs, keeps its type.
         return type(content)(_cleaned(part) for part in content)
     return content
 
 
 def _fault(error: BaseException) -> str:
-    """What is wrong with a JSON text, in words that go behind the name of its place."""
+    """Say what is wrong with a JSON text, in words that follow the name of its location."""
     if not isinstance(error, json.JSONDecodeError):
         return str(error)
     line = f"line {error.lineno}, " if error.lineno > 1 else ""

@@ -1,4 +1,4 @@
-"""A benchmark as data: a folder of `questions.jsonl`, `answers.jsonl`, `captions.jsonl` or `pairs.jsonl`.
+"""A benchmark as data: a folder with `questions.jsonl`, `answers.jsonl`, `captions.jsonl` or `pairs.jsonl`.
 
 `benchmark.toml` says name, version, title, licence, citation, source, what a cluster is, how to get the videos, pools,
 primary metric and prompts; of it only `name` is needed. Without the file the folder is one pool of all its rows, named
@@ -6,8 +6,8 @@ by their digest, as a file of questions given to `longvid ask` is. A question is
 "options": [2 to 26 texts]}` with, where wanted, `id`, `answer` (index from 0, letter or the option's text), `start` and
 `end` in seconds, `labels`, `evidence` ([[start, end], …]), `subtitles` (a path) and `cluster` (by default the video); a
 question of `answers.jsonl` is answered in free words and has `answers` (texts) in place of options and answer; a
-caption has `references`, a pair `text` in place of question and options. Videos lie in `videos/` or beside the file, or
-where is said. Nothing is coerced: a fault is refused by file, line and field.
+caption has `references`, a pair `text` in place of question and options. Videos are in `videos/` or beside the file, or
+in a given folder. Nothing is coerced: faults are refused by file, line and field.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ PREDICTIONS: Mapping[str, str] = MappingProxyType(
     {QUESTIONS: "choices.csv", ANSWERS: "texts.json", CAPTIONS: "texts.json", PAIRS: "vectors.npz"}
 )
 UNNAMED = "own-"
-"""How the names of tasks begin that have no `benchmark.toml`; the digest of their rows follows."""
+"""Prefix of the names of tasks without a `benchmark.toml`; the digest of their rows follows."""
 ALL = "all"
 OVER_ITEMS, MEAN_OVER = "mean over items", "mean over "
 CAPTION_TOKENS = 128
 SHORT_TOKENS = 64
 CAPTION_FIGURES = MappingProxyType({"micro": "micro", "macro": "macro", "paragraph": "paragraph"})
-# Which words a prompt of one's own must have in it, and which it may have.
+# The variables that a custom prompt must contain, and those that it may contain.
 PROMPT_WORDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = MappingProxyType(
     {
         "similarity": (frozenset({"option"}), frozenset({"question", "option"})),
@@ -89,7 +89,7 @@ STRICT, OPEN = ConfigDict(extra="forbid"), ConfigDict(extra="allow")
 
 
 class Row(TypedDict):
-    """What every row says of its video."""
+    """The fields of every row."""
 
     video: Text
     id: NotRequired[str | int]
@@ -102,7 +102,7 @@ class Row(TypedDict):
 
 @with_config(OPEN)
 class QuestionRow(Row):
-    """A line of a file of questions; of other fields only those are refused that are like one of ours."""
+    """A line of a questions file; other fields are allowed unless they look like a misspelt one of ours."""
 
     question: str
     options: Annotated[list[str], MinLen(2)]
@@ -139,7 +139,7 @@ class PairRow(Row):
 
 @with_config(STRICT)
 class PoolTable(TypedDict):
-    """A pool: the rows with these labels, and of them those whose ids a file lists, one a line."""
+    """A pool: the rows with these labels, and among them those whose ids a file lists, one per line."""
 
     labels: NotRequired[dict[str, str | list[str]]]
     ids: NotRequired[Text]
@@ -147,7 +147,7 @@ class PoolTable(TypedDict):
 
 @with_config(STRICT)
 class PromptTable(TypedDict):
-    """Prompts of one's own, by route; each may have a section `=== reply` behind its text."""
+    """Custom prompts by route; each may end with a section `=== reply`."""
 
     similarity: NotRequired[Text]
     loglik: NotRequired[Text]
@@ -184,10 +184,10 @@ OwnTask = MultipleChoiceTask | FreeAnswerTask | CaptioningTask | RetrievalTask
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A benchmark's files as found: the file of rows, which kind it is of, and the settings.
+    """A benchmark's files as found: the file of rows, its kind, and the settings.
 
-    `named` is whether there is a `benchmark.toml`. `place` is the folder, or the file of rows where it was given alone:
-    then its fields may be others beside ours, and its options more than letters can name.
+    `named` says whether there is a `benchmark.toml`. `place` is the folder, or the file of rows if it was given alone:
+    then other fields are allowed, and more options than letters can name.
     """
 
     place: Path
@@ -203,25 +203,25 @@ class Folder:
 
     @property
     def alone(self) -> bool:
-        """Whether it is a file of rows that was given alone."""
+        """Whether a file of rows was given alone."""
         return self.place == self.rows
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """All rows, and the pools that the settings name."""
+        """The pool of all rows, and those that the settings name."""
         return (ALL, *self.settings.get("pools", {}))
 
     @property
     def what(self) -> str:
-        """The file of rows in errors."""
+        """How errors call the file of rows."""
         return "questions file" if self.alone else "benchmark file"
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong with a benchmark's rows: those that can't be taken, and by id answers that can't be read.
+    """Faults in a benchmark's rows: invalid rows, and unreadable answers by id.
 
-    Of an answer that fits several options the first is taken, any other is taken for unknown.
+    An answer that matches several options counts as the first of them, any other fault as an unknown answer.
     """
 
     rows: list[str] = field(default_factory=list)
@@ -230,7 +230,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A row's item, its place in the file, and the end that the row itself gives: None for the video's."""
+    """A row's item, its line, and the end that the row itself gives: None for the video's end."""
 
     item: Any
     line: int
@@ -243,16 +243,16 @@ def is_benchmark_folder(place: Path) -> bool:
 
 
 def read_folder(place: Path) -> Folder:
-    """A folder's settings and its file of rows, or a file of questions alone.
+    """Read a folder's settings and find its file of rows, or take a questions file alone.
 
-    Raises DataError for unknown keys, and where there is not one file of rows.
+    Raises DataError for unknown keys, and unless there is exactly one file of rows.
     """
     if not place.is_dir():
         return Folder(place, place, QUESTIONS, {"name": unicode_only(place.name)}, named=False)
     there = [name for name in ROWS if is_file(place / name)]
     if len(there) != 1:
-        found = " and ".join(there) if there else "none of them"
-        msg = f"benchmark folder {place} must hold one of {', '.join(ROWS)}: there is {found}"
+        found = " and ".join(there) if there else "none"
+        msg = f"benchmark folder {place} must hold exactly one of {', '.join(ROWS)}; found {found}"
         raise DataError(msg)
     path = place / SETTINGS
     if not is_file(path):
@@ -264,7 +264,7 @@ def read_folder(place: Path) -> Folder:
 
 
 def read_settings(path: Path) -> Settings:
-    """The content of a `benchmark.toml`. Raises DataError naming the key at fault."""
+    """Read a `benchmark.toml`. Raises DataError naming the key at fault."""
     try:
         content = read_toml(path, "benchmark")
     except ModelError as error:
@@ -273,7 +273,7 @@ def read_settings(path: Path) -> Settings:
 
 
 def check_settings(folder: Folder) -> None:
-    """Raise DataError for names that no command line or folder can have, and settings of another kind of rows."""
+    """Raise DataError for invalid names, and for settings of another kind of rows."""
     settings, where = folder.settings, f"benchmark {folder.toml}"
     for what, name in (("name", settings["name"]), *(("pools", name) for name in settings.get("pools", {}))):
         if not name.strip(" .") or any(char in "@/\\" or not char.isprintable() for char in name):
@@ -296,7 +296,7 @@ def check_settings(folder: Folder) -> None:
 
 
 def mean_over(folder: Folder) -> str | None:
-    """The label over whose groups the primary figure is the mean; None where it is over items. Raises DataError."""
+    """Return the label over whose groups the primary figure is averaged; None if it is over items. Raises DataError."""
     primary = folder.settings.get("primary", OVER_ITEMS)
     if primary == OVER_ITEMS:
         return None
@@ -311,7 +311,7 @@ def mean_over(folder: Folder) -> str | None:
 
 
 def own_prompt(folder: Folder, key: str) -> Prompt | None:
-    """The folder's own prompt for a route, None where it has none. Raises DataError for words that nothing fills."""
+    """Return the folder's own prompt for a route, or None. Raises DataError for unknown or missing variables."""
     text = cast("Mapping[str, str]", folder.settings.get("prompts", {})).get(key)
     if text is None:
         return None
@@ -334,11 +334,11 @@ def own_prompt(folder: Folder, key: str) -> Prompt | None:
 
 
 def folder_benchmark(place: Path, seconds_of: SecondsOf, videos: Path | None = None) -> Benchmark:
-    """A folder, or a file of questions, as a benchmark like any other.
+    """Make a benchmark from a folder or a questions file.
 
     Args:
         place: the folder or the file.
-        seconds_of: gives a video's length in seconds, or raises its own error.
+        seconds_of: returns a video's length in seconds, or raises its own error.
         videos: where the videos are, if not in `videos/` or beside the rows.
 
     Returns:
@@ -366,9 +366,9 @@ def folder_benchmark(place: Path, seconds_of: SecondsOf, videos: Path | None = N
 def load_own_questions(
     path: Path, videos: Path | None, seconds_of: SecondsOf, route: str | None = None
 ) -> MultipleChoiceTask:
-    """The task of a file of questions about videos of a folder, by default of the file's.
+    """Load the task of a questions file about videos in a folder, by default the file's.
 
-    With a `route` that names options by letters, more options than there are letters are refused. Raises DataError
+    With a `route` that names options by letters, more options than letters are refused. Raises DataError
     naming the line and the field at fault.
     """
     return cast("MultipleChoiceTask", load_folder(read_folder(path), seconds_of, videos, path, ALL, True, route))
@@ -384,17 +384,17 @@ def load_folder(
     route: str | None = None,
     faults: Faults | None = None,
 ) -> OwnTask:
-    """The task of a pool.
+    """Load the task of a pool.
 
     Args:
         folder: its files.
-        seconds_of: gives a video's length in seconds, or raises its own error.
+        seconds_of: returns a video's length in seconds, or raises its own error.
         videos: where the videos are, None for the usual places.
         place: not used.
         pool: one of the folder's.
-        to_ask: whether a model will be asked, so that the length of every clip has to be known.
-        route: how an answer will be got, where that is known.
-        faults: takes what is wrong, and such rows are left out; without it the first fault is raised.
+        to_ask: whether a model will be asked, so that the length of every clip must be known.
+        route: how answers will be obtained, if known.
+        faults: collects faults, and faulty rows are left out; without it the first fault is raised.
 
     Raises:
         DataError: naming the file, the line and the field at fault.
@@ -431,7 +431,10 @@ def read_row(
     lines: dict[str, int],
     faults: Faults | None,
 ) -> Read:
-    """A line's item; `lines` holds those of the ids so far. Raises DataError naming the line and the field at fault."""
+    """Make a line's item; `lines` maps earlier ids to lines.
+
+    Raises DataError naming the line and the field at fault.
+    """
     where = f"{folder.what} {folder.rows}, line {number}"
     row: Any = typed(QuestionRow if folder.alone else ROWS[folder.kind], content, where)
     unread = ""
@@ -453,7 +456,7 @@ def read_row(
 
 
 def default_places(folder: Folder, videos: Path | None) -> tuple[Path, ...]:
-    """Where a video is looked for: where is said, else in `videos/` and beside the rows."""
+    """Return the folders to search for videos: the given one, else `videos/` and that of the rows."""
     if videos is not None:
         return (videos,)
     beside = folder.rows.parent
@@ -461,19 +464,19 @@ def default_places(folder: Folder, videos: Path | None) -> tuple[Path, ...]:
 
 
 def find_video(places: Sequence[Path], name: str) -> Path | None:
-    """The video's file, under its name or its name with a known ending; None where there is none."""
+    """Find the video's file by its name, with or without a known suffix; None if there is none."""
     names = [name] if is_video_name(Path(name)) else [name, *video_names(name)]
     return next((path for place in places for each in names if is_file(path := place / each)), None)
 
 
 def no_video(path: Path, kind: str) -> str:
-    """Why a row can't be asked about whose video is missing and whose end is not given."""
+    """Return the error for a row with neither a video nor an end."""
     give = "the question's end" if kind in (QUESTIONS, ANSWERS) else "the row's end"
     return f"there is no video {path}; put it there, name its folder with --videos, or give {give} in seconds"
 
 
 def clip_of(folder: Folder, row: Row, path: Path | None, seconds_of: SecondsOf) -> Clip:
-    """The stretch of the video that is asked about: all of it, unless the row says otherwise. Raises DataError."""
+    """Return the segment of the video in question: all of it, unless the row says otherwise. Raises DataError."""
     start = float(row.get("start", 0.0))
     end = float(row["end"]) if "end" in row else inf if path is None else seconds_of(path)
     if not start < end:
@@ -484,7 +487,7 @@ def clip_of(folder: Folder, row: Row, path: Path | None, seconds_of: SecondsOf) 
 
 
 def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | None) -> Any:  # noqa: ANN401 - of several kinds
-    """A row's item. Raises DataError naming the field at fault."""
+    """Make a row's item. Raises DataError naming the field at fault."""
     cluster, labels = str(row.get("cluster", row["video"])), row.get("labels", {})
     if folder.kind == CAPTIONS:
         return CaptionItem(str(row.get("id", f"c{number}")), cluster, clip, tuple(row["references"]), labels=labels)
@@ -512,7 +515,7 @@ def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | No
 
 
 def refuse_near_misses(row: Mapping[str, object]) -> None:
-    """Raise DataError for a field that is like one of ours: files of questions may have others beside them."""
+    """Raise DataError for a field that looks like a misspelt one of ours; other fields are allowed."""
     known = (*Row.__annotations__, *QuestionRow.__annotations__)
     for name in row:
         if name not in known and (near := nearest(name, known)):
@@ -520,15 +523,15 @@ def refuse_near_misses(row: Mapping[str, object]) -> None:
 
 
 def stretch(times: Sequence[float]) -> tuple[float, float]:
-    """A stretch of evidence. Raises DataError where it ends before it begins."""
+    """Check a segment of evidence. Raises DataError if it ends before it begins."""
     start, end = map(float, times)
     if start > end:
-        raise DataError(f"field 'evidence' must hold stretches that begin before they end, not {start:g} to {end:g} s")
+        raise DataError(f"field 'evidence' must hold segments that begin before they end, not {start:g} to {end:g} s")
     return start, end
 
 
 def answer_index(answer: int | str | None, options: Sequence[str]) -> int | None:
-    """The right option's index from an index, a letter or the option's own text. Raises DataError."""
+    """Return the right option's index from an index, a letter or the option's text. Raises DataError."""
     if answer is None:
         return None
     if isinstance(answer, int):
@@ -542,7 +545,7 @@ def answer_index(answer: int | str | None, options: Sequence[str]) -> int | None
     if len(places) == 1:
         return places[0]
     if places:
-        raise DataError(f"field 'answer': {shown(answer)} fits several options; give the index, from 0")
+        raise DataError(f"field 'answer': {shown(answer)} matches several options; give the index, from 0")
     letters = f"A to {ascii_uppercase[min(len(options), MAX_OPTIONS) - 1]}"
     raise DataError(
         f"field 'answer' must be an option's index from 0, its letter ({letters}) or its text, not {shown(answer)}"
@@ -551,7 +554,10 @@ def answer_index(answer: int | str | None, options: Sequence[str]) -> int | None
 
 
 def in_pool(folder: Folder, pool: str, reads: Sequence[Read]) -> list[Read]:
-    """The rows of a pool, in the file's order. Raises DataError for an id or a label that no row has, and for none."""
+    """Select the rows of a pool, in the file's order.
+
+    Raises DataError for unknown ids or labels, or if there are none.
+    """
     if pool not in folder.pools:
         near = nearest(pool, folder.pools)
         raise DataError(f"{folder.place} has no pool '{pool}'{near}; pools are {', '.join(folder.pools)}")
@@ -571,12 +577,12 @@ def in_pool(folder: Folder, pool: str, reads: Sequence[Read]) -> list[Read]:
         listed = read_ids(folder, table["ids"], {read.item.id for read in reads})
         chosen = [read for read in chosen if read.item.id in listed]
     if not chosen:
-        raise DataError(f"{where}: no row is of this pool")
+        raise DataError(f"{where}: no row is in this pool")
     return chosen
 
 
 def read_ids(folder: Folder, name: str, known: set[str]) -> set[str]:
-    """The ids that a file lists, one a line. Raises DataError for one that no row has, or that is listed twice."""
+    """Read the ids that a file lists, one per line. Raises DataError for unknown or repeated ids."""
     path = folder.place / name
     listed: dict[str, int] = {}
     for number, line in enumerate(text_lines(read_text(path, "ids of a pool")), start=1):
@@ -591,7 +597,10 @@ def read_ids(folder: Folder, name: str, known: set[str]) -> set[str]:
 
 
 def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> OwnTask:
-    """The task of a pool's rows. Raises DataError where a row lacks the label that the primary figure is over."""
+    """Make the task of a pool's rows.
+
+    Raises DataError if a row lacks the label that the primary figure averages over.
+    """
     items = [read.item for read in reads]
     if folder.kind == CAPTIONS:
         prompt = own_prompt(folder, "caption") or CAPTION_PROMPT
@@ -619,7 +628,7 @@ def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> OwnTask:
 def info_of(
     folder: Folder, pool: str, reads: Sequence[Read], primary: str, chance: float, label: str | None = None
 ) -> TaskInfo:
-    """The task's description; one without `benchmark.toml` is named by the digest of its rows."""
+    """Describe the task; without a `benchmark.toml` it is named by the digest of its rows."""
     settings = folder.settings
     digest = rows_digest(folder, reads, label)
     return TaskInfo(
@@ -638,10 +647,10 @@ def info_of(
 
 
 def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None) -> str:
-    """Digest of everything that defines the items, in order, and of the label that the primary figure is over.
+    """Digest everything that defines the items, in order, and the label that the primary figure averages over.
 
-    A named benchmark's rows count as they are written: an end taken from the video is left out, so that the items are
-    the same with or without the videos. Of others the digest is the one that it always was, of the clips.
+    A named benchmark's rows count as written: an end taken from the video is left out, so that the items are the same
+    with or without the videos. For others the digest includes the clips, as it always has.
     """
     rows = []
     for read in reads:
@@ -653,7 +662,7 @@ def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None)
 
 
 def content_of(item: ChoiceItem | FreeItem | CaptionItem | RetrievalItem) -> list[Any]:
-    """What an item asks, and the right answer."""
+    """Return what an item asks, and the right answer."""
     if isinstance(item, FreeItem):
         return [item.question, list(item.answers)]
     if isinstance(item, ChoiceItem):

@@ -1,8 +1,8 @@
 """The free-answer family: a question about a clip, answered in the model's own words, scored against known answers.
 
-Exact match and token F1 are SQuAD's (Rajpurkar et al. 2016): case, punctuation and the articles a, an, the make no
-difference, and of several known answers the best counts. Both are blind to other ways to say the same: a low figure may
-be a right answer in other words. A question without known answers is asked and kept, and not scored.
+Exact match and token F1 are SQuAD's (Rajpurkar et al. 2016): case, punctuation and the articles a, an, the don't count,
+and the best of several known answers counts. Both miss paraphrases: a low figure may be a right answer in other words.
+A question without known answers is asked and recorded, but not scored.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ F1, EXACT, UNSCORED = "token_f1", "exact_match", "unscored"
 PROMPT, MOST_TOKENS = "own-answer.v1", 256
 SHORT_PROMPT = "own-short-answer.v1"
 CANDIDATES = 50
-"""Ours: of so many of the most frequent answers the best constant one is taken."""
+"""Our choice: the best constant answer is chosen among this many of the most frequent ones."""
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @dataclass(frozen=True, slots=True)
 class FreeItem:
-    """A question about a clip, with the answers that are known to be right: none where there are none."""
+    """A question about a clip, with the answers known to be right, if any."""
 
     id: str
     cluster: str
@@ -48,23 +48,23 @@ class FreeItem:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of an answer as SQuAD compares them."""
+    """Split an answer into words as SQuAD does."""
     return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
 
 
 def exact_match(said: str, known: Sequence[str]) -> float:
-    """1 where the words are those of one of the known answers, else 0."""
+    """Return 1 if the words are those of a known answer, else 0."""
     words = words_of(said)
     return float(any(words == words_of(answer) for answer in known))
 
 
 def token_f1(said: str, known: Sequence[str]) -> float:
-    """The harmonic mean of the shares of words that are common, of the known answer that fits best."""
+    """Return the token F1 with the best-matching known answer."""
     return max((overlap(words_of(said), words_of(answer)) for answer in known), default=0.0)
 
 
 def overlap(said: Sequence[str], known: Sequence[str]) -> float:
-    """F1 of two lists of words; of two empty ones 1, as SQuAD has it."""
+    """Return the F1 of two lists of words; 1 for two empty ones, as in SQuAD."""
     if not said or not known:
         return float(not said and not known)
     common = (Counter(said) & Counter(known)).total()
@@ -146,7 +146,7 @@ class FreeAnswerTask:
 
 
 def free_question(item: FreeItem) -> FreeAnswerTask:
-    """The task of a single question from the command line, which has no known answer."""
+    """Make the task of a single question from the command line, without a known answer."""
     digest = text_sha256(item.clip.video_id, f"{item.clip.end!r}", item.question)
     info = TaskInfo(
         name=f"own-{digest[:8]}@1",
@@ -165,7 +165,7 @@ def free_question(item: FreeItem) -> FreeAnswerTask:
 
 
 def constant_answer(task: FreeAnswerTask, items: Sequence[FreeItem], seed: int) -> Iterator[Floor]:  # noqa: ARG001
-    """What the best answer gets that is given to every question, chosen in hindsight among the frequent ones."""
+    """Yield the floor of the best constant answer, chosen in hindsight among the frequent ones."""
     known = [item for item in items if item.answers]
     frequent = Counter(answer for item in known for answer in set(item.answers)).most_common(CANDIDATES)
     if not frequent:
@@ -181,7 +181,7 @@ def constant_answer(task: FreeAnswerTask, items: Sequence[FreeItem], seed: int) 
 
 
 def words(item: FreeItem) -> ItemText:
-    """The question, and what is known to answer it."""
+    """Describe a question and its known answers."""
     return ItemText(title=item.question, references=item.answers)
 
 

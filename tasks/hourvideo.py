@@ -1,9 +1,9 @@
 """HourVideo (Chandrasegaran et al. 2024), its public dev set: 5-way questions about Ego4D videos of 20 to 120 minutes.
 
-Pool: `hourvideo@dev`, the questions whose options are texts; those whose options are pictures are left out. A question
-about what comes next is asked about the video up to there. The authors put all questions of a task about a video
-together; here each is asked alone, so that figures are not quite theirs. Others have published captions of each minute,
-so that an aggregator needs no video.
+Pool: `hourvideo@dev`, the questions whose options are texts; those with images as options are left out. A question
+about what comes next is asked about the video up to that point. The authors ask all questions of a task about a video
+together; here each is asked separately, so that figures are not fully comparable. Captions of each minute are published
+by others, so that an aggregator needs no video.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Video(TypedDict):
 def load_hourvideo(folder: Path, pool: str = DEV, seconds_of: SecondsOf | None = None) -> MultipleChoiceTask:
     """Build the pool from the authors' file in `folder`; videos are `videos/<video_uid>.mp4`.
 
-    Raises DataError when the file is missing or damaged.
+    Raises DataError if the file is missing or damaged.
     """
     path = official_file(folder, "hourvideo", *FILES)
     items, videos = [], Videos(folder, seconds_of)
@@ -90,7 +90,7 @@ def load_hourvideo(folder: Path, pool: str = DEV, seconds_of: SecondsOf | None =
 
 
 def up_to_what_is_asked(clip: Clip, row: Question, where: str) -> Clip:
-    """The stretch of the video that a question may be answered from. Raises DataError for times that can't be read."""
+    """Return the segment of the video that a question may be answered from. Raises DataError for invalid times."""
     if row["task"] != PREDICTIVE:
         return clip
     told = row.get("relevant_timestamps")
@@ -107,7 +107,7 @@ BENCHMARK = Benchmark(
     pools=(DEV,),
     load=load_hourvideo,
     videos=(
-        "Questions are on the hub, where their terms have to be accepted: "
+        "Questions are on the hub, where their terms must be accepted: "
         "https://huggingface.co/datasets/HourVideo/HourVideo. Put dev_v1.0.json into {folder}. Videos are those of "
         "Ego4D, under its licence: put them into {folder}/videos/<video_uid>.mp4, or name a folder, a .zip or a hub "
         "data set that has them with --mirror. Models that read captions need none."

@@ -1,7 +1,7 @@
-"""IntentQA (Li et al. 2023): 5-way questions about what people mean to do, on videos of NExT-QA.
+"""IntentQA (Li et al. 2023): 5-way questions about people's intentions, on videos of NExT-QA.
 
-Pools: `intentqa@test` (2,134 questions), 500 of it (ours, for slow models) and `intentqa@val`. The authors count
-answers by type: CW (why), CH (how) and TP&TN (what was before, what came next).
+Pools: `intentqa@test` (2,134 questions), a subset of 500 (our choice, for slow models) and `intentqa@val`. The authors
+count answers by type: CW (why), CH (how) and TP&TN (before and after).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PUBLISHED = Published(
 
 
 class Row(Question):
-    """A line of IntentQA's files; it has the action and its lemma beside."""
+    """A line of IntentQA's files; it also has the action and its lemma."""
 
     video_id: str
 
@@ -41,7 +41,7 @@ class Row(Question):
 def load_intentqa(folder: Path, pool: str = TEST, seconds_of: SecondsOf | None = None) -> MultipleChoiceTask:
     """Build a pool from the official files in `folder`; videos lie as NExT-QA's do.
 
-    Raises DataError when a file is missing or damaged, or the items are not the official ones.
+    Raises DataError if a file is missing or damaged, or the items are not the official ones.
     """
     path = official_file(folder, "intentqa", f"{pool.partition('-')[0]}.csv")
     videos, places = Videos(folder, seconds_of), video_places(folder)
@@ -57,7 +57,7 @@ def load_intentqa(folder: Path, pool: str = TEST, seconds_of: SecondsOf | None =
 SOURCE = "https://raw.githubusercontent.com/JoseponLee/IntentQA/main/datasets/IntentQA"
 BENCHMARK = Benchmark(
     name="intentqa",
-    title="IntentQA: 5-way questions about what people in short videos mean to do",
+    title="IntentQA: 5-way questions about people's intentions in short videos",
     pools=(TEST, SAMPLED, VAL),
     load=load_intentqa,
     files=(

@@ -1,4 +1,4 @@
-"""What breakdowns group items by: the labels an item carries, and those that every clip has."""
+"""Labels for breakdowns: those of an item, and those that every clip has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import isfinite
 
 from tasks.task import Item
 
-# Upper ends in seconds. 256 s is what the paper's longest encoder sees at 1 FPS; the others are ours.
+# Upper ends in seconds. 256 s is the limit of the paper's longest encoder at 1 FPS; the others are our choice.
 LENGTHS: tuple[tuple[float, str], ...] = (
     (10, "up to 10 s"),
     (30, "10–30 s"),
@@ -35,23 +35,23 @@ FIFTHS = ("0–20 %", "20–40 %", "40–60 %", "60–80 %", "80–100 %")
 
 
 def labels_of(item: Item) -> dict[str, str]:
-    """All labels of an item: its own, and its clip's length, where it is known and the item has no such label."""
+    """Return all labels of an item: its own, and its clip's length, if known and not among them."""
     if LENGTH in item.labels or not isfinite(item.clip.duration):
         return dict(item.labels)
     return {**item.labels, LENGTH: length_label(item.clip.duration)}
 
 
 def length_label(seconds: float) -> str:
-    """The range a length falls into; a range holds its upper end."""
+    """Return the range of a length; a range includes its upper end."""
     return next((name for end, name in LENGTHS if seconds <= end), LONGEST)
 
 
 def position_label(start: float, end: float, duration: float) -> str:
-    """The third of a video (ours) that holds the middle of a stretch of it, all in seconds."""
+    """Return the third of a video (our choice) that holds the middle of a segment; all times in seconds."""
     middle = (start + end) / 2 / duration
     return THIRDS[min(int(middle * len(THIRDS)), len(THIRDS) - 1)]
 
 
 def span_label(start: float, end: float, duration: float) -> str:
-    """How much of a video (ours) a stretch takes, all in seconds; a range holds its upper end."""
+    """Return the share of a video that a segment takes (our choice of ranges); a range includes its upper end."""
     return next((name for share, name in SPANS if (end - start) / duration <= share), WIDEST)

@@ -1,7 +1,7 @@
 """LongVideoBench (Wu et al. 2024), its validation set: questions of 2 to 5 options about videos of 8 s to an hour.
 
-Two tasks: `longvideobench@val` without subtitles and `longvideobench@val-subtitles` with them between the frames, as
-its authors ask by default, which takes models that read subtitles alone.
+Two tasks: `longvideobench@val` without subtitles and `longvideobench@val-subtitles` with them interleaved with the
+frames, as in its authors' default protocol, for models that read subtitles only.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Row(TypedDict):
 def load_longvideobench(folder: Path, pool: str = VAL, seconds_of: SecondsOf | None = None) -> MultipleChoiceTask:
     """Build a pool from the authors' file in `folder`; videos are `videos/<video_path>`.
 
-    Raises DataError when the file is missing or damaged.
+    Raises DataError if the file is missing or damaged.
     """
     path = official_file(folder, "longvideobench", *FILES)
     items, videos = [], Videos(folder, seconds_of)
@@ -91,7 +91,7 @@ BENCHMARK = Benchmark(
     pools=(VAL, SPOKEN),
     load=load_longvideobench,
     videos=(
-        "Questions, videos and subtitles are on the hub, where their terms have to be accepted: "
+        "Questions, videos and subtitles are on the hub, where their terms must be accepted: "
         "https://huggingface.co/datasets/longvideobench/LongVideoBench (one tar file in parts: cat them together and "
         "unpack). Put lvb_val.json into {folder}, the videos into {folder}/videos and the subtitles into "
         "{folder}/subtitles; or name a folder, a .zip or a hub data set of videos with --mirror."

@@ -1,4 +1,4 @@
-"""What a figure was measured on. No torch is loaded to say so."""
+"""Facts about the machine that figures are measured on; never loads torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MachineFacts:
     """Processor, the cores this process may use, memory (bytes), device, torch's threads, versions of ours and peers.
 
     `busy` is the load average over the last minute before measuring, divided by the cores: near 0 on a quiet machine.
-    `threads` is null where torch was not used.
+    `threads` is null if torch was not used.
     """
 
     processor: str
@@ -35,7 +35,7 @@ class MachineFacts:
 
 
 def machine_facts(device: str = "cpu") -> MachineFacts:
-    """Facts about this machine and process, as they are now."""
+    """Return facts about this machine and process, as they are now."""
     torch = sys.modules.get("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return MachineFacts(
@@ -51,7 +51,7 @@ def machine_facts(device: str = "cpu") -> MachineFacts:
 
 
 def processor() -> str:
-    """The CPU's name, as far as the system tells."""
+    """Return the CPU's name, as far as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -61,7 +61,7 @@ def processor() -> str:
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of those packages that are there."""
+    """Return the versions of those packages that are installed."""
     found = {}
     for package in packages:
         try:

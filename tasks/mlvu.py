@@ -1,9 +1,9 @@
 """MLVU (Zhou et al. 2024), its public dev set: questions of nine tasks about videos of 3 minutes to 2 hours.
 
-Seven tasks are multiple choice with 4 options: `mlvu@dev` (2,175 questions) and 500 of them (ours, for slow models).
-The primary figure is M-Avg, the mean of the tasks' accuracies, in which a task counts the same however many questions
-it has. A question whose answer is none of its candidates is answered wrong whatever is chosen, and of equal candidates
-the first is right: `longvid audit mlvu` counts both.
+Seven tasks are multiple choice with 4 options: `mlvu@dev` (2,175 questions) and a subset of 500 (our choice, for slow
+models). The primary figure is M-Avg, the mean of the tasks' accuracies, which weighs tasks equally. A question whose
+answer is none of its candidates is wrong for any choice, and of equal candidates the first is right: `longvid audit
+mlvu` counts both.
 
 Two tasks are free text: `mlvu-generation`. Their authors have a language model judge the texts; our figures are those
 of captioning (ROUGE-L, BLEU, CIDEr-D against one reference) and can't be compared with the judge's.
@@ -35,7 +35,7 @@ from tasks.registry import Benchmark
 
 DEV, SAMPLED = "dev", "dev-500"
 TASK = "task"
-# By task its file: on the hub as here, in some copies with `mlvu_` before it.
+# File names by task, as on the hub; some copies have the prefix `mlvu_`.
 CHOICES: Mapping[str, str] = MappingProxyType(
     {
         "plotQA": "1_plotQA",
@@ -100,7 +100,7 @@ class ChoiceRow(Row):
 def load_mlvu(folder: Path, pool: str = DEV, seconds_of: SecondsOf | None = None) -> MultipleChoiceTask:
     """Build a pool of the seven tasks from their files in `folder`.
 
-    Raises DataError when a file is missing or damaged, or the items are not the published ones.
+    Raises DataError if a file is missing or damaged, or the items are not the published ones.
     """
     items, videos = [], Videos(folder, seconds_of)
     for task, name in CHOICES.items():
@@ -139,18 +139,18 @@ def load_generation(folder: Path, pool: str, seconds_of: SecondsOf | None = None
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """A task's file. Raises DataError where it is missing."""
+    """Find a task's file. Raises DataError if it is missing."""
     return official_file(folder, "mlvu", f"mlvu_{name}.json", f"{name}.json")
 
 
 def places(task: str, row: Row) -> tuple[str, str, str]:
-    """A video's id, and where it may lie below `videos/`: all in one folder, or each in its task's, as on the hub."""
+    """Return a video's id, and its possible paths in `videos/`: all in one folder, or in its task's, as on the hub."""
     stem = Path(row["video"]).stem
     return stem, stem, f"{task}/{stem}"
 
 
 VIDEOS = (
-    "Questions and videos are on the hub, where their terms have to be accepted: "
+    "Questions and videos are on the hub, where their terms must be accepted: "
     "https://huggingface.co/datasets/MLVU/MVLU. Put the files 1_plotQA.json to 9_summary.json into {folder} and the "
     "videos, as they are there or all in one folder, into {folder}/videos; or name a folder, a .zip or a hub data set "
     "that has them with --mirror."
@@ -167,7 +167,7 @@ CHOICE = Benchmark(
 )
 TEXT = Benchmark(
     name="mlvu-generation",
-    title="MLVU's two free-text tasks by text metrics of ours: other figures than its judge's",
+    title="MLVU's two free-text tasks with text metrics: not comparable with its judge's figures",
     pools=tuple(TEXTS),
     load=load_generation,
     videos=VIDEOS,

@@ -1,6 +1,6 @@
 """What a model can do, as small Protocols that tasks check before any work starts.
 
-A model offers one or more of them; tasks never know how it is built.
+A model has one or more of them; tasks never know how it is built.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ModelInfo:
 
     Attributes:
         name: the model's name.
-        parameters: how many parameters it has, where that is known.
+        parameters: its number of parameters, if known.
         weights_sha256: the digest of its weights.
         device: where it runs.
         dtype: the type of its weights.
@@ -42,7 +42,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class BatchHint:
-    """How many items a model wants at once: `batch` in one call, and `lanes` calls side by side (from threads)."""
+    """How many items a model wants at once: `batch` in one call, and `lanes` concurrent calls (from threads)."""
 
     batch: int = 1
     lanes: int = 1
@@ -55,13 +55,12 @@ class TextRequest:
     Attributes:
         item_id: the item that is asked about.
         clip: what to look at; `longvid.frames(request.clip)` gives its pixels.
-        prompt: the whole prompt, options included where they are listed.
+        prompt: the whole prompt, including the options if they are listed.
         max_tokens: the longest reply.
-        question: the bare question within the prompt, where there is one.
-        choices: the replies that would do, for models that can be held to them; others ignore it.
-        interleaved: what is said in the video belongs among its frames, where a model reads both.
-        draw: which of several replies to the same prompt is wanted, from 0: a model that draws its replies adds it to
-            its seed.
+        question: the bare question within the prompt, if there is one.
+        choices: the allowed replies, for models that can be constrained to them; others ignore it.
+        interleaved: subtitles belong among the frames, if a model reads both.
+        draw: the number of the reply among several to the same prompt, from 0; a model that samples adds it to its seed.
     """
 
     item_id: str
@@ -76,7 +75,7 @@ class TextRequest:
 
 @dataclass(frozen=True, slots=True)
 class OptionRequest:
-    """A prompt about a clip and the continuations of the reply to weigh against each other.
+    """A prompt about a clip, and continuations of the reply to be compared by likelihood.
 
     Attributes:
         item_id: the item that is asked about.
@@ -85,7 +84,7 @@ class OptionRequest:
         reply_start: how the reply begins.
         options: strings that continue the reply, one for each option.
         question: the bare question within the prompt.
-        interleaved: what is said in the video belongs among its frames, where a model reads both.
+        interleaved: subtitles belong among the frames, if a model reads both.
     """
 
     item_id: str
@@ -103,7 +102,7 @@ class TextReply:
 
     Attributes:
         text: the reply.
-        finished: False when the token limit cut the reply.
+        finished: False if the token limit cut the reply.
         trace: frames, tokens and seconds that it took, for the record.
     """
 
@@ -140,7 +139,7 @@ class Embeddings:
 
 @runtime_checkable
 class Model(Protocol):
-    """Every model says what it is."""
+    """A model with a description."""
 
     @property
     def info(self) -> ModelInfo: ...
@@ -151,30 +150,30 @@ class VideoTextEncoder(Protocol):
     """Embeds videos and texts into one space."""
 
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
-        """One vector for each clip, in order."""
+        """Return one vector for each clip, in order."""
         ...
 
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
-        """One vector for each text, in order, of the same length as the videos'."""
+        """Return one vector for each text, in order, of the same length as the videos'."""
         ...
 
 
 @runtime_checkable
 class QueryVideoEncoder(Protocol):
-    """Embeds each video in view of a query about it, and texts into the same space."""
+    """Embeds each video given a query about it, and texts into the same space."""
 
     def embed_video_for(self, clips: Sequence[Clip], queries: Sequence[str]) -> Embeddings:
-        """One vector for each clip, made in view of the query at the same place."""
+        """Return one vector for each clip, given the query at the same index."""
         ...
 
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
-        """One vector for each text, in order, of the same length as the videos'."""
+        """Return one vector for each text, in order, of the same length as the videos'."""
         ...
 
 
 @runtime_checkable
 class Preparer(Protocol):
-    """Makes what a run will need of its clips before the first item is asked, and keeps it."""
+    """Prepares and stores what a run needs of its clips before the first item is asked."""
 
     def prepare(self, clips: Sequence[Clip], on_clip: Callable[[Clip, str | None], None]) -> None:
         """Call `on_clip` for each clip, with its error if there was one; asking the item raises that error again."""
@@ -183,7 +182,7 @@ class Preparer(Protocol):
 
 @runtime_checkable
 class NeedsPreparing(Protocol):
-    """A model that something may have to be made for first."""
+    """A model whose clips may need preparing first."""
 
     @property
     def preparer(self) -> Preparer | None: ...
@@ -191,16 +190,16 @@ class NeedsPreparing(Protocol):
 
 @runtime_checkable
 class LooksAhead(Protocol):
-    """A model that reads clips while it is still busy with earlier ones, once it knows what will be asked."""
+    """A model that reads clips ahead, while it is busy with earlier ones."""
 
     def looking_ahead(self, clips: Sequence[Clip]) -> AbstractContextManager[None]:
-        """Within it, `clips` are asked for in this order; other clips may be, too."""
+        """Inside this context, `clips` are requested in this order, and possibly others."""
         ...
 
 
 @runtime_checkable
 class MissingCapabilities(Protocol):
-    """Says why it lacks a capability, by the capability's name, where a user may wonder."""
+    """Explains, by capability, why a model lacks it."""
 
     @property
     def missing_capabilities(self) -> Mapping[str, str]: ...
@@ -211,16 +210,16 @@ class Captioner(Protocol):
     """Writes a text about a clip."""
 
     def caption(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]:
-        """One text for each request, in order; a plain string stands for a reply."""
+        """Return one text for each request, in order; plain strings are accepted as replies."""
         ...
 
 
 @runtime_checkable
 class ChoiceScorer(Protocol):
-    """Weighs given continuations of a reply by likelihood."""
+    """Scores given continuations of a reply by likelihood."""
 
     def score_options(self, requests: Sequence[OptionRequest]) -> Sequence[OptionScores]:
-        """The likelihoods of each request's options, in order; a plain list of numbers stands for them."""
+        """Return the likelihoods of each request's options, in order; plain lists of numbers are accepted."""
         ...
 
 
@@ -229,7 +228,7 @@ class TextGenerator(Protocol):
     """Answers a prompt about a clip in free text."""
 
     def generate(self, requests: Sequence[TextRequest]) -> Sequence[TextReply]:
-        """One reply for each request, in order; a plain string stands for a reply."""
+        """Return one reply for each request, in order; plain strings are accepted as replies."""
         ...
 
 
@@ -238,18 +237,18 @@ class Chooser(Protocol):
     """Names an option directly, without likelihoods or words: chance, constants, imports."""
 
     def choose(self, requests: Sequence[OptionRequest]) -> Sequence[int]:
-        """For each request the place of the chosen option, from 0."""
+        """Return the index of the chosen option for each request, from 0."""
         ...
 
 
 def batch_hint_of(model: object) -> BatchHint:
-    """A model's `batch_hint`; one item at a time where it has none."""
+    """Return a model's `batch_hint`; one item at a time if it has none."""
     wanted = getattr(model, "batch_hint", None)
     return wanted if isinstance(wanted, BatchHint) else BatchHint()
 
 
 def looking_ahead(model: object, clips: Sequence[Clip]) -> AbstractContextManager[None]:
-    """The model's own `looking_ahead`; nothing where it has none."""
+    """Return the model's own `looking_ahead` context; an empty one if it has none."""
     return model.looking_ahead(clips) if isinstance(model, LooksAhead) else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""The multiple-choice family: a question, k options, one right. A result names the route it took."""
+"""The multiple-choice family: a question with k options, one of them right. A result names its route."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ from tasks.task import (
 
 REPLY_TOKENS = 64
 LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
-TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; take -M route=options-loglik"
+TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; use -M route=options-loglik"
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
 ROTATED_ROUTES = LETTER_ROUTES | {Route.GIVEN}
 SAMPLED_ROUTES = frozenset({Route.GENERATE, Route.GIVEN})
 ROTATION = "+r"
-"""What parts a question's id from the number of places that its options are moved on by."""
+"""Separates a question's id from the number of positions that its options are rotated by."""
 REPEAT = "+n"
-"""What parts a question's id, or that of one of its rotations, from the number of times that it was asked before."""
+"""Separates the id of a question, or of one of its rotations, from the number of times that it was asked before."""
 RIGHT_PLACE = "place of the right option"
 REPEATED = "repeat"
 MAJORITY, SAME_ANSWER, DEVIATION = "majority_accuracy", "same_answer", "deviation_between_repeats"
 RIGHT_IN_ALL = "right_in_all_rotations"
 EVIDENCE = "evidence_seen"
-"""The share of an item's stretches of evidence that frames were seen of."""
+"""The share of an item's evidence segments in which frames were seen."""
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 RequestT = TypeVar("RequestT", TextRequest, OptionRequest)
 
@@ -77,12 +77,11 @@ CAPABILITY_OF_ROUTE: Mapping[Route, type] = {
 
 @dataclass(frozen=True, slots=True)
 class ChoiceItem:
-    """A question about a clip; `answer` is an index into `options`, None where it is not public.
+    """A question about a clip; `answer` is an index into `options`, None if it is not public.
 
-    An index that no option has (-1) says that none of them is right: whatever is chosen is wrong.
-
-    `evidence` are the stretches of the video, in seconds, that the answer turns on, where the benchmark tells. Like
-    labels they are no part of what is asked, and of no digest. `draw` is how often the question was asked before.
+    An index that no option has (-1) means that none of them is right: every choice is wrong. `evidence` holds the
+    segments of the video, in seconds, that the answer depends on, if the benchmark gives them. Like labels they are
+    part of no question and no digest. `draw` is how often the question was asked before.
     """
 
     id: str
@@ -97,7 +96,7 @@ class ChoiceItem:
 
     @property
     def right_option(self) -> int | None:
-        """The right option's index; None where the answer is not public, or none of the options."""
+        """The right option's index; None if the answer is not public, or none of the options."""
         return self.answer if self.answer is not None and 0 <= self.answer < len(self.options) else None
 
 
@@ -123,7 +122,7 @@ class ChoicePrompts:
 
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
-    """Digest of everything that defines the items, in order: questions, answers, and the clips they are about."""
+    """Digest everything that defines the items, in order: questions, answers and clips."""
     return rows_digest(
         [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
         for i in items
@@ -131,12 +130,12 @@ def item_set_digest(items: Sequence[ChoiceItem]) -> str:
 
 
 def question_set_digest(items: Sequence[ChoiceItem]) -> str:
-    """The same without the clips: for published benchmarks, where a question's id decides its clip."""
+    """Digest the items without the clips, for published benchmarks, where a question's id determines its clip."""
     return rows_digest([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
 
 
 def rows_digest(rows: Iterable[Sequence[object]]) -> str:
-    """Digest of a list of rows as JSON, which is not put together: of many questions it takes as much room as they."""
+    """Digest a list of rows as JSON, row by row to save memory."""
     digest = hashlib.sha256(b"[")
     for number, row in enumerate(rows):
         digest.update((", " * (number > 0) + json.dumps(row, ensure_ascii=False)).encode())
@@ -145,7 +144,7 @@ def rows_digest(rows: Iterable[Sequence[object]]) -> str:
 
 
 def route_of(model: object) -> Route:
-    """The route a model asks for with its `route` attribute, else the one that its capability implies."""
+    """Return the route of a model's `route` attribute, else the one that its capability implies."""
     wanted = getattr(model, "route", None)
     if wanted is not None:
         try:
@@ -160,13 +159,13 @@ def route_of(model: object) -> Route:
 
 
 def by_length(options: Sequence[Sized], pick: Callable[[Iterable[int]], int]) -> int:
-    """The longest option, of texts by their characters, or with `pick=min` the shortest; of equals the first."""
+    """Return the index of the longest option (texts in characters), or with `pick=min` the shortest; ties: first."""
     lengths = [len(option) for option in options]
     return lengths.index(pick(lengths))
 
 
 def letters_for(count: int) -> str:
-    """The letters that name so many options, A first. Raises DataError past Z."""
+    """Return the letters that name `count` options, from A. Raises DataError beyond Z."""
     if count > MAX_OPTIONS:
         msg = f"{count} options: {TOO_MANY_FOR_LETTERS}"
         raise DataError(msg)
@@ -174,12 +173,12 @@ def letters_for(count: int) -> str:
 
 
 def option_names(count: int) -> tuple[str, ...]:
-    """What reports call so many options: letters, or numbers from 1 where letters run out."""
+    """Return the names of `count` options in reports: letters, or numbers from 1 if there are too few letters."""
     return tuple(ascii_uppercase[:count]) if count <= MAX_OPTIONS else tuple(map(str, range(1, count + 1)))
 
 
 def lettered(options: Sequence[str]) -> str:
-    """The options as a list, one line each: `A. first`. Raises DataError where letters run out."""
+    """List the options, one line each: `A. first`. Raises DataError if there are too few letters."""
     return "\n".join(f"{letter}. {text}" for letter, text in zip(letters_for(len(options)), options, strict=True))
 
 
@@ -187,10 +186,10 @@ class MultipleChoiceTask:
     """Implements the Task API for one benchmark's items, prompts and info.
 
     The primary figure is the accuracy over items, or with `mean_over` the mean of the accuracies of that label's
-    groups, each of which counts the same however many questions it has: every item has the label, and the figure's
-    name is `mean_name(mean_over)`. A task `with_subtitles` takes models alone that say they read the subtitles of a
-    clip (`reads_subtitles`): another's figure would be one without. `interleaved`: by the benchmark's protocol they
-    stand among the frames, in order of time.
+    groups, which weighs groups equally; every item must have the label, and the figure's name is
+    `mean_name(mean_over)`. A task `with_subtitles` accepts only models that say they read a clip's subtitles
+    (`reads_subtitles`). `interleaved`: by the benchmark's protocol, subtitles are placed among the frames, in order of
+    time.
     """
 
     def __init__(
@@ -220,12 +219,12 @@ class MultipleChoiceTask:
         return self._items
 
     def rotated(self, count: int | None = None) -> Self:
-        """The task that asks each question `count` times (ours), its options moved on by 0, 1, … places.
+        """Return the task that asks each question `count` times (ours), with options rotated by 0, 1, … positions.
 
-        Every rotation is an item, in its question's cluster, so that an interval keeps a question's answers together.
-        Without a count each option stands at each place once; all questions then need as many options.
+        Every rotation is an item in its question's cluster, so that intervals keep a question's answers together.
+        Without a count each option is in each position once; all questions then need the same number of options.
 
-        Raises DataError for a count that the question with the fewest options has no places for, or where a count has
+        Raises DataError for a count above the fewest options of a question, or if a count has
         to be given.
         """
         sizes = sorted({len(item.options) for item in self._items})
@@ -261,9 +260,9 @@ class MultipleChoiceTask:
         return other
 
     def check_route(self, route: str | None) -> None:
-        """Raise DataError where `route` names the options by letters and an item has more than letters can name.
+        """Raise DataError if `route` names options by letters and an item has too many.
 
-        It needs no model, so that a run which can't succeed is refused before weights are loaded.
+        It needs no model, so that an impossible run is refused before weights are loaded.
         """
         if route not in LETTER_ROUTES:
             return
@@ -279,7 +278,7 @@ class MultipleChoiceTask:
         self.check_route(route)
         if self.rotations and route not in ROTATED_ROUTES:
             msg = (
-                f"{self.info.name} rotates the options, and the route {route} does not list them: take "
+                f"{self.info.name} rotates the options, and the route {route} does not list them: use "
                 f"{' or '.join(f'-M route={letters}' for letters in sorted(LETTER_ROUTES))}"
             )
             raise ModelError(msg)
@@ -297,7 +296,7 @@ class MultipleChoiceTask:
         if self.with_subtitles and not getattr(model, "reads_subtitles", False):
             msg = (
                 f"{self.info.name} is with subtitles, and the model does not read them (it has no attribute "
-                f"'reads_subtitles'): take the pool without subtitles"
+                f"'reads_subtitles'): use the pool without subtitles"
             )
             raise ModelError(msg)
 
@@ -318,7 +317,7 @@ class MultipleChoiceTask:
     def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
         route = route_of(model)
         prompt = self.prompts.of(route)
-        # The route first: asking whether a model has a protocol's methods takes longer than a cheap model's answer.
+        # The route is checked first: checking for a protocol's methods takes longer than a cheap model's answer.
         if route is Route.SIMILARITY and prompt and isinstance(model, VideoTextEncoder | QueryVideoEncoder):
             return by_similarity(model, batch, prompt)
         if route is Route.OPTIONS_LOGLIK and prompt and isinstance(model, ChoiceScorer):
@@ -338,7 +337,7 @@ class MultipleChoiceTask:
         raise ModelError(msg)
 
     def _placed(self, request: RequestT) -> RequestT:
-        """The request with where its subtitles belong."""
+        """Add the placement of subtitles to a request."""
         return replace(request, interleaved=True) if self.interleaved else request
 
     def reread(self, item: ChoiceItem, prediction: Prediction) -> Prediction:
@@ -347,7 +346,7 @@ class MultipleChoiceTask:
         if prediction.option_scores:
             answer, rule = best_option(item.id, prediction.option_scores)
             return replace(prediction, answer=answer, rule=rule)
-        # Records from before `finished` was kept, and imported ones, hold whole replies as far as anybody knows.
+        # Replies in imported records, and in records from before `finished` was kept, are assumed to be complete.
         finished = prediction.trace.notes.get("finished") is not False
         parsed = parse_choice(prediction.raw, item.options, finished=finished)
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
@@ -372,7 +371,7 @@ class MultipleChoiceTask:
 
 
 def moved_on(item: ChoiceItem, shift: int) -> ChoiceItem:
-    """A question whose options stand `shift` places further on, those at the end at the beginning."""
+    """Rotate a question's options by `shift` positions."""
     count = len(item.options)
     options = tuple(item.options[(place - shift) % count] for place in range(count))
     answer, labels = item.answer, dict(item.labels)
@@ -442,9 +441,9 @@ def pairs_alike(answers: Sequence[int | str | None]) -> float:
 
 
 def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int) -> Summary:
-    """The summary with the share of questions that are answered rightly however their options are rotated.
+    """Add the share of questions that are answered correctly in every rotation to a summary.
 
-    Of questions whose rotations were all answered: one that lacks some can't be right in all.
+    Only questions whose rotations were all answered count.
     """
     questions: dict[str, list[Score]] = {}
     for score in scores:
@@ -457,7 +456,7 @@ def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int)
 
 
 def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
-    """Weigh the options' own words; they are not listed in the prompt."""
+    """Score the options' own words; they are not listed in the prompt."""
     return OptionRequest(
         item_id=item.id,
         clip=item.clip,
@@ -469,7 +468,7 @@ def loglik_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
 
 
 def letter_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
-    """Weigh the letters; the options are listed in the prompt."""
+    """Score the letters; the options are listed in the prompt."""
     return OptionRequest(
         item_id=item.id,
         clip=item.clip,
@@ -481,12 +480,12 @@ def letter_request(item: ChoiceItem, prompt: Prompt) -> OptionRequest:
 
 
 def bare_request(item: ChoiceItem) -> OptionRequest:
-    """The question as it stands, for models that don't read prompts."""
+    """Return the bare question, for models that don't read prompts."""
     return OptionRequest(item.id, item.clip, item.question, "", item.options, item.question)
 
 
 def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
-    """The highest score's index; of equal ones the first, and the rule says so. Refuses NaN."""
+    """Return the index of the highest score, with a rule that notes ties, won by the first. Refuses NaN."""
     if np.isnan(scores).any():
         msg = f"item {item_id}: an option's score is not a number: {list(scores)}"
         raise DataError(msg)
@@ -498,10 +497,10 @@ def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
 def by_similarity(
     model: VideoTextEncoder | QueryVideoEncoder, batch: Sequence[ChoiceItem], prompt: Prompt
 ) -> list[Prediction]:
-    """EgoSchema's dual-encoder route: a text per option, the one nearest to the video wins.
+    """Answer by EgoSchema's dual-encoder route: a text per option; the one most similar to the video wins.
 
-    A model that looks at a video in view of a query is given the bare question (ours): with an option in it, each
-    option would choose what is seen.
+    A model that embeds a video given a query gets the bare question (our choice): with an option in it, each option
+    would choose the frames.
     """
     clips = [item.clip for item in batch]
     if isinstance(model, QueryVideoEncoder):
@@ -522,7 +521,7 @@ def by_similarity(
 
 
 def by_likelihood(model: ChoiceScorer, requests: Sequence[OptionRequest]) -> list[Prediction]:
-    """The continuation with the highest mean log-likelihood per token wins."""
+    """Choose the continuation with the highest mean log-likelihood per token."""
     predictions = []
     for request, weighed in zip(requests, model.score_options(requests), strict=True):
         answer, rule = best_option(request.item_id, weighed.scores)
@@ -548,7 +547,7 @@ def text_request(item: ChoiceItem, prompt: Prompt) -> TextRequest:
 def by_generation(
     model: TextGenerator, batch: Sequence[ChoiceItem], requests: Sequence[TextRequest]
 ) -> list[Prediction]:
-    """Free text, read by the parser's named rules."""
+    """Answer by free text, parsed by the parser's named rules."""
     predictions = []
     for item, reply in zip(batch, model.generate(requests), strict=True):
         parsed = parse_choice(reply.text, item.options, finished=reply.finished)
@@ -558,23 +557,23 @@ def by_generation(
 
 
 def mean_name(label: str) -> str:
-    """The figure that is the mean of the accuracies of a label's groups."""
+    """Return the name of the mean of accuracies over a label's groups."""
     return f"accuracy_by_{'_'.join(label.split())}"
 
 
 def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
-    """What a uniformly random answer is expected to score: over items, or the mean over a label's groups."""
+    """Return the expected score of a uniformly random answer: over items, or the mean over a label's groups."""
     groups: dict[str, list[Fraction]] = {}
     for item in items:
         groups.setdefault(item.labels[label] if label else "", []).append(Fraction(1, len(item.options)))
-    # Exact: with five options everywhere it is 0.2 to the last bit, as it is in records of earlier versions.
+    # Computed exactly: with five options everywhere it is 0.2 to the last bit, as in earlier records.
     return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
 
 
 def accuracy_metrics(
     known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
 ) -> tuple[Metric, list[Metric]]:
-    """The primary figure of scored items, and what stands beside it; `groups` are the items' where it averages them."""
+    """Return the primary figure of scored items, and those beside it; `groups` is for averages over groups."""
     values, clusters = [value for _, value in known], [score.cluster for score, _ in known]
     if not groups:
         return fraction_metric("accuracy", values, clusters, primary=True), []
@@ -585,7 +584,7 @@ def accuracy_metrics(
 def summarise_choices(
     scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo, groups: Mapping[str, str] = NO_GROUPS
 ) -> Summary:
-    """Accuracy, unparsed rate, how often each option was chosen, and a warning where one swallows the rest."""
+    """Summarise accuracy, unparsed rate and how often each option was chosen, with a warning if one dominates."""
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
     public, beside = accuracy_metrics(known, info, groups)
     unparsed = fraction_metric(
@@ -624,14 +623,14 @@ def summarise_choices(
 
 
 def evidence_share(item: ChoiceItem, frames: FramesSeen | None) -> float | None:
-    """The share of an item's evidence intervals in which a frame was seen; None where either is unknown."""
+    """Return the share of an item's evidence segments in which a frame was seen; None if either is unknown."""
     if not item.evidence or frames is None or not frames.seconds:
         return None
     return sum(any(a <= second <= b for second in frames.seconds) for a, b in item.evidence) / len(item.evidence)
 
 
 def evidence_metrics(known: Sequence[tuple[Score, float]]) -> list[Metric]:
-    """How much of the evidence was seen, and the accuracy where some of it was and where none was."""
+    """Return the share of evidence seen, and the accuracy with some of it seen and with none."""
     told = [(score, value, share) for score, value in known if (share := score.values.get(EVIDENCE)) is not None]
     if not told:
         return []
@@ -643,7 +642,7 @@ def evidence_metrics(known: Sequence[tuple[Score, float]]) -> list[Metric]:
 
 
 def collapse_warning(chosen: Counter[int | str]) -> list[str]:
-    """Ours: a model that puts more than half of its answers on one option hardly reads the question."""
+    """Warn of answer collapse (our choice): more than half of the answers are one option."""
     total = chosen.total()
     if total < COLLAPSE_MIN_ANSWERS:
         return []
@@ -654,19 +653,19 @@ def collapse_warning(chosen: Counter[int | str]) -> list[str]:
 
 
 def read_predictions(file: PredictionsFile, task: MultipleChoiceTask, everything: MultipleChoiceTask) -> Predictions:
-    """Choices made elsewhere (see tasks.choice_files). Raises DataError naming the file and the ids at fault."""
+    """Read choices made elsewhere (see tasks.choice_files). Raises DataError naming the file and the ids at fault."""
     from tasks.choice_files import read_choices
 
     return read_choices(file, task, everything)
 
 
 def choice_means(answers: Answers, common: Common, task: MultipleChoiceTask | None) -> Means:
-    """Accuracy over items, or over a label's groups, and how many replies could not be read."""
+    """Measure accuracy over items, or over a label's groups, and the unparsed replies."""
     return means(answers, common, task, groups={} if task is None else task.groups)
 
 
 def item_text(item: ChoiceItem) -> ItemText:
-    """A question in words."""
+    """Describe a question in words."""
     return ItemText(title=item.question, options=item.options, answer=item.right_option)
 
 

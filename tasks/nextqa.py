@@ -1,8 +1,8 @@
 """NExT-QA (Xiao et al. 2021): 5-way questions about short videos (44 s on average): why, when and what.
 
-Pools: `nextqa@val` (4,996 questions), 500 of it (ours, for slow models) and `nextqa@test` (8,564; `test.csv` is to be
-put there by hand). The authors count answers by causal (C), temporal (T) and descriptive (D) questions, and by type,
-TP (what was before) with TN (what came next).
+Pools: `nextqa@val` (4,996 questions), a subset of 500 (our choice, for slow models) and `nextqa@test` (8,564;
+`test.csv` must be added by hand). The authors count answers by causal (C), temporal (T) and descriptive (D) questions,
+and by type; TP (before) is counted with TN (after).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tasks.registry import Benchmark, RemoteFile
 VAL, TEST, SAMPLED = "val", "test", "val-500"
 MAP = "map_vid_vidorID.json"
 OPTION_FIELDS = ("a0", "a1", "a2", "a3", "a4")
-# The authors' types with the names they count them by.
+# The authors' types with the groups that they are counted in.
 TYPES: Mapping[str, str] = MappingProxyType(
     {"CW": "CW", "CH": "CH", "TN": "TN", "TP": "TN", "TC": "TC", "DC": "DC", "DL": "DL", "DO": "DO"}
 )
@@ -55,7 +55,7 @@ PUBLISHED = Published(
 
 
 class Question(TypedDict):
-    """A line of the authors' files, of NExT-QA and of IntentQA: a CSV file holds texts alone."""
+    """A line of the authors' files, of NExT-QA and of IntentQA: CSV values are all texts."""
 
     question: str
     answer: str
@@ -77,7 +77,7 @@ class Row(Question):
 def load_nextqa(folder: Path, pool: str = VAL, seconds_of: SecondsOf | None = None) -> MultipleChoiceTask:
     """Build a pool from the official files in `folder`.
 
-    Videos are `videos/<id>.mp4`, or lie below `videos/` as in the authors' archive. Raises DataError when a file is
+    Videos are `videos/<id>.mp4`, or in `videos/` as in the authors' archive. Raises DataError if a file is
     missing or damaged, or the items are not the official ones.
     """
     path = official_file(folder, "nextqa", f"{pool.partition('-')[0]}.csv")
@@ -92,13 +92,13 @@ def load_nextqa(folder: Path, pool: str = VAL, seconds_of: SecondsOf | None = No
 
 
 def video_places(folder: Path) -> Mapping[str, str]:
-    """Where the authors' archive has each video, as in `1164/3238737531`; empty without the file that says so."""
+    """Return each video's path in the authors' archive, such as `1164/3238737531`; empty without its map file."""
     path = folder / MAP
     return typed(dict[str, str], official_json(path, "nextqa"), str(path)) if path.is_file() else {}
 
 
 def known_type(row: Question, where: str) -> str:
-    """A question's type, as the authors count it. Raises DataError for another one."""
+    """Return a question's type, as the authors count it. Raises DataError for an unknown one."""
     if row["type"] not in TYPES:
         raise DataError(f"{where}: field 'type' must be one of {', '.join(TYPES)}, not {shown(row['type'])}")
     return TYPES[row["type"]]
@@ -112,7 +112,7 @@ def choice_item(
     labels: Mapping[str, str],
     places: Mapping[str, str],
 ) -> ChoiceItem:
-    """A line as a question. Raises DataError naming the line and the field at fault."""
+    """Turn a line into a question. Raises DataError naming the line and the field at fault."""
     answer = row["answer"]
     if not (answer.isascii() and answer.isdigit()):
         raise DataError(f"{where}: field 'answer' must be an option's index, 0 to 4, not {shown(answer)}")

@@ -1,7 +1,7 @@
 """Prompt templates as versioned text files.
 
-A file is named `<what>.v<number>.txt` and holds sections, each begun by a line `=== <section>`. `$name` stands
-for a value. Changing the text of a file that has been used means a new version: a test pins every digest.
+A file is named `<what>.v<number>.txt` and holds sections, each of which starts with a line `=== <section>`. `$name` is
+replaced by a value. Changing a file that has been used requires a new version: a test pins every digest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Prompt:
     sha256: str
 
     def fill(self, section: str, **values: str) -> str:
-        """The section with its values in place; a value's own `$` signs stay as they are."""
+        """Fill a section with values; `$` signs in values are unchanged."""
         return Template(self.sections[section]).substitute(values)
 
 

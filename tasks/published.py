@@ -1,6 +1,6 @@
-"""Benchmarks that others publish as files of questions: read strictly, and held to what was published.
+"""Published benchmarks of questions: read strictly, and checked against what was published.
 
-A benchmark's own file says which fields there are and how a row becomes an item; what all of them share is here.
+A benchmark's own file says which fields there are and how a row becomes an item; this module has what they share.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tasks.task import Clip, TaskInfo
 from tasks.video_files import VIDEOS, files_below, is_video_name
 
 NONE_OF_THEM = -1
-"""The right answer of a question whose file names one that is none of its options: whatever is chosen is wrong."""
+"""The answer index of a question whose published answer is none of its options: every choice is wrong."""
 SAMPLE = 500
-# Ours: lengths are told to a second or so; two that differ by more are not of one video.
+# Our choice: published lengths are exact to about a second; a larger difference means another video.
 LENGTH_OFF, LENGTH_OFF_SHARE = 2.0, 0.01
 PROMPTS = ChoicePrompts(
     similarity="own-similarity.v1", loglik="own-loglik.v1", letter="own-letter.v1", generate="own-generate.v1"
@@ -43,11 +43,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a benchmark's pools share.
+    """The facts that a benchmark's pools share.
 
-    `item_sets` are the count and the digest that a pool's items must have; of pools that it lacks, whose files are not
-    public, a run's record keeps both as they were found. With `mean_over` the primary figure is the mean over that
-    label's groups.
+    `item_sets` holds the count and digest that a pool's items must have; for other pools, whose files are not public, a
+    run's record keeps both as they were found. With `mean_over` the primary figure is the mean over that label's
+    groups.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Published:
     mean_over: str | None = None
 
     def info(self, pool: str, family: str, primary: str, chance: float, count: int, digest: str) -> TaskInfo:
-        """A pool's description. Raises DataError where the items are not the published ones."""
+        """Describe a pool. Raises DataError if the items are not the published ones."""
         info = TaskInfo(
             name=f"{self.name}@{pool}",
             family=family,
@@ -79,7 +79,7 @@ class Published:
         return info
 
     def task(self, pool: str, items: Sequence[ChoiceItem]) -> MultipleChoiceTask:
-        """A pool's task. Raises DataError where the items are not the published ones."""
+        """Make a pool's task. Raises DataError if the items are not the published ones."""
         label = self.mean_over
         primary, chance = "accuracy" if label is None else mean_name(label), chance_of(items, label)
         info = self.info(pool, "multiple-choice", primary, chance, len(items), question_set_digest(items))
@@ -89,7 +89,7 @@ class Published:
 def require_items(
     benchmark: str, task_name: str, found: tuple[int, str], published: tuple[int, str] | None, what: str = "a text"
 ) -> None:
-    """Raise DataError where count and digest of the items found are not those of the published ones."""
+    """Raise DataError if count and digest of the items are not those of the published ones."""
     if published is not None and found != published:
         msg = (
             f"these are not the items of {task_name} (found {found[0]}, expected {published[0]}, or {what} or answer "
@@ -99,7 +99,7 @@ def require_items(
 
 
 def official_file(folder: Path, benchmark: str, *names: str) -> Path:
-    """The first of the files that is there. Raises DataError that says how to get it."""
+    """Find the first of the files that exists. Raises DataError that says how to get it."""
     found = next((path for name in names if is_file(path := folder / name)), None)
     if found is None:
         msg = (
@@ -110,7 +110,7 @@ def official_file(folder: Path, benchmark: str, *names: str) -> Path:
 
 
 def official_json(path: Path, benchmark: str) -> object:
-    """The content of an official file. Raises DataError that names it and says how to get it."""
+    """Read an official file. Raises DataError that names it and says how to get it."""
     try:
         return cast("object", read_json(path, ""))
     except DataError as error:
@@ -118,9 +118,9 @@ def official_json(path: Path, benchmark: str) -> object:
 
 
 def entries(path: Path, kind: type[T], benchmark: str) -> list[tuple[str, T]]:
-    """The rows of an official file, each with its place for errors; nothing is coerced.
+    """Read the rows of an official file, each with its location for errors; nothing is coerced.
 
-    JSON (a list of objects), JSON lines, CSV (all texts) and Parquet are told apart by the file's ending. Raises
+    JSON (a list of objects), JSON lines, CSV (all texts) and Parquet are distinguished by the file's suffix. Raises
     DataError naming the file, the row and the field at fault.
     """
     if is_json_lines(path):
@@ -136,7 +136,7 @@ def entries(path: Path, kind: type[T], benchmark: str) -> list[tuple[str, T]]:
 
 
 def parquet_rows(path: Path) -> list[object]:
-    """The rows of a Parquet file. Raises DataError for one that is damaged, or where pyarrow is not installed."""
+    """Read the rows of a Parquet file. Raises DataError if it is damaged, or pyarrow is not installed."""
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import read_table
@@ -150,7 +150,7 @@ def parquet_rows(path: Path) -> list[object]:
 
 
 def by_letter(letter: str, count: int, where: str, field: str) -> int:
-    """The place of an answer that is given by its letter. Raises DataError that begins with `where`."""
+    """Return the index of an answer given by its letter. Raises DataError that begins with `where`."""
     place = ascii_uppercase.find(letter) if len(letter) == 1 else -1
     if not 0 <= place < count:
         raise DataError(
@@ -160,16 +160,16 @@ def by_letter(letter: str, count: int, where: str, field: str) -> int:
 
 
 def by_index(index: int, count: int, where: str, field: str) -> int:
-    """The place of an answer that is given by its index. Raises DataError that begins with `where`."""
+    """Check the index of an answer given by its index. Raises DataError that begins with `where`."""
     if not 0 <= index < count:
         raise DataError(f"{where}: field '{field}' must be an option's index, 0 to {count - 1}, not {index}")
     return index
 
 
 class Videos:
-    """A benchmark's videos, `videos/` below its folder or that of another data root, listed once.
+    """A benchmark's videos in its folder's `videos/` or another data root's, listed once.
 
-    `seconds_of` tells the length of a file.
+    `seconds_of` returns the length of a file.
     """
 
     def __init__(self, folder: Path, seconds_of: SecondsOf | None) -> None:
@@ -187,14 +187,14 @@ class Videos:
         subtitles: Path | None = None,
         subtitles_start: float = 0.0,
     ) -> Clip:
-        """All of a video, whose file has the first of the names that is there, by default its id.
+        """Return a whole video as a clip, with the first of its possible files that exists, by default named by its id.
 
-        `told` is its length by the benchmark's annotations; the file's own counts where they differ or give none.
+        `told` is its length by the benchmark's annotations; the file's own takes precedence if it differs.
         """
         path = next((self._paths[name] for name in names or (video_id,) if name in self._paths), None)
         end = told
         if path is not None and self._seconds_of is not None:
-            # An unreadable video is reported when it is asked about, so that the run goes on for the others.
+            # An unreadable video is reported when it is asked about, so that the run continues with others.
             with suppress(LongvidError):
                 own = self._seconds_of(path)
                 end = told if abs(told - own) <= max(LENGTH_OFF, LENGTH_OFF_SHARE * own) else own
@@ -202,9 +202,9 @@ class Videos:
 
 
 def without_letters(options: Sequence[str], where: str) -> tuple[str, ...]:
-    """Options without the letters that they are listed by, as in `A. Apples.`: a prompt has its own.
+    """Strip the letters from options such as `A. Apples.`: a prompt adds its own.
 
-    Raises DataError that begins with `where` for options that are not in the alphabet's order.
+    Raises DataError that begins with `where` for options that are not in alphabetical order of letters.
     """
     texts = []
     for letter, option in zip(ascii_uppercase, options, strict=False):
@@ -217,7 +217,7 @@ def without_letters(options: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def unique(items: Sequence[ChoiceItem], path: Path) -> list[ChoiceItem]:
-    """The items as they are. Raises DataError where two have one id."""
+    """Return the items. Raises DataError if two have the same id."""
     seen: set[str] = set()
     for number, item in enumerate(items, start=1):
         if item.id in seen:
@@ -227,7 +227,7 @@ def unique(items: Sequence[ChoiceItem], path: Path) -> list[ChoiceItem]:
 
 
 def sample_of(items: Sequence[ChoiceItem], count: int = SAMPLE) -> list[ChoiceItem]:
-    """So many of the items, the same for all times: those whose ids' digests come first, in the order of the file."""
+    """Return a fixed sample of the items: those whose ids' digests come first, in the order of the file."""
     ids = sorted((item.id for item in items), key=lambda key: hashlib.sha256(key.encode()).digest())
     chosen = set(ids[:count])
     return [item for item in items if item.id in chosen]

@@ -1,8 +1,8 @@
 """Ranks and recall of retrieval, in blocks, with a stated tie rule.
 
 Tie rule (ours): pessimistic. A right answer's rank is one plus the number of wrong answers that are
-at least as similar, so a model that gives everything the same vector ranks last. With several right
-answers the best of them counts, and the others stand in nobody's way.
+at least as similar, so a model that gives everything the same vector ranks last. With several right answers the best of
+them counts, and the others are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 Matrix = NDArray[np.floating]
 Truth = Sequence[Sequence[int]]
 
-# float32 elements of one block of similarities: 128 MiB
+# float32 elements per block of similarities: 128 MiB
 _BLOCK_ELEMENTS = 1 << 25
 
 DUPLICATE_AWARE = "_duplicate_aware"
@@ -28,7 +28,7 @@ MEDIANS = ("median_rank", "median_rank_percentile")
 
 
 def ranks_from_vectors(queries: Matrix, gallery: Matrix, truth: Truth) -> Ints:
-    """Ranks int64 [Q], from 1, of right answers by dot product of vectors [Q, D] and [G, D], in float32.
+    """Return ranks int64 [Q], from 1, of right answers by dot product of vectors [Q, D] and [G, D], in float32.
 
     `truth[q]` lists the right gallery rows. Equal gallery rows are multiplied once, so that they tie
     exactly. Peak memory is that of the vectors, one copy of the gallery and one block. Raises
@@ -52,7 +52,7 @@ def ranks_from_vectors(queries: Matrix, gallery: Matrix, truth: Truth) -> Ints:
 
 
 def ranks_from_similarities(similarities: Matrix, truth: Truth) -> Ints:
-    """Ranks int64 [Q], from 1, of right answers in a matrix [Q, G]; refuses as `ranks_from_vectors`."""
+    """Return ranks int64 [Q], from 1, of right answers in a matrix [Q, G]; raises as `ranks_from_vectors`."""
     if similarities.ndim != 2:
         msg = f"similarities have shape {similarities.shape}: they must be [queries, gallery]"
         raise DataError(msg)
@@ -66,7 +66,7 @@ def ranks_from_similarities(similarities: Matrix, truth: Truth) -> Ints:
 
 
 def _block_ranks(block: Matrix, columns: Sequence[Ints], copies: Ints | None = None) -> Ints:
-    """Ranks in one block [q, G]; `copies` [G] says how many gallery rows a column stands for."""
+    """Return ranks in one block [q, G]; `copies` [G] is the number of equal gallery rows of each column."""
     lengths = [len(answers) for answers in columns]
     row = np.repeat(np.arange(len(columns)), lengths)
     values = block[row, np.concatenate(columns)]
@@ -81,7 +81,7 @@ def _block_ranks(block: Matrix, columns: Sequence[Ints], copies: Ints | None = N
 
 
 def _distinct_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], Ints, Ints]:
-    """Distinct rows, each row's place among them, and how many rows each stands for."""
+    """Return distinct rows, each row's index among them, and the number of copies of each."""
     seen: dict[bytes, int] = {}
     place = np.fromiter((seen.setdefault(row.tobytes(), len(seen)) for row in rows + np.float32(0)), dtype=np.int64)
     if len(seen) == len(rows):
@@ -118,12 +118,12 @@ def _listed(rows: Sequence[int]) -> str:
 
 
 def one_to_one(count: int) -> list[list[int]]:
-    """Ground truth in which row i answers query i."""
+    """Return ground truth in which row i answers query i."""
     return [[i] for i in range(count)]
 
 
 def swapped(truth: Truth, gallery: int) -> list[list[int]]:
-    """Ground truth of the other direction; a gallery row that answers nothing has an empty list."""
+    """Return ground truth of the other direction; a gallery row that answers nothing has an empty list."""
     other: list[list[int]] = [[] for _ in range(gallery)]
     for query, answers in enumerate(truth):
         for answer in answers:
@@ -132,7 +132,7 @@ def swapped(truth: Truth, gallery: int) -> list[list[int]]:
 
 
 def duplicate_aware(truth: Truth, gallery_keys: Sequence[Hashable]) -> list[list[int]]:
-    """Ground truth in which a gallery row equal (by key) to a right answer is right as well.
+    """Return ground truth in which a gallery row equal (by key) to a right answer is right as well.
 
     Keys are the captions, one per gallery row, in both directions: a clip's key is its own caption.
     """
@@ -143,10 +143,10 @@ def duplicate_aware(truth: Truth, gallery_keys: Sequence[Hashable]) -> list[list
 
 
 def dual_softmax(similarities: Matrix, temperature: float) -> Floats:
-    """Similarities [Q, G] times their softmax over the *queries* (Cheng et al. 2021, "CAMoE").
+    """Multiply similarities [Q, G] by their softmax over the *queries* (Cheng et al. 2021, "CAMoE").
 
-    It reads all test queries at once, which no single search can do: figures made with it are
-    never to be set beside others without saying so.
+    It uses all test queries at once, which no single search can do: figures made with it must
+    never be compared with others without saying so.
     """
     _refuse_not_finite(similarities, "similarities")
     if not 0 < temperature < math.inf:
@@ -160,7 +160,7 @@ def dual_softmax(similarities: Matrix, temperature: float) -> Floats:
 
 
 def rank_figures(ranks: Ints, gallery: int, weights: Matrix | None = None) -> dict[str, Floats]:
-    """Figures float64 [R] by name for query weights [R, Q]; of the full set, [1], if None.
+    """Return figures float64 [R] by name for query weights [R, Q]; of the full set, [1], if None.
 
     `median_rank_percentile` is the share (0 to 1, lower is better, chance about 0.5) of the gallery
     of size `gallery` that the median rank spans: comparable across pools.
@@ -178,7 +178,7 @@ def rank_figures(ranks: Ints, gallery: int, weights: Matrix | None = None) -> di
 
 
 def _weighted_median(values: Ints, weights: Floats) -> Floats:
-    """Median of each resample [R]: the mean of the two middle values where their number is even."""
+    """Return the median of each resample [R]: the mean of the two middle values if their number is even."""
     order = np.argsort(values)
     sums = np.cumsum(weights[:, order], axis=1)
     half = sums[:, -1:] / 2

@@ -1,8 +1,8 @@
-"""Models and benchmarks by name: ours and anybody's are found in the same way.
+"""Find models and benchmarks by name: ours and third parties' in the same way.
 
 A package declares its own in the entry-point groups `longvid.models`, `longvid.benchmarks` and `longvid.families`;
 `--plugin MODULE` or `--plugin FILE.py` (or the variable LONGVID_PLUGINS) adds a module that is not installed; and
-`package.module:Class` or `path/to/file.py:Class` names a model outright. What is listed is declared, so that listing
+`package.module:Class` or `path/to/file.py:Class` names a model directly. Entries are declarations, so that listing
 imports neither torch nor the models.
 """
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 MODEL_GROUP, BENCHMARK_GROUP, COMMAND_GROUP = "longvid.models", "longvid.benchmarks", "longvid.commands"
 FAMILY_GROUP = "longvid.families"
 PLUGINS = "LONGVID_PLUGINS"
-"""Modules and files that are searched beside the installed packages, separated as in PATH."""
+"""Modules and files that are searched in addition to installed packages, separated as in PATH."""
 LISTED_MODELS, LISTED_BENCHMARKS = "longvid models", "longvid benchmarks"
 
 
 class System(StrEnum):
-    """What a model is: which side of the comparison it stands on. The value is how records tell it."""
+    """The kind of a model in the comparison of systems; the value is stored in records."""
 
     ENCODER = "encoder"
     AGGREGATOR = "aggregator"
@@ -67,7 +67,7 @@ SYSTEM_TITLES: Mapping[str, str] = MappingProxyType(
 DECIDING, ANSWERS, FRAMES, CAPTIONS, RUNTIME = "what it is", "how it answers", "frames", "captions", "how it runs"
 OPTIONS = "options"
 GROUPS = (DECIDING, OPTIONS, CAPTIONS, FRAMES, ANSWERS, RUNTIME)
-"""The groups in which a model's options are listed, in this order; one of a plugin's own comes first."""
+"""The groups in which a model's options are listed, in this order; a plugin's own group comes first."""
 CAPABILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "VideoTextEncoder": ("embed_video", "embed_text"),
@@ -78,17 +78,17 @@ CAPABILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Captioner": ("caption",),
     }
 )
-"""What a model may offer (tasks.model), by the methods that make it."""
+"""The capabilities (tasks.model), by the methods that they require."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model as it is listed, and how it is built.
+    """A registered model, and how it is built.
 
     `options` is a dataclass, `build` takes an instance of it; either may be given as `module:attribute`, so that
     listing imports neither. `preset` is handed to a builder of several models before the options. `families` are the
-    task families that the model serves, `example` the options of an example. `plain`: its replies may be plain strings
-    and arrays (tasks.adapt). `source` says who declares it.
+    task families that the model serves, `example` the options of an example. `plain` says whether its replies may be
+    plain strings and arrays (tasks.adapt). `source` says who declares it.
     """
 
     name: str
@@ -114,9 +114,9 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """How a benchmark is made: `generate` takes a folder and the places of the videos in the split.
+    """How a benchmark is generated: `generate` takes a folder and the videos' indices in the split.
 
-    `videos` are those places by pool; the file `marker` is there once it is made.
+    `videos` holds these indices by pool; the file `marker` exists once it is made.
     """
 
     generate: Callable[..., Iterable[Any]] | str
@@ -126,19 +126,18 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What the shared verbs need to know of a benchmark. `load` takes a folder and a pool and gives the task.
+    """What the shared verbs need to know about a benchmark. `load` takes a folder and a pool and returns the task.
 
-    Where predictions are choices, `everything` (the last pool if empty) holds all other pools' items. `generated`
-    stands for `files` where the benchmark is made, not fetched. `folder` under the data root and `task_names` (by
-    pool) are the benchmark's own name, and `<name>@<pool>`, where nothing else is said. `video_url` is where the video
-    with an `{id}` is shown, `video_archive` where all can be fetched without an account, and `video_gigabytes` their
-    published size (0: not published). `example` are arguments of `run` and `plan`, `run_example` further ones of `run`
-    alone; `predictions` is an example's file of predictions. `place` is the folder or file of a benchmark of one's own
-    (tasks.folder), `videos_at` where its videos are said to be. `source` says who declares it.
-
-    Of files that are the user's to get, one of `needs` (patterns such as `*_val.json`) shows that they are there, and
-    `pool_files` are by pool those that it alone needs. With `measures` the loader takes `seconds_of`, which tells a
-    video's length: its files don't, or not rightly.
+    If predictions are choices, `everything` (the last pool if empty) holds the items of all other pools. `generated`
+    replaces `files` if the benchmark is made, not fetched. `folder` under the data root and `task_names` (by pool)
+    default to the benchmark's name and `<name>@<pool>`. `video_url` is where the video with an `{id}` can be viewed,
+    `video_archive` where all can be fetched without an account, and `video_gigabytes` their published size (0: not
+    published). `example` holds arguments of `run` and `plan`, `run_example` further ones of `run` alone; `predictions`
+    is an example's predictions file. `place` is the folder or file of a user's own benchmark (tasks.folder),
+    `videos_at` its given video folder. `source` says who declares it. Of files that users must get themselves, one of
+    `needs` (patterns such as `*_val.json`) shows that they are there, and `pool_files` are those, by pool, that it
+    alone needs. With `measures` the loader takes `seconds_of`, which returns a video's length, because the files have
+    no reliable ones.
     """
 
     name: str
@@ -166,27 +165,27 @@ class Benchmark:
 
     @property
     def data_folder(self) -> str:
-        """The name of its folder under a data root."""
+        """The name of the benchmark's folder under a data root."""
         return self.folder or self.name
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """Files, or patterns, one of which shows that the data are in place; empty where it needs none."""
+        """Files, or patterns, one of which shows that the data are in place; empty if it needs none."""
         if self.generated:
             return (self.generated.marker,)
         return (self.files[0].name,) if self.files else self.needs
 
     def is_in(self, folder: Path) -> bool:
-        """Whether its data lie in a folder; where nothing shows it, whether the folder is there."""
+        """Whether its data are in a folder; without marker files, whether the folder exists."""
         return any(any(folder.glob(marker)) for marker in self.markers) if self.markers else folder.exists()
 
     def pools_in(self, folder: Path) -> tuple[str, ...]:
-        """The pools whose files can be expected in a folder: all but those whose own file is not there."""
+        """Return the pools available in a folder: all except those whose own file is missing."""
         return tuple(p for p in self.pools if p not in self.pool_files or (folder / self.pool_files[p]).is_file())
 
     @property
     def widest_pool(self) -> str:
-        """The pool that holds all of the others' items."""
+        """The pool that holds the items of all others."""
         return self.everything or self.pools[-1]
 
     def names(self) -> dict[str, str]:
@@ -218,10 +217,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """A command as it is listed. `target` (`module:attribute`) is a Typer application or the command's function.
+    """A registered command. `target` (`module:attribute`) is a Typer application or the command's function.
 
     A name of two words, `egoschema submit`, adds a command to a benchmark's group; `example` is shown by --help. One
-    that `forwards` is spelled out as another command before it is called, whose options it takes.
+    that `forwards` is rewritten as another command before it is called, and takes that command's options.
     """
 
     name: str
@@ -237,34 +236,34 @@ EntryT = TypeVar("EntryT", ModelEntry, Benchmark, CommandEntry, "Family")
 
 @dataclass(frozen=True, slots=True)
 class Catalogue(Generic[EntryT]):
-    """The entries by name, and in words what was wrong with plugins that gave none."""
+    """The entries by name, and descriptions of faults in plugins."""
 
     entries: Mapping[str, EntryT]
     faults: tuple[str, ...] = ()
 
 
 def models() -> Catalogue[ModelEntry]:
-    """All models. Raises ModelError where two have one name."""
+    """Return all models. Raises ModelError if two have the same name."""
     return _models(os.environ.get(PLUGINS, ""))
 
 
 def benchmarks() -> Catalogue[Benchmark]:
-    """All benchmarks. Raises DataError where two have one name."""
+    """Return all benchmarks. Raises DataError if two have the same name."""
     return _benchmarks(os.environ.get(PLUGINS, ""))
 
 
 def commands() -> Catalogue[CommandEntry]:
-    """The commands that packages add. Raises ModelError where two have one name."""
+    """Return the commands that packages add. Raises ModelError if two have the same name."""
     return _commands(os.environ.get(PLUGINS, ""))
 
 
 def families() -> Catalogue[Family]:
-    """The families of tasks. Raises DataError where two have one name."""
+    """Return the families of tasks. Raises DataError if two have the same name."""
     return _families(os.environ.get(PLUGINS, ""))
 
 
 def family_of(name: str) -> Family:
-    """A family by the name that tasks and records have; one that nobody declares here has every default."""
+    """Return a family by its name in tasks and records; an undeclared one has all defaults."""
     from tasks.family import Family
 
     return families().entries.get(name) or Family(name=name)
@@ -302,7 +301,7 @@ def _catalogue(group: str, kind: type[EntryT], plugins: str, error: type[Longvid
             faults.append(str(fault))
             continue
         for entry in _declared(found, kind, source):
-            # A plugin's module may hold what it imported from whoever declares it.
+            # A plugin's module may contain entries imported from the package that declares them.
             if entry.name in entries and replace(entries[entry.name], source=source) == entry:
                 continue
             if entry.name in entries:
@@ -320,7 +319,7 @@ def _installed(group: str) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def entry_names(group: str) -> list[str]:
-    """The names of a group's entry points, without importing what they name."""
+    """Return the names of a group's entry points, without importing their targets."""
     return sorted({point.name for point in entry_points(group=group)})
 
 
@@ -346,7 +345,7 @@ def _attributes(plugin: str) -> tuple[object, ...]:
 
 
 def _declared(found: object, kind: type[EntryT], source: str) -> Iterator[EntryT]:
-    """The entries that an entry point or a plugin's module gives: one, or those of tuples and lists."""
+    """Yield the entries of an entry point or a plugin's module: one, or those of tuples and lists."""
     if isinstance(found, kind):
         yield replace(found, source=source)
     elif isinstance(found, list | tuple):
@@ -355,7 +354,7 @@ def _declared(found: object, kind: type[EntryT], source: str) -> Iterator[EntryT
 
 
 def _guarded(load: Callable[[], T], what: str) -> T:
-    """What `load` imports. Whatever a stranger's module raises becomes one line that says whose it is."""
+    """Return what `load` imports. Any error of a third party's module becomes one line that names it."""
     try:
         return load()
     except LongvidError as fault:
@@ -366,7 +365,7 @@ def _guarded(load: Callable[[], T], what: str) -> T:
 
 
 def import_plugin(plugin: str) -> ModuleType:
-    """Import a module by its name, or a file by its path. Raises ModelError where there is none."""
+    """Import a module by its name, or a file by its path. Raises ModelError if there is none."""
     if not plugin.endswith(".py"):
         return import_module(plugin)
     path = Path(plugin).expanduser().resolve()
@@ -401,7 +400,7 @@ def add_plugins(plugins: Iterable[str]) -> None:
 
 
 def find_model(name: str) -> ModelEntry:
-    """The model of a name, or the class that `module:Class` or `file.py:Class` says.
+    """Find the model of a name, or the class named by `module:Class` or `file.py:Class`.
 
     Raises ModelError with the nearest known name, or with what is wrong with the class.
     """
@@ -415,7 +414,7 @@ def find_model(name: str) -> ModelEntry:
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """The benchmark of a name. Raises DataError with the nearest known one."""
+    """Find the benchmark of a name. Raises DataError with the nearest known one."""
     catalogue = benchmarks()
     if name in catalogue.entries:
         return catalogue.entries[name]
@@ -424,7 +423,7 @@ def find_benchmark(name: str) -> Benchmark:
 
 
 def benchmark_of(task_name: str) -> Benchmark | None:
-    """The benchmark that a task belongs to; None where none that is known does."""
+    """Return the benchmark that a task belongs to; None if it is unknown."""
     return next((b for b in benchmarks().entries.values() if b.pool_of(task_name) is not None), None)
 
 
@@ -439,7 +438,7 @@ def _outright(spec: str) -> ModelEntry:
     if isinstance(found, ModelEntry):
         return replace(found, source=spec)
     if not isinstance(found, type):
-        msg = f"model '{spec}': {attribute} is no class but a {type(found).__name__}"
+        msg = f"model '{spec}': {attribute} is not a class but a {type(found).__name__}"
         raise ModelError(msg)
     return replace(entry_of_class(found, f"{Path(place).name}:{attribute}"), source=spec)
 
@@ -449,7 +448,7 @@ def _is_plain_class(found: object) -> bool:
 
 
 def capabilities_of(found: object) -> tuple[str, ...]:
-    """Which capabilities (tasks.model) a class or an object has the methods of."""
+    """Return the capabilities (tasks.model) whose methods a class or an object has."""
     return tuple(
         name
         for name, methods in CAPABILITIES.items()
@@ -458,14 +457,14 @@ def capabilities_of(found: object) -> tuple[str, ...]:
 
 
 def entry_of_class(found: type[Any], name: str) -> ModelEntry:
-    """A class as a model: `system` and `Options` where it declares them, else its constructor's parameters.
+    """Make a model entry from a class, with its `system` and `Options`, or else its constructor's parameters.
 
     Raises ModelError for a class without any capability, naming those there are.
     """
     offered = capabilities_of(found)
     if not offered:
         wanted = ", ".join(" + ".join(methods) for methods in CAPABILITIES.values())
-        msg = f"{name} has none of the methods that a model is asked by: {wanted}"
+        msg = f"{name} has none of the methods of a model: {wanted}"
         raise ModelError(msg)
     system = str(getattr(found, "system", System.UNKNOWN))
     if system not in set(System):
@@ -481,7 +480,7 @@ def entry_of_class(found: type[Any], name: str) -> ModelEntry:
 
 
 def families_of(capabilities: Sequence[str]) -> tuple[str, ...]:
-    """The families that a model with these capabilities serves."""
+    """Return the families that a model with these capabilities serves."""
     families = []
     if set(capabilities) - {"Captioner"}:
         families.append("multiple-choice")
@@ -497,7 +496,7 @@ def _construct(found: type[Any], options: Any) -> object:  # noqa: ANN401 - the 
 
 
 def _constructor_options(found: type[Any], name: str) -> type[Any]:
-    """A dataclass of a constructor's parameters; those without a type are texts."""
+    """Make a dataclass of a constructor's parameters; untyped ones are texts."""
     if found.__init__ is object.__init__:
         return dataclasses.make_dataclass("Options", [], frozen=True)
     hints = get_type_hints(found.__init__)
@@ -523,19 +522,19 @@ def resolve(path: str) -> Any:  # noqa: ANN401 - returns whatever lies there
 
 
 def resolved(found: Any) -> Any:  # noqa: ANN401 - a class, a function or where one lies
-    """What is declared outright or as `module:attribute`."""
+    """Return an object declared directly or as `module:attribute`."""
     return resolve(found) if isinstance(found, str) else found
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?` where one is close."""
+    """Return `, did you mean 'x'?` if one is close."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean '{close[0]}'?" if close else ""
 
 
 @dataclass(frozen=True, slots=True)
 class OptionHelp:
-    """One option of a model, as listed: in which group, and within which other option it is given, if in one."""
+    """One option of a model, as listed, with its group and the option that it is given within, if any."""
 
     name: str
     kind: str
@@ -546,11 +545,11 @@ class OptionHelp:
 
 
 def option_help(name: str) -> list[OptionHelp]:
-    """The options of a model, the deciding ones first.
+    """Return the options of a model, the deciding ones first.
 
-    A field's metadata say its meaning (`help`), its group (`group`, of GROUPS or one of its own) and, for a setting
-    that is given within another option, which that is (`within`). `also_within` is an option and the name under which
-    one that stands by itself can be given there, too.
+    A field's metadata give its meaning (`help`), its group (`group`, one of GROUPS or its own) and, for a setting given
+    within another option, that option (`within`). `also_within` is an option, and the name under which a separate
+    option can also be given there.
     """
     rows = sorted(_fields_help(name), key=lambda row: GROUPS.index(row.group) if row.group in GROUPS else 0)
     own = [row for row in rows if not row.within]
@@ -574,7 +573,7 @@ def _fields_help(name: str) -> list[OptionHelp]:
 
 
 def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower type
-    """A type as users write its values: `int`, `Path or nothing`, `spread|cut`."""
+    """Format a type as users write its values: `int`, `Path or nothing`, `spread|cut`."""
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
@@ -585,9 +584,9 @@ def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower t
 
 
 def system_of(model: str, recorded: str | None, *, imported: bool = False) -> System:
-    """A run's side of the comparison: as recorded, or what the model of that name declares in older records.
+    """Return a run's kind of system: as recorded or, for older records, as declared by the model of that name.
 
-    Names of models made of others begin with the maker's (`one-frame:…`, `longvivit-tiny+v2t`).
+    Names of composite models begin with the outer model's (`one-frame:…`, `longvivit-tiny+v2t`).
     """
     if imported:
         return System.ELSEWHERE
@@ -599,7 +598,7 @@ def system_of(model: str, recorded: str | None, *, imported: bool = False) -> Sy
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, str]:
-    """`key=value` arguments as a mapping. Raises ModelError for a malformed or repeated one."""
+    """Parse `key=value` arguments. Raises ModelError for a malformed or repeated one."""
     options: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -614,9 +613,9 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def spelled_out(name: str, options: Mapping[str, str]) -> dict[str, str]:
-    """The options with the settings given within another (`engine={"timeout": 5}`, or a file) under their own names.
+    """Lift settings given within another option (`engine={"timeout": 5}`, or a file) to their own names.
 
-    What is no setting of the model's stays where it was given. Raises ModelError for what is no object, and for a
+    Unknown settings stay where they were given. Raises ModelError if the value is not an object, and for a
     setting that is given twice.
     """
     settings: dict[str, dict[str, str]] = {}
@@ -640,7 +639,7 @@ def spelled_out(name: str, options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _table(option: str, text: str) -> dict[str, Any]:
-    """The settings in an option's value: a JSON object, or a .json or .toml file with it.
+    """Read the settings in an option's value: a JSON object, or a .json or .toml file with one.
 
     A TOML file may hold them in a section of the option's name.
     """
@@ -663,14 +662,14 @@ def _table(option: str, text: str) -> dict[str, Any]:
 
 
 def _as_option(value: object) -> str:
-    """A JSON value as one writes it after `key=`."""
+    """Format a JSON value as written after `key=`."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def moved_options(name: str, options: Mapping[str, str]) -> list[str]:
-    """For each option given by itself that now belongs within another, or is given by another, a sentence that says so.
+    """Describe options that now belong within another option, or were replaced by one.
 
-    The metadata `replaced_by` of an option is how the other is written, up to the value.
+    An option's metadata `replaced_by` is the text of the other, up to the value.
     """
     fields = {field.name: field for field in dataclasses.fields(resolved(find_model(name).options))}
     replaced = [
@@ -686,7 +685,7 @@ def moved_options(name: str, options: Mapping[str, str]) -> list[str]:
 
 
 def _as_json(value: str) -> str:
-    """An option's text as a JSON value."""
+    """Format an option's text as a JSON value."""
     try:
         return json.dumps(json.loads(value))
     except ValueError:
@@ -694,7 +693,7 @@ def _as_json(value: str) -> str:
 
 
 def typed_options(name: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401 - the model's own dataclass
-    """The model's options dataclass from strings. Raises ModelError naming the option at fault."""
+    """Build the model's options dataclass from strings. Raises ModelError naming the option at fault."""
     from pydantic import TypeAdapter, ValidationError
 
     options = spelled_out(name, options)
@@ -719,11 +718,11 @@ OPTION_FAULTS = MappingProxyType(
         **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
     }
 )
-"""What an option must be, by pydantic's names of faults; its own words for the others."""
+"""What an option must be, by pydantic's fault types; other faults use pydantic's message."""
 
 
 def option_fault(name: str, fault: Mapping[str, Any], options: Mapping[str, str]) -> str:
-    """A validator's complaint in the words of the command line."""
+    """Rephrase a validator's message in terms of the command line."""
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "missing":
         meaning = next((row.help for row in option_help(name) if row.name == where), "")
@@ -733,7 +732,7 @@ def option_fault(name: str, fault: Mapping[str, Any], options: Mapping[str, str]
 
 
 def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
-    """The options that can change an answer, which identify a run. The others are in its command line."""
+    """Return the options that can change an answer, which identify a run. Others are only in its command line."""
     fields = {field.name: field for field in dataclasses.fields(resolved(find_model(name).options))}
     return {
         key: value for key, value in spelled_out(name, options).items() if fields[key].metadata.get("decides", True)
@@ -741,13 +740,13 @@ def deciding(name: str, options: Mapping[str, str]) -> dict[str, str]:
 
 
 def route_wanted(name: str, options: Mapping[str, str]) -> str | None:
-    """The route of a multiple-choice answer that the model's options name, known without building it."""
+    """Return the route named by a model's options, without building the model."""
     route = getattr(typed_options(name, options), "route", None)
     return None if route is None else str(route)
 
 
 def effective(name: str, options: Mapping[str, str]) -> dict[str, str]:
-    """All options that can change an answer as texts, defaults included: two runs with the same are one run."""
+    """Return all options that can change an answer as texts, including defaults: equal ones mean the same run."""
     typed = typed_options(name, options)
     return {
         field.name: str(value)

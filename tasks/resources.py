@@ -1,4 +1,4 @@
-"""Files that come with the package, wherever it is installed, and the folder of what is derived from others."""
+"""Package data, wherever the package is installed, and the cache folder."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ CACHE_VARIABLE = "LONGVID_CACHE"
 
 
 def resource(package: str, *parts: str) -> Path:
-    """The place of a file or folder inside a package."""
+    """Return the path of a file or folder inside a package."""
     return Path(str(files(package).joinpath(*parts)))
 
 
 def cache_folder() -> Path:
-    """Where derived files are kept: `LONGVID_CACHE`, or the user's cache folder."""
+    """Return the folder of derived files: `LONGVID_CACHE`, or the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("longvid")
 
 
 def file_or_shipped(given: Path, folder: Path, what: str) -> Path:
-    """A file by its path, or the one in `folder` of that name, with or without its suffix.
+    """Find a file by its path, or by its name in `folder`, with or without its suffix.
 
-    So `kitchen-tiny` and `configs/pretrain/kitchen-tiny.toml`, its path in earlier clones, are both found.
-    Raises DataError naming those there are.
+    Both `kitchen-tiny` and `configs/pretrain/kitchen-tiny.toml`, its path in earlier clones, are found.
+    Raises DataError listing the known names.
     """
     if given.exists():
         return given

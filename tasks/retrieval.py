@@ -1,7 +1,7 @@
 """The retrieval family: texts and videos find each other by dot product of a model's vectors.
 
 Both directions, ranked by `tasks.ranks` with its pessimistic tie rule. A figure's name says its direction, and
-whether equal captions count as right (`_duplicate_aware`); the pool is in the task's name.
+whether equal captions also count as right (`_duplicate_aware`); the pool is in the task's name.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class RetrievalItem:
 
 
 def retrieval_digest(items: Sequence[RetrievalItem]) -> str:
-    """Digest of everything that defines the pool, in order."""
+    """Digest everything that defines the pool, in order."""
     rows = [[i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.text] for i in items]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
@@ -113,7 +113,7 @@ class RetrievalTask:
         return prediction
 
     def score(self, item: RetrievalItem, prediction: Prediction) -> Score:
-        """Pass the vectors on: a rank is a matter of the whole pool."""
+        """Pass the vectors on: ranks depend on the whole pool."""
         values = {"own_similarity": None if prediction.vectors is None else own_similarity(prediction.vectors)}
         return Score(item.id, item.cluster, None, values, prediction.vectors)
 
@@ -141,7 +141,10 @@ class RetrievalTask:
 
 
 def checked_vectors(item_id: str, video: NDArray[np.float32], text: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The two vectors as float32 [2, D]. Raises ModelError when they don't fit, DataError on NaN or infinity."""
+    """Return both vectors as float32 [2, D].
+
+    Raises ModelError if their lengths differ, DataError for NaN or infinity.
+    """
     if video.ndim != 1 or video.shape != text.shape:
         msg = f"item {item_id}: the video's vector {video.shape} and the text's {text.shape} must be of one length"
         raise ModelError(msg)
@@ -154,12 +157,12 @@ def checked_vectors(item_id: str, video: NDArray[np.float32], text: NDArray[np.f
 
 
 def own_similarity(vectors: NDArray[np.float32]) -> float:
-    """Dot product of an item's video and text."""
+    """Return the dot product of an item's video and text."""
     return float(vectors[VIDEO] @ vectors[TEXT])
 
 
 def stacked_vectors(scores: Sequence[Score]) -> NDArray[np.float32]:
-    """All items' vectors, float32 [N, 2, D]. Raises DataError naming items that lack theirs."""
+    """Return all items' vectors, float32 [N, 2, D]. Raises DataError naming items without vectors."""
     rows = [score.vectors for score in scores if score.vectors is not None]
     lacking = [score.item_id for score in scores if score.vectors is None]
     if lacking or len({row.shape for row in rows}) != 1:
@@ -170,7 +173,7 @@ def stacked_vectors(scores: Sequence[Score]) -> NDArray[np.float32]:
 
 
 def retrieval_metrics(vectors: NDArray[np.float32], captions: Sequence[str], clusters: Sequence[str]) -> list[Metric]:
-    """Figures of both directions, strict and duplicate-aware, from vectors [N, 2, D]."""
+    """Return figures of both directions, strict and duplicate-aware, from vectors [N, 2, D]."""
     codes, count = cluster_codes(clusters)
     strict = one_to_one(len(captions))
     truths = {"": strict, DUPLICATE_AWARE: duplicate_aware(strict, captions)}
@@ -199,9 +202,9 @@ def retrieval_metrics(vectors: NDArray[np.float32], captions: Sequence[str], clu
 
 
 def rank_intervals(ranks: Ints, codes: NDArray[np.intp], clusters: int) -> dict[str, tuple[tuple[float, float], str]]:
-    """Interval and method of every figure of `ranks` [N] by its name, over queries: the gallery is held.
+    """Return interval and method of every figure of `ranks` [N] by name, over queries with a fixed gallery.
 
-    None at all where the queries are of one cluster.
+    Empty if all queries are in one cluster.
     """
     if clusters < 2:
         return {}
@@ -221,18 +224,18 @@ def rank_intervals(ranks: Ints, codes: NDArray[np.intp], clusters: int) -> dict[
 
 
 def rank_bounds(name: str, pool: int) -> tuple[float, float]:
-    """The range that a figure of ranks lies in, by its name with or without direction and way of counting."""
+    """Return the range of a figure of ranks, by its name with or without direction and way of counting."""
     plain = name.removesuffix(DUPLICATE_AWARE)
     return (1.0, float(pool)) if plain.endswith(("median_rank", "mean_rank")) else (0.0, 1.0)
 
 
 def empty_metric() -> Metric:
-    """The primary figure of no items."""
+    """Return the primary figure of no items."""
     return Metric(PRIMARY, None, None, LEVEL, "none (no items)", 0, 0, primary=True, higher_is_better=True)
 
 
 def read_vector_pairs(file: PredictionsFile, task: RetrievalTask, everything: RetrievalTask) -> Predictions:  # noqa: ARG001
-    """Predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
+    """Read predictions by id from an .npz of `ids` [N], `video` [N, D] and `text` [N, D]. Raises DataError."""
     refuse_choices(file)
     path = file.path
     refuse_bombs(path)
@@ -257,7 +260,7 @@ def read_vector_pairs(file: PredictionsFile, task: RetrievalTask, everything: Re
 
 
 def refuse_bombs(path: Path) -> None:
-    """Raise DataError for an .npz with an array that a few of its bytes would blow up: vectors hardly compress."""
+    """Raise DataError for an .npz that is a decompression bomb: vectors hardly compress."""
     if not is_file(path) or not zipfile.is_zipfile(path):
         return
     try:
@@ -299,7 +302,7 @@ class Ranked:
 
 
 def ranked(answers: Answers, common: Common, task: RetrievalTask | None) -> Ranked:
-    """Ranks among the common items by the family's own tie rule; an item's value is a hit at rank 1."""
+    """Rank among the common items with the family's tie rule; an item's value is a hit at rank 1."""
     rows = [answers.predictions[key].vectors for key in common.ids]
     vectors = np.stack([row for row in rows if row is not None])
     strict = one_to_one(len(common.ids))
@@ -317,12 +320,12 @@ def ranked(answers: Answers, common: Common, task: RetrievalTask | None) -> Rank
 
 
 def rankings(vectors: Mapping[str, Vectors], shown: int = 3) -> dict[str, Ranking]:
-    """Both directions' ranks, and the `shown` nearest items of each query among the answered ones."""
+    """Return both directions' ranks, and the `shown` nearest items of each query among the answered ones."""
     return {direction: ranking(vectors, direction, shown) for direction in DIRECTIONS}
 
 
 def ranking(vectors: Mapping[str, Vectors], direction: str = "text_to_video", shown: int = 3) -> Ranking:
-    """Ranks with the family's own tie rule, and the `shown` nearest items of each query among the answered ones."""
+    """Return ranks with the family's tie rule, and the `shown` nearest items of each query among the answered ones."""
     query, gallery = DIRECTIONS[direction]
     ids = list(vectors)
     table = np.stack([vectors[key] for key in ids])
@@ -335,7 +338,7 @@ def ranking(vectors: Mapping[str, Vectors], direction: str = "text_to_video", sh
 
 
 def item_text(item: RetrievalItem) -> ItemText:
-    """An item in words: the text to find."""
+    """Describe an item: the text to find."""
     return ItemText(title=item.text)
 
 

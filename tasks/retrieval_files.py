@@ -1,4 +1,4 @@
-"""Score a matrix of similarities without running anything."""
+"""Score a similarity matrix without running anything."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DUAL_SOFTMAX = "_dual_softmax"
 
 
 def score_similarity_file(path: Path, temperature: float | None = None) -> dict[str, JsonValue]:
-    """Figures of both directions of a square matrix [texts, videos] in an .npy file; row i belongs to column i.
+    """Score both directions of a square matrix [texts, videos] in an .npy file; row i belongs to column i.
 
-    With a `temperature` similarities go through the dual softmax, every name says so and a warning stands beside
-    them. Raises DataError, naming the file, on what is no such matrix, or holds NaN or infinity.
+    With a `temperature` the dual softmax is applied, every name says so, and a warning is added.
+    Raises DataError, naming the file, if it is not such a matrix, or holds NaN or infinity.
     """
     matrix = read_array(path, "")
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]

@@ -1,4 +1,4 @@
-"""How a multiple-choice answer is got; importing this loads nothing else."""
+"""How a multiple-choice answer is obtained; importing this loads nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Route(StrEnum):
-    """How an answer is got out of a model. `given` is for models that name an option outright."""
+    """How an answer is obtained from a model. `given` is for models that name an option directly."""
 
     SIMILARITY = "embedding-similarity"
     OPTIONS_LOGLIK = "options-loglik"

@@ -1,13 +1,13 @@
-"""Intervals of one system and differences of two, over whole source videos; and what a comparison could have seen.
+"""Intervals of one system and differences of two, clustered by source video; and the power of comparisons.
 
-Items of one source video stand or fall together, so everything here leaves out, draws or swaps whole clusters. A
-figure is a function of weights: [R, K], how often each of the K clusters counts, or for two systems [R, 2K], the first
-system's answers and then the second's. That covers means and corpus figures (BLEU, METEOR, median rank) alike.
+Items of one source video are correlated, so everything here leaves out, draws or swaps whole clusters. A figure is a
+function of weights: [R, K], how often each of the K clusters counts, or for two systems [R, 2K], the first system's
+answers and then the second's. This covers means and corpus figures (BLEU, METEOR, median rank) alike.
 
-The standard error is the jackknife's: the figure is computed again without each cluster in turn, and nothing is drawn
-at random. It is taken with Student's t, with fewer degrees of freedom where clusters differ in size, and in Wilson's
-form, which keeps to the range that a figure can have and stays honest near its ends. In simulations with 10 to 350
-unequal clusters the truth is inside 95 ± 1.5 % of the time; a percentile bootstrap's share falls to 90 % at ten.
+The standard error is the jackknife's: the figure is computed again without each cluster in turn, with no random draws.
+It is used with Student's t, with fewer degrees of freedom where clusters differ in size, and in Wilson's form, which
+keeps to the range that a figure can have and stays honest near its ends. In simulations with 10 to 350 unequal clusters
+the truth is inside 95 ± 1.5 % of the time; the coverage of a percentile bootstrap falls to 90 % at ten.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ LEVEL = 0.95
 # Below this many clusters neither the standard error nor the degrees of freedom are known well enough for any method:
 # with unequal clusters the simulated coverage leaves 95 ± 1.5 % (88 to 99 % at four to eight).
 FEW_CLUSTERS = 10
-# Names and version of the method, as results carry them; names of the first version begin with one of `_SUPERSEDED`.
+# Names and version of the method, as stored in results; names of the first version begin with one of `_SUPERSEDED`.
 METHOD = "t over clusters, jackknife standard error, version 2"
 NO_VARIATION = "Wilson over clusters with t, version 2 (no cluster differs)"
 _SUPERSEDED = ("cluster bootstrap", "paired cluster bootstrap", "wilson on clusters")
 _NORMAL_QUANTILE = 1.959963984540054  # two-sided 95 %
 # Standard errors below this are rounding.
 _NOTHING = 1e-8
-# More clusters are dealt into this many groups, which are left out in turn: 999 degrees of freedom are enough.
+# More clusters than this are grouped, and groups are left out in turn: 999 degrees of freedom are enough.
 _MOST_GROUPS = 1_000
 # Weights held at once: 64 MiB.
 _BLOCK_ELEMENTS = 1 << 23
 
 
 def superseded(method: str) -> bool:
-    """Whether a recorded interval was made by a method that is no longer used: `score` makes it anew."""
+    """Whether a recorded interval was made by a method that is no longer used; `score` recomputes it."""
     return method.startswith(_SUPERSEDED)
 
 
 def few_clusters(clusters: int, cluster: str = "") -> str:
-    """A warning about an interval over too few clusters; empty where there are enough."""
+    """Warn of an interval over too few clusters; empty if there are enough."""
     if not 1 < clusters < FEW_CLUSTERS:
         return ""
     what = f" ({cluster})" if cluster else ""
@@ -63,14 +63,14 @@ def cluster_codes(clusters: Sequence[str]) -> tuple[NDArray[np.intp], int]:
 
 
 def blocks(rows: int, columns: int) -> Iterator[int]:
-    """Numbers of rows of weights that fit into memory at once, adding up to `rows`."""
+    """Yield block sizes in rows of weights that fit into memory, adding up to `rows`."""
     most = max(1, _BLOCK_ELEMENTS // max(columns, 1))
     for start in range(0, rows, most):
         yield min(most, rows - start)
 
 
 def bootstrap_weights(clusters: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """How often each cluster is drawn in each resample: counts [resamples, clusters], rows sum to `clusters`.
+    """Draw how often each cluster is in each resample: counts [resamples, clusters], rows sum to `clusters`.
 
     Weights rather than indices, so that any statistic built from sums over clusters is one matrix product.
     """
@@ -79,16 +79,16 @@ def bootstrap_weights(clusters: int, resamples: int, rng: np.random.Generator) -
 
 
 def percentile_interval(values: Floats, level: float = LEVEL) -> tuple[float, float]:
-    """Central interval of simulated values."""
+    """Return the central interval of simulated values."""
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(values, [tail, 1.0 - tail])
     return float(low), float(high)
 
 
 def jackknife_errors(figures: ClusterFigures, sizes: Floats) -> tuple[dict[str, float], float]:
-    """The standard error of every figure over clusters of `sizes` [K] items, and Student's degrees of freedom.
+    """Return the standard error of every figure over clusters of `sizes` [K] items, and Student's degrees of freedom.
 
-    Not for medians, which hardly change when one cluster is left out. Raises ValueError where a figure is not finite.
+    Not for medians, which hardly change when one cluster is left out. Raises ValueError if a figure is not finite.
     """
     clusters = len(sizes)
     groups = np.arange(clusters) % min(clusters, _MOST_GROUPS)
@@ -108,10 +108,10 @@ def jackknife_errors(figures: ClusterFigures, sizes: Floats) -> tuple[dict[str, 
 
 
 def degrees_of_freedom(sizes: Floats) -> float:
-    """Satterthwaite's degrees of freedom of the jackknife variance of a mean over K clusters of `sizes` [K] items.
+    """Return Satterthwaite's degrees of freedom of the jackknife variance of a mean over clusters of `sizes` [K] items.
 
-    K - 1 where all are of one size, fewer where some are larger, as Bell and McCaffrey (2002) have it for regression.
-    The matrix of the variance as a quadratic form is a diagonal and two dyads, so that its traces are sums.
+    K - 1 for equal sizes, fewer if some are larger, as in Bell and McCaffrey (2002) for regression.
+    The matrix of the variance as a quadratic form is a diagonal plus two dyads, so that its traces are sums.
     """
     shares = sizes / sizes.sum()
     if len(sizes) < 2 or shares.max() >= 1:
@@ -127,7 +127,7 @@ def degrees_of_freedom(sizes: Floats) -> float:
 
 
 def t_quantile(freedom: float, probability: float = (1 + LEVEL) / 2) -> float:
-    """Student's quantile; by default that of a two-sided interval."""
+    """Return Student's quantile; by default that of a two-sided interval."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, probability))
@@ -136,10 +136,10 @@ def t_quantile(freedom: float, probability: float = (1 + LEVEL) / 2) -> float:
 def bounded_interval(
     value: float, error: float, freedom: float, clusters: int, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[tuple[float, float], str]:
-    """The interval of a figure that lies within `bounds`, and its method.
+    """Return the interval of a figure within `bounds`, and its method.
 
-    Wilson's form, for as many independent trials as have the same standard error. Where no cluster differs from
-    another there is none to go by: each cluster then counts as one trial.
+    Wilson's form, for the number of independent trials with the same standard error. If no cluster differs from
+    another there is no standard error: each cluster then counts as one trial.
     """
     low, high = bounds
     share, deviation = (value - low) / (high - low), error / (high - low)
@@ -155,7 +155,7 @@ def bounded_interval(
 def difference_interval(
     difference: float, error: float, freedom: float, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float] | None:
-    """The interval of a difference between two figures that lie within `bounds`; None where nothing varies."""
+    """Return the interval of a difference between two figures within `bounds`; None if nothing varies."""
     most, half = bounds[1] - bounds[0], t_quantile(freedom) * error
     if error <= _NOTHING * most:
         return None
@@ -163,9 +163,10 @@ def difference_interval(
 
 
 def median_interval(values: ArrayLike, codes: NDArray[np.intp]) -> tuple[float, float]:
-    """The interval of a median of `values` [N] in clusters `codes` [N] (Woodruff 1952).
+    """Return the interval of a median of `values` [N] in clusters `codes` [N] (Woodruff 1952).
 
-    The share of values up to the median has an interval as every mean has; the values at its ends are the median's.
+    The share of values up to the median has an interval like any mean; the values at its ends are the median's
+    interval.
     """
     found = np.asarray(values, dtype=np.float64)
     sizes = np.bincount(codes).astype(np.float64)
@@ -176,14 +177,14 @@ def median_interval(values: ArrayLike, codes: NDArray[np.intp]) -> tuple[float, 
 
 
 def ratio_error(sums: Floats, sizes: Floats) -> float:
-    """The jackknife standard error of a mean over items, from sums [K] over clusters of `sizes` [K] items."""
+    """Return the jackknife standard error of a mean over items, from sums [K] over clusters of `sizes` [K] items."""
     clusters, total, items = len(sizes), sums.sum(), sizes.sum()
     left_out = (total - sums) / (items - sizes)
     return sqrt((clusters - 1) / clusters * float(((left_out - total / items) ** 2).sum()))
 
 
 def wilson_interval(successes: float, n: float, quantile: float = _NORMAL_QUANTILE) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion."""
+    """Return Wilson's 95 % score interval of a proportion."""
     z2 = quantile**2
     share = successes / n
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -192,9 +193,9 @@ def wilson_interval(successes: float, n: float, quantile: float = _NORMAL_QUANTI
 
 
 def group_means(weights: Floats, sums: Floats, sizes: Floats) -> Floats:
-    """The mean over G groups of their means [R]: `sums` and `sizes` [G, K] by cluster, `weights` [R, K] of clusters.
+    """Return the mean over groups of their means [R]: `sums` and `sizes` are [G, K] by cluster, `weights` is [R, K].
 
-    A group of which no item counts is left out.
+    Groups without items are left out.
     """
     counts = weights @ sizes.T
     means = np.divide(weights @ sums.T, counts, out=np.zeros_like(counts), where=counts > 0)
@@ -205,7 +206,7 @@ def group_means(weights: Floats, sums: Floats, sizes: Floats) -> Floats:
 def by_group(
     values: Floats, codes: NDArray[np.intp], clusters: int, groups: Sequence[str]
 ) -> tuple[Floats, Floats, list[str]]:
-    """Sums and counts [G, K] of item values [N] by group and cluster, and the groups' names."""
+    """Return sums and counts [G, K] of item values [N] by group and cluster, and the groups' names."""
     group_codes, count = cluster_codes(groups)
     places = group_codes * clusters + codes
     cells = count * clusters
@@ -217,9 +218,9 @@ def by_group(
 def grouped_metric(
     name: str, values: Sequence[float], clusters: Sequence[str], groups: Sequence[str], *, primary: bool = False
 ) -> Metric:
-    """The mean over groups of their means of 0–1 values, with its interval over clusters.
+    """Return the mean over groups of their means of 0–1 values, with its interval over clusters.
 
-    None where a group lies in one cluster: how that group's figure varies from cluster to cluster can't be known.
+    No interval if a group is in one cluster: how its figure varies between clusters is unknown.
     """
     whole = fraction_metric(name, values, clusters, primary=primary)
     if whole.value is None:
@@ -232,7 +233,7 @@ def grouped_metric(
     if k > 1 and alone is not None:
         method = f"none (all items of '{alone}' are of one cluster)"
     elif k > 1:
-        # An item of a small group counts for more: what a cluster weighs is its share of every group.
+        # Items of small groups have more weight: a cluster's weight is its share of every group.
         shares = (sizes / sizes.sum(axis=1, keepdims=True)).sum(axis=0)
         errors, freedom = jackknife_errors(lambda weights: {name: group_means(weights, sums, sizes)}, shares)
         interval, method = bounded_interval(value, errors[name], freedom, k)
@@ -247,7 +248,7 @@ def fraction_metric(
     primary: bool = False,
     higher_is_better: bool = True,
 ) -> Metric:
-    """The mean of 0–1 values with its interval over clusters; one cluster alone gives none."""
+    """Return the mean of 0–1 values with its interval over clusters; a single cluster has none."""
     scores = np.asarray(values, dtype=np.float64)
     codes, k = cluster_codes(clusters) if len(scores) else (np.zeros(0, dtype=np.intp), 0)
     value = float(scores.mean()) if len(scores) else None
@@ -310,19 +311,19 @@ POWER = 0.8
 
 
 def differences(figures: Figures, weights: Floats) -> dict[str, Floats]:
-    """Second minus first [R] for every figure, both systems on the same clusters with `weights` [R, K]."""
+    """Return second minus first [R] for every figure, both systems on the same clusters with `weights` [R, K]."""
     none = np.zeros_like(weights)
     first, second = figures(np.hstack([weights, none])), figures(np.hstack([none, weights]))
     return {name: second[name] - values for name, values in first.items()}
 
 
 def difference_errors(figures: Figures, sizes: Floats) -> tuple[dict[str, float], float]:
-    """The jackknife standard error of every difference, and its degrees of freedom (see `jackknife_errors`)."""
+    """Return the jackknife standard error of every difference, and its degrees of freedom (see `jackknife_errors`)."""
     return jackknife_errors(lambda weights: differences(figures, weights), sizes)
 
 
 def bootstrap_errors(figures: Figures, clusters: int, rng: np.random.Generator, resamples: int) -> dict[str, float]:
-    """The bootstrap standard error of every difference: for medians, which the jackknife does not serve."""
+    """Return the bootstrap standard error of every difference: for medians, where the jackknife is invalid."""
     found: dict[str, list[Floats]] = {}
     for count in blocks(resamples, 2 * clusters):
         for name, values in differences(figures, bootstrap_weights(clusters, count, rng)).items():
@@ -331,7 +332,7 @@ def bootstrap_errors(figures: Figures, clusters: int, rng: np.random.Generator, 
 
 
 def randomisation_p(figures: Figures, name: str, clusters: int, rng: np.random.Generator, resamples: int) -> float:
-    """Two-sided p-value of one figure by approximate randomisation: each cluster's answers swapped by a coin.
+    """Return the two-sided p-value of one figure by approximate randomisation: randomly swap each cluster's answers.
 
     Noreen 1989; the observed arrangement counts as one of the draws, so p is never 0.
     """
@@ -347,19 +348,19 @@ def randomisation_p(figures: Figures, name: str, clusters: int, rng: np.random.G
 
 
 def difference(figures: Figures, name: str, weights: Floats) -> Floats:
-    """The other arrangement's figure minus this one's [R]; `weights` [R, 2K], the other has the halves swapped."""
+    """Return the second system's figure minus the first's [R], for `weights` [R, 2K] and with their halves swapped."""
     half = weights.shape[1] // 2
     swapped = np.hstack([weights[:, half:], weights[:, :half]])
     return np.asarray(figures(swapped)[name] - figures(weights)[name], dtype=np.float64)
 
 
 def mcnemar_p(differences: Sequence[int]) -> float:
-    """McNemar's test over clusters: two-sided mid-p of `differences`, wins minus losses in each cluster.
+    """Return McNemar's test over clusters: the two-sided mid-p of `differences`, wins minus losses in each cluster.
 
     If the systems are equally good, a cluster's difference is as likely to have either sign; the sum's distribution
-    over all signs is computed exactly. With one item a cluster this is the exact binomial test of McNemar; the mid-p
+    over all signs is computed exactly. With one item per cluster this is the exact binomial test of McNemar; the mid-p
     (half of the observed outcome's probability) keeps its false-positive rate near the nominal one (Fagerland et al.
-    2013). Swapping whole clusters, rather than items, is ours.
+    2013). Swapping whole clusters, rather than items, is our choice.
     """
     sizes, counts = np.unique(np.abs(np.asarray(differences, dtype=np.int64)), return_counts=True)
     chances = np.ones(1)
@@ -372,7 +373,7 @@ def mcnemar_p(differences: Sequence[int]) -> float:
 
 
 def signs(size: int, count: int) -> Floats:
-    """Chances of the sum of `count` terms of ±`size`, on the places from -size·count to size·count."""
+    """Return the distribution of the sum of `count` terms of ±`size`, from -size·count to size·count."""
     chances = np.zeros(2 * size * count + 1)
     whole = lgamma(count + 1) - count * log(2)
     chances[:: 2 * size] = np.exp([whole - lgamma(k + 1) - lgamma(count - k + 1) for k in range(count + 1)])
@@ -380,7 +381,7 @@ def signs(size: int, count: int) -> Floats:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number (Holm 1979), in the given order."""
+    """Adjust p-values for their number (Holm 1979), in the given order."""
     adjusted = [1.0] * len(p_values)
     highest = 0.0
     for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -390,10 +391,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def reach(comparisons: int = 1, level: float = LEVEL, power: float = POWER, freedom: float | None = None) -> float:
-    """How many standard errors a difference must have to be found with the given power at the given level.
+    """Return how many standard errors a difference must have to be found with the given power at the given level.
 
-    With several comparisons the level of each is the strictest of Holm's. `freedom` are the degrees of freedom of a
-    standard error that was estimated from few clusters; None stands for as many as one likes.
+    With several comparisons the level of each is the strictest of Holm's. `freedom` is the number of degrees of freedom
+    of a standard error that was estimated from few clusters; None means infinitely many.
     """
     shares = 1 - (1 - level) / (2 * comparisons), power
     if freedom is not None:
@@ -402,10 +403,10 @@ def reach(comparisons: int = 1, level: float = LEVEL, power: float = POWER, free
 
 
 def minimum_detectable_effect(standard_error: float, comparisons: int = 1, freedom: float | None = None) -> float:
-    """The true difference that such a comparison finds in `POWER` of the cases; `freedom` as in `reach`."""
+    """Return the true difference that such a comparison finds in `POWER` of the cases; `freedom` as in `reach`."""
     return reach(comparisons, freedom=freedom) * standard_error
 
 
 def items_needed(effect: float, standard_error: float, items: int) -> int:
-    """How many items like these would find a true difference of `effect`, given its standard error on `items`."""
+    """Return how many items like these would find a true difference of `effect`, given its error on `items`."""
     return ceil(items * (reach() * standard_error / effect) ** 2)

@@ -1,7 +1,7 @@
-"""What is said in a video, by its file of subtitles: SRT, WebVTT, or a benchmark's JSON.
+"""Read subtitles from SRT, WebVTT or a benchmark's JSON.
 
 JSON is a list of `{"start": "00:00:01.000", "end": …, "line": …}` or `{"timestamp": [1.0, 2.5], "text": …}`, as
-LongVideoBench has both. A file that is missing or in which nothing is said is an error: never a video without words.
+LongVideoBench has both. A missing or empty file is an error, never a video without words.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMATS = {".srt": "srt", ".vtt": "vtt"}
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is said between two times, in seconds of the video."""
+    """The words spoken between two times, in seconds of the video."""
 
     start: float
     end: float
@@ -47,9 +47,9 @@ class Stamped(TypedDict):
 
 
 def lines_of(clip: Clip) -> tuple[Line, ...]:
-    """What is said in a clip, in order of time.
+    """Return the subtitles of a clip, in order of time.
 
-    Raises DataError where the benchmark names no file, or the file is missing, damaged or has no words in the clip.
+    Raises DataError if the benchmark names no file, or the file is missing, damaged or has no words in the clip.
     """
     if clip.subtitles is None:
         raise DataError(f"'{clip.video_id}' has no subtitles: the benchmark names no file of them")
@@ -62,17 +62,17 @@ def lines_of(clip: Clip) -> tuple[Line, ...]:
 
 
 def lines_at(lines: Iterable[Line], seconds: Sequence[float]) -> tuple[Line, ...]:
-    """The lines that are being said at one of the times, as when the frames of those times are shown."""
+    """Return the lines spoken at one of the times, for example those of the frames shown."""
     return tuple(line for line in lines if any(line.start <= second <= line.end for second in seconds))
 
 
 def count_words(lines: Iterable[Line]) -> int:
-    """How many words are said."""
+    """Count the words of lines."""
     return sum(len(line.text.split()) for line in lines)
 
 
 def read_subtitles(path: Path) -> tuple[Line, ...]:
-    """The lines of a file that have words, in order of time, by the file's own clock.
+    """Read the lines of a file that have words, in order of time, on the file's own clock.
 
     Raises DataError for a file that is missing, of another kind, damaged, or without any word.
     """
@@ -92,7 +92,7 @@ def read_subtitles(path: Path) -> tuple[Line, ...]:
 
 
 def timed_text(text: str, kind: str, path: Path) -> list[Line]:
-    """The lines of SRT or WebVTT, without mark-up. Raises DataError."""
+    """Parse the lines of SRT or WebVTT, without mark-up. Raises DataError."""
     from pysubs2 import SSAFile
     from pysubs2.exceptions import Pysubs2Error
 
@@ -104,7 +104,7 @@ def timed_text(text: str, kind: str, path: Path) -> list[Line]:
 
 
 def json_lines(text: str, where: str) -> list[Line]:
-    """The lines of a benchmark's JSON. Raises DataError naming the entry and the field at fault."""
+    """Parse the lines of a benchmark's JSON. Raises DataError naming the entry and the field at fault."""
     content = parse_json(text, where)
     lines = []
     for number, row in enumerate(typed(list[dict[str, object]], content, where), start=1):
@@ -123,7 +123,7 @@ def json_lines(text: str, where: str) -> list[Line]:
 
 
 def clock_seconds(text: str, where: str, field: str) -> float:
-    """Seconds of `h:mm:ss.fff`. Raises DataError."""
+    """Convert `h:mm:ss.fff` to seconds. Raises DataError."""
     parts = text.split(":")
     if len(parts) != 3 or not all(part.replace(".", "", 1).isdecimal() and part.isascii() for part in parts):
         raise DataError(f"{where}: field '{field}' must be a time such as 00:01:02.500, not {shown(text)}")

@@ -1,4 +1,4 @@
-"""The Task API: what is asked, what a model answered and what the answer is worth."""
+"""The Task API: items, a model's predictions, and their scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks.errors import DataError
 
 STORED: Any = {"extra": "forbid", "allow_inf_nan": False}
-"""How records are read back into these classes: nothing unknown, no NaN."""
+"""How records are read into these classes: no unknown fields, no NaN."""
 WALL_CLOCK: Mapping[str, Any] = {"json_schema_extra": {"x-wall-clock": True}}
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
@@ -22,15 +22,15 @@ JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[st
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What to look at, without its pixels: a stretch of a video, in seconds.
+    """A segment of a video in seconds, without its pixels.
 
     Attributes:
         video_id: the video's id in its benchmark.
-        start: where the stretch begins.
-        end: where it ends; infinite where the whole video is meant and neither its file nor its length is known.
-        path: the video's file; None where it is not there.
-        subtitles: the file of what is said in the video, where the benchmark names one; it need not be there.
-        subtitles_start: where the video begins by that file's clock.
+        start: where the segment begins.
+        end: where it ends; infinite for a whole video whose file and length are unknown.
+        path: the video's file; None if it is missing.
+        subtitles: the subtitle file, if the benchmark names one; it may be missing.
+        subtitles_start: the video's start on that file's clock.
     """
 
     video_id: str
@@ -47,7 +47,7 @@ class Clip:
 
     @property
     def known_duration(self) -> float:
-        """Length in seconds. Raises DataError where it is not known."""
+        """Return the length in seconds. Raises DataError if it is unknown."""
         if isfinite(self.end):
             return self.duration
         msg = f"'{self.video_id}': the length of the video is unknown without its file, and is needed to cut it"
@@ -56,7 +56,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What a result must name so that nobody mixes it with another.
+    """The description of a task that a result carries, so that it can't be confused with another.
 
     `items_sha256` is the digest of the item set (see `item_set_digest`); `chance` is the expected
     value of the primary metric for a uniformly random answer.
@@ -79,7 +79,7 @@ class TaskInfo:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Language-model tokens spent on one item; `cached` of the prompt's were not computed again."""
+    """Language-model tokens spent on one item; `cached` prompt tokens were not computed again."""
 
     __pydantic_config__: ClassVar[Any] = STORED
 
@@ -97,7 +97,7 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class FramesSeen:
-    """How many frames a model looked at, their time stamps (seconds), and the share of the clip they span."""
+    """How many frames a model saw, their time stamps (seconds), and the share of the clip that they span."""
 
     __pydantic_config__: ClassVar[Any] = STORED
 
@@ -108,7 +108,7 @@ class FramesSeen:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """How an answer came about: the prompt's digest, tokens, seconds by stage, frames, and notes."""
+    """How an answer was obtained: the prompt's digest, tokens, seconds by stage, frames, and notes."""
 
     prompt_sha256: str | None = None
     usage: TokenUsage = TokenUsage()
@@ -118,7 +118,7 @@ class Trace:
 
 
 def seconds_together(traces: Iterable[Trace]) -> dict[str, float]:
-    """Seconds of several traces, added up by stage."""
+    """Add up the seconds of several traces by stage."""
     total: dict[str, float] = {}
     for trace in traces:
         for stage, spent in trace.seconds.items():
@@ -127,7 +127,7 @@ def seconds_together(traces: Iterable[Trace]) -> dict[str, float]:
 
 
 def busy_seconds(trace: Trace) -> float:
-    """Seconds that an answer held its model up: without the decoding that went on meanwhile."""
+    """Return the seconds that an answer took its model, without concurrent decoding."""
     overlapped = trace.seconds.get("decode", 0.0) if "wait" in trace.seconds else 0.0
     return sum(trace.seconds.values()) - overlapped
 
@@ -135,7 +135,7 @@ def busy_seconds(trace: Trace) -> float:
 class Item(Protocol):
     """One question, query or clip of a benchmark; `cluster` groups items of one source video.
 
-    `labels` (kind of label to the item's) are what breakdowns group by; they decide nothing.
+    `labels` (kind of label to the item's) are for breakdowns; they don't affect the answer.
     """
 
     @property
@@ -154,12 +154,12 @@ class Prediction:
 
     Attributes:
         item_id: the item.
-        answer: a choice's index, a text, or None when nothing could be read.
+        answer: a choice's index, a text, or None if the reply could not be parsed.
         raw: the model's own output, kept so that a record can be scored again without the model.
-        rule: the parser's rule that read it.
-        option_scores: how likely each option was, where the route tells.
+        rule: the parser's rule that applied.
+        option_scores: the score of each option, if the route gives any.
         trace: frames, tokens and seconds that it took.
-        vectors: in retrieval the answer, float32 [2, D]: the video's vector and the text's.
+        vectors: the answer in retrieval, float32 [2, D]: the video's vector and the text's.
     """
 
     item_id: str
@@ -173,14 +173,14 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one prediction is worth.
+    """The score of one prediction.
 
     Attributes:
         item_id: the item.
         cluster: its cluster.
         answer: the answer that was scored.
-        values: the item's value by metric name, None where it can't be known.
-        vectors: float32 [2, D], passed through to figures that only all items together have.
+        values: the item's value by metric name, None if it can't be known.
+        vectors: float32 [2, D], passed on for figures over all items together.
     """
 
     item_id: str
@@ -192,7 +192,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure with its uncertainty. `value` is None where it can't be known from public data."""
+    """A figure with its uncertainty. `value` is None if it can't be known from public data."""
 
     __pydantic_config__: ClassVar[Any] = STORED
 
@@ -236,11 +236,11 @@ class Task(Protocol[ItemT]):
         ...
 
     def check(self, model: object) -> None:
-        """Raise ModelError, naming what is missing, when the model can't do this task."""
+        """Raise ModelError, naming what is missing, if the model can't do this task."""
         ...
 
     def protocol(self, model: object) -> Mapping[str, str]:
-        """The route, prompt and parser by name, version and digest: what makes runs comparable."""
+        """Return the route, prompt and parser by name, version and digest: what makes runs comparable."""
         ...
 
     def predict(self, model: object, batch: Sequence[ItemT]) -> list[Prediction]:
@@ -248,7 +248,7 @@ class Task(Protocol[ItemT]):
         ...
 
     def reread(self, item: ItemT, prediction: Prediction) -> Prediction:
-        """Read a recorded raw output again with today's parser."""
+        """Parse a recorded raw output again with the current parser."""
         ...
 
     def score(self, item: ItemT, prediction: Prediction) -> Score:
@@ -256,5 +256,5 @@ class Task(Protocol[ItemT]):
         ...
 
     def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:
-        """Corpus figures with intervals."""
+        """Compute corpus figures with intervals."""
         ...

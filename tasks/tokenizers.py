@@ -1,4 +1,4 @@
-"""The ways to cut captions into tokens, by the names that results carry; among them the PTB tokenizer in Python."""
+"""The tokenizers for captions, by the names used in results, including the PTB tokenizer in Python."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ wis wm wyo mfg mtg ppty pte pty
 """
 _CAPITAL_ABBREVIATIONS = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash"  # or in capitals throughout
 _BEFORE_NUMBERS = "art ca fig figs no nos op pp prop"
-# after a single letter and a dot, these begin a sentence: the letter is then no initial
+# after a single letter and a dot, these begin a sentence: the letter is then not an initial
 _SENTENCE_STARTS = """
 A About According Additionally After An As At But Earlier He Her Here However If In It Last Many
 More Now Once One Other Our She Since So Some Such That The Their Then There These They This We What
@@ -119,7 +119,7 @@ def ptb_tokens(text: str) -> tuple[str, ...]:
 
 
 def _written(kind: str | None, token: str) -> str:
-    """A token as the original prints it: normalised and lower-cased."""
+    """Write a token as the original prints it: normalised and lower-cased."""
     if kind == "sign":
         written = _BRACKETS.get(token) or _SIGNS.get(token) or token.lower()
         return "" if written in _DROPPED_SIGNS else written
@@ -134,7 +134,7 @@ def _written(kind: str | None, token: str) -> str:
     return token.replace("\u00ad", "").lower()
 
 
-# The version of `ptb`'s rules, as results carry it. 2: as the original where a space or no space stands beside
+# The version of `ptb`'s rules, as stored in results. 2: as the original where a space or no space stands beside
 # punctuation, in telephone numbers, times, addresses and escaped brackets.
 PTB_VERSION = "ptb, version 2"
 TokenizerName = Literal["ptb", "letters", "none"]
@@ -149,12 +149,12 @@ def letter_tokens(text: str) -> tuple[str, ...]:
 
 
 def white_space_tokens(text: str) -> tuple[str, ...]:
-    """The text as it stands, split at white space: for captions that are tokenised already."""
+    """Split a text at white space, for captions that are already tokenised."""
     return tuple(text.split())
 
 
 def tokenizer(name: str) -> Tokenize:
-    """The tokenizer called `name`; DataError when there is none."""
+    """Return the tokenizer called `name`. Raises DataError if there is none."""
     if name == "ptb":
         return ptb_tokens
     if name == "letters":

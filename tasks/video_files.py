@@ -1,4 +1,4 @@
-"""Where videos lie and what their files are called: one list of endings, and one way to name a file to FFmpeg."""
+"""Locations and names of video files: one list of suffixes, and one way to pass a file name to FFmpeg."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ogv", ".flv", ".wmv", ".mpg", ".mpeg", ".ts",
     ".m2ts", ".mts", ".vob", ".asf", ".3gp", ".3g2", ".mxf",
 )  # fmt: skip
-"""In lower case; a file's own ending may be written in any."""
+"""In lower case; a file's own suffix may have any case."""
 MAC_SIDE_FILE = "._"
 SETTLED_NS = 2_000_000_000
-"""A folder changed longer ago than this has a time of change that the next change won't share."""
+"""A folder changed longer ago than this gets a different modification time with its next change."""
 _listings: dict[Path, tuple[tuple[int, int, int], Mapping[str, Sequence[str]]]] = {}
 
 
 def video_path(folder: Path, video_id: str) -> Path | None:
-    """The video's file `videos/<id>` with one of the known endings, in the benchmark's folder or another data root."""
+    """Find the video's file `videos/<id>` with a known suffix, in the benchmark's folder or another data root."""
     for place in (folder / VIDEOS, *(other / VIDEOS for other in other_places(folder))):
         for name in _by_id(place).get(video_id, ()):
             if (place / name).is_file():
@@ -31,10 +31,10 @@ def video_path(folder: Path, video_id: str) -> Path | None:
 
 
 def _by_id(place: Path) -> Mapping[str, Sequence[str]]:
-    """The names of a folder's videos by id, the usual endings first.
+    """List the names of a folder's videos by id, the usual suffixes first.
 
-    A benchmark asks for thousands of ids, and each could have dozens of names: the folder is listed once, and again
-    where it was changed since.
+    A benchmark asks for thousands of ids, and each could have dozens of names: the folder is listed once, and again if
+    it has changed since.
     """
     try:
         status = place.stat()
@@ -59,7 +59,7 @@ def _preference(name: str) -> tuple[bool, int, str]:
 
 
 def video_names(video_id: str) -> Iterator[str]:
-    """What the file of a video may be called: `a` may be `a.mp4`, `a.MP4` or `a.Mp4`, and so on."""
+    """Yield the possible file names of a video: `a` may be `a.mp4`, `a.MP4` or `a.Mp4`, and so on."""
     for suffix in VIDEO_SUFFIXES:
         yield f"{video_id}{suffix}"
     for suffix in VIDEO_SUFFIXES:
@@ -68,14 +68,14 @@ def video_names(video_id: str) -> Iterator[str]:
 
 
 def is_video_name(name: PurePath) -> bool:
-    """Whether a file is a video by its name; macOS's side files have the ending too."""
+    """Whether a file is a video by its name; macOS's companion files have the same suffix."""
     return name.suffix.lower() in VIDEO_SUFFIXES and not name.name.startswith(MAC_SIDE_FILE)
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder in order of its path, behind links to folders too.
+    """List every file below a folder in order of its path, following links to folders.
 
-    Each folder is entered once, by its own path rather than a link's, so that links in a circle end.
+    Each folder is entered once, by its own path rather than a link's, so that cycles of links end.
     """
     found: list[Path] = []
     links = [folder]
@@ -97,5 +97,5 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def local_address(path: Path) -> str:
-    """The only form in which a file's path may reach FFmpeg, which takes `a:b.mp4` or `http:…` for an address."""
+    """Return a file's path in the form required by FFmpeg, which would take `a:b.mp4` or `http:…` for an address."""
     return f"file:{path}"

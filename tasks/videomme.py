@@ -1,8 +1,8 @@
 """Video-MME (Fu et al. 2024): 4-way questions about videos of 11 seconds to an hour, in thirds by length.
 
-Two tasks: `videomme@test` without subtitles and `videomme@test-subtitles` with those of the frames seen, which takes
-models that read subtitles alone. Beside the strict figure stands that of the benchmark's own scorer, which takes a
-reply's first capital letter A to D for the answer (also the A of "A person …") and drops replies without one.
+Two tasks: `videomme@test` without subtitles and `videomme@test-subtitles` with those of the frames seen, for models
+that read subtitles only. Beside the strict figure there is that of the benchmark's own scorer, which takes a reply's
+first capital letter A to D as the answer (also the A of "A person …") and drops replies without one.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ TEST, SPOKEN = "test", "test-subtitles"
 FILES = ("test-00000-of-00001.parquet", "videomme/test-00000-of-00001.parquet", "videomme.json")
 SUBTITLES = "subtitle"
 SUBTITLE_FILES = 744
-"""So many of the 900 videos have subtitles; of a folder with all of them, the others have none."""
+"""Number of the 900 videos with subtitles; if a folder has all of them, the other videos have none."""
 OWN_SCORER = "videomme_scorer"
-# What the benchmark's scorer takes off a reply before it looks for a letter.
+# What the benchmark's scorer removes from a reply before it looks for a letter.
 LEAD_INS = re.compile(
     r"(?:The (?:best|correct) answer is|The answer is|The answer|The (?:best|correct) option is|"
     r"Best (?:answer|option):)"
@@ -71,7 +71,7 @@ class Row(TypedDict):
 
 
 class VideoMMETask(MultipleChoiceTask):
-    """Multiple choice with the figure of the benchmark's own scorer beside."""
+    """Multiple choice with the figure of the benchmark's own scorer in addition."""
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
         score = super().score(item, prediction)
@@ -86,13 +86,13 @@ class VideoMMETask(MultipleChoiceTask):
 
 
 def first_capital(reply: str) -> str:
-    """The letter that the benchmark's own scorer reads; empty where it drops the reply."""
+    """Return the letter that the benchmark's own scorer reads; empty if it drops the reply."""
     found = re.search("[ABCD]", LEAD_INS.sub("", reply.strip()))
     return found.group() if found else ""
 
 
 def with_own_scorer(summary: Summary, scores: Sequence[Score]) -> Summary:
-    """The summary with the other scorer's figure, and in the details where it differs from the strict one."""
+    """Add the benchmark scorer's figure to a summary, and to the details how it differs from the strict one."""
     from tasks.statistics import fraction_metric
 
     asked = [score for score in scores if OWN_SCORER in score.values]
@@ -113,7 +113,7 @@ def with_own_scorer(summary: Summary, scores: Sequence[Score]) -> Summary:
 def load_videomme(folder: Path, pool: str = TEST, seconds_of: SecondsOf | None = None) -> VideoMMETask:
     """Build a pool from the published table, Parquet or exported as JSON; videos are `videos/<videoID>.mp4`.
 
-    Raises DataError when the file is missing or damaged.
+    Raises DataError if the file is missing or damaged.
     """
     path = official_file(folder, "videomme", *FILES)
     whole = len(list((folder / SUBTITLES).glob("*.srt"))) >= SUBTITLE_FILES

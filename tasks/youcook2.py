@@ -50,12 +50,12 @@ CUISINES: Mapping[str, str] = MappingProxyType(
 CLIP_CAPTIONS = CaptionProtocol(
     "youcook2-caption.v1", 64, MappingProxyType({"micro": "micro", "macro": "macro", "paragraph": "paragraph"})
 )
-# One text stands for a video and one paragraph for its reference: all of them are one corpus.
+# There is one text and one reference paragraph per video: all of them are one corpus.
 SUMMARIES = CaptionProtocol("youcook2-summary.v1", 160, MappingProxyType({"summary": "micro"}))
 
 
 def task_info(name: str, family: str, primary: str, chance: float) -> TaskInfo:
-    """A pool's description, with the count and digest that its items must have."""
+    """Describe a pool, with the count and digest that its items must have."""
     count, digest = ITEM_SETS[name]
     return TaskInfo(
         name=name,
@@ -73,7 +73,10 @@ def task_info(name: str, family: str, primary: str, chance: float) -> TaskInfo:
 
 
 def load_retrieval(folder: Path, pool: str = "clip-3350") -> RetrievalTask:
-    """Build a retrieval pool. Raises DataError on missing or damaged files, or items that are not the official ones."""
+    """Build a retrieval pool.
+
+    Raises DataError for missing or damaged files, or if the items are not the official ones.
+    """
     videos = validation(folder)
     name = RETRIEVAL_TASKS[pool]
     if pool == "video-457":
@@ -91,7 +94,7 @@ def load_retrieval(folder: Path, pool: str = "clip-3350") -> RetrievalTask:
 
 
 def load_clip_captioning(folder: Path, pool: str = "3492") -> CaptioningTask:
-    """Build the clip-captioning task; floors may know the training sentences. Raises DataError."""
+    """Build the clip-captioning task; floors may use the training sentences. Raises DataError."""
     videos = read_annotations(folder / ANNOTATIONS)
     items = [
         CaptionItem(
@@ -111,7 +114,7 @@ def load_clip_captioning(folder: Path, pool: str = "3492") -> CaptioningTask:
 
 
 def load_summary(folder: Path, pool: str = "457") -> CaptioningTask:
-    """Build the full-video summary task; floors may know the training paragraphs. Raises DataError."""
+    """Build the full-video summary task; floors may use the training paragraphs. Raises DataError."""
     videos = read_annotations(folder / ANNOTATIONS)
     items = [
         CaptionItem(
@@ -130,7 +133,7 @@ def load_summary(folder: Path, pool: str = "457") -> CaptioningTask:
 
 
 def require_official(folder: Path, info: TaskInfo, found: int, digest: str) -> None:
-    """Refuse items that are not the published ones."""
+    """Raise DataError for items that are not the published ones."""
     if found != info.item_count or digest != info.items_sha256:
         msg = (
             f"{folder}: these are not the items of {info.name} (found {found}, expected {info.item_count}, or a text "
@@ -140,17 +143,17 @@ def require_official(folder: Path, info: TaskInfo, found: int, digest: str) -> N
 
 
 def validation(folder: Path) -> list[Video]:
-    """The validation videos, in the file's order."""
+    """Return the validation videos, in the file's order."""
     return of_subset(read_annotations(folder / ANNOTATIONS), "validation")
 
 
 def of_subset(videos: Sequence[Video], subset: str) -> list[Video]:
-    """The videos of one published subset."""
+    """Return the videos of one published subset."""
     return [video for video in videos if video.subset == subset]
 
 
 def training_texts(videos: Sequence[Video], unit: str) -> list[TrainingText]:
-    """Training texts with their recipe types: a `paragraph` per video, or every `sentence`."""
+    """Return training texts with their recipe types: a `paragraph` per video, or every `sentence`."""
     training = of_subset(videos, "training")
     if unit == "paragraph":
         return [TrainingText(video.paragraph, video.recipe_type) for video in training]
@@ -158,24 +161,24 @@ def training_texts(videos: Sequence[Video], unit: str) -> list[TrainingText]:
 
 
 def whole_clip(folder: Path, video: Video) -> Clip:
-    """The video from its first second to its last."""
+    """Return the whole video as a clip."""
     return Clip(video.id, 0.0, video.duration, video_path(folder, video.id))
 
 
 def recipe_labels(video: Video) -> dict[str, str]:
-    """The published recipe code, and the cuisine that its first digit stands for (the names are ours)."""
+    """Return the published recipe code, and the cuisine of its first digit (the names are ours)."""
     cuisine = CUISINES.get(video.recipe_type[:1])
     return {"recipe type": video.recipe_type} | ({"cuisine": cuisine} if cuisine else {})
 
 
 def segment_labels(video: Video, segment: Segment) -> dict[str, str]:
-    """The video's labels, with where in it the segment lies and how long the whole is."""
+    """Return the video's labels with the segment's position and the video's length."""
     position = position_label(segment.start, segment.end, video.duration)
     return recipe_labels(video) | {"position in the video": position, "whole video": length_label(video.duration)}
 
 
 def clip_item(folder: Path, video: Video, segment: Segment, text: str | None = None) -> RetrievalItem:
-    """A segment as an item; `text` takes the place of its sentence."""
+    """Turn a segment into an item; `text` replaces its sentence."""
     clip = Clip(video.id, segment.start, segment.end, video_path(folder, video.id))
     return RetrievalItem(
         f"{video.id}:{segment.number}", video.id, clip, text or segment.sentence, segment_labels(video, segment)
@@ -183,9 +186,9 @@ def clip_item(folder: Path, video: Video, segment: Segment, text: str | None = N
 
 
 def standard_pool(folder: Path, videos: Sequence[Video]) -> list[RetrievalItem]:
-    """The clips of the standard pool's CSV, with its texts. Raises DataError naming rows that fit no segment.
+    """Read the clips of the standard pool's CSV, with its texts. Raises DataError naming rows that match no segment.
 
-    A row belongs to the segment with its times; where a video has two of those, to the one with its text.
+    A row belongs to the segment with its times or, if a video has two of those, to the one with its text.
     """
     path = folder / STANDARD_POOL
     if not path.is_file():
@@ -205,13 +208,15 @@ def standard_pool(folder: Path, videos: Sequence[Video]) -> list[RetrievalItem]:
         items.append(clip_item(folder, *same[0], text))
     faults += [f"{name} ({times} times)" for name, times in Counter(item.id for item in items).items() if times > 1]
     if faults:
-        msg = f"{path} has {len(faults)} rows that fit no segment, or one twice: {', '.join(faults[:IDS_SHOWN])}"
+        msg = (
+            f"{path} has {len(faults)} rows that match no segment, or match one twice: {', '.join(faults[:IDS_SHOWN])}"
+        )
         raise DataError(msg)
     return items
 
 
 def pool_rows(path: Path) -> list[tuple[str, float, float, str]]:
-    """Video, start, end and text of every row. Raises DataError naming the line."""
+    """Read video, start, end and text of every row. Raises DataError naming the line."""
     rows = []
     for number, row in csv_rows(read_text(path, ""), str(path)):
         try:
@@ -235,7 +240,7 @@ FILES = (
         "57d6bdea77c70114cbfad5b057e9500173f14b1c3a0f9c51bd1a716cd504cac1",
     ),
 )
-# Of the standard pool's authors (MIL-NCE); the benchmark's own authors only list YouTube ids.
+# Published by the standard pool's authors (MIL-NCE); the benchmark's own authors only list YouTube ids.
 VIDEO_ARCHIVE = "https://www.rocq.inria.fr/cluster-willow/amiech/Youcook2_val.zip"
 
 
@@ -248,7 +253,7 @@ def benchmark(
     run_example: str = "",
     predictions: str = "texts.json",
 ) -> Benchmark:
-    """One of YouCook2's benchmarks; `tasks` are task names by pool."""
+    """Make one of YouCook2's benchmarks; `tasks` holds task names by pool."""
     return Benchmark(
         name=name,
         title=title,

@@ -1,7 +1,7 @@
-"""YouCook2's annotation file, read and checked: whatever is not as published is refused by name.
+"""Read and check YouCook2's annotation file: whatever is not as published is refused by name.
 
-Rule (ours): nothing is mended or skipped. Missing keys, repeated ids, a segment that is reversed, empty or outside its
-video, and an empty sentence each refuse the file, with the ids at fault.
+Rule (our choice): nothing is repaired or skipped. Missing keys, repeated ids, a segment that is reversed, empty or
+outside its video, and an empty sentence each refuse the file, with the ids at fault.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Video:
 
 
 def read_annotations(path: Path) -> list[Video]:
-    """All videos in the file's order. Raises DataError naming the file and the ids at fault."""
+    """Read all videos in the file's order. Raises DataError naming the file and the ids at fault."""
     if not path.is_file():
-        msg = f"{path} is missing or no file: run 'longvid youcook2-summary prepare'"
+        msg = f"{path} is missing or not a file: run 'longvid youcook2-summary prepare'"
         raise DataError(msg)
     content = read_json(path, "")
     database = content.get("database") if isinstance(content, dict) else None
@@ -73,22 +73,22 @@ def read_annotations(path: Path) -> list[Video]:
 
 
 def read_video(name: str, row: Mapping[str, Any]) -> Video:
-    """One entry of the database. Raises KeyError, TypeError or ValueError."""
+    """Read one entry of the database. Raises KeyError, TypeError or ValueError."""
     segments = []
     for segment in row["annotations"]:
         start, end = (number(time) for time in segment["segment"])
         if type(segment["id"]) is not int:
-            msg = f"segment id {segment['id']!r} is no whole number"
+            msg = f"segment id {segment['id']!r} is not a whole number"
             raise TypeError(msg)
         segments.append(Segment(segment["id"], start, end, text(segment["sentence"]).strip()))
     if row["subset"] not in SUBSETS:
-        msg = f"subset {row['subset']!r} is none of {', '.join(SUBSETS)}"
+        msg = f"subset {row['subset']!r} is not one of {', '.join(SUBSETS)}"
         raise ValueError(msg)
     return Video(name, row["subset"], number(row["duration"]), text(row["recipe_type"]), tuple(segments))
 
 
 def number(value: object) -> float:
-    """A JSON number. Raises TypeError for anything else: a digit in quotes or a `true` is an annotator's slip."""
+    """Check a JSON number. Raises TypeError for anything else, such as a digit in quotes or `true`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{value!r} is not a number"
         raise TypeError(msg)
@@ -96,7 +96,7 @@ def number(value: object) -> float:
 
 
 def text(value: object) -> str:
-    """A JSON string. Raises TypeError for anything else."""
+    """Check a JSON string. Raises TypeError for anything else."""
     if not isinstance(value, str):
         msg = f"{value!r} is not a text"
         raise TypeError(msg)
@@ -104,7 +104,7 @@ def text(value: object) -> str:
 
 
 def video_faults(video: Video, ids: Sequence[object]) -> list[str]:
-    """What is wrong with a video's segments, in words."""
+    """Describe faults of a video's segments."""
     faults = [f"'{video.id}' repeats segment ids {list(ids)}"] if len(set(ids)) < len(ids) else []
     if not 0 < video.duration <= LONGEST:
         faults.append(f"'{video.id}' has no valid duration ({video.duration:g} s)")
@@ -117,7 +117,7 @@ def video_faults(video: Video, ids: Sequence[object]) -> list[str]:
         elif segment.end <= segment.start:
             faults.append(f"{where} is reversed or empty ({segment.start:g}–{segment.end:g} s)")
         elif segment.end > video.duration:
-            faults.append(f"{where} ends at {segment.end:g} s, past the video's {video.duration:g} s")
+            faults.append(f"{where} ends at {segment.end:g} s, after the video's end at {video.duration:g} s")
         if not segment.sentence:
             faults.append(f"{where} has an empty sentence")
     return faults

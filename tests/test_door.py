@@ -68,7 +68,7 @@ def test_an_encoder_of_two_methods_answers_questions_and_retrieval_on_kitchen(tm
 
 
 def test_a_reply_of_another_type_stops_the_run_at_once(shared_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(longvid.ModelError, match=r"generate returned a int for item .*: give a text"):
+    with pytest.raises(longvid.ModelError, match=r"generate returned a int for item .*: return a text"):
         longvid.evaluate(Wrong(), "egoschema@500", out=tmp_path / "wrong", data=shared_data)
 
 

@@ -1,6 +1,6 @@
-"""The client of an OpenAI-compatible server: requests side by side, with retries, and replies read strictly.
+"""The client of an OpenAI-compatible server: concurrent requests with retries, and strict parsing of replies.
 
-Whatever can't be read for certain is a fault, not an answer.
+Anything that can't be parsed for certain is a fault, not an answer.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ Json = Mapping[str, Any]
 TRY_AGAIN = frozenset({408, 409, 425, 429})
 CONNECT_SECONDS = 10.0
 MOST_BYTES = 8 << 20
-"""Longest body of a reply: ten times what the longest list of models takes, or a text of a million tokens."""
+"""Largest body of a reply: ten times the longest list of models, or a text of a million tokens."""
 LONGEST_MESSAGE = 600
 DEEPEST = 64
-"""Levels of nesting in a reply; the deepest that is asked for has six."""
+"""Most levels of nesting in a reply; the deepest valid reply has six."""
 HEADERS = {
-    # A kept connection may hold more than its reply, which would be read as the answer to the next question.
+    # A kept-alive connection may hold surplus bytes, which would be read as the reply to the next request.
     "Connection": "close",
     "Accept-Encoding": "identity",
     "Content-Type": "application/json",
@@ -59,9 +59,9 @@ HEADERS = {
 
 
 class ServerFaultError(ModelError):
-    """Something that may pass: worth another try.
+    """A fault that may be temporary: worth another try.
 
-    `away`: nobody answered at all. `hold`: seconds the server asked to wait.
+    `away`: there was no answer at all. `hold`: seconds that the server asked to wait.
     """
 
     def __init__(self, message: str, *, away: bool = False, hold: float | None = None) -> None:
@@ -71,7 +71,7 @@ class ServerFaultError(ModelError):
 
 
 class RefusedError(ModelError):
-    """The server won't do this, however often it is asked. `status` is HTTP's."""
+    """The server refuses for good, so trying again is useless. `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -80,7 +80,7 @@ class RefusedError(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to bear with a server (ours: no paper states these).
+    """Time-outs and retries for a server (our choice: no paper states these).
 
     `timeout`: seconds for one request; `retries`: further tries after a fault; `away`: seconds that a server
     may be unreachable, or ask to wait, before requests fail; waits between tries grow to `longest_wait`.
@@ -94,11 +94,11 @@ class Patience:
 
 
 class ApiClient:
-    """Asks one server; many threads may ask at once, of which `concurrency` reach it together.
+    """Client of one server; many threads may share it, at most `concurrency` requests run at once.
 
-    The key goes into the header of requests and nowhere else: it is cut out of every reply and message, and no
-    redirection is followed with it. `where` is the address as messages show it. A reply that names one of the models
-    in `strangers` as its author is a fault.
+    The key is sent in the header of requests only: it is cut out of every reply and message, and redirections are not
+    followed. `where` is the address as messages show it. A reply that names one of the models in `strangers` as its
+    author is a fault.
     """
 
     def __init__(self, base_url: str, key: str | None, patience: Patience, concurrency: int) -> None:
@@ -118,13 +118,13 @@ class ApiClient:
         self._http = _http_client(self.base_url, headers, min(patience.timeout, CONNECT_SECONDS), concurrency)
 
     def get(self, url: str) -> Json:
-        """One try, for a look at the server before any work."""
+        """Send one GET without retries, to examine the server before any work."""
         return self._once("GET", url, None, lambda body: body, MOST_BYTES)
 
     def post(self, url: str, body: Json, read: Callable[[Json], T], *, most_bytes: int = MOST_BYTES) -> T:
-        """What `read` finds in the reply; a reply it calls a ServerFaultError is asked for again.
+        """Return what `read` makes of the reply; if it raises ServerFaultError, the request is sent again.
 
-        Raises RefusedError at once where asking again can't help, and ServerFaultError after the last try, also for
+        Raises RefusedError at once if trying again can't help, and ServerFaultError after the last try, also for
         a reply of more than `most_bytes`.
         """
         started = time.monotonic()
@@ -139,11 +139,11 @@ class ApiClient:
         return found
 
     def shown(self, text: str) -> str:
-        """A server's own words as messages and records show them: one short line without the key."""
+        """Clean a server's own words for messages and records: one short line without the key."""
         return one_line(text, self._secrets)
 
     def _once(self, method: str, url: str, body: Json | None, read: Callable[[Json], T], most_bytes: int) -> T:
-        """One exchange; a fault is reported in the client's words and the server's, cleaned."""
+        """Make one exchange; a fault's message has the client's words and the server's, cleaned."""
         self._wait_for_the_gate()
         try:
             with self._slots:
@@ -157,7 +157,7 @@ class ApiClient:
             raise
 
     def _exchange(self, method: str, url: str, body: Json | None, most_bytes: int) -> _Answer:
-        """Send a request and receive all of the answer, every way this can fail told apart."""
+        """Send a request and receive the whole answer, with a distinct error for every way this can fail."""
         seconds = self._patience.timeout
         exchange = asyncio.run_coroutine_threadsafe(
             _exchange(self._http, method, url, _packed(body), seconds, most_bytes), _loop()
@@ -168,7 +168,7 @@ class ApiClient:
             self._heard(alive=False)
             raise ServerFaultError(f"{self.where} gave no answer within {seconds:g} s") from error
         except httpx2.RemoteProtocolError as error:
-            # One that hangs up may be starting anew; one that speaks no HTTP won't learn it.
+            # A server that hangs up may be restarting; one that does not speak HTTP never will.
             hung_up = "disconnected" in str(error)
             self._heard(alive=not hung_up)
             told = "can't be reached" if hung_up else "broke off or garbled its reply"
@@ -189,7 +189,7 @@ class ApiClient:
         return answer
 
     def _parsed(self, answer: _Answer) -> Json:
-        """The reply's JSON object, with the characters that UTF-8 can't hold replaced and the key removed."""
+        """Return the reply's JSON object, with characters that UTF-8 can't encode replaced and the key removed."""
         sure = [secret for secret in self._secrets if len(secret) >= SURE_SECRET]
         try:
             reply = _cleaned(_read_json(answer.text), sure)
@@ -198,11 +198,11 @@ class ApiClient:
         except ValueError as error:
             raise ServerFaultError(f"{self.where} sent malformed JSON: {self.shown(answer.text)!r}") from error
         if not isinstance(reply, dict):
-            raise ServerFaultError(f"{self.where} sent no JSON object: {self.shown(answer.text)!r}")
+            raise ServerFaultError(f"{self.where} sent something other than a JSON object: {self.shown(answer.text)!r}")
         return reply
 
     def _check_reply(self, reply: Json, asked: Json) -> None:
-        """Find out an error that says "200 OK", and the reply of another model than was asked."""
+        """Detect an error sent as "200 OK", and a reply by another model than the one asked."""
         if reply.get("error") or reply.get("object") == "error":
             self._raise_told(reply)
         named, wanted = reply.get("model"), asked.get("model")
@@ -221,7 +221,7 @@ class ApiClient:
     def _raise_told(self, reply: Json) -> None:
         error = reply.get("error")
         codes = [found.get(name) for found in (error, reply) if isinstance(found, dict) for name in ("status", "code")]
-        message = f"{self.where} answered with an error: {self.shown(told_in(reply)) or 'it does not say which'}"
+        message = f"{self.where} answered with an error: {self.shown(told_in(reply)) or 'no details given'}"
         for code in codes:
             if type(code) is int and 400 <= code < 500 and code not in TRY_AGAIN:
                 raise RefusedError(message, code)
@@ -249,7 +249,7 @@ class ApiClient:
         raise ServerFaultError(f"{message} (asks to wait {hold:g} s)", hold=hold)
 
     def _heard(self, *, alive: bool) -> None:
-        """Remember since when the server has been silent, for all threads alike."""
+        """Note since when the server has been silent, for all threads."""
         with self._state:
             if alive:
                 self._silent_since = None
@@ -257,14 +257,14 @@ class ApiClient:
                 self._silent_since = time.monotonic()
 
     def _wait_for_the_gate(self) -> None:
-        """A server that asked one request to wait means all of them."""
+        """Wait: a server that asked one request to wait means all of them."""
         time.sleep(max(0.0, self._hold_until - time.monotonic()))
 
     def _give_up(self, state: RetryCallState, started: float) -> bool:
-        """Absence and requests to wait are bounded in time, other faults in number.
+        """Whether to give up: absence and requests to wait are limited in time, other faults in number.
 
-        The clock of a silence runs for all requests together, so that once it has run out the next ones fail
-        at their first try instead of waiting as long again.
+        The clock of a silence is shared by all requests, so that once it has run out the next ones fail at their first
+        try instead of waiting as long again.
         """
         fault = _fault(state)
         now = time.monotonic()
@@ -283,7 +283,7 @@ class ApiClient:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came back: `text` is the body, unpacked, with bytes that are not text replaced."""
+    """An HTTP answer: `text` is the body, decompressed, with undecodable bytes replaced."""
 
     status: int
     headers: httpx2.Headers
@@ -300,7 +300,7 @@ class _NestedError(ValueError):
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """One thread for the exchanges of all clients: only from outside can one be ended wherever it stands."""
+    """Return the event loop of all clients' exchanges, in its own thread, so that one can be cancelled at any point."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="requests-to-servers", daemon=True).start()
     return loop
@@ -312,7 +312,7 @@ os.register_at_fork(after_in_child=_loop.cache_clear)
 async def _exchange(
     http: httpx2.AsyncClient, method: str, url: str, content: bytes | None, seconds: float, most_bytes: int
 ) -> _Answer:
-    """One request and the whole of its answer within `seconds`, from looking up the name to the last byte."""
+    """Send one request and receive its answer within `seconds`, from the DNS lookup to the last byte."""
     async with asyncio.timeout(seconds), http.stream(method, url, content=content) as response:
         body = bytearray()
         async for chunk in response.aiter_raw():
@@ -325,7 +325,10 @@ async def _exchange(
 
 
 def _http_client(address: str, headers: Mapping[str, str], connect: float, concurrency: int) -> httpx2.AsyncClient:
-    """The client for an address. Raises ModelError, naming the variable, for proxies and certificates that are none."""
+    """Return the HTTP client for an address.
+
+    Raises ModelError, naming the variable, for invalid proxies or certificates.
+    """
     verify = _certificates(address)
     try:
         return httpx2.AsyncClient(
@@ -339,11 +342,11 @@ def _http_client(address: str, headers: Mapping[str, str], connect: float, concu
     except ImportError as error:
         raise ModelError(f"{_proxies()}: a SOCKS proxy needs the package socksio: pip install socksio") from error
     except (ValueError, httpx2.InvalidURL) as error:
-        raise ModelError(f"{_proxies()}: no proxy's address, which looks like http://HOST:PORT") from error
+        raise ModelError(f"{_proxies()}: not a proxy's address, which looks like http://HOST:PORT") from error
 
 
 def _certificates(address: str) -> ssl.SSLContext:
-    """What a server's certificate is checked against; an unencrypted address needs none, so none are loaded."""
+    """Return the trusted certificates; an unencrypted address needs none, so none are loaded."""
     check_certificates()
     try:
         encrypted = address.lower().startswith("https:")
@@ -357,7 +360,7 @@ def _proxies() -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The words of what first went wrong: "Connection refused" rather than "All connection attempts failed"."""
+    """Return the message of the first cause: "Connection refused" rather than "All connection attempts failed"."""
     words = str(error)
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
@@ -368,30 +371,30 @@ def _cause(error: BaseException) -> str:
 
 
 def _packed(body: Json | None) -> bytes | None:
-    """A request's body; half a surrogate pair, which no server could read, is replaced."""
+    """Encode a request's body; lone surrogates, which no server could read, are replaced."""
     if body is None:
         return None
     return SURROGATES.sub(REPLACEMENT, json.dumps(body, ensure_ascii=False, allow_nan=False)).encode()
 
 
 def _unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """The body as it was before compression, which nobody asked for. Raises zlib.error, or _TooLongError."""
+    """Decompress a body that was compressed unasked. Raises zlib.error or _TooLongError."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise zlib.error(f"packed as '{encoding}', which was not asked for")
+        raise zlib.error(f"compressed as '{encoding}', which was not requested")
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     unpacked = unpacker.decompress(body, most_bytes + 1)
     if len(unpacked) > most_bytes:
         raise _TooLongError
     if not unpacker.eof:
-        raise zlib.error("it is not whole")
+        raise zlib.error("it is truncated")
     return unpacked
 
 
 def _read_json(text: str) -> object:
-    """JSON in which no key has two values. Raises ValueError, or _NestedError."""
+    """Parse JSON, refusing duplicate keys. Raises ValueError or _NestedError."""
     try:
         return json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
@@ -406,7 +409,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _cleaned(value: Any, secrets: list[str], depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
-    """The same JSON with all its texts cleaned, but for control codes, which a prompt may hold."""
+    """Return the JSON with all texts cleaned, except for control codes, which a prompt may hold."""
     if depth > DEEPEST:
         raise _NestedError
     if isinstance(value, str):
@@ -419,7 +422,7 @@ def _cleaned(value: Any, secrets: list[str], depth: int = 0) -> Any:  # noqa: AN
 
 
 def _checked(base_url: str) -> str:
-    """The address without a final slash. Raises ModelError, showing no part of it, unless it is an http(s) one."""
+    """Return the address without a final slash. Raises ModelError, showing no part of it, unless it is http(s)."""
     try:
         url = httpx2.URL(base_url)
     except (httpx2.InvalidURL, ValueError):
@@ -439,7 +442,7 @@ def _note(state: RetryCallState) -> None:
 
 
 def told_in(reply: object) -> str:
-    """What an error reply says in any of the usual places; nothing where it has none of them."""
+    """Return the message of an error reply from any of the usual places; empty if there is none."""
     if isinstance(reply, str):
         return reply
     if not isinstance(reply, dict):
@@ -450,7 +453,7 @@ def told_in(reply: object) -> str:
 
 
 def _reason(text: str) -> str:
-    """The message inside an error reply, or the reply as it is."""
+    """Return the message inside an error reply, or the reply unchanged."""
     try:
         return told_in(_cleaned(_read_json(text), [])) or text
     except ValueError:
@@ -458,7 +461,7 @@ def _reason(text: str) -> str:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for: a number, or a date."""
+    """Return the seconds that a `Retry-After` header asks for, given as a number or a date."""
     if value is None:
         return None
     try:
@@ -477,12 +480,12 @@ REASONING_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking"})
 ID_PREFIX = "token_id:"
 MOST_TOKENS = 1 << 40
 ROUNDING = 1e-5
-"""Ours: a logarithm of a softmax in float32 may come out this far above 0."""
+"""Our choice: a log-softmax in float32 may exceed 0 by this much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A completion: its text, whether it ended by itself, the tokens the server counted, and a thought sent apart."""
+    """A completion: its text, whether it ended by itself, the server's token counts, and separately sent reasoning."""
 
     text: str
     finished: bool
@@ -491,13 +494,13 @@ class Written:
 
 
 def read_completion(body: Json) -> Written:
-    """The text of `/completions` with one choice."""
+    """Read the text of a `/completions` reply with one choice."""
     choice = _choices(body, 1)[0]
     return _written(choice.get("text"), choice, body)
 
 
 def read_chat(body: Json) -> Written:
-    """The text of `/chat/completions` with one choice; reasoning sent apart from the content is no part of it."""
+    """Read the text of a `/chat/completions` reply with one choice; separately sent reasoning is not part of it."""
     choice = _choices(body, 1)[0]
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -509,7 +512,7 @@ def read_chat(body: Json) -> Written:
 
 
 def _thought(message: Mapping[str, Any]) -> str:
-    """Reasoning that the server sends apart, under any of its names."""
+    """Return reasoning that the server sends separately, under any of its names."""
     apart = [message.get(name) for name in ("reasoning", "reasoning_content", "thinking")]
     content = message.get("content")
     for part in content if isinstance(content, list) else ():
@@ -519,17 +522,17 @@ def _thought(message: Mapping[str, Any]) -> str:
 
 
 def read_usage(body: Json) -> TokenUsage:
-    """Tokens as the server counted them; cached ones only where it tells (vLLM: --enable-prompt-tokens-details)."""
+    """Read the server's token counts; cached tokens only if it reports them (vLLM: --enable-prompt-tokens-details)."""
     usage = _part(body, "usage")
     cached = _part(usage, "prompt_tokens_details").get("cached_tokens")
     return TokenUsage(_count(usage.get("prompt_tokens")), _count(cached), _count(usage.get("completion_tokens")))
 
 
 def read_echoed(body: Json, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Log-likelihood (nats) of every prompt token but the first, of each prompt echoed with `logprobs`.
+    """Read the log-likelihood (nats) of every prompt token but the first, for each prompt echoed with `logprobs`.
 
-    Each choice tells those of its prompt and of the one token that was written behind it. Raises RefusedError where
-    the server echoes none: it can't weigh options. One token more or less shifts all of them, so it is a fault.
+    Each choice has those of its prompt and of the one token generated after it. Raises RefusedError if the server
+    echoes none: it can't score options. One token more or less shifts all of them, so it is a fault.
     """
     rows = []
     for choice, prompt in zip(_choices(body, len(prompts)), prompts, strict=True):
@@ -547,7 +550,7 @@ def read_echoed(body: Json, prompts: Sequence[Sequence[int]]) -> list[list[float
 
 
 def read_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
-    """Log-likelihoods of the tokens `ids` as the first token of one reply; None where some are not told."""
+    """Read the log-likelihoods of the tokens `ids` as the first token of a reply; None if some are missing."""
     tops = _part(_choices(body, 1)[0], "logprobs").get("top_logprobs")
     if not isinstance(tops, list) or not tops or not isinstance(tops[0], dict):
         return None
@@ -561,7 +564,7 @@ def read_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
 
 
 def read_chat_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
-    """As `read_letters`, of a reply of `/chat/completions`."""
+    """Do the same as `read_letters` for a `/chat/completions` reply."""
     choice = _choices(body, 1)[0]
     _finished(choice)
     content = _part(choice, "logprobs").get("content")
@@ -574,37 +577,37 @@ def read_chat_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
 
 
 def read_prompt_logprobs(body: Json, ids: Sequence[int]) -> list[float]:
-    """Log-likelihoods of the last tokens `ids` of a prompt, from a reply of `/chat/completions` with `prompt_logprobs`.
+    """Read the log-likelihoods of a prompt's last tokens `ids` from `prompt_logprobs` of `/chat/completions`.
 
-    Raises RefusedError where the server tells none, ServerFaultError where it tells other tokens'.
+    Raises RefusedError if the server sends none, ServerFaultError if they are of other tokens.
     """
     _finished(_choices(body, 1)[0])
     rows = body.get("prompt_logprobs")
     if not isinstance(rows, list):
-        raise RefusedError("the server tells no log-likelihoods of prompt tokens", 200)
+        raise RefusedError("the server sends no log-likelihoods of prompt tokens", 200)
     last = rows[-len(ids) :]
     found = [row.get(str(token)) if isinstance(row, dict) else None for row, token in zip(last, ids, strict=False)]
     if len(last) != len(ids) or not all(isinstance(entry, dict) for entry in found):
-        raise ServerFaultError("the server sent log-likelihoods of other tokens than it was asked for")
+        raise ServerFaultError("the server sent log-likelihoods of tokens other than those asked for")
     return [_logprob(entry["logprob"]) for entry in found if isinstance(entry, dict)]
 
 
 def _part(body: Json, name: str) -> Mapping[str, Any]:
-    """An object within another; an empty one where there is none."""
+    """Return an object within another, or an empty one."""
     found = body.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def _check_tokens(told: object, prompt: Sequence[int]) -> None:
-    """Where the server tells token ids, they must be the prompt's."""
+    """Check that token ids sent by the server, if any, are the prompt's."""
     if not isinstance(told, list) or not all(isinstance(t, str) and t.startswith(ID_PREFIX) for t in told):
         return
     if told[: len(prompt)] != [f"{ID_PREFIX}{token}" for token in prompt]:
-        raise ServerFaultError("the server sent log-likelihoods of other tokens than it was asked for")
+        raise ServerFaultError("the server sent log-likelihoods of tokens other than those asked for")
 
 
 def _choices(body: Json, count: int) -> list[Mapping[str, Any]]:
-    """The choices in order of their index, as many as were asked for, each once."""
+    """Return the choices in order of their index; there must be as many as asked for, each once."""
     choices = body.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         told = told_in(body)
@@ -616,7 +619,9 @@ def _choices(body: Json, count: int) -> list[Mapping[str, Any]]:
         index = choice.get("index")
         index = place if index is None else index
         if type(index) is not int:
-            raise ServerFaultError(f"the server's reply has a choice whose index is no whole number: {_shown(index)}")
+            raise ServerFaultError(
+                f"the server's reply has a choice whose index is not a whole number: {_shown(index)}"
+            )
         if index in by_index or not 0 <= index < count:
             twice = "twice" if index in by_index else f"where {count} were asked for"
             raise ServerFaultError(f"the server's reply has choice {index} {twice}")
@@ -627,7 +632,7 @@ def _choices(body: Json, count: int) -> list[Mapping[str, Any]]:
 
 
 def _content(content: object) -> object:
-    """A message's text where it comes in parts; those that hold reasoning are left out."""
+    """Join a message's text if it comes in parts; parts that hold reasoning are left out."""
     if not isinstance(content, list):
         return content
     texts = []
@@ -643,13 +648,13 @@ def _content(content: object) -> object:
 
 
 def _finished(choice: Mapping[str, Any]) -> bool:
-    """Whether a reply ended by itself. Raises RefusedError or ServerFaultError where it was stopped."""
+    """Whether a reply ended by itself. Raises RefusedError or ServerFaultError if it was stopped."""
     reason = choice.get("finish_reason")
     if reason == "content_filter":
         raise RefusedError("the server's content filter stopped the reply", 200)
     finished = FINISHED.get(reason) if isinstance(reason, str) else None
     if finished is None:
-        raise ServerFaultError(f"the server ended the reply for no usable reason ({_shown(reason)})")
+        raise ServerFaultError(f"the server ended the reply for an unknown reason ({_shown(reason)})")
     return finished
 
 
@@ -665,7 +670,7 @@ def _written(text: object, choice: Mapping[str, Any], body: Json) -> Written:
 
 
 def _shown(value: object) -> str:
-    """A value of the wrong kind, for a message."""
+    """Format a value of the wrong kind for a message."""
     return one_line(repr(value), longest=80)
 
 
@@ -674,10 +679,10 @@ def _count(value: object) -> int:
 
 
 def _logprob(value: object) -> float:
-    """A log-likelihood: a number, finite, and not positive but for the last bits of a sum."""
+    """Check a log-likelihood: a finite number, not positive beyond rounding errors."""
     number = float(value) if type(value) is float or (type(value) is int and abs(value) <= MOST_TOKENS) else math.nan
     if not math.isfinite(number):
         raise ServerFaultError(f"the server sent a log-likelihood that is not a number: {_shown(value)}")
     if number > ROUNDING:
-        raise ServerFaultError(f"the server sent a log-likelihood above 0, which none can be: {_shown(value)}")
+        raise ServerFaultError(f"the server sent a log-likelihood above 0, which is impossible: {_shown(value)}")
     return min(number, 0.0)

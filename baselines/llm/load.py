@@ -1,4 +1,4 @@
-"""Which language models there are, and loading one by name. Imports no torch until asked to load."""
+"""The kinds of language models, and loading one by name. Imports torch only when a model is loaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelKind:
-    """One way to name a language model: `form` is what the user writes, `packages` what it can't do without."""
+    """One way to name a language model: `form` is what the user writes, `packages` what it requires."""
 
     name: str
     form: str
@@ -64,10 +64,10 @@ KINDS = (
 )
 
 SEEING = ("transformers", "vllm", "openai")
-"""Kinds that run models which see."""
+"""Kinds that run video language models."""
 ADAPTABLE = ("smollm2", "transformers")
 OWN_LORA = "aggregator-oracle"
-"""The shipped adapter that lora=kitchen stands for."""
+"""The shipped adapter that lora=kitchen names."""
 
 
 def load_language_model(
@@ -83,8 +83,8 @@ def load_language_model(
     """Load the model named by `spec` (a form of `KINDS`). `context` lowers the model's own limit.
 
     `lora` is an adapter's weights file, for models that transformers runs in this process. With `scoring`, a served
-    model that can't weigh options is refused now instead of at the first item.
-    Raises ModelError, naming the nearest known kind, when `spec` is none of them.
+    model that can't score options is refused now instead of at the first item.
+    Raises ModelError, naming the nearest known kind, if `spec` is none of them.
     """
     serving = serving or Serving()
     known, argument = known_kind(spec)
@@ -111,7 +111,7 @@ def load_language_model(
 
 
 def known_kind(spec: str) -> tuple[LanguageModelKind, str]:
-    """The kind that `spec` names and what stands behind its colon. Raises ModelError, naming the nearest known one."""
+    """Split `spec` into its kind and the part after the colon. Raises ModelError, naming the nearest known kind."""
     kind, _, argument = spec.partition(":")
     known = {known.name: known for known in KINDS}.get(kind)
     if known is None:
@@ -125,7 +125,7 @@ def known_kind(spec: str) -> tuple[LanguageModelKind, str]:
 
 
 def load_for(options: LanguageModelOptions) -> LanguageModel:
-    """The language model that a baseline's options name."""
+    """Load the language model that a baseline's options name."""
     return load_language_model(
         options.llm,
         context=options.context,
@@ -137,10 +137,10 @@ def load_for(options: LanguageModelOptions) -> LanguageModel:
 
 
 def load_seeing(options: VisionOptions) -> SeeingModel:
-    """The video language model that options name, in the way that language models are named. Raises ModelError."""
+    """Load the video language model that options name, with the same names as language models. Raises ModelError."""
     known, argument = known_kind(options.spec)
     if known.name not in SEEING:
-        raise ModelError(f"llm '{options.spec}' sees nothing: vlm takes {', '.join(f'{name}:…' for name in SEEING)}")
+        raise ModelError(f"llm '{options.spec}' can't see; vlm takes {', '.join(f'{name}:…' for name in SEEING)}")
     wanted = ("PIL", "av", *(("torchvision",) if known.name == "transformers" else ()))
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:

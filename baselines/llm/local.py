@@ -1,4 +1,4 @@
-"""Language models run by transformers in this process, on CPU or one GPU, and how a chat is written for them."""
+"""Language models run by transformers in this process, on CPU or one GPU, and how chats are rendered for them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from tasks.task import JsonValue, TokenUsage
 
 PLAIN_FORMAT = "{system}\\n\\n{user}\\n\\n"
 TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What a template, which is a program of the model's, may raise."""
+"""What a chat template, which is a program shipped with the model, may raise."""
 
 
 def describe_format(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, JsonValue]:
-    """What a record says about how prompts are written."""
+    """Return what a record says about how prompts are written."""
     template = tokenizer.chat_template
     if template is None:
         return {"chat_format": "plain", "plain_format": PLAIN_FORMAT}
@@ -57,7 +57,7 @@ def describe_format(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, JsonValu
 
 
 def render(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> str:
-    """The prompt as text for `encode`, up to and including `reply_start`. Raises ModelError if the template refuses."""
+    """Render the prompt as text for `encode`, up to and including `reply_start`. Raises ModelError if it is refused."""
     system, user, begun = (quote(tokenizer, text) for text in (chat.system, chat.user, chat.reply_start))
     if tokenizer.chat_template is None:
         opening = f"{system}\n\n" if system else ""
@@ -72,12 +72,12 @@ def render(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> str:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a rendered prompt. A template writes the special tokens itself; plain text has none."""
+    """Return the token ids of a rendered prompt. A template writes special tokens itself; plain text has none."""
     return encode_quoted(tokenizer, text, add_special_tokens=tokenizer.chat_template is None)
 
 
 class TokenizerWriter:
-    """A PromptWriter with the tokenizer at hand. Threads take turns: the tokenizer's core lends itself to one."""
+    """A PromptWriter with a local tokenizer. Threads take turns, because the tokenizer is not thread-safe."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -99,14 +99,14 @@ class TokenizerWriter:
 
 
 def load_writer(source: str) -> TokenizerWriter:
-    """The tokenizer of a folder or hub name as a writer; no code of its own is run. Raises ModelError."""
+    """Load the tokenizer of a folder or hub name as a writer, without running code of its own. Raises ModelError."""
     return TokenizerWriter(read_tokenizer(source))
 
 
 def split_tokens(
     tokenizer: PreTrainedTokenizerBase, chat: Chat, continuations: Sequence[str], item: str
 ) -> ScoringTokens:
-    """Token ids of a prompt and of each continuation as it is tokenised behind that prompt.
+    """Return the token ids of a prompt and of each continuation as tokenised after that prompt.
 
     Raises ModelError as encoders.causal_lm.scoring does.
     """
@@ -117,18 +117,18 @@ def split_tokens(
 
 
 def shared_tokens(tokenizer: PreTrainedTokenizerBase, chat: Chat, prompt: Sequence[int]) -> int:
-    """How many of the prompt's tokens stand for `chat.shared` and what a template writes before it."""
+    """Count the prompt's tokens for `chat.shared` and what a template writes before it."""
     beginning = encode(tokenizer, render(tokenizer, replace(chat, user=chat.user[: chat.shared], reply_start="")))
     same = (place for place, (a, b) in enumerate(zip(prompt, beginning, strict=False)) if a != b)
-    # The last token of all stays out: something has to be read anew for the first continuation's sake.
+    # The very last token is left out: at least one token must be computed for the first continuation.
     return min(next(same, len(beginning)), len(prompt) - 1)
 
 
 class TransformersLanguageModel:
-    """A causal language model and its tokenizer, speaking the LanguageModel protocol.
+    """A causal language model and its tokenizer, implementing the LanguageModel protocol.
 
-    Chats are processed one at a time. What is kept between them, the beginning that a chat shares with the one
-    before, saves time alone: a result depends on its chat, and a resumed run repeats an unbroken one to the bit.
+    Chats are processed one at a time. The prefix that a chat shares with the one before is cached, which saves time but
+    changes nothing: a result depends on its chat alone, and a resumed run repeats an unbroken one to the bit.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class TransformersLanguageModel:
         self._context = context
         self._last = LastPrompt()
         self._eos = eos_ids(model, tokenizer)
-        # Built anew: a published generation config may carry penalties that plain greedy decoding lacks.
+        # Replaced: a published generation config may have penalties that plain greedy decoding lacks.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
             do_sample=False, eos_token_id=sorted(self._eos), pad_token_id=min(self._eos)
         )
@@ -151,7 +151,7 @@ class TransformersLanguageModel:
 
     @property
     def network(self) -> PreTrainedModel:
-        """The model itself, for training."""
+        """The underlying model, for training."""
         return self._model
 
     @property
@@ -172,9 +172,9 @@ class TransformersLanguageModel:
         return [self._generate_one(index, chat, max_tokens) for index, chat in enumerate(chats)]
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Log-likelihoods of continuations; `usage.prompt` counts each prompt once.
+        """Return log-likelihoods of continuations; `usage.prompt` counts each prompt once.
 
-        Raises ModelError when a continuation is empty, merges with its prompt's last token, or does
+        Raises ModelError if a continuation is empty, merges with its prompt's last token, or does
         not fit the context.
         """
         return self._score(chats, continuations, partial(logprobs_from_cache, last=self._last), share_prompt=True)
@@ -182,7 +182,7 @@ class TransformersLanguageModel:
     def score_from_scratch(
         self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
     ) -> list[ContinuationScores]:
-        """As `score`, every prompt processed again for each of its continuations: the slow reference."""
+        """Do the same as `score` with every prompt processed again for each continuation: the slow reference."""
         return self._score(chats, continuations, logprobs_from_scratch, share_prompt=False)
 
     def _score(
@@ -207,7 +207,7 @@ class TransformersLanguageModel:
         return results
 
     def scoring_tokens(self, chat: Chat, texts: Sequence[str], item: str) -> ScoringTokens:
-        """What `score` weighs, as token ids: training sees the very same. Raises ModelError as `score` does."""
+        """Return the token ids that `score` uses; training uses the same. Raises ModelError as `score` does."""
         tokens = split_tokens(self._tokenizer, chat, texts, item)
         longest = max(len(ids) for ids in tokens.continuations)
         self._check_room(item, len(tokens.prompt), longest, "its longest continuation")
@@ -238,7 +238,7 @@ def load_transformers(
     device: str = "auto",
     lora: Path | None = None,
 ) -> TransformersLanguageModel:
-    """A local folder, a `.gguf` file or a hub name (see encoders.causal_lm) as a language model."""
+    """Load a local folder, a `.gguf` file or a hub name (see encoders.causal_lm) as a language model."""
     return as_language_model(read_transformers(source, dtype=dtype, device=device), context, lora)
 
 
@@ -251,7 +251,7 @@ def load_gguf(
     device: str = "auto",
     lora: Path | None = None,
 ) -> TransformersLanguageModel:
-    """A GGUF file as a language model; the digest is the GGUF's own."""
+    """Load a GGUF file as a language model; the digest is the GGUF file's."""
     return as_language_model(read_gguf(gguf, name=name, dtype=dtype, device=device), context, lora)
 
 
@@ -264,16 +264,16 @@ def load_folder(
     dtype: str = "bfloat16",
     device: str = "auto",
 ) -> TransformersLanguageModel:
-    """A dense transformers folder as a language model; `digest` defaults to that of its weight files."""
+    """Load a dense transformers folder as a language model; `digest` defaults to that of its weight files."""
     return as_language_model(read_folder(folder, name=name, digest=digest, dtype=dtype, device=device), context)
 
 
 def as_language_model(
     loaded: CausalLM, context: int | None = None, lora: Path | None = None
 ) -> TransformersLanguageModel:
-    """Give a causal model a float32 output layer and the protocol; `context` lowers the model's own limit.
+    """Wrap a causal model, with a float32 output layer; `context` lowers the model's own limit.
 
-    A LoRA adapter stays beside the weights it changes: added to them in bfloat16, most of it would be rounded off.
+    A LoRA adapter is kept beside its weights: merged in bfloat16, most of it would be rounded away.
     """
     model = loaded.model
     adapter: dict[str, JsonValue] = {} if lora is None else {"lora": lora.stem, "lora_sha256": load_lora(loaded, lora)}

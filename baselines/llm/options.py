@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Dtype = Literal["bfloat16", "float16", "float32"]
 UNRECORDED = {"decides": False}
 ENGINE = {"within": "engine", "group": RUNTIME}
-"""What is given within `engine=`. By itself, as before, it is still taken, with a note."""
+"""Metadata of options that now belong in `engine=`; given by themselves, they still work, with a note."""
 VLLM_ARGUMENTS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "gpu_memory_utilization")
 """Options that go to vLLM's engine under their own names; its max_model_len is `context`."""
 SCORING_ROUTES = frozenset({Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB})
@@ -26,11 +26,11 @@ SCORING_ROUTES = frozenset({Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """How an engine is reached and driven. Those marked `decides: False` change no answer, so a run resumes without."""
+    """How an engine is reached and driven. Unrecorded options change no answer, so a run resumes with other values."""
 
     guided: bool = field(
         default=False,
-        metadata={"help": "generate+parse: hold the reply to a letter (vllm, openai)", "group": ANSWERS},
+        metadata={"help": "generate+parse: constrain the reply to a letter (vllm, openai)", "group": ANSWERS},
     )
     base_url: str | None = field(
         default=None,
@@ -43,7 +43,7 @@ class Serving:
     engine: str = field(
         default="",
         metadata={
-            "help": 'how vLLM or the server is driven, as JSON, {"timeout": 60, "max_model_len": 4096}, or a .json or '
+            "help": 'settings of vLLM or the server, as JSON, {"timeout": 60, "max_model_len": 4096}, or a .json or '
             ".toml file: the settings below, and any other of vLLM's engine",
             "group": RUNTIME,
         },
@@ -86,7 +86,7 @@ class Serving:
 
 
 def check_reach(concurrency: int, timeout: float, retries: int, patience: float) -> None:
-    """Raise ModelError, naming the option, where no server could be reached so, or one be waited for without end."""
+    """Raise ModelError, naming the option, for values that would reach no server or wait for ever."""
     for name, value in (("concurrency", concurrency), ("timeout", timeout)):
         if not 0 < value < math.inf:
             raise ModelError(f"{name} must be positive and finite, not {value}")
@@ -96,18 +96,21 @@ def check_reach(concurrency: int, timeout: float, retries: int, patience: float)
 
 
 def parse_engine(text: str) -> dict[str, Any]:
-    """The engine arguments in `engine=` that are no options of ours. Raises ModelError for JSON that is no object."""
+    """Return the engine arguments in `engine=` that are not our options.
+
+    Raises ModelError if it is not a JSON object.
+    """
     try:
         given = json.loads(text) if text else {}
     except ValueError as error:
-        raise ModelError(f"-M engine= is no JSON ({error}): {text}") from error
+        raise ModelError(f"-M engine= is not JSON ({error}): {text}") from error
     if not isinstance(given, dict):
         raise ModelError(f'-M engine= must be an object such as {{"tensor_parallel_size": 2}}, not {text}')
     return given
 
 
 def vllm_arguments(serving: Serving) -> dict[str, int | float]:
-    """The options given that go to vLLM's engine by name."""
+    """Return the given options that go to vLLM's engine by name."""
     found = {name: getattr(serving, name) for name in VLLM_ARGUMENTS}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -152,15 +155,15 @@ class LanguageModelOptions(Serving):
 
 
 OURS = frozenset({"model", "messages", "prompt", "max_tokens", "temperature", "top_p", "seed", "stream", "n"})
-"""Fields of a request that other options set, or that a reply could not be read with."""
+"""Fields of a request that other options set, or that would make the reply unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a reply is drawn, which is part of what a run is.
+    """How a reply is sampled, which is part of a run's identity.
 
-    Temperature 0 takes the likeliest token every time. `thinking` opens or shuts the thought of models that have
-    both; `thinking_tokens` are its room, beside that of the answer. `extra` goes to the engine as it is.
+    Temperature 0 takes the likeliest token every time. `thinking` turns thinking on or off for models with both modes;
+    `thinking_tokens` is its budget, in addition to the answer's. `extra` is passed to the engine unchanged.
     """
 
     temperature: float = 0.0
@@ -171,23 +174,23 @@ class Sampling:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def room(self, answer: int) -> int:
-        """Tokens of a reply whose answer takes at most `answer`."""
+        """Return the token limit of a reply whose answer takes at most `answer`."""
         return answer + (self.thinking_tokens if self.thinking else 0)
 
     @property
     def template_arguments(self) -> dict[str, Any]:
-        """What the chat template is told."""
+        """Return the arguments of the chat template."""
         asked = {} if self.thinking is None else {"enable_thinking": self.thinking}
         return {**asked, **self.extra.get("chat_template_kwargs", {})}
 
     @property
     def processor_arguments(self) -> dict[str, Any]:
-        """What the model's processor of pictures and videos is told."""
+        """Return the arguments of the model's processor of images and videos."""
         return dict(self.extra.get("mm_processor_kwargs", {}))
 
     @property
     def facts(self) -> dict[str, JsonValue]:
-        """What a record keeps of it."""
+        """Return what a record keeps of the sampling options."""
         drawn: dict[str, JsonValue] = {"temperature": self.temperature}
         if self.temperature:
             drawn |= {"top_p": self.top_p, "sampling_seed": self.seed}
@@ -197,11 +200,11 @@ class Sampling:
 
 
 def parse_extra(text: str) -> dict[str, Any]:
-    """The JSON object of `extra=`. Raises ModelError for anything else, and for what other options set."""
+    """Parse the JSON object of `extra=`. Raises ModelError for anything else, and for fields that other options set."""
     try:
         given = json.loads(text) if text else {}
     except ValueError as error:
-        raise ModelError(f"-M extra= is no JSON ({error}): {text}") from error
+        raise ModelError(f"-M extra= is not JSON ({error}): {text}") from error
     if not isinstance(given, dict):
         raise ModelError(f'-M extra= must be an object such as {{"top_k": 20}}, not {text}')
     if taken := sorted(OURS & set(given)):

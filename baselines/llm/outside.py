@@ -1,6 +1,6 @@
-"""What comes from outside: a server's words before they are shown or stored, and the environment's about networks.
+"""Text from outside: cleaning a server's words before they are shown or stored, and network environment variables.
 
-Needs no package, so that `longvid doctor` can use it where none is installed.
+Needs no packages, so that `longvid doctor` can use it if none are installed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ REPLACEMENT = "\ufffd"
 REMOVED = "***"
 LONGEST_LINE = 300
 SHORTEST_SECRET, SURE_SECRET = 4, 8
-"""Characters from which a key is removed from messages, and from replies: short ones (x, EMPTY) are placeholders, and
-may be words of an answer."""
+"""Length from which a key is removed from messages and replies: shorter ones (x, EMPTY) are placeholders and may be
+words of an answer."""
 SURROGATES = re.compile("[\ud800-\udfff]")
 CONTROLS = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 REORDERING = re.compile("[\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -28,7 +28,7 @@ CERTIFICATE_FILE, CERTIFICATE_FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
 
 
 def clean(text: str, secrets: Sequence[str] = (), *, controls: bool = True) -> str:
-    """Text that UTF-8 can hold, without the secrets; with `controls`, without codes that act on a terminal."""
+    """Make text encodable as UTF-8 and remove secrets; with `controls`, also remove terminal control codes."""
     for secret in secrets:
         text = text.replace(secret, REMOVED)
     text = SURROGATES.sub(REPLACEMENT, text)
@@ -36,16 +36,16 @@ def clean(text: str, secrets: Sequence[str] = (), *, controls: bool = True) -> s
 
 
 def one_line(text: str, secrets: Sequence[str] = (), longest: int = LONGEST_LINE) -> str:
-    """Text for a message: cleaned, on one line, in the order that is read, and short."""
+    """Format text for a message: cleaned, on one line, without bidirectional overrides, and short."""
     shown = " ".join(clean(text, secrets).split())
     shown = REORDERING.sub(REPLACEMENT, shown)
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
 def secrets_of(key: str | None, address: str) -> tuple[str, ...]:
-    """What must never be shown of a key and of the password in an address, in every way that a server could echo them.
+    """Return all forms in which a server could echo a key or an address's password, which must never be shown.
 
-    Longest first, so that none is left over within another.
+    Longest first, so that removing one leaves no part of another.
     """
     found = {key} if key else set()
     login = split_login(address)[1]
@@ -56,12 +56,12 @@ def secrets_of(key: str | None, address: str) -> tuple[str, ...]:
 
 
 def shown_address(address: str) -> str:
-    """An address as messages show it: no user name, password, query or fragment."""
+    """Return an address as messages show it: no user name, password, query or fragment."""
     return one_line(re.split(r"[?#]", split_login(address)[0], maxsplit=1)[0])
 
 
 def is_this_machine(address: str) -> bool:
-    """Whether an address is of this machine itself, which no proxy can reach for it."""
+    """Whether an address is this machine's own, which no proxy can reach."""
     try:
         host = urlsplit(address).hostname or ""
         number = None if "localhost" in host else ipaddress.ip_address(host)
@@ -73,13 +73,13 @@ def is_this_machine(address: str) -> bool:
 
 
 def proxy_variables() -> list[str]:
-    """The environment variables that name a proxy."""
+    """Return the environment variables that name a proxy."""
     names = ("http_proxy", "https_proxy", "all_proxy")
     return sorted(name for name, value in os.environ.items() if value and name.lower() in names)
 
 
 def check_certificates() -> None:
-    """Raise ModelError, naming the variable, where the environment points to certificates that are not there."""
+    """Raise ModelError, naming the variable, if the environment points to missing certificates."""
     file, folder = os.environ.get(CERTIFICATE_FILE), os.environ.get(CERTIFICATE_FOLDER)
     if file:
         try:
@@ -91,7 +91,7 @@ def check_certificates() -> None:
 
 
 def unread_certificates(error: OSError) -> ModelError:
-    """Why the certificates that servers are checked against can't be read, and which variable names them."""
+    """Return an error that says why the trusted certificates can't be read, and which variable names them."""
     file = os.environ.get(CERTIFICATE_FILE)
     where = f"{CERTIFICATE_FILE}={one_line(file)}" if file else "the system"
     why = one_line(error.strerror or str(error))
@@ -99,12 +99,12 @@ def unread_certificates(error: OSError) -> ModelError:
 
 
 def split_login(address: str) -> tuple[str, str]:
-    """An address without its login, and the `user:password` as written, whose password may hold any character."""
+    """Split an address into itself without login and the `user:password`, whose password may hold any character."""
     scheme, separator, rest = address.strip().rpartition("://")
     login, _, rest = rest.rpartition("@")
     return f"{scheme}{separator}{rest}", login
 
 
 def basic(login: str) -> str:
-    """What HTTP's basic authentication sends for `user:password`."""
+    """Encode `user:password` for HTTP basic authentication."""
     return base64.b64encode(unquote(login).encode("utf-8", "replace")).decode("ascii")

@@ -1,4 +1,4 @@
-"""The small protocol that every language model speaks, whatever engine runs it, and how prompts are fitted into it."""
+"""The protocol of language models, whatever engine runs them, and the checks of prompt lengths."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 Form = Literal["video", "images"]
-"""How frames travel: as one video with the times of its frames, or each as a picture of its own."""
+"""How frames are sent: as one video with the times of its frames, or each as an image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """Frames that stand before a chat's words, of a stretch of video that lasts `duration` seconds.
+    """Frames shown before a chat's words, from a segment of video that lasts `duration` seconds.
 
-    `between` are texts among them, each with the number of the frame that it stands before, in order; they go with
-    pictures, as a video has none.
+    `between` holds texts among them, in order, each with the number of the frame that it comes before; texts require
+    images, because a video can't contain any.
     """
 
     frames: Frames
@@ -35,12 +35,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One exchange. `reply_start` is put in the model's mouth: the reply continues it.
+    """One exchange. `reply_start` is prefilled: the reply continues it.
 
-    With `choices` the reply is held to be one of them (guided choice). `draw` says which of several replies is wanted
-    where they are drawn: it is added to the seed. The first `shared` characters of `user` may be
-    another chat's too: engines that keep what they have read need not read them twice. `shown` is what a model that
-    sees is shown before it reads `user`.
+    With `choices` the reply is constrained to one of them (guided choice). The first `shared` characters of `user` may
+    also begin other chats: engines with a prefix cache need not read them twice. `shown` holds the frames that a video
+    language model sees before `user`. `draw`, the number of the reply among several sampled ones, is added to the seed.
     """
 
     user: str
@@ -56,7 +55,7 @@ class Chat:
 class Reply:
     """Generated text without `Chat.reply_start`; `finished` is False when `max_tokens` cut it.
 
-    `thought` is what a thinking model wrote before its answer, which is no part of `text`. `notes` say what became of
+    `thought` is what a thinking model wrote before its answer; `text` excludes it. `notes` say what became of
     the frames.
     """
 
@@ -83,39 +82,39 @@ class ContinuationScores:
 
 
 class LanguageModel(Protocol):
-    """A chat model that can write and can weigh given continuations."""
+    """A chat model that can generate text and score given continuations."""
 
     @property
     def info(self) -> ModelInfo: ...
 
     @property
     def batch_hint(self) -> BatchHint:
-        """How many chats it wants at once to be fast."""
+        """The number of chats per call that makes it fast."""
         ...
 
     @property
     def context(self) -> int:
-        """Longest prompt plus reply, in tokens."""
+        """Maximum length of prompt plus reply, in tokens."""
         ...
 
     def count_tokens(self, chat: Chat) -> int:
-        """Tokens of the rendered prompt, chat template and `reply_start` included."""
+        """Count the tokens of the rendered prompt, including chat template and `reply_start`."""
         ...
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
-        """Greedy replies. Raises ModelError when a prompt leaves no room for the reply.
+        """Generate replies greedily. Raises ModelError if a prompt leaves no room for the reply.
 
-        It also refuses chats with choices where the engine can't hold a reply to them.
+        Also raises it for chats with choices if the engine can't constrain replies.
         """
         ...
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Log-likelihoods of continuations, each prompt processed once."""
+        """Return log-likelihoods of continuations, processing each prompt once."""
         ...
 
 
 def describe_chat(index: int, chat: Chat) -> str:
-    """A chat by its place and its first and last words, for messages."""
+    """Describe a chat by its position and its first and last words, for messages."""
     words = " ".join(chat.user.split())
     return f"chat {index} ('{words[:40]}…{words[-40:]}')" if len(words) > 80 else f"chat {index} ('{words}')"
 
@@ -130,13 +129,16 @@ def check_room(item: str, prompt: int, extra: int, what: str, *, context: int, m
 
 
 def check_max_tokens(max_tokens: int) -> None:
-    """Raise ModelError for a reply of no length."""
+    """Raise ModelError for a reply limit below 1."""
     if max_tokens < 1:
         raise ModelError(f"max_tokens is {max_tokens}, must be at least 1")
 
 
 def context_limit(model: str, own: int | None, asked: int | None) -> int:
-    """The longest prompt plus reply: the model's own limit, or less where asked. Raises ModelError."""
+    """Return the maximum length of prompt plus reply: the model's own limit, or a lower given one.
+
+    Raises ModelError.
+    """
     if own is None and asked is None:
         raise ModelError(f"model '{model}' states no longest context: give one (-M context=N)")
     if asked is not None and not 1 <= asked <= (own or asked):
@@ -149,26 +151,26 @@ class PromptWriter(Protocol):
 
     @property
     def details(self) -> Mapping[str, JsonValue]:
-        """What a record says about how prompts are written."""
+        """Facts for the record about how prompts are written."""
         ...
 
     def render(self, chat: Chat) -> str:
-        """The prompt as text, up to and including `reply_start`."""
+        """Return the prompt as text, up to and including `reply_start`."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a rendered prompt."""
+        """Return the token ids of a rendered prompt."""
         ...
 
     def quote(self, text: str) -> str:
-        """Text from outside as it may stand behind a rendered prompt: nothing in it is a control token."""
+        """Escape text so that no part of it becomes a control token after a rendered prompt."""
         ...
 
 
 def write_prompts(
     writer: PromptWriter, chats: Sequence[Chat], max_tokens: int, *, context: int, model: str
 ) -> list[list[int]]:
-    """Token ids of each chat. Raises ModelError where one leaves no room for `max_tokens`."""
+    """Return the token ids of each chat. Raises ModelError if one leaves no room for `max_tokens`."""
     prompts = []
     for index, chat in enumerate(chats):
         ids = writer.encode(writer.render(chat))
@@ -185,9 +187,9 @@ def write_scoring(
     context: int,
     model: str,
 ) -> list[ScoringTokens]:
-    """Token ids of each chat and its continuations. Raises ModelError where they don't fit or can't be split.
+    """Return the token ids of each chat and its continuations. Raises ModelError if they don't fit or can't be split.
 
-    One token of room is kept, as these engines always generate one.
+    Room for one token is kept, because these engines always generate one.
     """
     written = []
     for index, (chat, texts) in enumerate(zip(chats, continuations, strict=True)):
@@ -200,7 +202,7 @@ def write_scoring(
 
 
 def letters_of(tokens: ScoringTokens) -> tuple[int, ...] | None:
-    """The continuations' tokens where each is a single one: these take one pass together."""
+    """Return the continuations' tokens if each is a single token, which take one pass together; else None."""
     if any(len(ids) > 1 for ids in tokens.continuations):
         return None
     return tuple(ids[0] for ids in tokens.continuations)

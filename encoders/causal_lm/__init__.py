@@ -1,1 +1,1 @@
-"""Causal language models from transformers: found, read strictly, and handed on as they are."""
+"""Causal language models from transformers: found, and loaded strictly."""

@@ -1,6 +1,6 @@
-"""Reading a causal language model: a local folder, a GGUF file, a hub name, or the embedded SmolLM2.
+"""Load a causal language model: a local folder, a GGUF file, a hub name, or the bundled SmolLM2.
 
-No code of a model's own is run, whatever a folder asks for. A configuration is held against the shapes in the weight
+No code of a model's own is run, whatever a folder asks for. A configuration is checked against the shapes in the weight
 files before anything is allocated, and the model must give finite numbers before it is used.
 """
 
@@ -46,7 +46,7 @@ from tasks.resources import CACHE_VARIABLE, cache_folder
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a transformers folder, sorted by name. Raises ModelError if incomplete."""
+    """List the safetensors files of a transformers folder, sorted by name. Raises ModelError if incomplete."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         content = read_json(index, ours=False)
@@ -57,7 +57,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             )
         names = sorted(set(places.values()))
         if strange := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
-            raise ModelError(f"{index} names '{strange[0][:60]}', which is no safetensors file of its folder")
+            raise ModelError(f"{index} names '{strange[0][:60]}', which is not a safetensors file in its folder")
     else:
         names = ["model.safetensors"]
     missing = [name for name in names if not (folder / name).is_file()]
@@ -67,7 +67,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def weights_sha256(files: tuple[Path, ...]) -> str:
-    """A single file's own digest, or the digest of all files' "digest  name" lines."""
+    """Return a single file's digest, or the digest of all files' "digest  name" lines."""
     if len(files) == 1:
         return file_sha256(files[0])
     lines = "".join(f"{file_sha256(file)}  {file.name}\n" for file in files)
@@ -76,25 +76,25 @@ def weights_sha256(files: tuple[Path, ...]) -> str:
 
 DIGESTS = "longvid-digests.json"
 MOST_OF_GGUF = 1 << 30
-"""More than any size in a published model (ours)."""
+"""More than any size in a published model (our choice)."""
 _log = logging.getLogger(__name__)
 
 
 def dense_folder(gguf: Path, digest: str, dtype: torch.dtype) -> Path:
-    """The dense copy of `gguf` (SHA-256 `digest`) in `dtype`; made on first use, which takes a while.
+    """Return the dense copy of `gguf` (SHA-256 `digest`) in `dtype`; it is made on first use, which takes a while.
 
-    Reading SmolLM2-135M from GGUF took 21 s and its dense copy 0.2 s. The folder's name holds all
-    that decides its content, and its files are compared with their digests before each use: a record
-    names the GGUF's digest, so that a copy that was damaged or changed must never answer in its name.
-    Such a copy, or one from before there were digests, is made again.
-    Raises ModelError when the file can't be read or the cache folder can't be written.
+    Reading SmolLM2-135M from GGUF took 21 s and its dense copy 0.2 s. The folder's name holds all that decides its
+    content, and its files are checked against their digests before each use: a record names the GGUF's digest, so a
+    damaged or changed copy must never be used in its name. Such a copy, or one from before there were digests, is made
+    again.
+    Raises ModelError if the file can't be read or the cache folder can't be written.
     """
     name = f"{digest[:24]}-{str(dtype).removeprefix('torch.')}-transformers-{transformers.__version__}"
     folder = cache_folder() / "dense" / name
     if is_untouched(folder):
         return folder
     if folder.is_dir():
-        _log.warning("%s is damaged, changed or of an older version: it is made again", folder)
+        _log.warning("%s is damaged, changed or of an older version; making it again", folder)
     _log.info("unpacking %s once into %s", gguf.name, folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -113,12 +113,12 @@ def dense_folder(gguf: Path, digest: str, dtype: torch.dtype) -> Path:
 
 
 def digests_of(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a folder by name, but for the one that holds them."""
+    """Return the SHA-256 of every file of a folder by name, except the file that holds the digests."""
     return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != DIGESTS}
 
 
 def is_untouched(folder: Path) -> bool:
-    """Whether a dense copy holds just the files that were written there, with their content."""
+    """Whether a dense copy holds exactly the files that were written, unchanged."""
     try:
         recorded = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
         return bool(recorded == digests_of(folder))
@@ -147,7 +147,7 @@ def _unpack(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
 
 
 def check_gguf(gguf: Path) -> None:
-    """Hold a GGUF file's description of its model against its tensors. Raises ModelError naming field or file."""
+    """Check a GGUF file's metadata against its tensors. Raises ModelError naming field or file."""
     from gguf import GGUFReader
 
     with foreign_file(f"can't read GGUF file {gguf}"):
@@ -166,20 +166,20 @@ def check_gguf(gguf: Path) -> None:
                 f"can't read GGUF file {gguf}: {name} is {value!r:.40}, which is not from 1 to {MOST_OF_GGUF}"
             )
         if name.startswith("tokenizer.") and name.endswith("_token_id") and isinstance(value, int) and value >= tokens:
-            raise ModelError(f"can't read GGUF file {gguf}: {name} is {value}, and it has {tokens} tokens")
+            raise ModelError(f"can't read GGUF file {gguf}: {name} is {value}, but it has {tokens} tokens")
     layers = {name.split(".")[1] for name in shapes if name.startswith("blk.")}
     width, rows = shapes.get("token_embd.weight", (0, 0))
     wanted = {"block_count": len(layers), "embedding_length": width}
     for name, found in wanted.items():
         if fields.get(f"{kind}.{name}") != found:
             asked = fields.get(f"{kind}.{name}", "missing")
-            raise ModelError(f"can't read GGUF file {gguf}: {kind}.{name} is {asked}, and by its tensors {found}")
+            raise ModelError(f"can't read GGUF file {gguf}: {kind}.{name} is {asked}, but its tensors say {found}")
     if tokens > rows:
-        raise ModelError(f"can't read GGUF file {gguf}: {tokens} tokens, and rows for {rows} (token_embd.weight)")
+        raise ModelError(f"can't read GGUF file {gguf}: {tokens} tokens, but rows for {rows} (token_embd.weight)")
 
 
 def _publish(unfinished: Path, folder: Path) -> None:
-    """Put the new copy in place, out of which a damaged one is moved first."""
+    """Put the new copy in place, after moving a damaged one away."""
     replaced = unfinished.with_name(f"{unfinished.name}-replaced")
     try:
         if folder.is_dir():
@@ -205,15 +205,15 @@ SIZES = (
     "head_dim",
     "max_position_embeddings",
 )
-"""What a configuration must give as a number of at least 1, where it gives it at all."""
+"""Fields of a configuration that must be a number of at least 1, if present."""
 MOST = 1 << 40
-"""More than any size of a published model (ours)."""
+"""More than any size of a published model (our choice)."""
 PACKED = 32
-"""Weights that one number of a packed tensor may hold: of one bit, in 32."""
+"""Most weights in one number of a packed tensor: 32 of one bit each."""
 UNUSED = re.compile(
     r"inv_freq$|masked_bias$|\.attn\.bias$|^lm_head\.|(^|[._])(vision|visual|audio|image|mm|multi_modal|mtp)[._]"
 )
-"""Tensors of published models that text alone leaves unused: tables, a tied output layer, other towers."""
+"""Tensors of published models that a text-only model ignores: tables, a tied output layer, other towers."""
 _HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 
 
@@ -234,14 +234,16 @@ def read_named(spec: str, *, dtype: str = "bfloat16", device: str = "auto") -> C
         return read_gguf(find_smollm2(), name=SMOLLM2_NAME, dtype=dtype, device=device)
     if kind == TRANSFORMERS and source:
         return read_transformers(source, dtype=dtype, device=device)
-    raise ModelError(f"no language model '{spec}' to look at videos with: {SMOLLM2} or {TRANSFORMERS}:NAME_OR_PATH")
+    raise ModelError(
+        f"'{spec}' is not a language model for video-to-text: use {SMOLLM2} or {TRANSFORMERS}:NAME_OR_PATH"
+    )
 
 
 def read_transformers(source: str, *, dtype: str = "bfloat16", device: str = "auto") -> CausalLM:
-    """Read a local folder, a `.gguf` file or, failing both, a hub name (downloaded if need be).
+    """Read a local folder, a `.gguf` file or, failing both, a hub name (downloaded if needed).
 
     Only safetensors and GGUF weights are read, and no code of the model's own is run.
-    Raises ModelError when there is no such model or it can't be read.
+    Raises ModelError if there is no such model or it can't be read.
     """
     path = Path(source).expanduser()
     if path.suffix == ".gguf" and path.is_file():
@@ -256,20 +258,20 @@ def read_transformers(source: str, *, dtype: str = "bfloat16", device: str = "au
         )
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"llm 'transformers:{source}': no such folder or .gguf file, and not to be had from the hub "
+            f"llm 'transformers:{source}': no such folder or .gguf file, and not available from the hub "
             f"({type(error).__name__})"
         ) from error
     return read_folder(folder, name=source, dtype=dtype, device=device)
 
 
 SEEING_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
-"""The files of a model that sees, as hubs hold them."""
+"""The files of a vision model on a hub."""
 
 
 def model_folder(source: str, asked: str) -> tuple[Path, str]:
-    """A local folder or, failing that, a hub name (downloaded if need be), and its name.
+    """Find a local folder or, failing that, download a hub name; return its folder and name.
 
-    Raises ModelError that begins with `asked`, the option as it was typed.
+    Raises ModelError that begins with `asked`, the option as typed.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -277,7 +279,7 @@ def model_folder(source: str, asked: str) -> tuple[Path, str]:
     try:
         return Path(huggingface_hub.snapshot_download(source, allow_patterns=list(SEEING_FILES))), source
     except (OSError, ValueError) as error:
-        msg = f"{asked}: no such folder, and not to be had from the hub ({type(error).__name__})"
+        msg = f"{asked}: no such folder, and not available from the hub ({type(error).__name__})"
         raise ModelError(msg) from error
 
 
@@ -311,9 +313,9 @@ def read_folder(
 
 
 def check_weights(folder: Path, model: PreTrainedModel, report: Mapping[str, Sequence[str]]) -> None:
-    """Raise ModelError, naming the tensor, unless the folder's weights are the model's, whole and finite.
+    """Raise ModelError, naming the tensor, unless the folder's weights are exactly the model's, and finite.
 
-    `report` is what transformers tells of loading them.
+    `report` is transformers' loading report.
     """
     left = sorted(name for name in report["unexpected_keys"] if not UNUSED.search(name))
     for what, names in (("lack", sorted(report["missing_keys"])), ("hold, by its config.json for nothing,", left)):
@@ -323,7 +325,7 @@ def check_weights(folder: Path, model: PreTrainedModel, report: Mapping[str, Seq
 
 
 def read_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or hub name; no code of its own is run. Raises ModelError when it can't be read."""
+    """Load the tokenizer of a folder or hub name, without running code of its own. Raises ModelError."""
     folder = Path(source).expanduser()
     check_json(folder)
     with quiet(), without_code(folder, "tokenizer"), foreign_file(f"can't load tokenizer '{source}'"):
@@ -335,9 +337,9 @@ def read_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 
 def check_folder(folder: Path, files: Sequence[Path]) -> None:
-    """Hold a folder's configuration against its weight files, allocating nothing.
+    """Check a folder's configuration against its weight files, without allocating anything.
 
-    Raises ModelError naming the field or tensor that does not fit.
+    Raises ModelError naming the field or tensor that does not match.
     """
     check_json(folder)
     source = folder / "config.json"
@@ -345,7 +347,7 @@ def check_folder(folder: Path, files: Sequence[Path]) -> None:
         shapes = {name: shape for file in files for name, shape in read_shapes(file).items()}
     except ModelError as error:
         raise ModelError(f"can't load model folder {folder}: {error}") from error
-    with quiet(), without_code(folder, "model"), foreign_file(f"{source} describes no model that can be built"):
+    with quiet(), without_code(folder, "model"), foreign_file(f"{source} does not describe a model that can be built"):
         _check_sizes(source, _written(source), len(shapes))
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         own = config.get_text_config()
@@ -356,10 +358,10 @@ def check_folder(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _written(source: Path) -> dict[str, object]:
-    """The sizes as config.json itself gives them, of the language model where it is of more."""
+    """Read the sizes from config.json; those of the language model if it describes more."""
     content = read_json(source, ours=False)
     if not isinstance(content, dict):
-        raise ModelError(f"{source} is no table of settings")
+        raise ModelError(f"{source} is not an object of settings")
     inner = content.get("text_config")
     return {**content, **(inner if isinstance(inner, dict) else {})}
 
@@ -372,17 +374,19 @@ def _check_sizes(source: Path, values: Mapping[str, object], tensors: int) -> No
                 raise ModelError(f"{source}: {name} is {str(number)[:40]}, which is not a number from 1 to {MOST}")
     layers = values.get("num_hidden_layers")
     if isinstance(layers, int) and layers > tensors:
-        raise ModelError(f"{source}: num_hidden_layers is {layers}, and the weights are {tensors} tensors")
+        raise ModelError(f"{source}: num_hidden_layers is {layers}, but the weights are {tensors} tensors")
 
 
 def _check_shapes(
     source: Path, described: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]], *, packed: bool
 ) -> None:
-    """Raise ModelError unless the weights hold what is described; packed ones have shapes of their own."""
+    """Raise ModelError unless the weights match the description; packed ones have other shapes."""
     own = {name: tuple(tensor.shape) for name, tensor in described.state_dict().items()}
     for name in () if packed else sorted(set(own) & set(shapes)):
         if own[name] != shapes[name]:
-            raise ModelError(f"{source} does not fit its weights: {name} is {own[name]} by it and {shapes[name]} there")
+            raise ModelError(
+                f"{source} does not match its weights: {name} is {own[name]} there and {shapes[name]} in the weights"
+            )
     parameters = dict(described.named_parameters())
     asked = sum(parameter.numel() for parameter in parameters.values())
     held = sum(math.prod(shape) for shape in shapes.values()) * (PACKED if packed else 1)
@@ -394,14 +398,14 @@ def _check_shapes(
 
 
 def check_json(folder: Path) -> None:
-    """Raise ModelError naming a JSON file of the folder that can't be read, before a library reads it."""
+    """Raise ModelError naming an unreadable JSON file of the folder, before a library reads it."""
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         read_json(path, ours=False)
 
 
 @contextmanager
 def without_code(folder: Path, what: str) -> Iterator[None]:
-    """Say why, where a folder asks for code of its own and transformers has none in its place."""
+    """Explain the error if a folder asks for code of its own that transformers can't replace."""
     try:
         yield
     except ModelError as error:
@@ -413,7 +417,7 @@ def without_code(folder: Path, what: str) -> Iterator[None]:
 
 
 def _vocabulary(model: PreTrainedModel) -> int:
-    """How many tokens a model has rows for."""
+    """Return the number of tokens that a model has embedding rows for."""
     weight = model.get_input_embeddings().weight
     if not isinstance(weight, torch.Tensor):
         raise ModelError("the language model's input embeddings have no table of weights")
@@ -421,9 +425,9 @@ def _vocabulary(model: PreTrainedModel) -> int:
 
 
 def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise ModelError where a text may become a token that the model has no row for.
+    """Raise ModelError if a text may become a token that the model has no row for.
 
-    Added tokens may lie past its rows, as some published ones do: only a template could write them.
+    Added tokens may exceed its rows, as in some published models: only a template could write them.
     """
     rows = _vocabulary(model)
     added = set(tokenizer.added_tokens_decoder)
@@ -431,29 +435,29 @@ def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTraine
     for text, number in tokenizer.get_vocab().items():
         if number >= rows and (number not in added or number in named):
             raise ModelError(
-                f"{folder}: its tokenizer has the token {text[:40]!r} with the id {number}, and the model "
+                f"{folder}: its tokenizer has the token {text[:40]!r} with the id {number}, but the model "
                 f"has {rows} rows"
             )
 
 
 @torch.inference_mode()
 def _check_runs(folder: Path, model: PreTrainedModel) -> None:
-    """Raise ModelError unless the model gives finite numbers, which a configuration that fits may still prevent."""
-    with foreign_file(f"{folder}: the model can't be run by its config.json"):
+    """Raise ModelError unless the model gives finite numbers, which even a matching configuration may prevent."""
+    with foreign_file(f"{folder}: the model can't be run as its config.json says"):
         logits = model(torch.tensor([[0, 1, 0]], device=model.device), use_cache=False).logits
     if not bool(torch.isfinite(logits).all()):
-        raise ModelError(f"{folder}: by its config.json the model gives numbers that are not finite")
+        raise ModelError(f"{folder}: run as its config.json says, the model gives numbers that are not finite")
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """The dtype of that name. Raises ModelError for any other."""
+    """Return the dtype of that name. Raises ModelError for an unknown one."""
     if name not in _DTYPES:
         raise ModelError(f"unknown dtype '{name}': one of {', '.join(_DTYPES)}")
     return _DTYPES[name]
 
 
 def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every token of the model's that ends a reply: the published generation config's and the tokenizer's."""
+    """Return all tokens that end a reply: those of the generation config and of the tokenizer."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids = set(configured) if isinstance(configured, list) else {configured}
     ids.add(tokenizer.eos_token_id)
@@ -466,7 +470,7 @@ def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the library's progress bars, which would break into the command line's own."""
+    """Disable the library's progress bars, which would disturb the command line's."""
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped library
     try:
@@ -477,7 +481,7 @@ def quiet() -> Iterator[None]:
 
 
 def for_transformers(tokenizer: TextTokenizer) -> PreTrainedTokenizerBase:
-    """A tokenizer of ours as transformers' own class, its start, end and padding tokens named."""
+    """Wrap our tokenizer in transformers' class, with its start, end and padding tokens."""
     start, end, pad = (tokenizer.tokenizer.id_to_token(i) for i in (tokenizer.start, tokenizer.end, tokenizer.pad))
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # untyped library
         tokenizer_object=tokenizer.tokenizer,
@@ -489,7 +493,7 @@ def for_transformers(tokenizer: TextTokenizer) -> PreTrainedTokenizerBase:
 
 
 def build_language_model(shape: LanguageShape, tokenizer: TextTokenizer, *, seed: int = 0) -> LlamaForCausalLM:
-    """A randomly initialised model, the same for the same seed; global random state is left alone."""
+    """Build a randomly initialised model, the same for the same seed; global random state is unchanged."""
     config = LlamaConfig(
         vocab_size=tokenizer.size,
         hidden_size=shape.width,
@@ -508,7 +512,7 @@ def build_language_model(shape: LanguageShape, tokenizer: TextTokenizer, *, seed
 
 
 def save_language_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> str:
-    """Write a folder of weights in bfloat16, config and tokenizer, whole or not at all; the weights' digest."""
+    """Write a folder of weights in bfloat16, config and tokenizer atomically; return the weights' digest."""
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     copy = LlamaForCausalLM(model.config)
     copy.load_state_dict(model.state_dict())

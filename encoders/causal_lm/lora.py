@@ -1,7 +1,7 @@
 """LoRA adapters (arXiv 2106.09685, peft's) on a frozen causal language model.
 
-On disk: `NAME.safetensors` holds the adapter and nothing else, `NAME.json` its shape, and the language model that it
-sits on by name and SHA-256; that model is never copied.
+On disk: `NAME.safetensors` holds only the adapter, `NAME.json` its shape, and the language model that it
+belongs to by name and SHA-256; that model is never copied.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MARK = ".lora_"
 
 @dataclass(frozen=True, slots=True)
 class LoraShape:
-    """Rank, scale (`alpha / rank`) and the linear layers adapted, by the last part of their names (ours)."""
+    """Rank, scale (`alpha / rank`) and the adapted linear layers, by the last part of their names (our choice)."""
 
     rank: Annotated[int, Bounds(1, 4096)] = 8
     alpha: Annotated[int, Bounds(1, 1 << 20)] = 16
@@ -50,10 +50,10 @@ class LoraDescription:
 
 
 def add_lora(model: nn.Module, shape: LoraShape, *, seed: int = 0) -> None:
-    """Put fresh adapters, which change nothing yet, into a model that is frozen from now on.
+    """Freeze a model and add new adapters, which change nothing yet.
 
-    They are float32 whatever the model is: steps smaller than bfloat16 resolves would be lost. Raises ModelError
-    where the model has no layer of the named kinds.
+    They are float32 whatever the model is: updates below bfloat16's resolution would be lost. Raises ModelError
+    if the model has no layer of the named kinds.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -73,14 +73,14 @@ def add_lora(model: nn.Module, shape: LoraShape, *, seed: int = 0) -> None:
 
 
 def lora_parameters(model: nn.Module) -> dict[str, Tensor]:
-    """The adapters' parameters by name."""
+    """Return the adapters' parameters by name."""
     return {
         name.replace(f".{ADAPTER}.", "."): parameter for name, parameter in model.named_parameters() if MARK in name
     }
 
 
 def save_lora(lm: CausalLM, shape: LoraShape, path: Path) -> str:
-    """Write the two files; the adapter's digest. Raises ModelError unless `path` is a .safetensors."""
+    """Write the two files and return the adapter's digest. Raises ModelError unless `path` is a .safetensors."""
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(lora_parameters(lm.model), path)
@@ -90,9 +90,9 @@ def save_lora(lm: CausalLM, shape: LoraShape, path: Path) -> str:
 
 
 def load_lora(lm: CausalLM, path: Path) -> str:
-    """Put a saved adapter into a language model, strictly; the adapter's digest.
+    """Load a saved adapter into a language model, strictly, and return the adapter's digest.
 
-    Raises ModelError naming the file that is missing or damaged, or what differs: the language model, a tensor.
+    Raises ModelError naming the missing or damaged file, or what differs: the language model, a tensor.
     """
     description = read_description(path)
     if description.lm_sha256 != lm.digest:
@@ -102,10 +102,10 @@ def load_lora(lm: CausalLM, path: Path) -> str:
         )
     rank = description.lora.rank
     adapters = {name: shape for name, shape in read_shapes(path).items() if MARK in name}
-    # Before adapters of a claimed rank are allocated; a single tensor of another shape is named with the others below.
+    # Checked before adapters of the claimed rank are allocated; other tensors of wrong shape are named below.
     if adapters and not any(rank in shape for shape in adapters.values()):
         name, shape = next(iter(adapters.items()))
-        raise ModelError(f"{path} does not fit the rank of {rank} in {config_path(path).name}: {name} is {shape}")
+        raise ModelError(f"{path} does not match the rank {rank} in {config_path(path).name}: {name} is {shape}")
     tensors = read_tensors(path)
     add_lora(lm.model, description.lora)
     own = lora_parameters(lm.model)
@@ -118,7 +118,7 @@ def load_lora(lm: CausalLM, path: Path) -> str:
 
 
 def read_description(path: Path) -> LoraDescription:
-    """What an adapter sits on. Raises ModelError naming the file that is missing or damaged."""
+    """Read the description of an adapter. Raises ModelError naming the missing or damaged file."""
     check_suffix(path)
     beside = config_path(path)
     for file in (path, beside):

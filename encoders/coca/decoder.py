@@ -1,6 +1,6 @@
-"""CoCa's text side one token at a time: what was computed for earlier tokens and for the image is kept.
+"""CoCa's text decoder with a key-value cache for earlier tokens and for the image.
 
-open_clip's own `CoCa.generate` reads the whole text again for every token, encodes the image once a beam, and
+open_clip's own `CoCa.generate` reads the whole text again for every token, encodes the image once per beam, and
 needs a class that transformers no longer has. The weights used here are those of open_clip's modules.
 """
 
@@ -18,9 +18,9 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class DecoderState:
-    """Keys and values, [rows, heads, length, width] each, of every layer so far.
+    """Keys and values, [rows, heads, length, width] each, of every layer.
 
-    `image` has one row for each image, the others one for each text: `rows / images` texts share an image, those of
+    `image` has one row per image, the others one per text: `rows / images` texts share an image, those of
     the first image first. `length` counts the tokens read.
     """
 
@@ -30,12 +30,12 @@ class DecoderState:
     length: int = 0
 
     def rows(self, index: Tensor) -> DecoderState:
-        """The texts at `index` [rows], which must keep each image's texts together and in order of image."""
+        """Select the texts at `index` [rows], which must keep each image's texts together and in order of image."""
         return DecoderState(self.image, _selected(self.unimodal, index), _selected(self.multimodal, index), self.length)
 
 
 class CocaDecoder:
-    """Gives the logits of the next token; `model` is an open_clip CoCa in evaluation mode."""
+    """Computes the logits of the next token; `model` is an open_clip CoCa in evaluation mode."""
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - an untyped library
         self._text = model.text
@@ -44,7 +44,7 @@ class CocaDecoder:
         self.vocabulary: int = model.text.token_embedding.num_embeddings
 
     def start(self, image: Tensor, texts: int = 1) -> DecoderState:
-        """The state before the first token, for `texts` texts an image; `image` [images, tokens, width]."""
+        """Return the state before the first token, for `texts` texts per image; `image` is [images, tokens, width]."""
         crossed = tuple(_image_keys(block, image) for block in self._decoder.cross_attn)
         rows = len(image) * texts
 
@@ -56,9 +56,9 @@ class CocaDecoder:
         return DecoderState(crossed, empty(self._text.transformer.resblocks), empty(self._decoder.resblocks))
 
     def step(self, state: DecoderState, tokens: Tensor) -> tuple[Tensor, DecoderState]:
-        """Read one more token of each text, `tokens` [rows]; logits [rows, vocabulary] and the state after it.
+        """Read one more token of each text, `tokens` [rows]; return logits [rows, vocabulary] and the next state.
 
-        A text's class token stands behind all others and is seen by none of them, so it is left out here.
+        A text's class token comes after all others and is seen by none of them, so it is left out here.
         """
         text, decoder = self._text, self._decoder
         embedded = text.token_embedding(tokens) + text.positional_embedding[state.length]
@@ -111,7 +111,7 @@ def _cross_block(block: Any, x: Tensor, image: Pair) -> Tensor:  # noqa: ANN401
     attention = block.attn
     width = attention.embed_dim
     query = F.linear(block.ln_1(x), attention.in_proj_weight[:width], attention.in_proj_bias[:width])
-    # All texts of an image stand side by side as queries, so that its keys are never repeated.
+    # All texts of an image are queries of one row, so that its keys are never repeated.
     keys, values = image
     beside = _heads(query.reshape(len(keys), -1, width), attention)
     seen = F.scaled_dot_product_attention(beside, keys, values)
@@ -119,7 +119,7 @@ def _cross_block(block: Any, x: Tensor, image: Pair) -> Tensor:  # noqa: ANN401
 
 
 def _rest(block: Any, x: Tensor, seen: Tensor) -> Tensor:  # noqa: ANN401
-    """What follows the attention proper: its projection, the feed-forward part and both residuals."""
+    """Apply the rest of the block: output projection, feed-forward part and both residuals."""
     x = x + block.ls_1(block.attn.out_proj(seen))
     out: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
     return out

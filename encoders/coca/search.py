@@ -1,4 +1,4 @@
-"""Greedy and beam search over CoCa's decoder: one caption an image, the image read once whatever the beam."""
+"""Greedy and beam search over CoCa's decoder: one caption per image, which is encoded once for any number of beams."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor
 from encoders.coca.decoder import CocaDecoder
 from tasks.errors import ModelError
 
-# Each beam can end in two ways (end or padding), so that many candidates hold at least one live text a beam.
+# Each beam can end in two ways (end or padding), so this many candidates hold at least one live text per beam.
 _CANDIDATES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRule:
-    """How a caption is searched for; lengths count all tokens, start and end included, as open_clip does.
+    """How a caption is searched; lengths count all tokens, start and end included, as open_clip does.
 
-    `beams` 1 is greedy. A text is worth its log-likelihood over (tokens written) ** `length_penalty`; an image's
-    search is over when it has `beams` finished texts and no live one is worth more (transformers' rule). The end may
-    not stand before `min_length` tokens, nothing grows past `max_length`; both defaults are open_clip's. A padding
-    token ends a text too, as there. open_clip's diverse beam groups are left out (ours).
+    `beams` 1 is greedy. A text's score is its log-likelihood over (tokens written) ** `length_penalty`; an image's
+    search is over when it has `beams` finished texts and no live one has a higher score (transformers' rule). The end
+    token is barred before `min_length` tokens, nothing grows past `max_length`; both are open_clip's defaults. Padding
+    also ends a text, as there. open_clip's diverse beam groups are left out (our choice).
     """
 
     start: int
@@ -44,9 +44,9 @@ class SearchRule:
 
 @dataclass(frozen=True, slots=True)
 class TokenCaption:
-    """Token ids without start, end and padding; `finished` is False where `max_length` cut the text.
+    """Token ids without start, end and padding; `finished` is False if `max_length` cut the text.
 
-    `logprob` is the text's log-likelihood (nats), its end included where it has one, `score` what it is worth.
+    `logprob` is the text's log-likelihood (nats), including its end if it has one; `score` is defined in `SearchRule`.
     """
 
     tokens: tuple[int, ...]
@@ -64,12 +64,12 @@ class _Live:
 
 @torch.inference_mode()
 def search(decoder: CocaDecoder, image: Tensor, rule: SearchRule) -> list[TokenCaption]:
-    """A caption for each image from its tokens [images, tokens, width]; none depends on its neighbours."""
+    """Search a caption for each image from its tokens [images, tokens, width]; none depends on its neighbours."""
     if rule.max_length > decoder.context:
         raise ModelError(f"max_length {rule.max_length} is more than the decoder's context of {decoder.context} tokens")
     count, beams = len(image), rule.beams
     state = decoder.start(image, beams)
-    # All beams begin alike: only the first may be continued, or they would stay alike.
+    # All beams start equal: only the first may be continued, or they would stay equal.
     live = [[_Live((), 0.0 if i == 0 else -math.inf, n * beams + i) for i in range(beams)] for n in range(count)]
     done: list[list[TokenCaption]] = [[] for _ in range(count)]
     open_images = set(range(count))
@@ -101,7 +101,7 @@ def search(decoder: CocaDecoder, image: Tensor, rule: SearchRule) -> list[TokenC
 def _advance(
     live: Sequence[_Live], ranked: Sequence[tuple[float, int]], vocabulary: int, rule: SearchRule
 ) -> tuple[list[_Live], list[TokenCaption]]:
-    """The next live texts of an image, and those that end: only the best `beams` candidates may."""
+    """Return the next live texts of an image, and those that end, which only the best `beams` candidates may."""
     going: list[_Live] = []
     ended: list[TokenCaption] = []
     for rank, (logprob, at) in enumerate(ranked):

@@ -1,7 +1,7 @@
 """Stage 3 of the recipe: resampler and cross-attention learn to caption (paper, video-to-text).
 
-The encoder and the language model are frozen, so that a clip's spatial tokens may be computed once
-and trained on many times (`watch_once`); with pixels they are computed in each step.
+The encoder and the language model are frozen, so a clip's spatial tokens can be computed once
+and used many times (`watch_once`); with pixels they are computed in each step.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ from tasks.errors import DataError, ModelError
 
 @dataclass(frozen=True, slots=True)
 class CaptionBatch:
-    """`video`: uint8 pixels [B, T, H, W, 3] with `keep` (see encoders.vit), or spatial tokens [B, places, D]."""
+    """`video`: uint8 pixels [B, T, H, W, 3] with `keep` (see the vision tower), or spatial tokens [B, places, D]."""
 
     video: Tensor
     keep: Tensor | None
     rows: TextRows
 
     def to(self, device: torch.device) -> CaptionBatch:
-        """The same batch on another device."""
+        """Move the batch to another device."""
         keep = None if self.keep is None else self.keep.to(device)
         return CaptionBatch(send(self.video, device), keep, self.rows.to(device))
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionTexts:
-    """How captions become tokens: behind their own prompt or else `prompt`, at most `limit` tokens with it."""
+    """How captions become tokens: after their own prompt or else `prompt`, at most `limit` tokens including it."""
 
     tokenizer: PreTrainedTokenizerBase
     prompt: str = ""
     limit: int = 512
 
     def rows(self, views: Sequence[TextView]) -> TextRows:
-        """Token rows of a batch's captions."""
+        """Return token rows of a batch's captions."""
         prompts = [view.prompt or self.prompt for view in views]
         return caption_rows(self.tokenizer, prompts, [view.text for view in views], self.limit)
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionCollate:
-    """From samples to a caption batch: one caption of each, the share `mask` of its tokens dropped, by its seed.
+    """Makes a caption batch from samples: one caption each, with the share `mask` of tokens dropped, by its seed.
 
     Samples that could not be read are left out.
     """
@@ -75,7 +75,7 @@ class CaptionCollate:
 
 
 def caption_sums(logits: Tensor, rows: TextRows) -> tuple[Tensor, Tensor, Tensor]:
-    """Over the target tokens, captions and their ends: summed loss (nats), right first choices, tokens; all float32.
+    """Return summed loss (nats), correct first choices and number of target tokens (captions with ends), as float32.
 
     Neither prompts nor padding count.
     """
@@ -86,14 +86,14 @@ def caption_sums(logits: Tensor, rows: TextRows) -> tuple[Tensor, Tensor, Tensor
 
 
 class CaptionStep(nn.Module):
-    """Next-token loss on captions: the mean over the caption tokens of all processes together."""
+    """Next-token loss on captions: the mean over the caption tokens of all processes."""
 
     def __init__(self, model: VideoToText) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: CaptionBatch) -> tuple[Tensor, Metrics]:
-        """Loss (nats a token) and the share of tokens that the most likely choice gets right."""
+        """Return the loss (nats per token) and the next-token accuracy."""
         losses, hits, tokens = caption_sums(self.model(batch.video, batch.rows, batch.keep), batch.rows)
         everywhere = total(tokens)
         processes = distributed.get_world_size() if distributed.is_initialized() else 1
@@ -102,9 +102,9 @@ class CaptionStep(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WatchedClips:
-    """Spatial tokens [clips, draws, places, width] of clips, seen through `draws` masks each, and their captions.
+    """Spatial tokens [clips, draws, places, width] of clips under `draws` masks each, and their captions.
 
-    Offers the engine's `Batches`: which clip, which of its draws and captions comes when follows from the seed.
+    Implements the engine's `Batches`: the seed decides the order of clips, draws and captions.
     """
 
     tokens: Tensor
@@ -115,7 +115,7 @@ class WatchedClips:
     world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no batch. Raises DataError."""
+        """Check the sizes. Raises DataError."""
         if len(self.tokens) != len(self.captions):
             raise DataError(f"{len(self.tokens)} clips do not go with {len(self.captions)} captions")
         if self.batch % self.world.size or not 1 <= self.batch <= len(self.captions):
@@ -129,7 +129,7 @@ class WatchedClips:
             start = step * self.batch + self.world.rank * share
             asked = [request_at(self.seed, position, len(self.captions)) for position in range(start, start + share)]
             video = torch.stack([self.tokens[one.index, one.draw % self.tokens.shape[1]] for one in asked])
-            # The draw's lowest digits chose the mask already.
+            # The draw's lowest digits already chose the mask.
             told = [(self.captions[one.index], one.draw // self.tokens.shape[1]) for one in asked]
             rows = self.texts.rows([views[draw % len(views)] for views, draw in told])
             yield Loaded(CaptionBatch(video, None, rows), share)
@@ -137,13 +137,13 @@ class WatchedClips:
 
 @torch.no_grad()
 def watch_once(model: VideoToText, videos: Iterable[Tensor], mask: float, draws: int, seed: int) -> Tensor:
-    """Spatial tokens [videos, draws, places, width] of pixels uint8 [T, H, W, 3], each draw through a mask of its own.
+    """Return spatial tokens [videos, draws, places, width] of pixels uint8 [T, H, W, 3], with one mask per draw.
 
-    What a step on pixels would compute, with `draws` masks in place of endlessly many (ours). Without
-    a mask one draw says it all.
+    This is what a step on pixels would compute, with `draws` masks in place of endlessly many (our choice). Without a
+    mask one draw is enough.
     """
     if model.vision is None:
-        raise ModelError("there is no tower to watch with")
+        raise ModelError("the model has no vision tower to watch videos with")
     out = []
     for number, pixels in enumerate(videos):
         shape = (pixels.shape[0], pixels.shape[1], pixels.shape[2])

@@ -1,7 +1,7 @@
-"""Where training stands, on disk: safetensors and JSON in one folder that appears whole or not at all.
+"""Training checkpoints: safetensors and JSON in one folder that is written atomically.
 
-Only what trains is stored: the frozen rest comes from the stage before. Random numbers need no
-storage, because every step seeds them from its own number.
+Only trained parameters are stored; the frozen rest comes from the previous stage. Random state needs no
+storage, because every step is seeded by its number.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Optimisation and book-keeping of one stage (ours throughout: the paper's appendix is not public).
+    """Optimisation and book-keeping of one stage (all our choice: the paper's appendix is not public).
 
     `lr` is reached after `warmup` steps and falls along a cosine to `lr · floor`. Parameters whose
-    names fit a pattern of `rates` train at that multiple of it. `clip` bounds the gradient's norm.
-    Training ends after step `until` where that is given, with the rate not yet at its lowest: for a stage from which
-    another goes on. It may be put off later.
-    Checkpoints come every `save` steps, of which the last `keep` stay; metrics every `log` steps.
+    names match a pattern of `rates` train at that multiple of it. `clip` bounds the gradient's norm.
+    Training ends after step `until` if that is given, before the rate is at its lowest: for a stage that another one
+    continues. It can be raised later. Checkpoints are saved every `save` steps, and the last `keep` are kept; metrics
+    are logged every `log` steps.
     Several processes each hold the whole model (`parallel` "ddp"), or a share of its weights, gradients
     and optimiser state ("fsdp", for encoders that are large).
     """
@@ -63,12 +63,12 @@ class Plan:
     until: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse plans that can't be followed. Raises ModelError."""
+        """Check the values. Raises ModelError."""
         for name, least in (("steps", 1), ("log", 1), ("save", 1), ("keep", 1), ("warmup", 0), ("evaluate", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"training plan: {name} must be at least {least}, not {getattr(self, name)}")
         for name, every in (("save", self.save), ("evaluate", self.evaluate)):
-            # A checkpoint inside a group of steps would have to keep half a row of the log.
+            # A checkpoint inside a group of steps would have to store half a row of the log.
             if every % self.log:
                 raise ConfigError(f"training plan: {name} ({every}) must be a multiple of log ({self.log})")
         if not 0 <= self.until <= self.steps:
@@ -83,7 +83,7 @@ class Plan:
 
 
 def rate_at(plan: Plan, step: int) -> float:
-    """The learning rate of step `step`, counted from 0: linear warm-up, then a cosine to the floor."""
+    """Return the learning rate of step `step`, counted from 0: linear warm-up, then a cosine to the floor."""
     if step < plan.warmup:
         return plan.lr * (step + 1) / plan.warmup
     done = (step - plan.warmup) / max(plan.steps - plan.warmup, 1)
@@ -99,7 +99,7 @@ NO_DECAY = (
     "*log_scale",
     "*.latents",
 )
-"""Tables and single vectors that weight decay would pull towards nothing; vectors are spared anyway."""
+"""Tables and single vectors without weight decay; one-dimensional parameters never have any."""
 
 
 def decays(name: str, parameter: Tensor) -> bool:
@@ -108,18 +108,18 @@ def decays(name: str, parameter: Tensor) -> bool:
 
 
 def rate_of(name: str, plan: Plan) -> float:
-    """The multiple of the learning rate at which a parameter trains: the first pattern that fits."""
+    """Return a parameter's multiple of the learning rate: that of the first matching pattern."""
     return next((rate for pattern, rate in (plan.rates or {}).items() if fnmatchcase(name, pattern)), 1.0)
 
 
 def build_optimiser(module: nn.Module, plan: Plan) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters. Raises ModelError where there are none, or a pattern fits none."""
+    """Build AdamW over the trainable parameters. Raises ModelError if there are none, or a pattern matches none."""
     parameters = trainable(module)
     if not parameters:
         raise ModelError("nothing to train: every parameter is frozen")
     for pattern in plan.rates or {}:
         if not any(fnmatchcase(name, pattern) for name in parameters):
-            raise ModelError(f"training plan: rates: '{pattern}' fits no trainable parameter")
+            raise ModelError(f"training plan: rates: '{pattern}' matches no trainable parameter")
     groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in parameters.items():
         decay = plan.weight_decay if decays(name, parameter) else 0.0
@@ -137,14 +137,14 @@ def build_optimiser(module: nn.Module, plan: Plan) -> torch.optim.AdamW:
 
 @torch.no_grad()
 def clamp_scales(module: nn.Module) -> None:
-    """Bring every log-scale that trains back between 0 and its ceiling, as CLIP does after each step."""
+    """Clamp every trained log-scale between 0 and its ceiling, as CLIP does after each step."""
     for name, parameter in trainable(module).items():
         if name.endswith("log_scale"):
             parameter.clamp_(0.0, MAX_SCALE)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, plan: Plan, step: int) -> float:
-    """Give every group its learning rate of step `step`; the base rate."""
+    """Set every group's learning rate for step `step`; return the base rate."""
     base = rate_at(plan, step)
     for group in optimiser.param_groups:
         group["lr"] = base * group["rate"]
@@ -152,7 +152,7 @@ def set_rate(optimiser: torch.optim.Optimizer, plan: Plan, step: int) -> float:
 
 
 def optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as `KIND.PARAMETER` tensors; parameters that were never stepped have none."""
+    """Return the optimiser's state as `KIND.PARAMETER` tensors; parameters that were never updated have none."""
     return {
         f"{kind}.{name}": value
         for name, parameter in trainable(module).items()
@@ -161,7 +161,7 @@ def optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> di
 
 
 def load_optimiser(module: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimiser_tensors` gave. Raises ModelError for tensors of other parameters."""
+    """Restore the state of `optimiser_tensors`. Raises ModelError for tensors of other parameters."""
     left = dict(tensors)
     for name, parameter in trainable(module).items():
         found = {kind: left.pop(f"{kind}.{name}") for kind in KINDS if f"{kind}.{name}" in left}
@@ -188,9 +188,9 @@ WALL_CLOCK = ("seconds", "samples_per_second", "memory_bytes")
 
 
 class Journal:
-    """Appends to the record of a run; what came after `step`, the last checkpoint, is cut off first.
+    """Appends to the record of a run; rows after `step`, the last checkpoint, are removed first.
 
-    With `folder` None nothing is written, as in all processes but the first.
+    If `folder` is None, nothing is written, as in all processes but the first.
     """
 
     def __init__(self, folder: Path | None, step: int) -> None:
@@ -204,7 +204,7 @@ class Journal:
         self._append(METRICS, [row])
 
     def bad(self, step: int, samples: Iterable[BadSample]) -> None:
-        """Name samples that could not be read at a step."""
+        """Record samples that could not be read at a step."""
         self._append(BAD, ({"step": step, "key": sample.key, "error": sample.error} for sample in samples))
 
     def _append(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
@@ -215,7 +215,7 @@ class Journal:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a record; a last line that was cut short is left out."""
+    """Read the rows of a record; a torn last line is left out."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
@@ -234,14 +234,14 @@ FOLDER = "checkpoints"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far training is: steps done (which is the data's cursor too), samples seen and bad ones met."""
+    """Training progress: steps done (also the data's cursor), samples seen, and bad samples."""
 
     step: Annotated[int, Bounds(0, 1 << 53)] = 0
     samples: Annotated[int, Bounds(0, 1 << 53)] = 0
     bad: Annotated[int, Bounds(0, 1 << 53)] = 0
 
     def __post_init__(self) -> None:
-        """Refuse counts that can't be. Raises ModelError."""
+        """Check the counts. Raises ModelError."""
         check_bounds(self, "progress")
 
 
@@ -250,7 +250,7 @@ def save_checkpoint(
 ) -> None:
     """Write `RUN/checkpoints/STEP/` and delete all but the last `keep`.
 
-    Every process must call it, as each may hold a share of the tensors; the one that is to `write` writes.
+    Every process must call it, as each may hold a shard of the tensors; only the one with `write` writes.
     """
     model = whole_tensors(trainable(module), keep=write)
     state_of_optimiser = whole_tensors(optimiser_tensors(module, optimiser), keep=write)
@@ -275,12 +275,12 @@ def save_checkpoint(
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The finished checkpoints of a run, oldest first."""
+    """List the finished checkpoints of a run, oldest first."""
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if path.is_dir())
 
 
 def load_checkpoint(run: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
-    """Continue from a run's last checkpoint; `Progress()` where it has none. Raises ModelError for another model's."""
+    """Load a run's last checkpoint; `Progress()` if there is none. Raises ModelError for another model's."""
     found = checkpoints(run)
     if not found:
         return Progress()
@@ -292,7 +292,7 @@ def load_checkpoint(run: Path, module: nn.Module, optimiser: torch.optim.Optimiz
         n for n in own if own[n].shape != tensors[n].shape or not tensors[n].is_floating_point()
     ]
     if differing:
-        raise ModelError(f"{last} is of another model or another choice of what trains: {differing[0]} differs")
+        raise ModelError(f"{last} is of another model or another set of trained parameters: {differing[0]} differs")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(share_like(tensors[name], parameter))

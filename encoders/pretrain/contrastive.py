@@ -1,10 +1,9 @@
-"""The contrastive step: videos against captions of the global batch and against false texts of their own.
+"""The contrastive step: videos against captions of the global batch and against their own false texts.
 
-With `chunk`, features are computed in chunks that keep no activations; the backward pass computes
-each chunk again and lets go of it. The gradient is the full batch's for every parameter, the
-temperature included, because the loss is one function of all features (cached contrastive learning,
-arXiv 2101.06983; here as activation checkpointing over chunks). Masks are data in the batch, so both
-passes see the same tokens.
+With `chunk`, features are computed in chunks that keep no activations; the backward pass computes each chunk again and
+frees it. The gradient is that of the full batch for every parameter, including the temperature, because the loss is one
+function of all features (cached contrastive learning, arXiv 2101.06983; here as activation checkpointing over chunks).
+Masks are data in the batch, so both passes see the same tokens.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ Balance = Literal["statements", "kinds"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Video `row` of the batch is to tell `right` from `wrong`, which counts `weight`."""
+    """Video `row` of the batch must tell `right` from `wrong`; `weight` is its weight in the loss."""
 
     row: int
     right: str
@@ -47,18 +46,18 @@ class Question:
 
 
 def truth_of(views: Sequence[TextView]) -> Truth:
-    """What is known of a video: each statement's text is true, its false ones are not."""
+    """Return the truth value of each text known for a video: statements are true, their false ones are not."""
     return {text: text is view.text for view in views for text in (view.text, *view.false)}
 
 
 def ask(
     drawn: Sequence[Sequence[TextView]], known: Sequence[Truth], circle: int, balance: Balance = "statements"
 ) -> list[Question]:
-    """The questions of a batch: `drawn` statements of each video, put to the videos of its circle.
+    """Make the questions of a batch: `drawn` statements of each video, asked of the videos of its circle.
 
-    Circles are `circle` neighbouring rows. A statement that several videos brought with the same false
-    ones is asked once. Balanced by statements, the questions of each weigh 1 together; by kinds, those of each kind
-    do, and a kind of which few statements differ counts no less than one of which hundreds do (ours).
+    Circles are `circle` neighbouring rows. A statement that several videos share with the same false ones is asked
+    once. Balanced by statements, the questions of each statement weigh 1 in total; balanced by kinds, those of each
+    kind do, so that a kind with few differing statements counts as much as one with hundreds (our choice).
     """
     found: list[Question] = []
     for start in range(0, len(drawn), circle):
@@ -91,11 +90,11 @@ PARTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Which texts a batch's B videos are compared with, as indices into its texts; -1 stands for none.
+    """The texts that a batch's B videos are compared with, as indices into its texts; -1 means none.
 
     `captions` [B, V, 1 + K]: V captions, each the true one and then its false ones. `ids` [B, V] is
-    equal exactly for equal true captions. Question q is put to video `asked` [Q]: the first of
-    `options` [Q, 1 + F] is true; it counts `weight` [Q] and is of the kind `kinds[kind[q]]`.
+    equal exactly for equal true captions. Question q is asked of video `asked` [Q]: the first of `options` [Q, 1 + F]
+    is true; its weight is `weight` [Q] and its kind `kinds[kind[q]]`.
     """
 
     captions: Tensor
@@ -107,7 +106,7 @@ class Roles:
     kinds: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Roles:
-        """The same roles on another device."""
+        """Move the roles to another device."""
         return Roles(
             self.captions.to(device),
             self.ids.to(device),
@@ -121,10 +120,10 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class ContrastiveBatch:
-    """uint8 `pixels` [B, T, H, W, 3] with `keep` as in encoders.vit; `texts` in parts of like length.
+    """uint8 `pixels` [B, T, H, W, 3] with `keep` as in the vision tower; `texts` in parts of similar length.
 
-    A video that could not be read is black and has no texts, so that no loss counts it. `label` stands before the
-    names of its metrics, so that those of clips and images don't mix with those of videos.
+    A video that could not be read is black and has no texts, so that no loss counts it. `label` is prefixed to the
+    names of its metrics, so that those of clips and images are kept apart from those of videos.
     """
 
     pixels: Tensor
@@ -134,7 +133,7 @@ class ContrastiveBatch:
     label: str = ""
 
     def to(self, device: torch.device) -> ContrastiveBatch:
-        """The same batch on another device."""
+        """Move the batch to another device."""
         return replace(
             self,
             pixels=send(self.pixels, device),
@@ -146,11 +145,11 @@ class ContrastiveBatch:
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """How many texts of each kind a video brings into a batch; a video that has fewer brings those.
+    """The number of texts of each kind that a video adds to a batch; a video with fewer adds all of them.
 
-    `false_captions` and `false_statements` bound how many false ones come with each. Statements are
-    put to all videos of a circle of `circle` neighbours in the batch, where `balance` says what weighs the same
-    (see encoders.pretrain.contrastive).
+    `false_captions` and `false_statements` limit the number of false ones for each. Statements are asked of all videos
+    of a circle of `circle` neighbours in the batch, and `balance` says what has equal weight (see
+    encoders.pretrain.contrastive).
     """
 
     captions: int = 1
@@ -163,10 +162,10 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Collate:
-    """From samples to a contrastive batch; the mask and the choice of texts follow from its seed.
+    """Makes a contrastive batch from samples; the seeds decide masks and texts.
 
-    Texts are split by length into PARTS, so that short ones are not padded to the longest, or into
-    more where one would hold above `texts_at_once` (0: no bound).
+    Texts are split by length into PARTS, so that short ones are not padded to the longest, or into more if a part would
+    hold more than `texts_at_once` (0: no limit).
     """
 
     vision: VisionConfig
@@ -215,7 +214,7 @@ class Collate:
         return Roles(table, ids, asked, torch.from_numpy(options), weight, kind, tuple(kinds))
 
     def _keep(self, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
-        """The tokens that survive, drawn for each video by its own seed."""
+        """Draw the tokens to keep, for each video by its own seed."""
         shape = (1, pixels.shape[1], pixels.shape[2], pixels.shape[3])
         drawn = [
             sample_keep(self.vision, shape, self.mask, torch.Generator().manual_seed(seed), self.mask_by)
@@ -232,7 +231,7 @@ class Collate:
 
 
 def _drawn(views: Sequence[TextView], most: int, false: int, rng: np.random.Generator) -> list[TextView]:
-    """At most `most` of a video's views, kinds taking turns, each with at most `false` of its false texts."""
+    """Draw at most `most` of a video's views, alternating kinds, each with at most `false` of its false texts."""
     by_kind: dict[str, list[TextView]] = {}
     for i in rng.permutation(len(views)):
         by_kind.setdefault(views[i].kind, []).append(views[i])
@@ -252,21 +251,21 @@ def _fill(row: Tensor, values: Sequence[int]) -> None:
 
 
 def _identity(text: str) -> int:
-    """A 63-bit number that stands for a text, so that processes can compare texts."""
+    """Return a 63-bit digest of a text, so that processes can compare texts."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 
 AT_ONCE_ON_CPU = 12
-"""Videos encoded at a time on a CPU, activations kept: what stays within its caches takes a sixth less time (measured
-with 128 tokens each; ours)."""
+"""Videos encoded at a time on a CPU, activations kept: staying within its caches takes a sixth less time (measured with
+128 tokens each; our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatementLoss:
-    """How much statements weigh beside captions, and the temperature from which theirs is learnt.
+    """The weight of statements beside captions, and the initial value of their learned temperature.
 
-    It is their own, and low: a statement and its false ones share nearly all words, so their
-    similarities differ by far less than those of captions (ours).
+    It is separate, and low: a statement and its false ones share nearly all words, so their similarities differ by far
+    less than those of captions (our choice).
     """
 
     weight: float = 1.0
@@ -276,7 +275,7 @@ class StatementLoss:
 class ContrastiveStep(nn.Module):
     """The dual encoder with its loss: `forward(batch) -> (loss, metrics)`.
 
-    `chunk` videos are encoded at a time, all at once for 0.
+    `chunk` videos are encoded at a time; 0 means all at once.
     """
 
     def __init__(self, encoder: DualEncoder, *, chunk: int = 0, statements: StatementLoss | None = None) -> None:
@@ -290,9 +289,9 @@ class ContrastiveStep(nn.Module):
             self.statement_log_scale = nn.Parameter(torch.full((1,), math.log(1 / statements.temperature)))
 
     def forward(self, batch: ContrastiveBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """This process's share of the global loss: its mean over processes is the loss of the global batch."""
+        """Return this process's share of the global loss: the mean over processes is the loss of the global batch."""
         videos, texts = self._videos(batch), self._texts(batch)
-        # Similarities of bfloat16's three digits, times up to 100, would be noise.
+        # Similarities in bfloat16 (three digits), multiplied by up to 100, would be noise.
         with torch.autocast(videos.device.type, enabled=False):
             return self._loss(videos, texts, batch)
 
@@ -302,7 +301,7 @@ class ContrastiveStep(nn.Module):
         metrics["temperature"] = 1 / scale.detach()
         if self.statements:
             told, more = statement_loss(videos, texts, batch, bounded_scale(self.statement_log_scale))
-            if len(batch.roles.asked):  # images bring none, and would pull the means of the record down
+            if len(batch.roles.asked):  # images have none, and would lower the means of the record
                 metrics |= more | {"caption_loss": loss.detach(), "statement_loss": told.detach()}
             loss = loss + self.statements.weight * told
         return loss, {f"{batch.label}{name}": value for name, value in metrics.items()}
@@ -326,10 +325,10 @@ class ContrastiveStep(nn.Module):
 
 
 class FixedTexts:
-    """What a text tower that is not trained makes of texts, without gradients; statements are kept for later batches.
+    """Texts encoded by a frozen text tower, without gradients; statements are cached for later batches.
 
-    A statement is encoded alone, without padding, so that its last digits don't depend on when it first came and an
-    interrupted run goes on to the bit. Captions are too many to be kept.
+    A statement is encoded alone, without padding, so that its last digits don't depend on when it first occurred, and
+    an interrupted run continues bit for bit. Captions are too many to be cached.
     """
 
     def __init__(self, tower: nn.Module) -> None:
@@ -338,7 +337,7 @@ class FixedTexts:
 
     @torch.no_grad()
     def __call__(self, batch: ContrastiveBatch) -> Tensor:
-        """The tower's output for all texts of a batch: [N, width]."""
+        """Return the tower's output for all texts of a batch: [N, width]."""
         stated = set(batch.roles.options.flatten().tolist())
         found: list[Tensor] = []
         for part in batch.texts:
@@ -364,18 +363,18 @@ class FixedTexts:
 
 
 def _encoded(encode: Callable[..., Tensor], chunks: Sequence[tuple[object, ...]]) -> Tensor:
-    """The features of all chunks, none of which keeps its activations for the backward pass."""
-    # Stopping early would break off in the midst of a module that FSDP has gathered, and leave it so.
+    """Return the features of all chunks, without keeping activations for the backward pass."""
+    # Early stop would leave a module that FSDP has gathered in that state.
     return torch.cat([checkpoint(encode, *chunk, use_reentrant=False, early_stop=False) for chunk in chunks])
 
 
 def caption_loss(
     videos: Tensor, texts: Tensor, batch: ContrastiveBatch, scale: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Symmetric NCE (as in CLIP) over the global batch, false captions added to their own video's row.
+    """Compute symmetric NCE (as in CLIP) over the global batch, with false captions added to their own video's row.
 
-    Videos [B, E] against texts [N, E]; the mean over the captions that the videos brought. Another
-    video's caption with the same words is no negative and is left out of the sum.
+    Videos [B, E] against texts [N, E]; the mean is over the captions of the videos. Another
+    video's caption with the same words is not a negative and is left out of the sum.
     """
     captions, ids = batch.roles.captions, batch.roles.ids
     rows, views = ids.shape
@@ -406,7 +405,7 @@ def caption_loss(
 def statement_loss(
     videos: Tensor, texts: Tensor, batch: ContrastiveBatch, scale: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of each true statement among false ones, the weighted mean over the global batch's questions."""
+    """Compute the cross-entropy of each true statement among false ones: a weighted mean over the global batch."""
     roles = batch.roles
     logits = (scale * videos @ texts.T)[roles.asked[:, None], roles.options.clamp(min=0)]
     logits = logits.masked_fill(roles.options == NONE, -torch.inf)
@@ -420,24 +419,24 @@ def statement_loss(
 
 
 def by_kind(hits: Tensor, roles: Roles) -> dict[str, Tensor]:
-    """The accuracy of each kind of question in this process's share of the batch."""
+    """Return the accuracy of each kind of question in this process's share of the batch."""
     right = hits.new_zeros(len(roles.kinds)).index_add(0, roles.kind, hits * roles.weight)
     asked = hits.new_zeros(len(roles.kinds)).index_add(0, roles.kind, roles.weight)
     return {f"accuracy_{kind}": share for kind, share in zip(roles.kinds, right / asked, strict=True)}
 
 
 def _own_columns(rows: int, columns: int, device: torch.device) -> Tensor:
-    """Where this process's rows stand among the global batch's columns."""
+    """Return the columns of this process's rows in the global batch."""
     first = distributed.get_rank() * rows if columns > rows else 0
     return torch.arange(rows, device=device) + first
 
 
 def _share(losses: Tensor, count: Tensor) -> Tensor:
-    """A sum over this process's terms, scaled so that the mean over processes is the global mean."""
+    """Sum this process's terms, scaled so that the mean over processes is the global mean."""
     size = distributed.get_world_size() if distributed.is_initialized() else 1
     return losses * size / _positive(total(count))
 
 
 def _positive(count: Tensor) -> Tensor:
-    """A number to divide by: 1 where there is nothing to count."""
+    """Return a safe divisor: 1 if there is nothing to count."""
     return count.where(count > 0, 1)

@@ -1,4 +1,4 @@
-"""A source's samples, and the batches that each step and each process gets of them."""
+"""Samples of a data source, and the batches that each step and each process gets."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tasks.errors import DataError, ModelError
 from tasks.task import JsonValue
 
 View: TypeAlias = Literal["image", "clip", "video"]
-"""What of a video is looked at: one frame, a clip of some seconds, or all of it."""
+"""The part of a video that is read: one frame, a clip of some seconds, or all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextView:
-    """A text that is true of a video, with texts that look like it and are not; `kind` is what it is balanced by.
+    """A text that is true of a video, with similar false texts; `kind` is used for balancing.
 
-    `prompt` is what a language model reads before it: a question, where the text is an answer.
+    `prompt` is what a language model reads before it: a question, if the text is an answer.
     """
 
     text: str
@@ -36,9 +36,9 @@ class TextView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Pixels uint8 [T, H, W, 3] and the views of them: at least one caption, any number of statements.
+    """Pixels uint8 [T, H, W, 3] with their texts: at least one caption, any number of statements.
 
-    `questions` are a benchmark's own, with its options: what is measured on held-out samples and never trained on.
+    `questions` are a benchmark's, with its options: measured on held-out samples and never trained on.
     """
 
     key: str
@@ -51,8 +51,8 @@ class Sample:
 class Source(Protocol):
     """A data set of `len(source)` samples.
 
-    `load` answers requests in order, lazily and for as long as there are any; a sample that can't be
-    read comes back as a BadSample and is never replaced by another. `texts` are all that a tokenizer
+    `load` serves requests lazily and in order; a sample that can't be
+    read is returned as a BadSample and never replaced. `texts` are all that a tokenizer
     should know; `facts` go into the run's record.
     """
 
@@ -68,15 +68,15 @@ class Source(Protocol):
 
 Slot = Sample | None
 Collate = Callable[[Sequence[Slot], Sequence[int]], Batch]
-"""From the samples of a batch (None where one could not be read) and a seed for each to a batch."""
+"""Makes a batch from samples (None for unreadable ones) and a seed for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Batches of `batch` samples over all processes; this one reads its own share of each.
+    """Batches of `batch` samples over all processes; each process reads its own share.
 
-    Sample i of step s, its mask and its texts are the same whatever the number of processes. More
-    than the share `most_bad` of a batch that can't be read is taken for a fault of the data set.
+    Sample i of step s, its mask and its texts do not depend on the number of processes. More
+    than the share `most_bad` of unreadable samples in a batch is an error.
     """
 
     source: Source
@@ -88,7 +88,7 @@ class Loader:
     most_bad: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse batches that can't be shared out. Raises ModelError or DataError."""
+        """Check that batches can be shared evenly. Raises ModelError or DataError."""
         if self.batch < self.world.size or self.batch % self.world.size:
             raise ModelError(f"a batch of {self.batch} can't be shared evenly by {self.world.size} processes")
         if len(self.source) < self.batch:
@@ -118,7 +118,7 @@ class Loader:
 
 
 def mixed(videos: Batches, images: Batches, every: int) -> Batches:
-    """Batches of `videos` with one of `images` at each `every`-th step (paper, image → short: mixed data)."""
+    """Mix batches of `videos` with one of `images` at each `every`-th step (paper, image → short: mixed data)."""
     if every < 2:
         raise ModelError(f"one batch of images every {every} steps leaves none for videos: give at least 2")
 
@@ -132,7 +132,7 @@ def mixed(videos: Batches, images: Batches, every: int) -> Batches:
 
 
 def prefetched(batches: Batches, depth: int = 2) -> Batches:
-    """The same batches, up to `depth` of them made in a thread while earlier ones are trained on."""
+    """Make up to `depth` batches ahead in a thread while earlier ones are trained on."""
 
     def ahead(first: int) -> Iterator[Loaded]:
         made = batches(first)
@@ -149,7 +149,7 @@ def prefetched(batches: Batches, depth: int = 2) -> Batches:
 
 
 def stack_pixels(slots: Sequence[Slot]) -> NDArray[np.uint8]:
-    """Pixels uint8 [B, T, H, W, 3], black where a sample is missing. Raises DataError where shapes differ."""
+    """Stack pixels uint8 [B, T, H, W, 3], black for missing samples. Raises DataError if shapes differ."""
     shapes = {slot.pixels.shape for slot in slots if slot is not None}
     if len(shapes) != 1:
         keys = ", ".join(slot.key for slot in slots[:3] if slot is not None)

@@ -1,8 +1,8 @@
-"""The training loop: one for every stage, one process or many.
+"""The training loop of every stage, in one process or many.
 
-A step is a pure function of the parameters, the optimiser's state and the step's number: its batch
-and its random numbers are drawn from (seed, step). That is what makes an interrupted run continue
-to the bit on the same machine with the same number of threads.
+A step is a pure function of the parameters, the optimiser's state and the step's number: its batch and random numbers
+are drawn from (seed, step). An interrupted run therefore continues bit for bit on the same machine with the same number
+of threads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who hears of progress: `row` of each line of the record, `step` after each step; `memory` in bytes."""
+    """Callbacks for progress: `row` with each line of the record, `step` after each step; `memory` in bytes."""
 
     row: Callable[[Row], None] = lambda _row: None
     step: Callable[[int, float], None] = lambda _step, _loss: None
@@ -44,9 +44,9 @@ class Watch:
 def train(
     job: Job, plan: Plan, run: Path, *, seed: int, world: World | None = None, watch: Watch | None = None
 ) -> Progress:
-    """Train `job.step` to the plan's end, from the run's last checkpoint where it has one.
+    """Train `job.step` to the plan's end, from the run's last checkpoint if there is one.
 
-    Raises ModelError when the loss or a gradient is no longer finite, naming the step.
+    Raises ModelError, naming the step, if the loss or a gradient is no longer finite.
     """
     world, watch = world or World(), watch or Watch()
     step = job.step.to(world.device).train()
@@ -83,18 +83,18 @@ def train(
 
 
 def autocast(device: torch.device, dtype: str) -> torch.autocast:
-    """bfloat16 where the plan or the device wants it; parameters and optimiser stay in float32."""
+    """Autocast to bfloat16 if the plan or the device asks for it; parameters and optimiser stay in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(device, dtype))
 
 
 def in_bfloat16(device: torch.device, dtype: str) -> bool:
-    """Whether a plan's `dtype` means bfloat16 on a device: `auto` does where that is fast."""
+    """Whether a plan's `dtype` means bfloat16 on a device: `auto` does if that is fast."""
     fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
     return dtype == "bfloat16" or (dtype == "auto" and fast)
 
 
 def _parallel(job: Job, plan: Plan, world: World) -> nn.Module:
-    """The step as all processes together train it. Raises ModelError for one that can't be shared out."""
+    """Wrap the step for all processes. Raises ModelError for one that can't be sharded."""
     step = job.step
     if plan.parallel == "fsdp" and not job.units:
         raise ModelError("parallel = 'fsdp' is for stages that train an encoder; this one takes 'ddp'")
@@ -104,14 +104,14 @@ def _parallel(job: Job, plan: Plan, world: World) -> nn.Module:
         shard(step, job.units, world, bfloat16=in_bfloat16(world.device, plan.dtype))
         return step
     ids = [world.device] if world.device.type == "cuda" else None
-    # A batch of images leaves the 3D projection without gradient, one of videos the 2D one.
+    # A batch of images leaves the 3D projection without gradients, one of videos the 2D projection.
     return DistributedDataParallel(step, device_ids=ids, find_unused_parameters=True)
 
 
 def _update(
     module: nn.Module, loaded: Loaded, optimiser: torch.optim.Optimizer, plan: Plan, world: World, at: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One optimiser step; the loss and what else is to be logged, detached."""
+    """Make one optimiser step; return the loss and other metrics, detached."""
     with autocast(world.device, plan.dtype):
         loss, metrics = module(loaded.batch.to(world.device))
     optimiser.zero_grad(set_to_none=True)
@@ -125,7 +125,7 @@ def _update(
 
 
 def _clip(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
-    """Scale the gradients down to a common norm of `most`; the norm they had, over all processes' shares."""
+    """Clip the gradients to a global norm of `most`; return their norm before, over all shards."""
     norm = whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     nn.utils.clip_grads_with_norm_(parameters, most, norm)
     return norm
@@ -158,14 +158,14 @@ class _Group:
         self._began = perf_counter()
 
     def add(self, values: dict[str, Tensor], samples: int) -> None:
-        """One step's values; a kind of batch need not have them all."""
+        """Add one step's values; a kind of batch need not have all of them."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
             self._counts[name] = self._counts.get(name, 0) + 1
         self._samples += samples
 
     def row(self, progress: Progress, rate: float) -> Row:
-        """The row of this group; the next one begins."""
+        """Return the row of this group and start the next."""
         seconds = perf_counter() - self._began
         row: Row = {"step": progress.step, "kind": "train"}
         row |= {name: value / self._counts[name] for name, value in self._sums.items()}

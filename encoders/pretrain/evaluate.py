@@ -1,4 +1,4 @@
-"""What is measured during training: retrieval by caption, and statements told from false ones."""
+"""Evaluation during training: retrieval by caption, and telling statements from false ones."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tasks.ranks import duplicate_aware, ranks_from_vectors, swapped
 
 TEXTS_AT_ONCE = 256
 PER_KIND = 5
-"""Statements of each kind that are asked of a video."""
+"""Number of statements of each kind asked of a video."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What was right, video by video: `keys` of those that could be read, and whether each was found.
+    """The outcomes by video: `keys` of the readable ones, and whether each was found.
 
-    `statements` holds, by kind, the row of the video each statement is of and whether it was told from its false
-    ones; `chances` what guessing gets of each kind.
+    `statements` holds, by kind, each statement's video row and whether it was told from its false
+    ones; `chances` the accuracy of guessing by kind.
     """
 
     keys: tuple[str, ...]
@@ -41,7 +41,7 @@ class Outcomes:
     questions: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """R@1 both ways, accuracy of statements and of a benchmark's questions; `unread` samples, where any.
+        """R@1 both ways, accuracy of statements and of a benchmark's questions; `unread` samples, if any.
 
         Accuracies are given by kind and as the mean over kinds.
         """
@@ -57,7 +57,7 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The first `videos` samples of a held-out source, always the same draws of them, without a mask."""
+    """The first `videos` samples of a held-out source, always with the same draws, without a mask."""
 
     encoder: DualEncoder
     tokenizer: TextTokenizer
@@ -68,12 +68,12 @@ class Evaluation:
     dtype: str
 
     def __call__(self) -> dict[str, float]:
-        """The figures of `outcomes`."""
+        """Return the figures of `outcomes`."""
         return self.outcomes().figures()
 
     @torch.inference_mode()
     def outcomes(self) -> Outcomes:
-        """Ask everything of every video."""
+        """Evaluate everything on every video."""
         requests = (Request(index, seed_of(0, "evaluation", index)) for index in range(self.videos))
         samples, vectors = [], []
         found = self.source.load(requests)
@@ -102,7 +102,7 @@ class Evaluation:
     def _retrieval(
         self, videos: NDArray[np.float32], captions: Sequence[str]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which are found, text → video and video → text; equal captions are each other's right answers."""
+        """Return which are found, text → video and video → text; equal captions are correct answers for each other."""
         truth = duplicate_aware([[i] for i in range(len(captions))], captions)
         texts = self._texts(captions)
         to_video = ranks_from_vectors(texts, videos, truth)
@@ -141,13 +141,13 @@ def _array(vectors: Tensor) -> NDArray[np.float32]:
 
 
 def _accuracies(name: str, asked: Mapping[str, Sequence[tuple[int, bool]]]) -> dict[str, float]:
-    """The share that was right by kind, and the mean over kinds."""
+    """Return the accuracy by kind, and the mean over kinds."""
     by_kind = {f"{name}_{kind}": float(np.mean([right for _, right in found])) for kind, found in asked.items()}
     return {name: float(np.mean(list(by_kind.values())))} | by_kind if by_kind else {}
 
 
 def _chances(asked: Sequence[tuple[int, TextView]]) -> dict[str, float]:
-    """The share of statements that guessing among them and their false ones gets right, by kind."""
+    """Return the accuracy of guessing among statements and their false ones, by kind."""
     shares: dict[str, list[float]] = defaultdict(list)
     for _, view in asked:
         shares[view.kind].append(1 / (1 + len(view.false)))
@@ -155,7 +155,7 @@ def _chances(asked: Sequence[tuple[int, TextView]]) -> dict[str, float]:
 
 
 def _asked(statements: Sequence[Sequence[TextView]]) -> Iterator[tuple[int, TextView]]:
-    """At most PER_KIND statements of each kind of each video, spread from the first of them to the last."""
+    """Yield at most PER_KIND statements of each kind of each video, spread from first to last."""
     for row, views in enumerate(statements):
         kinds: dict[str, list[TextView]] = defaultdict(list)
         for view in views:

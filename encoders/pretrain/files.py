@@ -33,7 +33,7 @@ TEXT_SUFFIXES: tuple[str, ...] = (".json", ".txt")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file inside of an uncompressed tar: `size` bytes from `offset` on."""
+    """A file inside an uncompressed tar: `size` bytes from `offset` on."""
 
     tar: Path
     offset: int
@@ -41,7 +41,7 @@ class Member:
     suffix: str
 
     def read(self) -> bytes:
-        """The file's bytes. Raises DataError when the tar has been cut since."""
+        """Read the file's bytes. Raises DataError if the tar has become shorter."""
         with self.tar.open("rb") as file:
             file.seek(self.offset)
             data = file.read(self.size)
@@ -52,7 +52,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stretch of a video (seconds; `end` None for its own end) and the texts of it."""
+    """A segment of a video (seconds; `end` is None for the video's end) and its texts."""
 
     key: str
     video: Path | Member
@@ -63,7 +63,7 @@ class Entry:
 
 
 class SegmentRow(TypedDict):
-    """A segment of a row."""
+    """A segment in a row."""
 
     start: Seconds
     end: Seconds
@@ -72,7 +72,7 @@ class SegmentRow(TypedDict):
 
 
 class StatementRow(TypedDict):
-    """A statement of a row."""
+    """A statement in a row."""
 
     text: str
     false: list[str]
@@ -80,7 +80,7 @@ class StatementRow(TypedDict):
 
 
 class Row(TypedDict):
-    """What is said of a video."""
+    """The texts of a video."""
 
     caption: NotRequired[str | list[str]]
     false_captions: NotRequired[list[str]]
@@ -97,7 +97,7 @@ class ManifestRow(Row):
 
 
 def read_manifest(path: Path, view: View) -> list[Entry]:
-    """The entries of a manifest. Raises DataError naming file, line and key."""
+    """Read the entries of a manifest. Raises DataError naming file, line and key."""
     entries: list[Entry] = []
     for number, row in read_rows(path, ManifestRow, "manifest"):
         name = row["video"]
@@ -106,7 +106,7 @@ def read_manifest(path: Path, view: View) -> list[Entry]:
 
 
 def read_folder(path: Path, view: View) -> list[Entry]:
-    """The entries of a folder of videos. Raises DataError naming a video that has no texts beside it."""
+    """Read the entries of a folder of videos. Raises DataError naming a video without texts beside it."""
     entries: list[Entry] = []
     for key, video in find_videos(path).items():
         beside = {suffix: video.with_suffix(suffix) for suffix in TEXT_SUFFIXES}
@@ -116,7 +116,7 @@ def read_folder(path: Path, view: View) -> list[Entry]:
 
 
 def read_shards(path: Path, view: View) -> list[Entry]:
-    """The entries of tar shards: one .tar, or all of a folder. Only their headers and texts are read."""
+    """Read the entries of tar shards: one .tar, or all of a folder. Only headers and texts are read."""
     tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
     if not tars or not all(tar.is_file() for tar in tars):
         raise DataError(f"no tar shards at {path}")
@@ -135,7 +135,7 @@ def read_shards(path: Path, view: View) -> list[Entry]:
 
 
 def entries_of(row: Row, key: str, video: Path | Member, view: View, where: str) -> Iterator[Entry]:
-    """The entries of one video: itself, or its segments where clips and images are looked at and there are some."""
+    """Yield the entries of one video: the video, or its segments, if it has some and clips or images are read."""
     segments = row.get("segments", [])
     for number, segment in enumerate(segments, start=1):
         _check_times(segment["start"], segment["end"], f"{where}: segment {number}")
@@ -163,7 +163,7 @@ def _check_times(start: float, end: float, where: str) -> None:
 
 def _one_text(segment: SegmentRow, where: str) -> str:
     if not isinstance(segment["caption"], str):
-        raise DataError(f"{where}: the segments of a video seen as a whole need one caption each, not a list")
+        raise DataError(f"{where}: the segments of a video that is read as a whole need one caption each, not a list")
     return segment["caption"]
 
 
@@ -185,9 +185,9 @@ def _row_beside(texts: Mapping[str, str], where: str) -> Row:
 
 
 def _samples_of(tar: Path) -> Iterator[tuple[str, dict[str, Member]]]:
-    """Files of one name but different suffixes are one sample, as WebDataset has it.
+    """Yield the samples of a tar: files of one name with different suffixes, as in WebDataset.
 
-    What macOS keeps beside a file is none; a name that UTF-8 can't hold is read with U+FFFD.
+    macOS companion files are skipped; bytes of a name that are not UTF-8 are read as U+FFFD.
     """
     samples: dict[str, dict[str, Member]] = {}
     try:
@@ -207,11 +207,11 @@ def _samples_of(tar: Path) -> Iterator[tuple[str, dict[str, Member]]]:
 
 
 class FileSource:
-    """Entries looked at as frames, clips of `frames / fps` seconds or as a whole.
+    """Entries read as frames, as clips of `frames / fps` seconds or as a whole.
 
-    A clip's window and an image's moment are drawn within the entry, in the middle where `centred`.
-    A video shorter than its clip, or one seen as a whole, has its frames spread evenly over it; with
-    `beyond="cut"` only its first `frames / fps` seconds are seen (the paper's 256 frames at 1 FPS).
+    A clip's window and an image's moment are drawn within the entry, or are in the middle if `centred`.
+    A video shorter than its clip, or one read as a whole, has its frames spread evenly over it; with
+    `beyond="cut"` only its first `frames / fps` seconds are read (the paper's 256 frames at 1 FPS).
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class FileSource:
                 yield from view.false
 
     def _clips(self, requests: Iterable[Request], scratch: Path, asked: deque[Entry | BadSample]) -> Iterator[Clip]:
-        """A clip for each request; `asked` hears what it is of, or why there is none."""
+        """Yield a clip for each request, and append its entry, or why there is none, to `asked`."""
         for number, request in enumerate(requests):
             entry = self._entries[request.index]
             try:
@@ -268,14 +268,14 @@ class FileSource:
         return Clip(entry.key, start, end, path)
 
     def _stretch(self, start: float, end: float, rng: Random) -> tuple[float, float]:
-        """What is looked at of an entry, in seconds."""
+        """Choose the segment of an entry to read, in seconds."""
         if self._view == "video":
             cut = self._settings.beyond == "cut"
             return start, min(end, start + self._length) if cut else end
         length = min(self._length, end - start) if self._view == "clip" else 0.0
         share = 0.5 if self._centred else rng.random()
         if self._view == "image":
-            # One frame at the middle of a stretch: a short one around the moment drawn.
+            # One frame is taken at the middle of a segment, so this is a short one around the drawn moment.
             moment = start + share * (end - start)
             half = min(0.05, (end - start) / 4)
             return max(start, moment - half), min(end, moment + half)
@@ -294,7 +294,7 @@ class FileSource:
 
 
 def _on_disk(video: Path | Member, target: Path) -> Path:
-    """The video itself, or a member of a tar unpacked as `target`: the decoder reads files."""
+    """Return the video's path, or unpack a tar's member as `target`, because the decoder reads files."""
     if isinstance(video, Path):
         return video
     path = target.with_suffix(video.suffix)
@@ -306,9 +306,9 @@ READERS = {"manifest": read_manifest, "folder": read_folder, "shards": read_shar
 
 
 def open_source(data: DataSettings, size: int, *, held_out: bool = False) -> Source:
-    """Open the one source that `data` names, its frames squares of `size` pixels.
+    """Open the one source that `data` names, with frames as squares of `size` pixels.
 
-    A held-out source is looked at the same way each time: moments are not drawn but central.
+    A held-out source is read the same way each time: moments are central instead of drawn.
     """
     view = data.view or "video"
     if data.kitchen is not None:

@@ -1,6 +1,6 @@
-"""The kitchen as a source: videos made in memory, when they are asked for.
+"""Kitchen videos as a data source, made in memory on request.
 
-What stands beside the pictures: for a frame, the sentence of the step it shows; for a clip, the
+The texts are: for a frame, the sentence of the step it shows; for a clip, the
 sentences of its steps in order; for a whole video, its paragraph and its facts.
 """
 
@@ -50,11 +50,11 @@ THINGS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     }
 )
 LEAST_SHOWN = 1.0
-"""Seconds of a step that a clip must show before its texts mention it."""
+"""Seconds of a step that a clip must show for its texts to mention it."""
 
 
 def events_shown(plan: Plan, start: float, end: float) -> list[Event]:
-    """The events, distractors left out, that are seen for long enough between two moments (seconds)."""
+    """Return the events, without distractors, that are visible long enough between two moments (seconds)."""
     return [
         event
         for event in plan.events
@@ -63,12 +63,12 @@ def events_shown(plan: Plan, start: float, end: float) -> list[Event]:
 
 
 def telling(events: Sequence[Event], plan: Plan, between: str = " ") -> str:
-    """The sentences of some events."""
+    """Write the sentences of some events."""
     return between.join(sentence(event, plan) for event in events)
 
 
 def false_tellings(events: Sequence[Event], plan: Plan, rng: Random, count: int, between: str = " ") -> tuple[str, ...]:
-    """At most `count` different false ones: in turn one thing is another, or two steps are exchanged."""
+    """Write at most `count` different false versions, alternately with one thing replaced or two steps exchanged."""
     true = telling(events, plan, between)
     found: dict[str, None] = {}
     for turn in range(4 * count):
@@ -82,7 +82,7 @@ def false_tellings(events: Sequence[Event], plan: Plan, rng: Random, count: int,
 
 
 def with_another_thing(events: Sequence[Event], rng: Random) -> list[Event]:
-    """The same events, one of them with another thing of its kind."""
+    """Return the events with one thing replaced by another of its kind."""
     at = rng.randrange(len(events))
     event = events[at]
     others = [name for name in THINGS[event.kind] if name != event.what]
@@ -90,7 +90,7 @@ def with_another_thing(events: Sequence[Event], rng: Random) -> list[Event]:
 
 
 def with_two_exchanged(events: Sequence[Event], rng: Random) -> list[Event]:
-    """The same events, two of them in each other's place; one alone stays."""
+    """Return the events with two of them exchanged; a single one is unchanged."""
     changed = list(events)
     if len(events) > 1:
         one, other = rng.sample(range(len(events)), 2)
@@ -99,12 +99,12 @@ def with_two_exchanged(events: Sequence[Event], rng: Random) -> list[Event]:
 
 
 def answered_questions(plan: Plan, rng: Random, count: int) -> tuple[TextView, ...]:
-    """`count` questions of different kinds about a video, at most one of each: its right option behind the prompt."""
+    """Return `count` questions of different kinds about a video, each as its prompt with the right option."""
     return tuple(_answered(plan, kind, rng) for kind in rng.sample(sorted(KINDS), min(count, len(KINDS))))
 
 
 def any_text(plan: Plan, rng: Random, seconds: float, between: str) -> TextView:
-    """One text about a video: all of it, `seconds` of it, one step, a fact, or a question answered; each as often."""
+    """Draw a text about a video with equal chances: all of it, `seconds` of it, one step, a fact, or an answer."""
     kind = rng.randrange(5)
     if kind == 0:
         return TextView(paragraph(plan), kind="paragraph")
@@ -123,7 +123,7 @@ def any_text(plan: Plan, rng: Random, seconds: float, between: str) -> TextView:
 def _answered(plan: Plan, kind: str, rng: Random) -> TextView:
     asked, truth = KINDS[kind](plan, rng)
     prompt = load_prompt("tasks", PROMPTS.loglik or "")
-    # As encoders.v2t.task_model puts a task's request.
+    # The same form as in encoders.v2t.task_model.
     words = f"{prompt.fill('user', question=asked)}\n\n{prompt.fill('reply')}"
     return TextView(truth.text, kind=kind, prompt=words)
 
@@ -141,7 +141,7 @@ ENDED = {"smoke": "in the end it smoked", "foam": "in the end it foamed over"}
 
 
 def whole_statements(plan: Plan, events: Sequence[Event], *, brief_apart: bool = False) -> tuple[TextView, ...]:
-    """Of a whole video: what the world states, and the small statements."""
+    """Return the statements about a whole video: those of the world, and the small statements."""
     composed = (TextView(fact.text, fact.negatives, fact.kind) for fact in facts(plan))
     views = (*composed, *small_statements(plan, events, 0.0, plan.duration))
     return told_apart(views) if brief_apart else views
@@ -150,7 +150,7 @@ def whole_statements(plan: Plan, events: Sequence[Event], *, brief_apart: bool =
 def clip_statements(
     plan: Plan, events: Sequence[Event], start: float, end: float, *, brief_apart: bool = False
 ) -> tuple[TextView, ...]:
-    """Of the events seen between two moments (seconds): the small statements, pairs in order, and the count."""
+    """Return the statements about events between two moments (seconds): small ones, ordered pairs, and counts."""
     views = (
         *small_statements(plan, events, start, end),
         *(
@@ -164,15 +164,15 @@ def clip_statements(
 
 
 def benchmark_questions(plan: Plan) -> tuple[TextView, ...]:
-    """All kinds of kitchen-qa's questions about a video, with that benchmark's options: for measuring, not training."""
+    """Return all kinds of kitchen-qa's questions about a video, with the benchmark's options: never for training."""
     asked = {kind: texts_of(question(plan, kind, 0).options) for kind in KINDS}
     return tuple(TextView(right, tuple(wrong), kind) for kind, (right, *wrong) in asked.items())
 
 
 def told_apart(views: Sequence[TextView]) -> tuple[TextView, ...]:
-    """The same statements, those of brief events under kinds of their own (ours).
+    """Return the statements, with those of brief events under separate kinds (our choice).
 
-    Under one kind with the ingredients' they are one in ten: balanced together, an encoder hardly learns them.
+    They are one in ten of the ingredients' kind: balanced together, an encoder hardly learns them.
     """
     return tuple(
         replace(view, kind=BRIEF_KINDS[view.kind]) if view.kind in BRIEF_KINDS and _of_accents(view) else view
@@ -181,7 +181,7 @@ def told_apart(views: Sequence[TextView]) -> tuple[TextView, ...]:
 
 
 def small_statements(plan: Plan, events: Sequence[Event], start: float, end: float) -> Iterator[TextView]:
-    """When each thing happened, on which side of the bell, what followed a signal, and how it ended."""
+    """Yield when each thing happened, on which side of the bell, what followed a signal, and how it ended."""
     for kind in ONCE:
         for event in _once(plan, events, kind):
             share = (min(event.end, end) + max(event.start, start) - 2 * start) / (2 * (end - start))
@@ -202,9 +202,9 @@ def small_statements(plan: Plan, events: Sequence[Event], start: float, end: flo
 
 
 BRIEF_KINDS = {"order": "accents", "before": "accents-before", "when": "accents-when"}
-"""What a kind of statement is called where brief events stand in it and not ingredients."""
+"""Names of the kinds of statements about brief events instead of ingredients."""
 ONCE = ("ingredient", "accent")
-"""Kinds of which a video shows many things once; the accent that is counted is left out."""
+"""Kinds of events that happen once each; the counted accent is left out."""
 
 
 def _once(plan: Plan, events: Sequence[Event], kind: str) -> list[Event]:
@@ -235,11 +235,11 @@ def _told(event: Event) -> str:
 
 TOKENIZER_VIDEOS = 500
 PICTURES = 1 << 17
-"""Pictures that are kept because other videos show them too: 1.6 GB at most of 64 pixels a side."""
+"""Cached pictures that several videos share: at most 1.6 GB at 64 pixels a side."""
 
 
 class KitchenSource:
-    """Videos `first`, `first + 1`, … of a split, looked at as frames, clips or as a whole."""
+    """Videos `first`, `first + 1`, … of a split, read as frames, as clips or as a whole."""
 
     def __init__(
         self, settings: KitchenSettings, view: View, *, frames: int, fps: float, size: int, centred: bool = False
@@ -305,14 +305,14 @@ class KitchenSource:
         return Sample(plan.id, render(plan, stamps, self._size, self._pictures), (caption,), true)
 
     def _stretch(self, plan: Plan, rng: Random) -> tuple[float, float]:
-        """A window, or, for the share `steps` of clips, one step from its beginning to its end."""
+        """Choose a window or, for the share `steps` of clips, one step from its beginning to its end."""
         if self._settings.steps and rng.random() < self._settings.steps:
             event = rng.choice(events_shown(plan, 0.0, plan.duration))
             return event.start, min(event.end, plan.duration)
         return self._window(plan, rng)
 
     def _window(self, plan: Plan, rng: Random) -> tuple[float, float]:
-        """A window that shows at least one step."""
+        """Draw a window that shows at least one step."""
         length = min(self._length, plan.duration)
         while True:
             start = rng.uniform(0, plan.duration - length)

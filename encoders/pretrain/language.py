@@ -1,4 +1,4 @@
-"""A small language model learns the words of the kitchen, before video-to-text freezes it (ours)."""
+"""Train a small language model on kitchen's texts, before video-to-text freezes it (our choice)."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class LanguageBatch:
     rows: TextRows
 
     def to(self, device: torch.device) -> LanguageBatch:
-        """The same batch on another device."""
+        """Move the batch to another device."""
         return LanguageBatch(self.rows.to(device))
 
 
 class LanguageStep(nn.Module):
-    """Next-token loss on texts behind their prompts: the mean over the tokens of all processes together."""
+    """Next-token loss on texts after their prompts: the mean over the tokens of all processes."""
 
     def __init__(self, lm: PreTrainedModel) -> None:
         super().__init__()
         self.lm = lm
 
     def sums(self, rows: TextRows) -> tuple[Tensor, Tensor, Tensor]:
-        """Summed loss (nats), right first choices and tokens, as `caption_sums`."""
+        """Return summed loss (nats), correct first choices and tokens, as `caption_sums`."""
         logits: Tensor = self.lm(input_ids=rows.ids, attention_mask=rows.real.long(), use_cache=False).logits
         return caption_sums(logits, rows)
 
     def forward(self, batch: LanguageBatch) -> tuple[Tensor, Metrics]:
-        """Loss (nats a token) and the share of tokens that the most likely choice gets right."""
+        """Return the loss (nats per token) and the next-token accuracy."""
         losses, hits, tokens = self.sums(batch.rows)
         everywhere = total(tokens)
         return losses * (total(torch.ones_like(tokens)) / everywhere), {"token_accuracy": total(hits) / everywhere}
@@ -55,7 +55,7 @@ class LanguageStep(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class KitchenTexts:
-    """Batches of `batch` texts, one of each video that comes. Offers the engine's `Batches`."""
+    """Batches of `batch` texts, one of each successive video. Implements the engine's `Batches`."""
 
     kitchen: KitchenSettings
     seconds: float
@@ -65,7 +65,7 @@ class KitchenTexts:
     world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
-        """Refuse batches that can't be shared out. Raises ModelError."""
+        """Check that batches can be shared evenly. Raises ModelError."""
         if self.batch % self.world.size or not self.batch:
             raise ModelError(f"a batch of {self.batch} can't be shared evenly by {self.world.size} processes")
 
@@ -76,7 +76,7 @@ class KitchenTexts:
             yield Loaded(LanguageBatch(self.texts.rows(self.views(range(start, start + share)))), share)
 
     def views(self, positions: Sequence[int]) -> list[TextView]:
-        """The texts at some positions of the endless stream."""
+        """Return the texts at some positions of the endless stream."""
         asked = [request_at(self.seed, position, self.kitchen.videos) for position in positions]
         plans = [make_plan(self.kitchen.split, self.kitchen.first + one.index) for one in asked]
         return [
@@ -87,7 +87,7 @@ class KitchenTexts:
 
 @dataclass(frozen=True, slots=True)
 class LanguageEvaluation:
-    """Loss (nats a token) and next-token accuracy on one text of each held-out video, and the loss by kind."""
+    """Loss (nats per token) and next-token accuracy on one text of each held-out video, and the loss by kind."""
 
     step: LanguageStep
     held_out: KitchenTexts
@@ -97,7 +97,7 @@ class LanguageEvaluation:
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
-        """The figures."""
+        """Return the figures."""
         sums: dict[str, Tensor] = {}
         with autocast(self.device, self.dtype):
             for start in range(0, self.videos, self.held_out.batch):

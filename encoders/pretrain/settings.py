@@ -1,6 +1,6 @@
 """A stage's settings, read from a TOML file of stages.
 
-A file holds one table for each stage; what stages share stands in the table `common`. The table's
+A file has one table per stage; settings shared by stages are in the table `common`. The table's
 name is what `--stage` takes, and its `stage` says which step of the recipe it is, if the name
 doesn't. `[short-masked]` with `stage = "short"` and `model.mask = 0.75` is the EffShortViViT.
 """
@@ -28,13 +28,13 @@ VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "vid
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Which encoder, from which weights.
+    """The encoder and its initial weights.
 
     `init` is `scratch`, another stage of the file, a .safetensors file of ours, or
-    `openclip:NAME[@PRETRAINED]`. The encoder is `preset`'s, or that of `init` where none is named,
+    `openclip:NAME[@PRETRAINED]`. The encoder is `preset`'s, or that of `init` if none is named,
     with the changes in `vision` and `text`. `time_std` scales new time positions (see
     encoders.transfer), `mask` is the share of tokens dropped in training, anywhere in space-time or, with `mask_by`
-    "time", the same share at each time step; `adapt` says what trains.
+    "time", the same share at each time step; `adapt` says what is trained.
     `checkpointing` recomputes the vision tower's blocks in the backward pass.
     """
 
@@ -64,12 +64,12 @@ class FileSettings:
 
 @dataclass(frozen=True, slots=True)
 class KitchenSettings:
-    """The embedded world, made in memory: `videos` of a split from number `first` on.
+    """The built-in kitchen, made in memory: `videos` of a split from number `first` on.
 
-    `false_captions` bounds the reordered paragraphs that come with each. Of clips the share `steps` shows one step
-    from beginning to end, and `between` stands between the sentences of the others. Each whole video comes with
-    `questions` of kitchen-qa's kinds, answered, as captions behind that task's prompt. `statements` are made where
-    something reads them, with `brief_apart` those of brief events as kinds of their own.
+    `false_captions` limits the reordered paragraphs of each. Of clips, the share `steps` shows one step from start to
+    end, and `between` separates the sentences of the others. Each whole video has `questions` answered questions of
+    kitchen-qa's kinds, as captions after that task's prompt. `statements` are made if used; with `brief_apart`,
+    those of brief events are separate kinds.
     """
 
     videos: int
@@ -85,11 +85,11 @@ class KitchenSettings:
 
 @dataclass(frozen=True, slots=True)
 class DataSettings:
-    """What a batch is made of: `batch` samples over all processes, each of `frames` frames.
+    """The data of batches: `batch` samples over all processes, each of `frames` frames.
 
-    `view` is what of a video is looked at: one frame ("image"), a clip of `frames / fps` seconds
+    `view` is the part of a video that is read: one frame ("image"), a clip of `frames / fps` seconds
     ("clip") or all of it ("video"). `family` neighbouring samples stay together, so that videos which
-    differ in little are each other's negatives. Exactly one source is named.
+    differ little are negatives of each other. Exactly one source must be named.
     """
 
     batch: int
@@ -103,7 +103,7 @@ class DataSettings:
     shards: FileSettings | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a choice of no source or several. Raises ModelError."""
+        """Check that exactly one source is named. Raises ModelError."""
         named = [name for name in SOURCES if getattr(self, name) is not None]
         if len(named) != 1:
             raise ConfigError(f"name one source of {', '.join(SOURCES)}; found {' and '.join(named) or 'none'}")
@@ -113,9 +113,9 @@ class DataSettings:
 class MixedSettings:
     """Batches of images or of clips among those of videos: one every `every` steps.
 
-    Images are the paper's for image → short; both in the long stage are ours, so that it forgets neither. `views` are
-    the texts that each sample brings, the stage's where none are named; `mask` is the share of its tokens dropped,
-    by the stage's `mask_by`. What is known of `held_out` videos is measured with the stage's evaluation.
+    Images are the paper's for image → short; both in the long stage are our choice, so that it forgets neither. `views`
+    gives the texts of each sample, the stage's by default; `mask` is the share of tokens dropped, by the stage's
+    `mask_by`. The `held_out` videos are measured with the stage's evaluation.
     """
 
     every: int
@@ -137,16 +137,14 @@ class LossSettings:
     chunk: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse statements without a loss and a loss without statements. Raises ModelError."""
+        """Check that statements and their loss are set together. Raises ModelError."""
         if (self.statements is None) != (self.views.statements == 0):
-            raise ConfigError(
-                f"views bring {self.views.statements} statements: set both or none of statements and these"
-            )
+            raise ConfigError(f"views bring {self.views.statements} statements: set both or neither of them")
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """What is measured during training: the first `videos` samples of a held-out source."""
+    """Evaluation during training: on the first `videos` samples of a held-out source."""
 
     videos: int
     data: DataSettings
@@ -154,12 +152,12 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, slots=True)
 class VideoToTextSettings:
-    """What the stage `captions` sets between the encoder of `init` and the language model `lm`.
+    """What the stage `captions` puts between the encoder of `init` and the language model `lm`.
 
     `lm` is `smollm2`, `transformers:NAME_OR_FOLDER`, or a stage of the same file that trained one.
     `connector` holds fields of encoders.v2t.model. Captions have at most `limit` tokens. With `draws`
-    every video is watched once, through that many masks, before training: for sources of which the spatial tokens
-    fit memory. What was trained is written as `stored`.
+    every video is encoded once, under that many masks, before training: for sources whose spatial tokens
+    fit in memory. What was trained is written as `stored`.
     """
 
     lm: str = "smollm2"
@@ -172,7 +170,7 @@ class VideoToTextSettings:
 
 @dataclass(frozen=True, slots=True)
 class StageSettings:
-    """One stage. `name` is what its weights are called."""
+    """One stage. `name` is the name of its weights."""
 
     stage: Stage
     name: str
@@ -190,7 +188,7 @@ class StageSettings:
 
 
 def read_settings(path: Path, stage: str, *, seed: int | None = None, changes: Sequence[str] = ()) -> StageSettings:
-    """The settings of one stage of a file, with `changes` as KEY=VALUE. Raises ModelError naming file and key."""
+    """Read the settings of one stage of a file, with `changes` as KEY=VALUE. Raises ModelError naming file and key."""
     table = _stage_table(path, stage)
     for change in changes:
         table = merged(table, parse_toml(change, f"--set '{change}'"))
@@ -200,7 +198,7 @@ def read_settings(path: Path, stage: str, *, seed: int | None = None, changes: S
 
 
 def weights_name(path: Path, stage: str) -> str:
-    """The name of a stage's weights file."""
+    """Return the name of a stage's weights file."""
     name = _stage_table(path, stage).get("name")
     if not isinstance(name, str):
         raise ModelError(f"{path}: {stage}: key 'name' is missing")
@@ -216,18 +214,18 @@ def _stage_table(path: Path, stage: str) -> dict[str, Any]:
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a file, `common` among them. Raises ModelError when it is missing or no TOML."""
+    """Read the tables of a file, including `common`. Raises ModelError if it is missing or not TOML."""
     if not is_file(path):
         raise ModelError(f"no training config at {path}")
     tables = read_toml(path, "training config")
     loose = [name for name, value in tables.items() if not isinstance(value, dict)]
     if loose:
-        raise ModelError(f"{path}: key '{loose[0]}' stands outside of any stage; put it into [{COMMON}]")
+        raise ModelError(f"{path}: key '{loose[0]}' is outside of any stage; put it into [{COMMON}]")
     return tables
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables laid over each other: what `above` has wins, table by table."""
+    """Merge tables recursively; `above` takes precedence."""
     out = dict(below)
     for key, value in above.items():
         under = out.get(key)
@@ -236,11 +234,11 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _spread(table: dict[str, Any]) -> dict[str, Any]:
-    """Images, clips and evaluation read the stage's data with their own changes laid over it."""
+    """Merge the stage's data settings into those of images, clips and evaluation, which take precedence."""
     out = dict(table)
     for part in ("images", "clips", "evaluation"):
         if isinstance(out.get(part), dict):
             below, above = table.get("data", {}), out[part].get("data", {})
-            if isinstance(below, dict) and isinstance(above, dict):  # anything else is refused by its key
+            if isinstance(below, dict) and isinstance(above, dict):  # anything else is refused later, naming its key
                 out[part] = {**out[part], "data": merged(below, above)}
     return out

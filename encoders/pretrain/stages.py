@@ -1,4 +1,4 @@
-"""From a stage's settings to what the engine trains: encoder, tokenizer, data, loss, evaluation."""
+"""Build what the engine trains from a stage's settings: encoder, tokenizer, data, loss, evaluation."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ from tasks.task import JsonValue
 
 SCRATCH, OPEN_CLIP = "scratch", "openclip:"
 TEXTS_PER_VIDEO = 4
-"""Texts encoded at a time for each video of a chunk: a text costs far less memory."""
+"""Texts encoded at a time per video of a chunk: a text takes far less memory."""
 StageWeights = Callable[[str], Path]
-"""Where another stage of the same file leaves its weights."""
+"""Returns the weights path of another stage of the same file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A stage ready to train; `facts` say for the record what it starts from.
+    """A stage ready to train; `facts` are for the record.
 
-    `save` writes what was trained to a .safetensors file and gives its digest.
+    `save` writes what was trained to a .safetensors file and returns its digest.
     """
 
     job: Job
@@ -75,7 +75,10 @@ class Prepared:
 
 
 def prepare(settings: StageSettings, weights_of: StageWeights, world: World, where: str = "stage") -> Prepared:
-    """Build the stage. Raises ModelError, naming `where`, or DataError where settings, weights and data don't fit."""
+    """Build the stage.
+
+    Raises ModelError, naming `where`, or DataError if settings, weights and data don't fit together.
+    """
     if settings.stage == "lm":
         return prepare_language(settings, world)
     if settings.stage == "captions":
@@ -112,11 +115,11 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
 
 
 def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEncoder, TextTokenizer] | None:
-    """The encoder that `init` names, None for scratch."""
+    """Load the encoder that `init` names, None for scratch."""
     if model.init == SCRATCH:
         return None
     if model.init.startswith(OPEN_CLIP):
-        # Names like hf-hub:ORG/REPO and local-dir:PATH hold colons, so the tag stands after an @.
+        # Names like hf-hub:ORG/REPO and local-dir:PATH contain colons, so the tag follows an @.
         name, _, pretrained = model.init.removeprefix(OPEN_CLIP).partition("@")
         return from_open_clip(name, pretrained or None)
     loaded = load_encoder(start_path(model, weights_of))
@@ -124,7 +127,7 @@ def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEnco
 
 
 def start_path(model: ModelSettings, weights_of: StageWeights) -> Path:
-    """The weights file that `init` names, itself or by its stage. Raises ModelError when it is not there."""
+    """Return the weights file that `init` names, as a path or a stage. Raises ModelError if it is missing."""
     path = Path(model.init) if model.init.endswith(".safetensors") else weights_of(model.init)
     if not path.is_file():
         raise ModelError(f"model: init '{model.init}': no weights at {path}; train that stage first")
@@ -132,7 +135,7 @@ def start_path(model: ModelSettings, weights_of: StageWeights) -> Path:
 
 
 def encoder_config(settings: StageSettings, start: EncoderConfig | None, where: str) -> EncoderConfig:
-    """The stage's encoder: a preset, or the earlier stage's, with the settings' changes."""
+    """Return the stage's encoder config: a preset's, or the earlier stage's, with the settings' changes."""
     model = settings.model
     base = preset(model.preset) if model.preset else start
     if base is None:
@@ -143,10 +146,10 @@ def encoder_config(settings: StageSettings, start: EncoderConfig | None, where: 
 
 
 def sharing_units(encoder: DualEncoder) -> tuple[nn.Module, ...]:
-    """The parts that FSDP shares out one by one: attention and feed-forward of the vision tower.
+    """Return the units that FSDP shards: attention and feed-forward layers of the vision tower.
 
-    Norms stay with the rest, in float32. So does the text tower: the number of texts, and with it how often that
-    tower runs, differs between processes.
+    Norms are not among them and stay in float32. Nor is the text tower: the number of texts, and so the number of its
+    calls, differs between processes.
     """
     return tuple(module for module in encoder.vision.modules() if isinstance(module, Attention | Mlp))
 
@@ -154,14 +157,14 @@ def sharing_units(encoder: DualEncoder) -> tuple[nn.Module, ...]:
 def stage_source(
     settings: StageSettings, data: DataSettings, vision: VisionConfig, *, held_out: bool = False
 ) -> Source:
-    """The source of some data, looked at as the stage does unless the data say otherwise."""
+    """Open a data source, read as in the stage unless the data settings differ."""
     return open_source(replace(data, view=data.view or VIEW_OF[settings.stage]), vision.size, held_out=held_out)
 
 
 def stage_batches(
     settings: StageSettings, source: Source, encoder: DualEncoder, tokenizer: TextTokenizer, world: World
 ) -> Batches:
-    """The stage's batches, with those of images among them where the settings say so."""
+    """Return the stage's batches, mixed with images if the settings say so."""
     vision, loss = encoder.config.vision, settings.loss
     context = encoder.config.text.context
     model = settings.model
@@ -173,7 +176,7 @@ def stage_batches(
     batches: Batches = Loader(source, data.batch, collate, seed_of(settings.seed, "data"), world, data.family)
     for name, added in mixed_in(settings).items():
         views = added.views or loss.views
-        if added.data.view != "image":  # of which there are no statements
+        if added.data.view != "image":  # images have no statements
             check_circle(views, added.data.batch // world.size, f"{name}: views")
         others = Loader(
             stage_source(settings, added.data, vision),
@@ -188,7 +191,7 @@ def stage_batches(
 
 
 def mixed_in(settings: StageSettings) -> dict[str, MixedSettings]:
-    """The batches among those of videos, by name, their data looked at as clips and as images."""
+    """Return the settings of batches mixed into those of videos, by name: clips and images."""
     found = {}
     if settings.clips:
         found["clips"] = replace(settings.clips, data=replace(settings.clips.data, view="clip"))
@@ -206,9 +209,9 @@ def check_circle(views: Views, share: int, where: str) -> None:
 def measured(
     settings: StageSettings, encoder: DualEncoder, tokenizer: TextTokenizer, world: World
 ) -> Callable[[], dict[str, float]] | None:
-    """What to measure in the first process: the stage's own evaluation, and clips and images where they ask for it.
+    """Return the evaluations of the first process: the stage's own, and those of clips and images if set.
 
-    None where the settings name nothing.
+    None if the settings name none.
     """
     if settings.evaluation is None:
         return None
@@ -228,7 +231,7 @@ def measured(
 def evaluation(
     settings: StageSettings, encoder: DualEncoder, tokenizer: TextTokenizer, world: World
 ) -> Evaluation | None:
-    """The stage's own evaluation in the first process, None where the settings name nothing."""
+    """Return the stage's own evaluation for the first process, None if the settings name none."""
     if settings.evaluation is None or not world.first:
         return None
     data = settings.evaluation.data
@@ -238,7 +241,7 @@ def evaluation(
 
 
 def prepare_captions(settings: StageSettings, weights_of: StageWeights, world: World) -> Prepared:
-    """Build the stage. Raises ModelError or DataError where settings, weights and data don't fit."""
+    """Build the stage. Raises ModelError or DataError if settings, weights and data don't fit together."""
     encoder, encoder_part = open_encoder(settings, weights_of)
     spec = lm_spec(settings.v2t.lm, weights_of)
     lm = read_named(spec, dtype=settings.v2t.lm_dtype, device=str(world.device))
@@ -265,7 +268,7 @@ def prepare_captions(settings: StageSettings, weights_of: StageWeights, world: W
 
 
 def lm_spec(name: str, weights_of: StageWeights) -> str:
-    """The language model that the settings name, a stage's as its folder. Raises ModelError where it is not there."""
+    """Return the language model that the settings name; a stage's as its folder. Raises ModelError if it is missing."""
     if name == SMOLLM2 or ":" in name:
         return name
     folder = weights_of(name).with_suffix("")
@@ -275,12 +278,12 @@ def lm_spec(name: str, weights_of: StageWeights) -> str:
 
 
 def open_encoder(settings: StageSettings, weights_of: StageWeights) -> tuple[DualEncoder, Part]:
-    """The frozen encoder that `init` names, and how a checkpoint names it."""
+    """Load the frozen encoder that `init` names, and return it with its description for checkpoints."""
     init = settings.model.init
     if init.startswith(OPEN_CLIP):
         start = load_start(settings.model, weights_of)
         if start is None:
-            raise ModelError(f"model: init '{init}' is no encoder")
+            raise ModelError(f"model: init '{init}' is not an encoder")
         return start[0], Part(init.partition("@")[0], state_digest(start[0]))
     path = start_path(settings.model, weights_of)
     return load_encoder(path).encoder, Part(path.name, file_sha256(path))
@@ -289,7 +292,7 @@ def open_encoder(settings: StageSettings, weights_of: StageWeights) -> tuple[Dua
 def caption_batches(
     settings: StageSettings, source: Source, model: VideoToText, texts: CaptionTexts, world: World
 ) -> Batches:
-    """Batches of pixels, or, with `draws`, of spatial tokens computed here and now."""
+    """Return batches of pixels or, with `draws`, of spatial tokens computed now."""
     data, seed = settings.data, seed_of(settings.seed, "data")
     if model.vision is None:
         raise ModelError("the stage 'captions' needs an encoder")
@@ -299,10 +302,10 @@ def caption_batches(
     captions: list[tuple[TextView, ...]] = []
 
     def videos() -> Iterator[torch.Tensor]:
-        """Each video's pixels, one at a time in memory; its texts stay."""
+        """Yield each video's pixels, one at a time in memory, and keep its texts."""
         for sample in source.load(Request(index, seed_of(seed, "sample", index)) for index in range(len(source))):
             if not isinstance(sample, Sample):
-                raise DataError(f"{sample.key} can't be watched before training: {sample.error}")
+                raise DataError(f"{sample.key} can't be encoded before training: {sample.error}")
             captions.append(sample.captions)
             yield torch.from_numpy(sample.pixels)
 
@@ -313,7 +316,7 @@ def caption_batches(
 
 @dataclass(frozen=True, slots=True)
 class CaptionEvaluation:
-    """Loss (nats a token) and next-token accuracy on the first `videos` samples of a held-out source."""
+    """Loss (nats per token) and next-token accuracy on the first `videos` samples of a held-out source."""
 
     model: VideoToText
     collate: CaptionCollate
@@ -324,7 +327,7 @@ class CaptionEvaluation:
     dtype: str
 
     def __call__(self) -> dict[str, float]:
-        """The figures, and how many samples could not be read."""
+        """Return the figures, and how many samples could not be read."""
         requests = [Request(index, seed_of(0, "evaluation", index)) for index in range(self.videos)]
         found = self.source.load(requests)
         sums, unread = torch.zeros(3), 0
@@ -345,7 +348,7 @@ class CaptionEvaluation:
 def caption_evaluation(
     settings: StageSettings, model: VideoToText, texts: CaptionTexts, world: World
 ) -> CaptionEvaluation | None:
-    """What to measure in the first process, None where the settings name nothing."""
+    """Return the evaluation of the first process, None if the settings name none."""
     if settings.evaluation is None or not world.first or model.vision is None:
         return None
     data = settings.evaluation.data
@@ -356,7 +359,7 @@ def caption_evaluation(
 
 
 def prepare_language(settings: StageSettings, world: World) -> Prepared:
-    """Build the stage. Raises ModelError where its data are not the kitchen's: for others, take a published model."""
+    """Build the stage. Raises ModelError for data other than kitchen's: use a published model for those."""
     kitchen = settings.data.kitchen
     if kitchen is None:
         raise ModelError(
@@ -366,7 +369,7 @@ def prepare_language(settings: StageSettings, world: World) -> Prepared:
     ours = train_tokenizer(source.texts(), settings.lm.vocabulary)
     model = build_language_model(settings.lm, ours, seed=settings.seed)
     if world.device.type == "cpu":
-        # As for the text towers: SDPA's backward pass is slow there.
+        # As in the text towers, SDPA's backward pass is slow on CPU.
         model.set_attn_implementation("eager")
     tokenizer = for_transformers(ours)
     texts = CaptionTexts(tokenizer, limit=settings.lm.context)
@@ -390,7 +393,7 @@ def prepare_language(settings: StageSettings, world: World) -> Prepared:
 def language_evaluation(
     settings: StageSettings, step: LanguageStep, batches: KitchenTexts, world: World
 ) -> LanguageEvaluation | None:
-    """What to measure in the first process, None where the settings name nothing."""
+    """Return the evaluation of the first process, None if the settings name none."""
     if settings.evaluation is None or not world.first:
         return None
     data: DataSettings = settings.evaluation.data

@@ -1,10 +1,9 @@
-"""What the engine trains: a module whose forward pass turns a batch into a loss.
+"""The training step: a module whose forward pass turns a batch into a loss.
 
 A step is any `nn.Module` with `forward(batch) -> (loss, metrics)`: a scalar to minimise and detached
-scalars to log. Its parameters that require gradients are trained and stored in checkpoints, all
-others are left as they are. With several processes the engine wraps it in DistributedDataParallel or
-shares it out by FSDP, which average gradients; a step whose loss joins the processes' batches does so
-itself.
+scalars to log. Its parameters that require gradients are trained and stored in checkpoints, all others are unchanged.
+With several processes the engine wraps it in DistributedDataParallel or shards it with FSDP, which average gradients; a
+step whose loss needs the batches of all processes gathers them itself.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from torch import Tensor, nn
 
 
 def seed_of(seed: int, *path: str | int) -> int:
-    """A 63-bit seed for one purpose, independent of all others': a digest of the names and numbers given."""
+    """Return a 63-bit seed for one purpose, independent of all others: a digest of the names and numbers given."""
     text = "/".join(map(str, (seed, *path)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Sample `index` of a source; `draw` seeds whatever is chosen within it (a moment, a caption)."""
+    """Sample `index` of a source; `draw` seeds all choices within it (a moment, a caption)."""
 
     index: int
     draw: int
@@ -41,7 +40,7 @@ def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 
 
 def request_at(seed: int, position: int, count: int, family: int = 1) -> Request:
-    """What stands at a position of the endless stream: every epoch holds each of `count` samples once.
+    """Return the request at a position of the endless stream: every epoch has each of `count` samples once.
 
     Families of `family` neighbouring samples stay together; `count` is a multiple of it.
     """
@@ -58,7 +57,7 @@ class Batch(Protocol):
     """One process's share of a training batch."""
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on another device."""
+        """Move the batch to another device."""
         ...
 
 
@@ -72,7 +71,7 @@ class BadSample:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A batch as it comes from the data: how many samples it holds, and which could not be read."""
+    """A batch from the data, with its number of samples and those that could not be read."""
 
     batch: Batch
     samples: int
@@ -89,8 +88,8 @@ class Batches(Protocol):
 class Job:
     """All that the engine needs of a stage. `evaluate` is called in the first process only.
 
-    `units` are the parts of the step that FSDP shares out one by one; every process must run each of them as often.
-    `twin` is a copy of a step that is shared out, whole in the first process: what is evaluated, and saved in the end.
+    `units` are the parts of the step that FSDP shards one by one; every process must run each of them equally often.
+    `twin` is a full copy of a sharded step, in the first process, which is evaluated, and saved in the end.
     """
 
     step: nn.Module
@@ -101,5 +100,5 @@ class Job:
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that require gradients, by name."""
+    """Return the parameters that require gradients, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}

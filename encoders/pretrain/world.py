@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process's place among all of them."""
+    """This process's rank among all of them."""
 
     rank: int = 0
     size: int = 1
@@ -36,7 +36,7 @@ class World:
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Join torchrun's other processes, where the environment names some; leave them at the end.
+    """Join torchrun's other processes, if the environment names some; leave them at the end.
 
     Each process takes its own GPU when `device` is `auto` or `cuda`.
     """
@@ -51,16 +51,16 @@ def join_world(device: str) -> Iterator[World]:
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield World(distributed.get_rank(), size, chosen)
-        # Who leaves while others still talk to it may abort.
+        # A process that leaves while others still communicate with it may abort.
         distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
 
 def gather(local: Tensor) -> Tensor:
-    """Rows of all processes in rank order, [B, …] → [size · B, …]; gradients flow back to their owners.
+    """Gather the rows of all processes in rank order, [B, …] → [size · B, …]; gradients flow back to their owners.
 
-    Every process must give as many rows. The tensor itself where there is one process only.
+    Every process must give the same number of rows. With one process, this is the tensor itself.
     """
     if not distributed.is_initialized():
         return local
@@ -69,7 +69,7 @@ def gather(local: Tensor) -> Tensor:
 
 
 def total(local: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, without gradient."""
+    """Sum a tensor over all processes, without gradient."""
     out = local.detach().clone()
     if distributed.is_initialized():
         distributed.all_reduce(out)
@@ -77,7 +77,7 @@ def total(local: Tensor) -> Tensor:
 
 
 def collect(local: Sequence[T], world: World) -> list[T]:
-    """The items of all processes in rank order; they should be few, as only their number travels always."""
+    """Collect the items of all processes in rank order, which should be few; usually only their number is sent."""
     if world.size == 1:
         return list(local)
     if not total(torch.tensor(len(local), device=world.device)).item():
@@ -88,7 +88,7 @@ def collect(local: Sequence[T], world: World) -> list[T]:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose backward pass sums the gradients that all processes have for each row."""
+    """All-gather whose backward pass sums each row's gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:  # noqa: ANN401 - torch's context has no public type
@@ -106,13 +106,13 @@ class _Gather(torch.autograd.Function):
 
 
 def shard(step: nn.Module, units: Sequence[nn.Module], world: World, *, bfloat16: bool) -> None:
-    """Share the parameters of `step` out in place; each of `units` is whole only while it computes.
+    """Shard the parameters of `step` in place; each of `units` is gathered only while it computes.
 
-    In bfloat16 the units' weights travel and compute so, their gradients are summed in float32. What is in no unit is
-    whole from a step's beginning to its end, and stays in float32 for autocast to see to.
+    In bfloat16 the units' weights are sent and used in that dtype, and gradients are summed in float32. Parameters
+    in no unit are gathered for the whole step, and stay in float32 for autocast to handle.
     """
     mesh = init_device_mesh(world.device.type, (world.size,))
-    # Autocast decides what tokens are between the layers, here as anywhere.
+    # Autocast decides the dtype of activations between the layers, here as elsewhere.
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     for unit in units:
         fully_shard(unit, mesh=mesh, mp_policy=policy if bfloat16 else MixedPrecisionPolicy())
@@ -120,12 +120,12 @@ def shard(step: nn.Module, units: Sequence[nn.Module], world: World, *, bfloat16
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor; where it is shared out, every process must ask."""
+    """Return a full tensor; if it is sharded, every process must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def whole_tensors(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
-    """All of each tensor, on the CPU where it was shared out; nothing without `keep`, but every process must ask."""
+    """Return full tensors, on the CPU if they were sharded; empty without `keep`, but every process must call this."""
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         full = whole(tensor.detach())
@@ -135,17 +135,17 @@ def whole_tensors(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Ten
 
 
 def share_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """This process's share of `value` where `parameter` is shared out, else all of it; on the parameter's device."""
+    """Return this process's shard of `value` if `parameter` is sharded, else all of it; on the parameter's device."""
     value = value.to(parameter.device)
     if not isinstance(parameter, DTensor):
         return value
-    # Every process has read the whole: none needs to be sent its share.
+    # Every process has read the whole tensor, so no shard needs to be sent.
     shared: Tensor = distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
     return shared
 
 
 def refresh(twin: nn.Module | None, step: nn.Module) -> None:
-    """Bring a whole copy of a shared-out step up to date. Every process must call it, with or without a copy."""
+    """Update the full copy of a sharded step. Every process must call it, with or without a copy."""
     tensors = whole_tensors(trainable(step), keep=twin is not None)
     if twin is not None:
         with torch.no_grad():

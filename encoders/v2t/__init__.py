@@ -1,1 +1,1 @@
-"""Video-to-text: a frozen encoder speaks through a frozen language model (paper, recipe step 3)."""
+"""Video-to-text: a frozen encoder connected to a frozen language model (paper, recipe step 3)."""

@@ -1,4 +1,4 @@
-"""Video-to-text whole: frozen tower → mean over time → resampler → cross-attention in a frozen language model."""
+"""The video-to-text model: frozen tower → mean over time → resampler → cross-attention in a frozen language model."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class VideoToTextConfig:
-    """Resampler and cross-attention between a tower of `vision_width` and a language model of `lm_width`.
+    """Sizes of resampler and cross-attention between a tower of `vision_width` and a language model of `lm_width`.
 
-    The paper names the parts and leaves their sizes open, so all of these are ours: `latents`
-    vectors of `width` come out of `depth` resampler layers, and each of the `lm_layers` layers
-    looks at them with `cross_heads` heads. `gated` multiplies what a layer sees by a tanh gate that
-    starts at zero, so that training begins at the language model itself.
+    The paper names the parts and leaves their sizes open, so all of these are our choice: `depth` resampler layers give
+    `latents` vectors of `width`, and each of the `lm_layers` layers attends to them with `cross_heads` heads. `gated`
+    multiplies a layer's cross-attention by a tanh gate that starts at zero, so that training starts from the unchanged
+    language model.
 
     `mask` is the share of input tokens dropped, and `prompt` the words before every caption, both
-    at training and, unless told otherwise, at inference.
+    in training and, by default, at inference.
     """
 
     vision_width: Width
@@ -73,9 +73,9 @@ class VideoToTextConfig:
 
 
 def config_for(vision: VisionConfig, lm: PretrainedConfig, **changes: object) -> VideoToTextConfig:
-    """A config whose widths fit the two frozen models; `changes` are fields to set otherwise.
+    """Make a config whose widths fit the two frozen models; `changes` overrides fields.
 
-    The resampler is as wide as the tower's tokens, heads are 64 wide where that divides (ours).
+    The resampler is as wide as the tower's tokens, heads are 64 wide if that divides the width (our choice).
     """
     text = lm.get_text_config()
     base = VideoToTextConfig(
@@ -108,13 +108,13 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def keys_values(self, context: Tensor) -> KeysValues:
-        """What is looked at, computed once however often it is looked at."""
+        """Compute keys and values once for any number of queries."""
         batch, length, _ = context.shape
         keys, values = self.kv(context).view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         return keys, values
 
     def forward(self, x: Tensor, seen: KeysValues) -> Tensor:
-        """[B, N, width] → the same."""
+        """Map [B, N, width] to [B, N, width]."""
         batch, length, width = x.shape
         q = self.q(x).view(batch, length, self.heads, -1).transpose(1, 2)
         out: Tensor = self.proj(attend(q, *seen).transpose(1, 2).reshape(batch, length, width))
@@ -122,10 +122,10 @@ class CrossAttention(nn.Module):
 
 
 class VideoAttention(nn.Module):
-    """One language-model layer's look at the video, added to its hidden states before the layer runs.
+    """One language-model layer's cross-attention to the video, added to its hidden states before the layer runs.
 
-    `h = h + tanh(gate) · attention(norm(h), video)` with the gate zero at the start; without a gate the
-    attention is added as it is. Place, gate and LayerNorm are ours.
+    `h = h + tanh(gate) · attention(norm(h), video)` with a gate that starts at zero; without a gate the
+    attention is added unchanged. Place, gate and LayerNorm are our choice.
     """
 
     def __init__(self, width: int, context: int, heads: int, *, gated: bool) -> None:
@@ -136,7 +136,7 @@ class VideoAttention(nn.Module):
         self.gate = nn.Parameter(torch.zeros(1)) if gated else None
 
     def forward(self, hidden: Tensor, seen: KeysValues) -> Tensor:
-        """Hidden states [B, N, width] → the same shape and dtype."""
+        """Map hidden states [B, N, width] to the same shape and dtype."""
         update: Tensor = self.attn(self.norm(hidden.to(self.norm.weight.dtype)), seen)
         if self.gate is not None:
             update = torch.tanh(self.gate) * update
@@ -164,9 +164,9 @@ class ResamplerLayer(nn.Module):
 
 
 class Resampler(nn.Module):
-    """Spatial tokens [B, places, vision_width] → latents [B, latents, width].
+    """Maps spatial tokens [B, places, vision_width] to latents [B, latents, width].
 
-    No positions are added: the tower's tokens carry theirs.
+    No positions are added: the tower's tokens include them.
     """
 
     def __init__(self, config: VideoToTextConfig) -> None:
@@ -188,11 +188,10 @@ class Resampler(nn.Module):
 
 
 def spatial_tokens(output: VisionOutput, places: int) -> Tensor:
-    """Mean over time of the kept tokens at each place, added up in float32: [B, places, width].
+    """Return the mean over time of the kept tokens at each place, in float32: [B, places, width].
 
-    Frame count and mask change neither shape nor scale. A place of which no token was kept (short
-    masked clips; tubes, which leave places out) gets the mean over the whole video (ours): a vector
-    like any other, where zeros would be like none.
+    Frame count and mask change neither shape nor scale. A place without kept tokens (short masked clips; tubes, which
+    leave places out) gets the mean over the whole video (our choice): a vector in distribution, unlike zeros.
     """
     tokens = output.tokens.float()
     means = pool_over_time(tokens, output.place, places)
@@ -204,7 +203,7 @@ def spatial_tokens(output: VisionOutput, places: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class VideoMemory:
-    """Keys and values of a batch of videos for each language-model layer: the video, attended to once."""
+    """Keys and values of a batch of videos for each language-model layer: computed once per video."""
 
     layers: tuple[KeysValues, ...]
 
@@ -212,7 +211,7 @@ class VideoMemory:
         return len(self.layers[0][0])
 
     def repeat(self, times: int) -> VideoMemory:
-        """Each video `times` in a row, as beam search lays out its rows."""
+        """Repeat each video `times` in a row, as in beam search."""
         if times == 1:
             return self
         return VideoMemory(
@@ -221,7 +220,7 @@ class VideoMemory:
 
 
 class Connector(nn.Module):
-    """Spatial tokens [B, places, vision_width] → what every layer of the language model looks at."""
+    """Maps spatial tokens [B, places, vision_width] to what every layer of the language model attends to."""
 
     def __init__(self, config: VideoToTextConfig) -> None:
         super().__init__()
@@ -243,9 +242,9 @@ class Connector(nn.Module):
 
 
 def build_connector(config: VideoToTextConfig, *, seed: int = 0) -> Connector:
-    """A randomly initialised connector, the same for the same seed; global random state is left alone.
+    """Build a randomly initialised connector, the same for the same seed; global random state is unchanged.
 
-    Xavier for linear layers, zero biases and gates, latents of unit norm in the mean (ours).
+    Xavier for linear layers, zero biases and gates, latents of unit norm on average (our choice).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -262,9 +261,9 @@ HIDDEN = "hidden_states"
 
 
 def decoder_layers(lm: PreTrainedModel) -> nn.ModuleList:
-    """The list of decoder layers: as many as the config says, of one type, nearest to the model's root.
+    """Find the list of decoder layers: as many as the config says, of one type, nearest to the model's root.
 
-    Raises ModelError when there is none, or more than one at that depth.
+    Raises ModelError if there is none, or more than one at that depth.
     """
     wanted = lm.config.get_text_config().num_hidden_layers
     found = [
@@ -283,9 +282,9 @@ def decoder_layers(lm: PreTrainedModel) -> nn.ModuleList:
 
 
 class Attachment:
-    """Runs a `VideoAttention` before each decoder layer while a video is being looked at.
+    """Runs a `VideoAttention` before each decoder layer inside `looking_at`.
 
-    Outside `looking_at` the language model is untouched.
+    Outside `looking_at` the language model is unchanged.
     """
 
     def __init__(self, lm: PreTrainedModel, layers: Sequence[VideoAttention]) -> None:
@@ -300,7 +299,7 @@ class Attachment:
 
     @contextmanager
     def looking_at(self, memory: VideoMemory | None) -> Iterator[None]:
-        """Within, row i sees video i of `memory`, and every row the one video of a memory of one."""
+        """Inside this context, row i attends to video i of `memory`; a memory of one video serves every row."""
         before, self._memory = self._memory, memory
         try:
             yield
@@ -308,7 +307,7 @@ class Attachment:
             self._memory = before
 
     def detach(self) -> None:
-        """Take the hooks off again."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
@@ -318,7 +317,7 @@ class Attachment:
         if self._memory is None:
             return None
         if not args and HIDDEN not in kwargs:
-            raise ModelError(f"{type(block).__name__} takes its hidden states in a way that is not known")
+            raise ModelError(f"{type(block).__name__} takes its hidden states in an unknown way")
         hidden = args[0] if args else kwargs[HIDDEN]
         keys, values = self._memory.layers[number]
         if len(keys) == 1:
@@ -330,14 +329,14 @@ class Attachment:
 
 
 TRAINED = ("connector.*",)
-"""Name patterns of the parameters that train; the rest is frozen (paper, video-to-text)."""
+"""Name patterns of the trained parameters; the rest is frozen (paper, video-to-text)."""
 
 
 class VideoToText(nn.Module):
     """The three parts; only the connector requires gradients.
 
-    Without a tower it takes spatial tokens computed before (`watch`), which a frozen tower gives
-    the same every time. The two frozen models stay in evaluation mode whatever `train()` says.
+    Without a tower it takes precomputed spatial tokens (`watch`), which are the same every time for a frozen
+    tower. The two frozen models stay in evaluation mode even after `train()`.
     """
 
     def __init__(self, vision: VisionTower | None, connector: Connector, lm: PreTrainedModel) -> None:
@@ -368,19 +367,19 @@ class VideoToText(nn.Module):
 
     @torch.no_grad()
     def watch(self, pixels: Tensor, keep: Tensor | None = None) -> Tensor:
-        """uint8 [B, T, H, W, 3] → spatial tokens [B, places, vision_width], the same number for any T and mask."""
+        """Encode uint8 [B, T, H, W, 3] as spatial tokens [B, places, vision_width], as many for any T and mask."""
         if self.vision is None:
             raise ModelError("this model has no tower: give it spatial tokens")
         patch = self.vision.config.patch
         return spatial_tokens(self.vision(pixels, keep), (pixels.shape[2] // patch) * (pixels.shape[3] // patch))
 
     def logits(self, memory: VideoMemory | None, rows: TextRows) -> Tensor:
-        """Logits [B, L, vocabulary] of texts, each row looking at its video; without memory the model alone."""
+        """Return logits [B, L, vocabulary] of texts, each row attending to its video, if there is any."""
         with self.attachment.looking_at(memory):
             out: Tensor = self.lm(input_ids=rows.ids, attention_mask=rows.real.long(), use_cache=False).logits
         return out
 
     def forward(self, video: Tensor, rows: TextRows, keep: Tensor | None = None) -> Tensor:
-        """Logits [B, L, vocabulary]; `video` is uint8 pixels or spatial tokens [B, places, vision_width]."""
+        """Return logits [B, L, vocabulary]; `video` is uint8 pixels or spatial tokens [B, places, vision_width]."""
         tokens = self.watch(video, keep) if video.dtype == torch.uint8 else video
         return self.logits(self.connector(tokens), rows)

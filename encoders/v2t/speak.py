@@ -1,4 +1,4 @@
-"""What video-to-text says: texts written token by token, and options weighed by likelihood in sight of a video."""
+"""Video-to-text inference: generate texts, and score options by likelihood given a video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.task import TokenUsage
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How a caption is found: greedily, or the best of `beams` by log-likelihood / length ** `length_penalty`.
+    """How a caption is decoded: greedily, or the best of `beams` by log-likelihood / length ** `length_penalty`.
 
     At least `min_tokens` tokens before the end token, at most `max_tokens` with it. Nothing is sampled.
     """
@@ -31,7 +31,7 @@ class Decoding:
     cache: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse limits that can't be kept. Raises ModelError."""
+        """Check the limits. Raises ModelError."""
         if self.beams < 1 or not 0 <= self.min_tokens <= self.max_tokens or self.max_tokens < 1:
             raise ModelError(
                 f"decoding needs beams >= 1 and 0 <= min_tokens <= max_tokens, max_tokens >= 1; got beams="
@@ -41,7 +41,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A written text; `finished` is False when `max_tokens` cut it. Token counts include the end token."""
+    """A generated text; `finished` is False if `max_tokens` cut it. Token counts include the end token."""
 
     text: str
     finished: bool
@@ -57,14 +57,14 @@ def generate(
     prompts: Sequence[str],
     decoding: Decoding,
 ) -> list[Caption]:
-    """Continue `prompts[i]` in sight of video i of `memory`; the video's keys and values are computed already.
+    """Continue `prompts[i]` given video i of `memory`, which holds the videos' keys and values.
 
-    Raises ModelError when a prompt leaves no room in the language model's context.
+    Raises ModelError if a prompt leaves no room in the language model's context.
     """
     rows = prompt_rows(tokenizer, prompts).to(model.lm.device)
     check_room(model, rows.ids.shape[1], decoding.max_tokens)
     ends = eos_ids(model.lm, tokenizer)
-    # The model's own is replaced: what it sets and we don't, sampling and penalties, would be merged in.
+    # The model's own config is replaced: its sampling and penalties would otherwise be merged in.
     model.lm.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped library
         do_sample=False,
         num_beams=decoding.beams,
@@ -89,7 +89,7 @@ def generate(
 
 
 def check_room(model: VideoToText, prompt: int, extra: int) -> None:
-    """Raise ModelError where prompt and reply are longer than the language model's context."""
+    """Raise ModelError if prompt and reply are longer than the language model's context."""
     context = getattr(model.lm.config.get_text_config(), "max_position_embeddings", None)
     if context is not None and prompt + extra > context:
         raise ModelError(f"a prompt of {prompt} tokens and {extra} more overflow the context of {context}")
@@ -104,13 +104,13 @@ def score_options(
     options: Sequence[str],
     item: str,
 ) -> tuple[tuple[float, ...], TokenUsage]:
-    """Mean log-likelihood per token (nats) of each option behind `text`, in sight of a memory of one video.
+    """Return the mean log-likelihood per token (nats) of each option after `text`, given a memory of one video.
 
-    The prompt runs once and the options share its cache. Raises ModelError, naming `item`, when an
+    The prompt is processed once and the options share its cache. Raises ModelError, naming `item`, if an
     option merges with the prompt in the tokenizer, overflows the context or is not finite.
     """
     if len(memory) != 1:
-        raise ModelError(f"{item}: options are weighed for one video at a time, not {len(memory)}")
+        raise ModelError(f"{item}: options are scored for one video at a time, not {len(memory)}")
     tokens = split_tokens(lambda words: encode(tokenizer, words), text, options, item)
     lengths = [len(ids) for ids in tokens.continuations]
     check_room(model, len(tokens.prompt), max(lengths))

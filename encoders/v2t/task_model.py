@@ -1,4 +1,4 @@
-"""Video-to-text as a model for the tasks: captions, free answers and option likelihoods from one look at a clip."""
+"""Video-to-text as a model for the tasks: captions, free answers and option likelihoods from one encoding of a clip."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ ReadFrames = Callable[[Sequence[Request]], list[ReadClip]]
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How the model is asked: frames, share of input tokens dropped, decoding, and whose words come before a caption.
+    """How the model is asked: frames, share of input tokens dropped, decoding, and the prompt before a caption.
 
-    `max_tokens` bounds replies where the task's own bound is not wanted. With `task_prompt` a caption
-    answers the task's request, without it the prompt of training.
+    `max_tokens` limits replies instead of the task's own limit. With `task_prompt` a caption
+    follows the task's request, without it the prompt of training.
     """
 
     policy: FramePolicy
@@ -58,20 +58,20 @@ class Asking:
     task_prompt: bool = False
 
     def decoding(self, asked: int) -> Decoding:
-        """Decoding for a task that asks for at most `asked` tokens."""
+        """Return the decoding for a task that asks for at most `asked` tokens."""
         return Decoding(self.max_tokens or asked, self.min_tokens, self.beams, self.length_penalty)
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A clip's spatial tokens [1, places, width] and how they came about."""
+    """A clip's spatial tokens [1, places, width] and how they were made."""
 
     tokens: Tensor
     trace: Trace
 
 
 class VideoToTextModel:
-    """Offers Captioner, TextGenerator and ChoiceScorer. Every clip passes the encoder once a call."""
+    """Implements Captioner, TextGenerator and ChoiceScorer. Every clip is encoded once per call."""
 
     def __init__(
         self,
@@ -99,32 +99,32 @@ class VideoToTextModel:
 
     @property
     def policy(self) -> FramePolicy:
-        """Which frames it looks at, and their shape."""
+        """Which frames are read, and their shape."""
         return self._asking.policy
 
     def looking_through(self, read: ReadFrames, info: ModelInfo) -> VideoToTextModel:
-        """The same model, whose frames `read` chooses for each request; `info` is what a record keeps of it."""
+        """Return the model with frames chosen for each request by `read`; `info` is what a record keeps of it."""
         other = copy(self)
         other._read = read  # noqa: SLF001 - its own class
         other.info = info
         return other
 
     def looking_ahead(self, clips: Sequence[Clip]) -> AbstractContextManager[None]:
-        """Decode `clips` while earlier ones are looked at and talked about; frames chosen by request can't be."""
+        """Decode `clips` while earlier ones are processed; frames that depend on the request can't be decoded ahead."""
         return self.frames.ahead(clips) if self._read is None else nullcontext()
 
     def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
-        """A caption of each clip, behind the prompt of training or the task's (`Asking.task_prompt`)."""
+        """Caption each clip, after the prompt of training or the task's (`Asking.task_prompt`)."""
         own = self._model.connector.config.prompt
         texts = [task_text(request.prompt) if self._asking.task_prompt else own for request in requests]
         return self._write(requests, texts)
 
     def generate(self, requests: Sequence[TextRequest]) -> list[TextReply]:
-        """A free answer to each task's request."""
+        """Answer each task's request in free text."""
         return self._write(requests, [task_text(request.prompt) for request in requests])
 
     def score_options(self, requests: Sequence[OptionRequest]) -> list[OptionScores]:
-        """Mean log-likelihoods of the options, the prompt processed once for each request."""
+        """Return mean log-likelihoods of the options, processing the prompt once per request."""
         results = []
         for request, watched in zip(requests, self._watch(requests), strict=True):
             text = task_text(request.prompt) + request.reply_start
@@ -151,9 +151,9 @@ class VideoToTextModel:
         return [replies[i] for i in range(len(requests))]
 
     def _watch(self, requests: Sequence[Request]) -> list[Watched]:
-        """Spatial tokens of each request's clip. Raises the first VideoError.
+        """Return spatial tokens of each request's clip. Raises the first VideoError.
 
-        A clip of this call or the last is not looked at again, unless its frames depend on the request.
+        A clip of this call or the last is not encoded again, unless its frames depend on the request.
         """
         clips = [request.clip for request in requests]
         if self._read is not None:
@@ -171,7 +171,7 @@ class VideoToTextModel:
 
     @torch.inference_mode()
     def _look(self, clips: Sequence[Clip], read: Sequence[ReadClip]) -> list[Watched]:
-        """Spatial tokens of frames, in batches of equal frame counts; order is kept."""
+        """Return spatial tokens of frames, in batches of equal frame counts; order is kept."""
         tubelet = self._vision.tubelet if self._vision.patches != "image" else 1
         padded = [pad_to_multiple(one.frames.pixels, tubelet) for one in read]
         out: dict[int, Watched] = {}
@@ -189,12 +189,12 @@ class VideoToTextModel:
 
 
 def clip_seed(clip: Clip) -> int:
-    """The seed of a clip's mask, from its own name and times (ours)."""
+    """Return the seed of a clip's mask, from its name and times (our choice)."""
     return int(text_sha256(clip.video_id, str(clip.start), str(clip.end))[:15], 16)
 
 
 def task_text(prompt: str) -> str:
-    """A task's request as plain text, a blank line behind it: video-to-text was trained without chat templates."""
+    """Return a task's request as plain text and a blank line: video-to-text was trained without chat templates."""
     return f"{prompt}\n\n" if prompt else ""
 
 
@@ -208,13 +208,13 @@ def _traced(trace: Trace, text: str, usage: TokenUsage, seconds: float) -> Trace
 
 
 STAGE_RECORD = "run.json"
-"""What lies in the folder of each stage of `longvid pretrain`."""
+"""The files in the folder of each stage of `longvid pretrain`."""
 ROUTES = (Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB, Route.GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The encoder to look with: its model string, weights' digest, where they came from, and frame policy."""
+    """The vision encoder: its model string, weights' digest, their source, and frame policy."""
 
     name: str
     encoder: DualEncoder
@@ -224,9 +224,9 @@ class Sight:
 
 
 def build_video_to_text(options: VideoToTextOptions) -> VideoToTextModel:
-    """`--model v2t`: a checkpoint that finds its encoder and language model by name and digest.
+    """Build `--model v2t`: a checkpoint that finds its encoder and language model by name and digest.
 
-    Raises ModelError when a part is missing or differs.
+    Raises ModelError if a part is missing or differs.
     """
     runtime = runtime_of(options)
     description = read_description(options.weights)
@@ -240,7 +240,7 @@ def build_video_to_text(options: VideoToTextOptions) -> VideoToTextModel:
 
 
 def over_encoder(sight: Sight, file: Path, options: ReadingOptions, runtime: Runtime) -> VideoToTextModel:
-    """A checkpoint over an encoder already loaded. Raises ModelError when it was trained on another."""
+    """Load a checkpoint on a loaded encoder. Raises ModelError if it was trained on another."""
     description = read_description(file)
     description.encoder.check(sight.digest, "encoder", sight.place, file)
     asking = asking_of(options, sight.policy, description)
@@ -275,7 +275,7 @@ def over_encoder(sight: Sight, file: Path, options: ReadingOptions, runtime: Run
 
 
 def asking_of(options: ReadingOptions, policy: FramePolicy, description: Description) -> Asking:
-    """What the options say, and what training did where they say nothing."""
+    """Return the settings of the options, with those of training as defaults."""
     route = options.route or Route.OPTIONS_LOGLIK
     if route not in ROUTES:
         raise ModelError(f"video-to-text does not answer by '{route}': one of {', '.join(ROUTES)}")
@@ -289,21 +289,21 @@ def asking_of(options: ReadingOptions, policy: FramePolicy, description: Descrip
         max_tokens=options.max_tokens,
         task_prompt=options.caption_prompt == "task",
     )
-    asking.decoding(max(asking.min_tokens, 1))  # limits that can't be kept are refused before any work
+    asking.decoding(max(asking.min_tokens, 1))  # impossible limits are refused before any work
     if not 0 <= asking.mask < 1:
         raise ModelError(f"mask {asking.mask} is not a share: give a number from 0 up to, not including, 1")
     return asking
 
 
 def folders_of(file: Path, parts: Path | None) -> list[Path]:
-    """Where a checkpoint's parts may lie: in the given folder, beside it, or with the recipe's other stages."""
+    """List where a checkpoint's parts may be: in the given folder, beside it, or with the recipe's other stages."""
     stages = sorted(file.parent.parent.glob(f"*/{STAGE_RECORD}")) if (file.parent / STAGE_RECORD).is_file() else []
     others = [record.parent for record in stages if record.parent != file.parent]
     return ([] if parts is None else [parts]) + [file.parent, *others]
 
 
 def untrained(name: str, spec: str, device: str) -> tuple[VideoToText, PreTrainedTokenizerBase]:
-    """A preset's encoder and a language model with an untrained connector between them, for measurements."""
+    """Build a preset's encoder and a language model with an untrained connector, for measurements."""
     target = find_device(device)
     vision_config = preset(name).vision
     lm = read_named(spec, dtype="float32", device=str(target))

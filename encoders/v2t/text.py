@@ -1,8 +1,8 @@
-"""Texts of a language model for video-to-text: where they start, what a caption is, what the loss covers.
+"""Texts of a language model for video-to-text: their start, captions, and what the loss covers.
 
-Plain text, no chat template (ours): every text opens with the tokenizer's start token, or its end
-token where it has none, so that a caption's first word is predicted too; a caption follows the
-prompt after a blank and is closed by the end token.
+Plain text, no chat template (our choice): every text opens with the tokenizer's start token, or its end token if it has
+none, so that a caption's first word is predicted too; a caption follows the prompt after a blank and is closed by the
+end token.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class TextRows:
     target: Tensor
 
     def to(self, device: torch.device | str) -> TextRows:
-        """The same rows on another device."""
+        """Move the rows to another device."""
         return TextRows(self.ids.to(device), self.real.to(device), self.target.to(device))
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a text behind the start token. Raises ModelError for a tokenizer that has none."""
+    """Return the token ids of a text after the start token. Raises ModelError for a tokenizer that has none."""
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if not isinstance(start, int):
         raise ModelError("the tokenizer has neither a start nor an end token: a caption could not begin")
@@ -43,9 +43,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def caption_rows(
     tokenizer: PreTrainedTokenizerBase, prompts: str | Sequence[str], captions: Sequence[str], limit: int
 ) -> TextRows:
-    """Prompt (one of all, or each its own), caption and end token, padded right; the last two are the target.
+    """Return prompt (shared or one each), caption and end token, padded right; the last two are the target.
 
-    Raises ModelError when a caption is empty or longer than `limit` tokens with its prompt.
+    Raises ModelError if a caption is empty or longer than `limit` tokens with its prompt.
     """
     if not isinstance(tokenizer.eos_token_id, int):
         raise ModelError("the tokenizer has no end token: a caption could not end")
@@ -70,7 +70,7 @@ def caption_rows(
 
 
 def prompt_rows(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> TextRows:
-    """Prompts padded left, as generation continues them; nothing is a target."""
+    """Return prompts padded left, as generation needs them, without targets."""
     rows = [encode(tokenizer, prompt) for prompt in prompts]
     longest = max(map(len, rows))
     ids = torch.full((len(rows), longest), rows[0][0])

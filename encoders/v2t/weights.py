@@ -1,6 +1,6 @@
-"""Video-to-text on disk: `NAME.safetensors` holds what was trained and nothing else, `NAME.json` what it sits on.
+"""Video-to-text on disk: `NAME.safetensors` holds only what was trained, `NAME.json` describes it.
 
-The encoder and the language model are named with the SHA-256 of their weights and are never copied.
+The encoder and the language model are named with the SHA-256 of their weights, and never copied.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A frozen model that the trained weights sit on.
+    """A frozen model that the trained weights belong to.
 
     `name` is an encoder's weights file (`long.safetensors`) or model string, or a language model's
     spec (`smollm2`, `transformers:NAME`).
@@ -32,7 +32,7 @@ class Part:
     sha256: str
 
     def check(self, found: str, what: str, place: str, file: Path) -> None:
-        """Raise ModelError unless `found` is the digest that training had."""
+        """Raise ModelError unless `found` is the digest of training."""
         if found != self.sha256:
             raise ModelError(
                 f"{file} was trained on the {what} {self.name} with SHA-256 {self.sha256[:16]}…; {place} is another "
@@ -52,7 +52,10 @@ class Description:
 def save_video_to_text(
     connector: Connector, encoder: Part, lm: Part, path: Path, dtype: torch.dtype = torch.float32
 ) -> str:
-    """Write the two files, weights as `dtype`; the digest. Raises ModelError unless `path` is a .safetensors."""
+    """Write the two files, weights as `dtype`, and return the digest.
+
+    Raises ModelError unless `path` is a .safetensors.
+    """
     _check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors({name: tensor.to(dtype) for name, tensor in connector.state_dict().items()}, path)
@@ -62,7 +65,7 @@ def save_video_to_text(
 
 
 def read_description(path: Path) -> Description:
-    """What a weights file sits on. Raises ModelError naming the file that is missing or damaged."""
+    """Read the description of a weights file. Raises ModelError naming the missing or damaged file."""
     _check_suffix(path)
     beside = config_path(path)
     if not path.is_file():
@@ -73,7 +76,7 @@ def read_description(path: Path) -> Description:
 
 
 def load_connector(path: Path, description: Description) -> Connector:
-    """The trained weights, strictly, in float32. Raises ModelError naming what differs from the description."""
+    """Load the trained weights strictly, in float32. Raises ModelError naming what differs from the description."""
     shapes = read_shapes(path)
     with torch.device("meta"):
         connector = Connector(description.config)
@@ -89,9 +92,9 @@ def _check_suffix(path: Path) -> None:
 
 
 def find_encoder(part: Part, folders: Sequence[Path], file: Path) -> Path:
-    """The encoder's weights in one of `folders`: under its own name, else whichever has its digest.
+    """Find the encoder's weights in one of `folders`: by name, else by digest.
 
-    Raises ModelError that says where was looked and what lay there.
+    Raises ModelError that says where they were looked for and what was there.
     """
     looked = ", ".join(str(folder) for folder in folders)
     if not part.name.endswith(".safetensors"):
@@ -113,23 +116,23 @@ def find_encoder(part: Part, folders: Sequence[Path], file: Path) -> Path:
 
 
 def open_lm(part: Part, spec: str | None, folders: Sequence[Path], file: Path, dtype: str, device: str) -> CausalLM:
-    """The language model by `spec` where given, else by its own name; a folder of that name may lie in `folders`.
+    """Open the language model by `spec` if given, else by its recorded name; its folder may be in `folders`.
 
-    Raises ModelError when it is not to be had or has another digest.
+    Raises ModelError if it can't be opened or has another digest.
     """
     chosen = spec or _local(part.name, folders) or part.name
     try:
         lm = read_named(chosen, dtype=dtype, device=device)
     except ModelError as error:
         raise ModelError(
-            f"{file} was trained on the language model {part.name}: {error}; another place is named with -M lm="
+            f"{file} was trained on the language model {part.name}: {error}; name another place with -M lm="
         ) from error
     part.check(lm.digest, "language model", chosen, file)
     return lm
 
 
 def lm_part(spec: str, lm: CausalLM) -> Part:
-    """How a checkpoint names its language model: a folder by its own name, so that it may move."""
+    """Describe a language model for a checkpoint: a folder by its own name, so that it can be moved."""
     kind, _, source = spec.partition(":")
     local = kind == TRANSFORMERS and Path(source).expanduser().exists()
     return Part(f"{kind}:{Path(source).expanduser().resolve().name}" if local else spec, lm.digest)

@@ -1,1 +1,1 @@
-"""Runs on the same items, item by item: is there a difference, how large may it be, and what can be said of it."""
+"""Compare runs item by item on the same items: differences, their intervals and tests, and conclusions in words."""

@@ -1,6 +1,6 @@
-"""Records in, comparison out: each run against the first, on the items that all of them answered.
+"""Build a comparison from records: each run against the first, on the items that all of them answered.
 
-What must be the same, the differences with their tests, and what may be said of them, in that order.
+In order: what must match, the differences with their tests, and the conclusions they support.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DIGEST_SHOWN = 12
 
 
 def mismatches(first: Record, other: Record) -> tuple[Mismatch, ...]:
-    """All that differs between two runs' protocols, with both values; a digest only where its text's name is equal."""
+    """List what differs between two runs' protocols, with both values; digests only of texts of the same name."""
     ours, theirs = facts(first), facts(other)
     names = [what for what in dict.fromkeys((*ours, *theirs)) if ours.get(what, NONE) != theirs.get(what, NONE)]
     return tuple(
@@ -54,10 +54,10 @@ def mismatches(first: Record, other: Record) -> tuple[Mismatch, ...]:
 
 
 def facts(record: Record) -> dict[str, str]:
-    """A run's protocol by name: task and item set, frame policy, and all that the task calls its protocol."""
+    """Return a run's protocol by name: task, item set, frame policy, and what the task adds."""
     task = record.run.task
     protocol = dict(record.run.protocol)
-    # Replies are read again by `score`: the parser that counts is the one of results.json.
+    # `score` parses replies again, so the parser that counts is the one in results.json.
     if "parser" in protocol and record.results is not None:
         protocol["parser"] = str(record.results.details.get("parser", protocol["parser"]))
     digests = {key: value[:DIGEST_SHOWN] for key, value in protocol.items() if key.endswith("sha256")}
@@ -70,7 +70,7 @@ def facts(record: Record) -> dict[str, str]:
 
 
 def frame_policy(record: Record) -> str:
-    """The frame policy in words; where none is recorded, how many frames were, if any."""
+    """Describe the frame policy in words; if none is recorded, the mean number of frames, if known."""
     told = {key.removeprefix(FRAMES): v for key, v in record.run.model.details.items() if key.startswith(FRAMES)}
     if told:
         return ", ".join(f"{key} {value}" for key, value in sorted(told.items()))
@@ -79,7 +79,7 @@ def frame_policy(record: Record) -> str:
 
 
 def require_same_figure(records: Sequence[Record]) -> None:
-    """Raise RecordError where runs have no figure in common: nothing can allow that."""
+    """Raise RecordError if runs have no figure in common; no option can override that."""
     kinds = {record.name: (record.run.task.family, record.run.task.primary_metric) for record in records}
     if len(set(kinds.values())) > 1:
         said = ", ".join(f"{name} ({family}, {metric})" for name, (family, metric) in kinds.items())
@@ -96,7 +96,7 @@ def refuse(first: Record, found: Mapping[str, Sequence[Mismatch]]) -> None:
     if said:
         raise RecordError(
             f"these runs are not comparable with {first.name}: {' | '.join(said)}. --allow-mismatch compares them "
-            f"nevertheless, and says so in the result"
+            f"anyway and says so in the result"
         )
 
 
@@ -107,9 +107,9 @@ RANDOMISATION = "approximate randomisation over source videos, two-sided, {} dra
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Differences of all figures; the primary one's p-value with its method, and its standard error if any.
+    """Differences of all figures; for the primary one also the p-value with its method, and the standard error if any.
 
-    `freedom` are the degrees of freedom of the standard errors.
+    `freedom` is the number of degrees of freedom of the standard errors.
     """
 
     differences: tuple[Difference, ...]
@@ -120,7 +120,7 @@ class Contrast:
 
     @property
     def primary(self) -> Difference:
-        """The difference that counts."""
+        """The primary figure's difference."""
         return next(row for row in self.differences if row.primary)
 
 
@@ -151,12 +151,12 @@ def contrast(first: Measured, other: Measured, common: Common, primary: str, fam
 
 
 def is_median(name: str) -> bool:
-    """Whether a figure is a median, for which the jackknife does not serve."""
+    """Whether a figure is a median, for which the jackknife is not valid."""
     return name.removesuffix(DUPLICATE_AWARE).endswith(MEDIANS)
 
 
 def both_values(figures: Figures, clusters: int) -> dict[str, tuple[float, float]]:
-    """Every figure of the first run and of the other on all common items."""
+    """Return every figure of both runs on all common items."""
     whole, none = np.ones((1, clusters)), np.zeros((1, clusters))
     first, other = figures(np.hstack([whole, none])), figures(np.hstack([none, whole]))
     return {name: (float(values[0]), float(other[name][0])) for name, values in first.items()}
@@ -173,7 +173,7 @@ def difference_row(
     primary: bool,
     lower: bool,
 ) -> Difference:
-    """One figure's difference; without an interval where no source video differs from another."""
+    """Return one figure's difference; without an interval if all source videos show the same difference."""
     interval = None if error is None else difference_interval(other - first, error, freedom, measured.bounds(name))
     method = MEDIAN_METHOD.format(measured.resamples) if is_median(name) else f"{METHOD}, paired"
     return Difference(
@@ -195,14 +195,14 @@ ITEMS_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """What a comparison could have found: see `Pair`."""
+    """The smallest difference that a comparison could have found; see `Pair`."""
 
     detectable: float | None
     items_needed: int | None
 
 
 def supported(row: Difference, test: SignificanceTest) -> bool:
-    """Whether the data speak for a difference: interval and adjusted test alike (ours)."""
+    """Whether both the interval and the adjusted test support a difference (our criterion)."""
     interval = row.interval
     apart = interval is not None and not interval[0] <= 0.0 <= interval[1]
     return apart and test.p_adjusted < ALPHA
@@ -218,7 +218,7 @@ def conclusion(
     whole: str | None,
     unit: Unit,
 ) -> str:
-    """The pair in words; `whole` names the task where only a part of its items is compared."""
+    """State the pair's conclusion in words; `whole` names the task if only part of its items is compared."""
     figure = row.name.replace("_", " ")
     if row.interval is None:
         said = f"These {items} items say nothing about {other} against {first}: {same_everywhere(row)}."
@@ -249,20 +249,20 @@ def conclusion(
 
 
 def turned(row: Difference) -> Difference:
-    """The same difference as the first run's minus the other's."""
+    """Reverse a difference: the first run's value minus the other's."""
     low, high = row.interval or (0.0, 0.0)
     return row.model_copy(update={"difference": -row.difference, "interval": (-high, -low)})
 
 
 def same_everywhere(row: Difference) -> str:
-    """Why a difference has no interval."""
+    """Say why a difference has no interval."""
     if row.difference == 0:
         return "both score the same on all of them"
     return "the difference does not vary, or all items are of one video"
 
 
 def caveat(first: str, other: str, rows: Sequence[Mismatch]) -> str:
-    """What stands behind a conclusion that was allowed over a mismatch."""
+    """Return the caveat added to a conclusion that was allowed despite a mismatch."""
     if not rows:
         return ""
     what = ", ".join(f"{row.what} ({row.first} in {first}, {row.other} in {other})" for row in rows)
@@ -270,29 +270,29 @@ def caveat(first: str, other: str, rows: Sequence[Mismatch]) -> str:
 
 
 def p_text(test: SignificanceTest) -> str:
-    """The p-value, adjusted where there are several comparisons."""
+    """Format the p-value, adjusted if there are several comparisons."""
     value = "p < 0.0001" if test.p_adjusted < 1e-4 else f"p = {test.p_adjusted:.2g}"
     return value if test.p == test.p_adjusted else f"{value} after Holm"
 
 
 def signed(value: float, unit: Unit) -> str:
-    """A difference with its sign."""
+    """Format a difference with its sign."""
     return f"{sign(value)}{unit.amount(abs(value))}"
 
 
 def sign(value: float) -> str:
-    """Plus or minus."""
+    """Return a plus or minus sign."""
     return "−" if value < 0 else "+"
 
 
 def ends(row: Difference, unit: Unit) -> str:
-    """Both ends of a difference's interval, with the unit once."""
+    """Format both ends of a difference's interval, naming the unit once."""
     low, high = row.interval or (0.0, 0.0)
     return f"{signed(low, unit).removesuffix(unit.points)} to {signed(high, unit)}"
 
 
 def named(ids: Sequence[str], most: int = ITEMS_SHOWN) -> str:
-    """A count of items and the first of their names."""
+    """Format a count of items with the first of their names."""
     if not ids:
         return "0"
     more = f" … and {len(ids) - most} more" if len(ids) > most else ""
@@ -307,7 +307,7 @@ UNKNOWN = "unknown"
 def compare(
     records: Sequence[Record], task: Task[Any] | None, *, allow_mismatch: bool = False, seed: int = 0
 ) -> Comparison:
-    """Compare every run with the first. Raises RecordError where they are not comparable, unless that is allowed."""
+    """Compare every run with the first. Raises RecordError if they are not comparable and that is not allowed."""
     require_same_figure(records)
     first, *others = records
     found = {record.name: mismatches(first, record) for record in others}
@@ -350,7 +350,7 @@ def pair_row(
     found: Sequence[Mismatch],
     unit: Unit,
 ) -> dict[str, Any]:
-    """A pair's fields but for the items' names."""
+    """Build a pair's fields except for the items' names."""
     error, seen = numbers.standard_error, abs(numbers.primary.difference)
     power = Power(
         detectable=None if error is None else minimum_detectable_effect(error, comparisons, numbers.freedom),
@@ -372,13 +372,13 @@ def pair_row(
 
 
 def outcomes(common: Common, gains: Floats) -> dict[str, tuple[str, ...]]:
-    """The items on which the other run scores higher, lower and the same, by the primary figure."""
+    """List the items on which the other run scores higher, lower and the same by the primary figure."""
     places = {"wins": gains > 0, "losses": gains < 0, "ties": gains == 0}
     return {name: tuple(common.ids[i] for i in np.flatnonzero(where)) for name, where in places.items()}
 
 
 def run_row(record: Record, common: Common, value: float) -> ComparedRun:
-    """A run's figure and cost on the common items."""
+    """Return a run's figure and cost on the common items."""
     model = record.run.model
     return ComparedRun(
         name=record.name,
@@ -393,7 +393,7 @@ def run_row(record: Record, common: Common, value: float) -> ComparedRun:
 
 
 def notes(records: Sequence[Record], values: Sequence[float], common: Common, task: Task[Any] | None) -> Iterator[str]:
-    """What a reader has to know: which items, read by whom, and where the numbers are not those of the records."""
+    """Yield what a reader must know: which items, how they were parsed, and where numbers differ from the records."""
     info = records[0].run.task
     if len(common.ids) < info.item_count:
         counts = ", ".join(f"{record.name} {len(record.samples)}" for record in records)
@@ -404,10 +404,10 @@ def notes(records: Sequence[Record], values: Sequence[float], common: Common, ta
     answered = set.intersection(*(set(record.samples) for record in records))
     if apart := sorted(key for key in answered if not is_one_item(records, key)):
         named = ", ".join(apart[:APART_SHOWN]) + " …" * (len(apart) > APART_SHOWN)
-        yield f"{len(apart)} items are left out: the runs looked at other stretches or files ({named})"
+        yield f"{len(apart)} items are left out: the runs looked at different segments or files ({named})"
     untold = [r.name for r in records if task is None and any(sample.clip is None for sample in r.samples.values())]
     if untold and not all(record.run.imported for record in records):
-        yield f"{', '.join(untold)}: the record does not tell which clips were looked at; items are matched by id"
+        yield f"{', '.join(untold)}: the record does not say which clips were looked at; items are matched by id"
     if few := few_clusters(common.count, info.cluster):
         yield few
     family = family_of(info.family)
@@ -424,4 +424,4 @@ def notes(records: Sequence[Record], values: Sequence[float], common: Common, ta
                 f"score the run again"
             )
         if record.run.imported and record.run.protocol.get("route") == UNKNOWN:
-            yield f"{record.name} was run elsewhere: how its answers were got is not known"
+            yield f"{record.name} was run elsewhere: how its answers were obtained is not known"

@@ -33,9 +33,9 @@ def compare(
         Path | None, typer.Option(metavar="FILE", help="A page of two runs: the same questions under both.")
     ] = None,
 ) -> None:
-    """Compare runs on the items that all answered: differences with intervals, a test, who wins where, in words.
+    """Compare runs on the items that all answered: differences with intervals, a test, wins and losses, a conclusion.
 
-    Every run is compared with the first one; with several, p-values are Holm's.
+    Every run is compared with the first one; with several, p-values are adjusted by Holm's method.
     """
     from evals.compare.build import compare as build
     from evals.compare.formats import as_json, as_markdown
@@ -68,9 +68,9 @@ def compare(
 
 
 def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
-    """The task of a run, or nothing and the reason: what was recorded then has to do.
+    """Load the task of a run, or return None and the reason; the recorded scores are then used.
 
-    Raises RecordError where the local files hold other items than the run's.
+    Raises RecordError if the local files do not hold the run's items.
     """
     from evals.benchmarks import task_of_run
     from tasks.errors import DataError, RecordError
@@ -81,12 +81,12 @@ def task_of(record: Record, data: Path | None) -> tuple[Task[Any] | None, str]:
     except DataError as error:
         return None, str(error)
     if task.info.items_sha256 != named.items_sha256:
-        raise RecordError(f"{record.folder} is a run of {named.name} on other items than those of the local files")
+        raise RecordError(f"{record.folder} is a run of {named.name} on items other than those of the local files")
     return task, ""
 
 
 def show(comparison: Comparison, *, wide: bool = False) -> None:
-    """The conclusions in words, then tables, then what has to be known."""
+    """Print the conclusions in words, then tables, then notes."""
     from evals.compare.formats import grids, remarks
 
     for pair in comparison.pairs:

@@ -1,4 +1,4 @@
-"""A comparison as tables, Markdown and JSON."""
+"""Render a comparison as tables, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Grid:
 
 
 def grids(comparison: Comparison) -> list[Grid]:
-    """The runs with their cost; the differences; who wins where."""
+    """Return the tables of runs with their cost, of differences, and of wins."""
     family = family_of(comparison.family)
     runs = Grid(
         f"{comparison.task}: {comparison.metric} on {comparison.items} items from {comparison.clusters} videos",
@@ -51,7 +51,7 @@ def grids(comparison: Comparison) -> list[Grid]:
         for pair in comparison.pairs
     ]
     outcomes = Grid(
-        f"items, by {comparison.metric}: wins are those of the run named second",
+        f"items, by {comparison.metric}: wins are of the second run",
         ("pair", "wins", "losses", "ties", "won", "lost"),
         tuple(
             (
@@ -69,7 +69,7 @@ def grids(comparison: Comparison) -> list[Grid]:
 
 
 def run_cells(comparison: Comparison, family: Family) -> list[tuple[str, ...]]:
-    """The runs with their cost; every cost that both have stands with its ratio to the first run's."""
+    """Return the cells of runs with their cost; a cost of both runs has its ratio to the first run's."""
     return [
         (
             run.name,
@@ -83,7 +83,7 @@ def run_cells(comparison: Comparison, family: Family) -> list[tuple[str, ...]]:
 
 
 def shown_differences(pair: Pair, family: Family) -> Sequence[Difference]:
-    """The primary figure and those that stand beside it; JSON has all."""
+    """Return the primary figure and those shown beside it; JSON has all."""
     beside = family.beside.get(pair.primary.name, ())
     return [
         row
@@ -93,7 +93,7 @@ def shown_differences(pair: Pair, family: Family) -> Sequence[Difference]:
 
 
 def difference_cells(pair: Pair, row: Difference, family: Family) -> tuple[str, ...]:
-    """A figure's difference as text; the test is of the primary one."""
+    """Format a figure's difference; only the primary one has a test."""
     unit = family.unit(row.name)
     return (
         row.name.replace("_", " "),
@@ -107,12 +107,12 @@ def difference_cells(pair: Pair, row: Difference, family: Family) -> tuple[str, 
 
 
 def as_json(comparison: Comparison) -> str:
-    """Everything, with all items named."""
+    """Return everything as JSON, with all items named."""
     return json.dumps(comparison.model_dump(mode="json"), indent=2)
 
 
 def as_markdown(comparison: Comparison) -> str:
-    """The same tables, the conclusions and the notes."""
+    """Return the conclusions, the tables and the notes as Markdown."""
     lines = [f"- {in_markdown(pair.conclusion)}" for pair in comparison.pairs]
     for grid in grids(comparison):
         lines += ["", f"### {in_markdown(grid.title)}", "", *table_lines(grid.columns, grid.rows, grid.numeric)]
@@ -122,6 +122,6 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """How was tested, and the notes."""
+    """Return a line on the tests, and the notes."""
     tests = dict.fromkeys(pair.test.method for pair in comparison.pairs)
     return [f"test: {'; '.join(tests)}; correction: {comparison.correction}", *comparison.notes]

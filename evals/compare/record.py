@@ -1,4 +1,4 @@
-"""A run as a comparison reads it, from its own files and without a model; and all of them on the items they share."""
+"""Read runs for a comparison, from their own files and without a model, and align them on the items they share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Record:
 
 
 def read_record(folder: Path) -> Record:
-    """Read a run. Raises RecordError for damaged files, and where run.json is not the one results.json tells of."""
+    """Read a run. Raises RecordError for damaged files, and if results.json was made from another run.json."""
     run = read_run(folder)
     samples = read_samples(folder)
     results = read_results(folder) if (folder / RESULTS).exists() else None
@@ -47,7 +47,7 @@ def read_record(folder: Path) -> Record:
 
 
 def read_records(folders: Sequence[Path]) -> list[Record]:
-    """The runs to compare, at least two different ones, each with a name of its own."""
+    """Read two or more different runs to compare, each with a unique name."""
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
         raise RecordError("a comparison needs two or more different run directories")
     records = [read_record(folder) for folder in folders]
@@ -59,7 +59,10 @@ SAME = 1e-9
 
 
 def measure(records: Sequence[Record], task: Task[Any] | None) -> tuple[Common, list[Measured]]:
-    """All runs on the items that each of them answered. Raises RecordError where there is none, or no way to score."""
+    """Measure all runs on the items that each answered.
+
+    Raises RecordError if there are none, or no way to score them.
+    """
     family = family_of(records[0].run.task.family)
     if family.rank is not None:
         answers = [recorded(record) for record in records]
@@ -77,7 +80,7 @@ def measure(records: Sequence[Record], task: Task[Any] | None) -> tuple[Common, 
 
 
 def recorded(record: Record) -> Answers:
-    """A run's answers as they were recorded."""
+    """Return a run's answers as recorded."""
     return Answers(
         primary=record.run.task.primary_metric,
         predictions={key: prediction_of(sample, record.vectors.get(key)) for key, sample in record.samples.items()},
@@ -86,7 +89,7 @@ def recorded(record: Record) -> Answers:
 
 
 def read_again(record: Record, task: Task[Any]) -> Answers:
-    """A run's answers, read and scored by today's code."""
+    """Return a run's answers, parsed and scored by the current code."""
     answered = [item for item in task.items() if item.id in record.samples]
     read = {item.id: task.reread(item, prediction_of(record.samples[item.id])) for item in answered}
     return Answers(
@@ -97,24 +100,24 @@ def read_again(record: Record, task: Task[Any]) -> Answers:
 
 
 def scored(answers: Answers) -> set[str]:
-    """The items whose primary score is known; all of them where the figure is of the whole set, as CIDEr-D is."""
+    """Return the items whose primary score is known; all of them for corpus-level figures such as CIDEr-D."""
     if not any(answers.primary in values for values in answers.scores.values()):
         return set(answers.scores)
     return {key for key, values in answers.scores.items() if values.get(answers.primary) is not None}
 
 
 def check_recorded(record: Record, values: Sequence[float]) -> None:
-    """Raise RecordError where recorded scores are not those of results.json: replies were read again since."""
+    """Raise RecordError if the recorded scores do not give the value in results.json, as after parsing again."""
     told = record.results.primary.value if record.results else None
     if not values or (told is not None and abs(float(np.mean(values)) - told) > SAME):
         raise RecordError(
-            f"{record.folder}: {record.run.task.primary_metric} can't be had from the record alone; name the "
+            f"{record.folder}: {record.run.task.primary_metric} can't be computed from the record alone; name the "
             f"benchmark's files with --data"
         )
 
 
 def common_items(records: Sequence[Record], answered: Sequence[set[str]], task: Task[Any] | None) -> Common:
-    """The items of all runs, in the task's order, else the first record's; about other clips they are other items."""
+    """Return the items that all runs share, in the order of the task or the first record; the clips must match too."""
     shared = {key for key in set.intersection(*answered) if is_one_item(records, key)}
     order: Iterator[str] = (item.id for item in task.items()) if task else iter(records[0].samples)
     ids = tuple(key for key in order if key in shared)
@@ -125,6 +128,6 @@ def common_items(records: Sequence[Record], answered: Sequence[set[str]], task: 
 
 
 def is_one_item(records: Sequence[Record], key: str) -> bool:
-    """Whether all runs answered an id about the same stretch of the same file, as far as they tell."""
+    """Whether all runs answered an id about the same segment of the same file, as far as the records say."""
     first, *others = (record.samples[key].clip for record in records)
     return all(same_clip(first, other) for other in others)

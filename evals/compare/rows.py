@@ -1,4 +1,4 @@
-"""What a comparison says, as it is printed and as JSON. Its schema is published in evals/schemas."""
+"""The content of a comparison, as printed and as JSON. Its schema is published in evals/schemas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evals.record import Row
 
 
 class Mismatch(Row):
-    """Something that two runs must share to be compared, and don't."""
+    """A part of the protocol that two runs must share to be compared, and don't."""
 
     what: str
     first: str
@@ -17,7 +17,7 @@ class Mismatch(Row):
 
 
 class ComparedRun(Row):
-    """A run in a comparison: its figure and its cost on the common items."""
+    """A compared run's figure and cost on the common items."""
 
     name: str
     model: str
@@ -44,7 +44,7 @@ class Difference(Row):
 
 
 class SignificanceTest(Row):
-    """A test of the primary figure's difference; `p_adjusted` is Holm's for all comparisons with the first run."""
+    """A test of the primary figure's difference; `p_adjusted` is adjusted by Holm over all comparisons with it."""
 
     method: str
     p: float
@@ -79,7 +79,7 @@ class Pair(Row):
 
 
 class Comparison(Row):
-    """Everything that `longvid compare` says. Each run is compared with the first."""
+    """Everything that `longvid compare` reports. Each run is compared with the first."""
 
     schema_version: Literal[1] = 1
     task: str

@@ -1,1 +1,1 @@
-"""`longvid demo`: a plan of runs, carried out two at a time, and the leaderboard that comes of it."""
+"""`longvid demo`: carry out a plan of runs, two at a time, and show the resulting leaderboard."""

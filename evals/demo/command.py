@@ -1,4 +1,4 @@
-"""`longvid demo`: make the embedded benchmark, run encoders and aggregators on it, show the leaderboard."""
+"""`longvid demo`: make the built-in benchmark, run encoders and aggregators on it, show the leaderboard."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def demo(
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = JOBS,
     wide: WIDE = False,
 ) -> None:
-    """Make the embedded benchmark's videos, run the plan's systems on it, end with the leaderboard and what it shows.
+    """Make the built-in benchmark's videos, run the plan's systems on it, end with the leaderboard and what it shows.
 
-    Each step is an ordinary command, which its log begins with; what is finished is not done again.
+    Each step is an ordinary command, shown at the top of its log. Finished steps are not repeated.
     """
     carry_out_plan(plan, out, data, jobs, f"longvid demo --out {quote(str(out))}", wide=wide)
 
@@ -41,21 +41,21 @@ def suite(
         "runs/suite"
     ),
     data: Annotated[Path, typer.Option("--data", help="Data root of the plan's benchmarks.")] = Path("data"),
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; on one GPU 1.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; use 1 on one GPU.")] = 1,
     wide: WIDE = False,
 ) -> None:
     """Run the systems of a plan side by side on its benchmarks, end with the leaderboard and what it shows.
 
-    Each step is an ordinary command, which its log begins with; what is finished is not done again.
+    Each step is an ordinary command, shown at the top of its log. Finished steps are not repeated.
     """
     command = f"longvid suite {quote(str(plan))} --out {quote(str(out))}"
     carry_out_plan(plan, out, data, jobs, command, wide=wide)
 
 
 def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, command: str, *, wide: bool = False) -> None:
-    """What a plan says, and the leaderboard of it, on pages that say that `command` made them.
+    """Carry out a plan and show its leaderboard; the pages name `command` as what made them.
 
-    Raises typer.Exit with 1 where some of it was left out.
+    Raises typer.Exit with 1 if a step failed.
     """
     from evals.demo.run import Places, prepare_arguments, read_plan, steps_of
     from tasks.resources import file_or_shipped, resource
@@ -69,7 +69,7 @@ def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, command: str, *
         if code:
             raise typer.Exit(code)
     steps = [step for step in steps_of(wanted, places) if step.items or not step.target.exists()]
-    console.note(f"{len(steps)} steps, {jobs} at a time; what each says goes to {out / 'logs'}")
+    console.note(f"{len(steps)} steps, {jobs} at a time; their output goes to {out / 'logs'}")
     done = run_steps(steps, out / "logs", jobs)
     show_leaderboard(out, command, data, wide=wide)
     faults = [one for one in done if one.fault]
@@ -80,7 +80,7 @@ def carry_out_plan(plan: Path, out: Path, data: Path, jobs: int, command: str, *
 
 
 def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
-    """All steps behind one progress bar that counts answers."""
+    """Run all steps behind one progress bar that counts answers."""
     from evals.demo.run import Watch, answered, carry_out
 
     seen = sum(map(answered, steps))
@@ -101,12 +101,12 @@ def run_steps(steps: list[Step], logs: Path, jobs: int) -> list[Done]:
 
             return carry_out(steps, logs, jobs, Watch(on_start, on_end, on_items))
     except KeyboardInterrupt:
-        console.fail("interrupted; what is finished is kept, and the same command goes on there")
+        console.fail("interrupted; finished work is kept, and the same command resumes")
         raise typer.Exit(130) from None
 
 
 def show_leaderboard(out: Path, command: str, data: Path | None = None, *, wide: bool = False) -> None:
-    """The leaderboard on the screen, as JSON and as pages, and at the end what it shows and what to do next."""
+    """Show the leaderboard, write it as JSON and as pages, and end with its findings and the next command."""
     from evals.demo.run import RUNS
     from evals.findings import board_findings
     from evals.html_report.index_page import write_index

@@ -1,4 +1,4 @@
-"""The demo's plan and how it is carried out: steps as processes of their own, a few at a time."""
+"""Read the demo's plan and carry it out: each step is a separate process, a few at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class Make(Row):
 
 
 class System(Row):
-    """A model with its options, run on tasks `BENCHMARK@POOL`. In options, `$out` and `$root` stand for folders."""
+    """A model with its options, run on tasks `BENCHMARK@POOL`.
+
+    In options, `$out` is the demo's folder and `$root` the data root.
+    """
 
     name: str
     model: str
@@ -48,7 +51,10 @@ class System(Row):
 
 
 class DemoPlan(Row):
-    """`prepare`: the benchmark and pool whose videos are made first. With `limit` each run stops after that many."""
+    """`prepare`: the benchmark and pool whose videos are made first.
+
+    With `limit` each run stops after that many items.
+    """
 
     prepare: str = ""
     limit: int | None = None
@@ -57,7 +63,7 @@ class DemoPlan(Row):
 
 
 def read_plan(path: Path) -> DemoPlan:
-    """The plan of a file. Raises DataError naming the file and the key or task at fault."""
+    """Read the plan from a file. Raises DataError naming the file and the key or task at fault."""
     try:
         content = read_toml(path, "plan")
     except ModelError as error:
@@ -92,7 +98,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def start_command(arguments: Sequence[str], log: Path, threads: int) -> ForkServerProcess:
-    """Start `longvid ARGUMENTS`, what it says going to `log`. All commands get the threads of the first."""
+    """Start `longvid ARGUMENTS`, with its output going to `log`. All commands get as many threads as the first."""
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(list(SLOW_TO_IMPORT))
     log.write_text(f"$ {shlex.join(('longvid', *arguments))}\n", encoding="utf-8")
@@ -115,7 +121,7 @@ def _carry_out(arguments: Sequence[str], log: Path) -> None:
 
 @contextmanager
 def process_environment(threads: int) -> Generator[None, None, None]:
-    """Within it, a process that is started gets so many threads; settings of the user's own stay."""
+    """Processes started inside this context get this many threads; the user's own settings take precedence."""
     ours = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(ours, str(threads)))
     try:
@@ -136,7 +142,7 @@ class Places:
     data: Path
 
     def fill(self, text: str) -> str:
-        """`$out` and `$root` in place. Raises DataError for any other."""
+        """Substitute `$out` and `$root`. Raises DataError for any other variable."""
         try:
             return Template(text).substitute(out=self.out, root=self.data)
         except (KeyError, ValueError) as error:
@@ -155,18 +161,18 @@ class Step:
 
     @property
     def line(self) -> str:
-        """What to type to do the same."""
+        """The command line that does the same."""
         return shlex.join(("longvid", *self.arguments))
 
 
 def prepare_arguments(plan: DemoPlan, places: Places) -> list[str]:
-    """The command that makes the videos, empty where the plan names none."""
+    """Return the command that makes the videos, empty if the plan names none."""
     benchmark, _, pool = plan.prepare.partition("@")
     return [benchmark, "prepare", "--pool", pool, "--data", str(places.data)] if plan.prepare else []
 
 
 def steps_of(plan: DemoPlan, places: Places) -> list[Step]:
-    """All steps in the plan's order: files first."""
+    """Return all steps in the plan's order, files first."""
     files = {make.file: places.out / make.file for make in plan.make}
     steps = [make_step(make, places, files) for make in plan.make]
     for system in plan.system:
@@ -175,20 +181,20 @@ def steps_of(plan: DemoPlan, places: Places) -> list[Step]:
 
 
 def own_questions(task: str) -> Path | None:
-    """The file of questions where a task is the folder of a benchmark of the user's own."""
+    """Return the questions file if a task is the folder of a user's own benchmark."""
     folder = Path(task.partition("@")[0]).expanduser()
     return next((folder / name for name in OWN_FILES if (folder / name).is_file()), None)
 
 
 def make_step(make: Make, places: Places, files: dict[str, Path]) -> Step:
-    """The step that makes a file."""
+    """Return the step that makes a file."""
     first, *rest = (places.fill(word) for word in shlex.split(make.command))
     target = files[make.file]
     return Step(make.file, (first, *rest, "--out", str(target)), target, needed(make.command, files, target))
 
 
 def run_step(system: System, task: str, limit: int | None, places: Places, files: dict[str, Path]) -> Step:
-    """The step that runs a system on a task."""
+    """Return the step that runs a system on a task."""
     benchmark, _, pool = task.partition("@")
     options = {key: places.fill(value) for key, value in system.options.items()}
     own = own_questions(task) if benchmark not in benchmarks().entries else None
@@ -209,7 +215,7 @@ def run_step(system: System, task: str, limit: int | None, places: Places, files
 
 
 def needed(text: str, files: dict[str, Path], target: Path | None = None) -> tuple[Path, ...]:
-    """The plan's files that a text names."""
+    """Return the plan's files that a text names."""
     return tuple(path for name, path in files.items() if f"$out/{name}" in text and path != target)
 
 
@@ -218,7 +224,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A step that ended: its seconds, and what it said last where it failed."""
+    """A step that ended: its seconds, and the last line of its output if it failed."""
 
     step: Step
     seconds: float
@@ -227,7 +233,7 @@ class Done:
 
 @dataclass(slots=True)
 class Running:
-    """A step under way and the file that it writes its words to."""
+    """A running step and the file that its output goes to."""
 
     step: Step
     process: ForkServerProcess
@@ -237,7 +243,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who hears of progress: steps that start and end, and, again and again, how many items are answered."""
+    """Callbacks for progress: steps that start and end, and repeatedly the number of items answered."""
 
     start: Callable[[Step], None]
     end: Callable[[Done], None]
@@ -245,9 +251,9 @@ class Watch:
 
 
 def carry_out(steps: Sequence[Step], logs: Path, jobs: int, watch: Watch) -> list[Done]:
-    """Carry out all steps, `jobs` at a time, each as soon as what it needs is there; those left over without it fail.
+    """Carry out all steps, `jobs` at a time, each once the files it needs exist; steps whose files are never made fail.
 
-    An interrupt ends all that runs.
+    An interrupt ends all running steps.
     """
     logs.mkdir(parents=True, exist_ok=True)
     waiting, running, done = list(steps), list[Running](), list[Done]()
@@ -287,7 +293,7 @@ def start(step: Step, logs: Path, jobs: int) -> Running:
 
 
 def fault_of(one: Running) -> str:
-    """What a failed step said last, empty for one that ended well."""
+    """Return the last line of a failed step's output, empty for a step that succeeded."""
     if one.process.exitcode == 0:
         return ""
     _, *said = (line for line in one.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())
@@ -295,12 +301,12 @@ def fault_of(one: Running) -> str:
 
 
 def missing(step: Step) -> str:
-    """The first file that a step waits for in vain."""
+    """Return the first missing file that a step needs."""
     return next(path.name for path in step.needs if not path.exists())
 
 
 def answered(step: Step) -> int:
-    """How many items of a run have a row."""
+    """Count the items of a run that have a row."""
     path = step.target / SAMPLES
-    # An item that failed and was asked again has two rows.
+    # An item that was retried after a failure has two rows.
     return min(step.items, path.read_bytes().count(b"\n")) if step.items and path.is_file() else 0

@@ -1,1 +1,1 @@
-"""What this machine can run, looked up rather than assumed. No check waits for long, and none is needed by another."""
+"""Check what this machine can run. No check waits for long, and the checks are independent of each other."""

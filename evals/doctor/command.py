@@ -17,11 +17,13 @@ def doctor(
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="An OpenAI-compatible server; default: $OPENAI_BASE_URL.")
     ] = None,
-    network: Annotated[bool, typer.Option(help="Ask whether hub and server answer, for a few seconds.")] = True,
-    videos: Annotated[int, typer.Option(min=0, help="Videos of each benchmark to decode a little of.")] = 3,
+    network: Annotated[
+        bool, typer.Option(help="Check for a few seconds whether the hub and the server answer.")
+    ] = True,
+    videos: Annotated[int, typer.Option(min=0, help="Videos of each benchmark to try decoding.")] = 3,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what this machine can run: packages, device, models, programs, network, room, data and videos."""
+    """Report what this machine can run: packages, device, models, programs, network, disk space, data and videos."""
     from dataclasses import asdict
     from json import dumps
 

@@ -1,4 +1,4 @@
-"""Everything that `longvid doctor` looks up: packages, device, programs, data, network; and all of it, in order."""
+"""The checks of `longvid doctor`: packages, device, programs, data and network, and the list of all, in order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tasks.registry import Benchmark, benchmarks
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, whether it is there, and what was found; a missing optional one is no fault."""
+    """What was checked, whether it is available, and what was found; a missing optional one is no fault."""
 
     what: str
     ok: bool
@@ -65,7 +65,7 @@ JAVA_SECONDS = 20
 
 
 def package_checks() -> list[Check]:
-    """Python, the packages that are needed and those that some models need."""
+    """Check Python, the required packages and those that only some models need."""
     python = Check("Python", sys.version_info >= (3, 11), platform.python_version())
     return [
         python,
@@ -75,7 +75,7 @@ def package_checks() -> list[Check]:
 
 
 def package_check(name: str, purpose: str | None) -> Check:
-    """Whether a package is installed, without importing it."""
+    """Check whether a package is installed, without importing it."""
     try:
         return Check(name, ok=True, found=version(name), optional=purpose is not None)
     except PackageNotFoundError:
@@ -88,18 +88,18 @@ def package_check(name: str, purpose: str | None) -> Check:
 
 
 def program_checks() -> list[Check]:
-    """Programs beside Python."""
+    """Check the programs that are used."""
     return [java_check(), *(program_check(name, purpose) for name, purpose in PROGRAMS.items())]
 
 
 def program_check(name: str, purpose: str) -> Check:
-    """Whether a program is on the path."""
+    """Check whether a program is on the path."""
     path = shutil.which(name)
     return Check(name, ok=path is not None, found=path or f"not found (for {purpose})", optional=True)
 
 
 def java_check() -> Check:
-    """Whether METEOR can be had: Java that starts, and the jar with its data."""
+    """Check whether METEOR can run: Java starts, and the jar and its data are there."""
     what = "METEOR (java)"
     try:
         meteor = find_meteor()
@@ -121,7 +121,7 @@ GB = 1e9
 
 
 def data_checks(data: Path | None, sampled: int = 3) -> list[Check]:
-    """Two checks a benchmark: its annotations, and its videos once for each folder of them."""
+    """Make two checks per benchmark: its annotations, and its videos once for each folder of them."""
     checks: list[Check] = []
     seen: set[Path] = set()
     for benchmark in benchmarks().entries.values():
@@ -142,7 +142,7 @@ def data_checks(data: Path | None, sampled: int = 3) -> list[Check]:
 
 
 def video_check(benchmark: Benchmark, folder: Path, there: Sequence[Path], total: int, sampled: int) -> Check:
-    """How many videos are there, whether some of them decode, and what room the others would need."""
+    """Check how many videos are there, whether a few of them decode, and how much space the others would need."""
     size = sum(path.stat().st_size for path in there)
     parts = [f"{len(there)} of {total}" + (f", {size / GB:.1f} GB" if there else "")]
     if len(there) < total:
@@ -159,11 +159,11 @@ def video_check(benchmark: Benchmark, folder: Path, there: Sequence[Path], total
 
 
 def room(benchmark: Benchmark, folder: Path, there: int, total: int, size: int) -> str:
-    """The room that missing videos need, by the mean of those there or the published size, against what is free."""
+    """Compare the free space with what missing videos need, by the mean of those there or the published size."""
     free = shutil.disk_usage(folder).free
     needed = size / there * (total - there) if there else benchmark.video_gigabytes * GB
     if not needed:
-        return f"the others need room that nobody published ({free / GB:.0f} GB are free)"
+        return f"the size of the others is not published ({free / GB:.0f} GB are free)"
     fits = "" if needed < free else ": NOT ENOUGH"
     return f"the others need about {needed / GB:.0f} GB ({free / GB:.0f} GB are free{fits})"
 
@@ -177,11 +177,11 @@ T = TypeVar("T")
 
 
 class UnreachableError(Exception):
-    """Why there was no usable answer."""
+    """The address gave no usable answer."""
 
 
 def hub_check() -> Check:
-    """The hub that weights and tokenizers come from; any answer of its will do."""
+    """Check the hub that weights and tokenizers come from; any answer counts."""
     if os.environ.get(OFFLINE, "").upper() in {"1", "ON", "YES", "TRUE"}:
         return Check("hub", ok=False, found=f"not asked: {OFFLINE} is set", optional=True)
     url = os.environ.get(HUB_VARIABLE) or HUB
@@ -194,7 +194,7 @@ def hub_check() -> Check:
 
 
 def server_check(url: str | None) -> Check:
-    """The language models behind an OpenAI-compatible server (`vllm serve`), named or in the environment."""
+    """Check an OpenAI-compatible server (`vllm serve`), named or from the environment, and list its models."""
     address = url or os.environ.get(SERVER_VARIABLE)
     if not address:
         return Check(
@@ -217,7 +217,7 @@ def server_check(url: str | None) -> Check:
 
 
 class AnyStatus(urllib.request.HTTPErrorProcessor):
-    """Every status is an answer. No redirection is followed: the key goes nowhere but where it was sent."""
+    """Treats every status as an answer and follows no redirection, so that the key reaches no other server."""
 
     def http_response(self, _: urllib.request.Request, response: http.client.HTTPResponse) -> http.client.HTTPResponse:
         return response
@@ -226,7 +226,7 @@ class AnyStatus(urllib.request.HTTPErrorProcessor):
 
 
 def opener(address: str) -> urllib.request.OpenerDirector:
-    """Opens an address, through the environment's proxy unless it is this machine's own."""
+    """Return an opener that uses the environment's proxy unless the address is this machine's own."""
     own = is_this_machine(address)
     handlers = [urllib.request.HTTPHandler(), urllib.request.UnknownHandler(), AnyStatus()]
     if not own:
@@ -240,7 +240,7 @@ def opener(address: str) -> urllib.request.OpenerDirector:
 
 
 def get(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What an address answers, whatever its status. Raises UnreachableError."""
+    """Return the body that an address answers with, whatever the status. Raises UnreachableError."""
     if not url.startswith(("https://", "http://")):
         raise UnreachableError("no web address")
     address, login = split_login(url)
@@ -258,7 +258,7 @@ def get(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> str:
 
 
 def in_time(ask: Callable[[], T]) -> T:
-    """The answer, or UnreachableError when there is none in time: looking up a name knows no time-out of its own."""
+    """Return the answer, or raise UnreachableError if it takes too long: a DNS lookup has no time-out of its own."""
     answers: Queue[T | UnreachableError] = Queue()
 
     def work() -> None:
@@ -281,7 +281,7 @@ LEAST_FREE = 1 << 30
 
 
 def examine(data: Path | None, *, network: bool = True, server: str | None = None, videos: int = 3) -> list[Check]:
-    """Look at everything; `videos` of each benchmark are decoded, and without `network` nothing is asked there."""
+    """Run all checks; decodes `videos` videos per benchmark, and skips network checks unless `network`."""
     with ThreadPoolExecutor() as pool:
         models = pool.submit(model_checks)
         programs = pool.submit(program_checks)
@@ -298,7 +298,7 @@ def examine(data: Path | None, *, network: bool = True, server: str | None = Non
 
 
 def model_checks() -> list[Check]:
-    """The device, and which models' code loads: asked in a process of its own so that this one stays light."""
+    """Check the device and which models' code loads, in a separate process to keep this one light."""
     answers = ask("models")
     if isinstance(answers, str):
         return [Check("models", ok=False, found=f"could not be tried: {answers}", optional=True)]
@@ -316,6 +316,6 @@ def model_checks() -> list[Check]:
 
 
 def disk_check(place: Path) -> Check:
-    """Room for records."""
+    """Check that there is disk space for records."""
     free = shutil.disk_usage(place).free
     return Check("free disk here", free > LEAST_FREE, f"{free / 1e9:.0f} GB")

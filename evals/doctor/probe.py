@@ -1,7 +1,7 @@
-"""A process of its own that imports what is heavy: the device, each model's code, frames of some videos.
+"""A separate process for heavy imports: tries the device, each model's code, and frames of some videos.
 
-`python -m evals.doctor.probe models` and `python -m evals.doctor.probe videos PATH…` print one JSON object. Whatever
-happens there, a hang or a crash of a library, the doctor goes on without it.
+`python -m evals.doctor.probe models` and `python -m evals.doctor.probe videos PATH…` print one JSON object. The doctor
+carries on even if a library hangs or crashes here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FRAMES = 2
 
 
 def ask(*arguments: str, seconds: float = SECONDS) -> Answers | str:
-    """The probe's answers by name (None: all is well), or in words why there are none."""
+    """Run the probe and return its answers by name (None: no fault), or the reason why there are none."""
     command = [sys.executable, "-m", "evals.doctor.probe", *arguments]
     root = Path(__file__).resolve().parents[2]
     try:
@@ -36,7 +36,7 @@ def ask(*arguments: str, seconds: float = SECONDS) -> Answers | str:
 
 
 def models() -> Answers:
-    """For each model what hinders its code from loading; under `device` the GPU's name, None where there is none."""
+    """Return, for each model, why its code does not load; under `device`, the GPU's name or None."""
     from tasks.registry import models, resolved
 
     faults: Answers = {}
@@ -50,7 +50,7 @@ def models() -> Answers:
 
 
 def device() -> str | None:
-    """The GPU that torch would use."""
+    """Return the name of the GPU that torch would use."""
     try:
         import torch
     except ImportError:
@@ -59,7 +59,7 @@ def device() -> str | None:
 
 
 def videos(paths: Sequence[str]) -> Answers:
-    """For each file what hinders two frames, at its first and last quarter, from being decoded."""
+    """Return, for each file, why frames at its first and last quarter can't be decoded."""
     from encoders.frames import read_frames
     from encoders.sampling import FramePolicy
     from encoders.video_file import probe
@@ -78,7 +78,7 @@ def videos(paths: Sequence[str]) -> Answers:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the answers to one question."""
+    """Print the probe's answers as JSON."""
     answers = models() if arguments[0] == "models" else videos(arguments[1:])
     console.emit(json.dumps(answers))
 

@@ -1,4 +1,4 @@
-"""Records as static, self-contained HTML pages: no server, no network, nothing from a record is ever obeyed."""
+"""Records as static, self-contained HTML pages: no server, no network, and nothing from a record is ever executed."""
 
 from evals.html_report.table import leaderboard_page
 

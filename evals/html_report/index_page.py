@@ -1,4 +1,4 @@
-"""A folder of runs as a page to begin with: every system on every task, what that shows, and the way to each run."""
+"""The index page of a folder of runs: every system on every task, the findings, and links to each run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A system's figure on a task; `href` is its run's page, empty where there is none."""
+    """A system's figure on a task; `href` links to its run's page, empty if there is none."""
 
     value: float | None = None
     figure: str = NOT_MEASURED
@@ -56,7 +56,7 @@ class LineView:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A task's heading and what its figures show."""
+    """A task's heading and findings."""
 
     task: str
     metric: str
@@ -68,12 +68,12 @@ class Column:
 def index_page(
     board: Leaderboard, pages: Mapping[str, str], command: str, others: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """The page, a pure function of what is given.
+    """Render the index page, a pure function of its arguments.
 
     Args:
         board: The records.
         pages: The page of a run by its record's digest, as a link from this one.
-        command: What makes this page.
+        command: The command that makes this page.
         others: Further links, each with its name.
     """
     tables, lines = lines_of(board)
@@ -101,15 +101,15 @@ def index_page(
 
 INDEX, RUN_PAGES = "index.html", "pages"
 MOST_PAGES = 40
-"""Ours: pages of more runs take longer to write than a reader waits; each is made by its own command."""
+"""Our choice: pages of more runs take too long to write; each can be made by its own command."""
 
 
 def write_index(
     places: Sequence[Path], out: Path, data: Path | None, command: str, flags: Sequence[Path] = ()
 ) -> tuple[Leaderboard, Path]:
-    """Write a folder's pages: the index, the tables as page and JSON, and a page of each of the first runs.
+    """Write a folder's pages: the index, the tables as page and JSON, and a page for each of the first runs.
 
-    A run whose benchmark's files are not at hand has a page without questions. Raises RecordError.
+    A run whose benchmark's files are missing has a page without questions. Raises RecordError.
     """
     from evals.find_runs import read_runs
     from evals.html_report.run_page import write_run_page
@@ -140,7 +140,7 @@ def write_index(
 
 
 def task_loader(data: Path | None) -> Callable[[Path], Task[Any] | None]:
-    """Gives the task of a run directory, each loaded once; None where its files are not at hand."""
+    """Return a loader of run directories' tasks that loads each once; it gives None if the files are missing."""
     from evals.benchmarks import task_of_run
     from evals.store import read_run
 
@@ -161,7 +161,7 @@ def task_loader(data: Path | None) -> Callable[[Path], Task[Any] | None]:
 
 
 def column_view(table: BoardTable, most: int | None) -> Column:
-    """A task's heading, and at most so many sentences on it."""
+    """Return a task's heading with at most `most` findings."""
     unit = family_of(table.task.family).unit(table.metric).symbol
     found = tuple(table_findings(table)[:most])
     return Column(table.task.name, table.metric.replace("_", " "), unit, not table.higher_is_better, found)
@@ -174,7 +174,7 @@ def line_view(
     costs: Sequence[CostKind],
     pages: Mapping[str, str],
 ) -> LineView:
-    """A system's line; its cost is that of the first task it did."""
+    """Return a system's line; its cost is that of the first task it has a run on."""
     known = [row for row in rows if row is not None]
     first = next((row for row in known if row.cost.seconds_per_item is not None), known[0])
     system = (
@@ -186,7 +186,7 @@ def line_view(
 
 
 def cell(table: BoardTable, row: BoardRow | None, pages: Mapping[str, str]) -> Cell:
-    """A system's figure on one task."""
+    """Return a system's figure on one task."""
     figure = None if row is None else ranked_figure(row, table.metric)
     if row is None or figure is None or figure.value is None:
         return Cell()

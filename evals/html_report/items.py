@@ -1,4 +1,4 @@
-"""A run's items as a page shows them: what was asked, what came back, what it was worth, and pictures."""
+"""A run's items as a page shows them: questions, answers, scores and pictures."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LETTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class CaptionLine:
-    """A caption and when it was; `seconds` is None where nobody says."""
+    """A caption and its time; `seconds` is None if that is unknown."""
 
     seconds: float | None
     text: str
 
 
 def captions_of(sample: Sample, clip: Clip | None, file: CaptionFile | None) -> tuple[CaptionLine, ...]:
-    """The sample's captions in order of time, at most `SHOWN` of them."""
+    """Return the sample's captions in order of time, at most `SHOWN` of them."""
     noted = sample.notes.get(NOTE)
     if isinstance(noted, list):
         return tuple(line for entry in noted[:SHOWN] if (line := noted_caption(entry)) is not None)
@@ -53,7 +53,7 @@ def captions_of(sample: Sample, clip: Clip | None, file: CaptionFile | None) -> 
 
 
 def read_captions(text: object) -> tuple[CaptionLine, ...]:
-    """What a language model was given to read, by its lines: `[0:16-0:32] C washes a bowl`."""
+    """Split the captions given to a language model into lines: `[0:16-0:32] C washes a bowl`."""
     if not isinstance(text, str):
         return ()
     lines = (line for line in text.splitlines() if line.strip())
@@ -61,7 +61,7 @@ def read_captions(text: object) -> tuple[CaptionLine, ...]:
 
 
 def read_line(line: str) -> CaptionLine:
-    """A line with the second that its stretch begins with, where it tells one."""
+    """Parse a line into its caption and the second that its segment begins with, if given."""
     told = STRETCH.match(line)
     if told is None:
         return CaptionLine(None, clipped(line, LETTERS))
@@ -70,7 +70,7 @@ def read_line(line: str) -> CaptionLine:
 
 
 def noted_caption(entry: object) -> CaptionLine | None:
-    """A caption as notes may hold it: a text, or an object with `text` and perhaps `start`."""
+    """Read a caption from notes: a text, or an object with `text` and perhaps `start`."""
     if isinstance(entry, str):
         return CaptionLine(None, clipped(entry, LETTERS))
     if not isinstance(entry, dict):
@@ -102,7 +102,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A clip's pictures, or why there are none; `seen` says whether they are at times that the model looked at."""
+    """A clip's pictures, or why there are none; `seen` says whether they show frames that the model saw."""
 
     frames: tuple[Frame, ...] = ()
     why_not: str = ""
@@ -110,14 +110,14 @@ class Strip:
 
     @property
     def size(self) -> int:
-        """Bytes in the page."""
+        """Size in the page, in bytes."""
         return sum(len(frame.src) for frame in self.frames)
 
 
 def strip(clip: Clip, seen: Sequence[float], count: int = STRIP, evidence: Stretches = ()) -> Strip:
-    """`count` frames of what the model looked at, by time stamp; of the clip itself where none are recorded.
+    """Decode `count` of the frames that the model saw, by their times; frames of the clip if none are recorded.
 
-    Where the answer turns on some stretches, half of them are of those.
+    If the item has evidence segments, half of the frames are from those.
     """
     if clip.path is None:
         return Strip(why_not="the video is not on this machine")
@@ -141,14 +141,14 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP, evidence: Stret
 
 
 def evidence_times(evidence: Stretches, clip: Clip, seen: Sequence[float], count: int) -> list[float]:
-    """`count` seconds within the stretches that an answer turns on: those seen, else their middles."""
+    """Choose `count` times in seconds within the evidence segments: frames seen, or else the segments' middles."""
     inside = [t for t in seen if any(start <= t <= end for start, end in evidence)]
     middles = [(start + end) / 2 for start, end in evidence if clip.start <= (start + end) / 2 <= clip.end]
     return spread(inside or middles, count)
 
 
 def spread(times: Sequence[float], count: int) -> list[float]:
-    """`count` of the times, evenly over them, in order."""
+    """Choose `count` of the times, evenly spaced, in order."""
     ordered = sorted(times)
     count = min(count, len(ordered))
     if not count:
@@ -157,7 +157,7 @@ def spread(times: Sequence[float], count: int) -> list[float]:
 
 
 def frame_of(picture: object, seconds: float) -> Frame:
-    """A picture uint8 [H, W, 3] as a small JPEG."""
+    """Encode a picture uint8 [H, W, 3] as a small JPEG."""
     import numpy as np
     from PIL import Image
 
@@ -175,7 +175,7 @@ MARKS, MARK_BYTES = 40, 12
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A clip as a line from 0 to `LINE_WIDTH`: what the answer turns on, frames seen, captions read."""
+    """A clip as a line from 0 to `LINE_WIDTH`: evidence segments, frames seen, captions read."""
 
     start: str
     end: str
@@ -187,7 +187,7 @@ class Timeline:
 def timeline(
     clip: Clip, evidence: Stretches, seen: Sequence[float], captions: Sequence[CaptionLine]
 ) -> Timeline | None:
-    """The line of a clip; None where its length is not known, or nothing is to be shown on it."""
+    """Return the timeline of a clip; None if its length is unknown or there is nothing to show."""
     span = clip.end - clip.start
     told = [line.seconds for line in captions if line.seconds is not None]
     if not isfinite(span) or span <= 0 or not (evidence or seen or told):
@@ -207,7 +207,7 @@ TEXT, OPTION, RAW, REFERENCE, NOTES = 600, 700, 1_500, 2_000, 600
 RIGHT, WRONG, UNREAD, FAILED, SCORED, UNKNOWN = "right", "wrong", "unread", "failed", "scored", "not public"
 OUTCOMES = (WRONG, UNREAD, RIGHT, SCORED, UNKNOWN, FAILED)
 CAPTION_MARKUP = 60
-MARKUP_BYTES = 700  # what an item's tags take beside its texts, about
+MARKUP_BYTES = 700  # approximate size of an item's markup without its texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class OptionView:
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One item. `key` is its id as recorded; `worth` sorts: the lower, the worse; `figure` is what it scored."""
+    """One item. `key` is its id as recorded; `worth` is the sort key (lower is worse); `figure` is its score."""
 
     key: str
     id: str
@@ -247,7 +247,7 @@ class ItemView:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes in a page."""
+        """Approximate size in the page, in bytes."""
         options = (text for option in self.options for text in (option.text, option.score))
         labels = (text for pair in self.labels.items() for text in pair)
         texts = (self.id, self.title, self.answer, self.raw, self.error, self.notes, *self.references)
@@ -267,9 +267,9 @@ def item_view(
     *,
     media: bool = False,
 ) -> ItemView:
-    """An item with whatever is known of it; `item` is None where the benchmark's files are not at hand.
+    """Collect what is known of an item; `item` is None if the benchmark's files are missing.
 
-    With `media` it names its video's file, from the evidence on.
+    With `media`, the view links to its video file, starting at the evidence.
     """
     told = ItemText() if item is None else family.show(item)
     value = figures.values.get(sample.id) if figures else None
@@ -279,7 +279,7 @@ def item_view(
     given = chosen is None or not options
     read = captions_of(sample, None if item is None else item.clip, captions)
     seen = sample.frames.seconds if sample.frames else ()
-    # What is shown as captions is not shown a second time as a note.
+    # Captions are not shown a second time as notes.
     rest = {key: note for key, note in sample.notes.items() if not (read and key in {NOTE, READ})}
     ranks = {name: ranking.rank[sample.id] for name, ranking in rankings.items() if sample.id in ranking.rank}
     figure = ", ".join(f"{name.replace('_', ' ')}: rank {rank:,}" for name, rank in ranks.items())
@@ -309,7 +309,7 @@ def item_view(
 
 
 def video_address(item: Item) -> str:
-    """Where a browser finds the item's video on this machine, from the evidence or the clip's beginning on."""
+    """Return the address of the item's video on this machine, starting at the evidence or the clip."""
     if item.clip.path is None:
         return ""
     start = min((a for a, _ in getattr(item, "evidence", ())), default=item.clip.start)
@@ -317,7 +317,7 @@ def video_address(item: Item) -> str:
 
 
 def outcome_of(sample: Sample, figures: ItemFigures | None, value: float | None) -> str:
-    """How an item came out, in one of `OUTCOMES`."""
+    """Return an item's outcome, one of `OUTCOMES`."""
     if sample.error is not None:
         return FAILED
     if sample.scores.get("unparsed"):
@@ -330,10 +330,10 @@ def outcome_of(sample: Sample, figures: ItemFigures | None, value: float | None)
 
 
 def worth_of(sample: Sample, told: ItemText, value: float | None, ranks: Mapping[str, int]) -> float:
-    """What items are sorted by (ours): a rank, a score, or by how much the right option led or trailed.
+    """Return an item's sort key (our choice): a rank, a score, or the margin of the right option.
 
-    Where options have scores, the model's own certainty tells a near miss from a blunder. Failed items and
-    those that nothing is known of stand in the middle of nothing: they are sorted by themselves.
+    If options have scores, the margin separates a near miss from a blunder. Failed items and items of unknown score
+    get 0; they are listed separately.
     """
     if ranks:
         return -float(next(iter(ranks.values())))
@@ -344,7 +344,7 @@ def worth_of(sample: Sample, told: ItemText, value: float | None, ranks: Mapping
 
 
 def option_views(sample: Sample, told: ItemText, chosen: int | None) -> tuple[OptionView, ...]:
-    """The options with the model's scores, the chosen one and the right one."""
+    """Return the options with the model's scores, marking the chosen and the right one."""
     scores = sample.option_scores if len(sample.option_scores) == len(told.options) else None
     return tuple(
         OptionView(
@@ -359,7 +359,7 @@ def option_views(sample: Sample, told: ItemText, chosen: int | None) -> tuple[Op
 
 
 def facts_of(sample: Sample, item: Item | None) -> tuple[tuple[str, str], ...]:
-    """What is known of the clip and of the work, in a few words each."""
+    """List short facts on the clip and the cost."""
     facts = []
     if item is not None:
         clip = item.clip
@@ -384,7 +384,7 @@ def facts_of(sample: Sample, item: Item | None) -> tuple[tuple[str, str], ...]:
 
 
 def worst_and_best(views: Sequence[ItemView], count: int) -> tuple[list[ItemView], list[ItemView]]:
-    """`count` of each, the most telling first; failed and unknown items are in neither."""
+    """Return the `count` worst and best items, the extremes first; failed and unscored items are in neither."""
     judged = sorted((v for v in views if v.outcome not in {FAILED, UNKNOWN}), key=lambda view: view.worth)
     half = len(judged) // 2
     worst = [view for view in judged[: min(count, half)] if view.outcome != RIGHT]
@@ -392,7 +392,7 @@ def worst_and_best(views: Sequence[ItemView], count: int) -> tuple[list[ItemView
     return worst, best
 
 
-# Bytes for items as text, for captions and for pictures: with everything else a page stays under 5 MB.
+# Bytes for items as text, for captions and for pictures: with everything else, a page stays under 5 MB.
 ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET = 2_600_000, 500_000, 1_300_000
 HIT_FRAMES = 2
 
@@ -409,7 +409,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """An item with its captions, its pictures and what was retrieved for it."""
+    """An item with its captions, its pictures and its retrieved items."""
 
     view: ItemView
     captions: tuple[CaptionLine, ...]
@@ -419,13 +419,13 @@ class Card:
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes that are left for captions and for pictures."""
+    """Bytes left for captions and for pictures."""
 
     captions: int = CAPTION_BUDGET
     pictures: int = PICTURE_BUDGET
 
     def admit_captions(self, lines: tuple[CaptionLine, ...]) -> tuple[CaptionLine, ...]:
-        """The captions, or none where they would go past the budget."""
+        """Return the captions, or none if they would exceed the budget."""
         size = sum(page_bytes(line.text) + CAPTION_MARKUP for line in lines)
         if size > self.captions:
             return ()
@@ -433,7 +433,7 @@ class Budget:
         return lines
 
     def admit_strip(self, made: Strip) -> Strip:
-        """The pictures, or why there are none."""
+        """Return the pictures, or an empty strip with the reason if they would exceed the budget."""
         if made.size > self.pictures:
             return Strip(why_not="left out to keep the page small")
         self.pictures -= made.size
@@ -447,7 +447,7 @@ def make_cards(
     budget: Budget,
     family: Family,
 ) -> Iterator[Card]:
-    """The views at length, in order, until the budget is spent."""
+    """Make cards of the views, in order, until the budget is spent."""
     for view in views:
         sample, item = samples[view.key], items.get(view.key)
         seen = sample.frames.seconds if sample.frames else ()
@@ -459,7 +459,7 @@ def make_cards(
 
 
 def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget, family: Family) -> Hit:
-    """A retrieved item with two pictures: the middle alone may be a cut-away."""
+    """Make a retrieved item's view with two pictures, because the middle frame alone may be a cut-away."""
     item = items.get(key)
     told = ItemText() if item is None else family.show(item)
     text = told.title or next(iter(told.references), "")
@@ -468,7 +468,7 @@ def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget, fa
 
 
 def with_captions(views: Sequence[ItemView], budget: Budget) -> list[ItemView]:
-    """The views with their captions as far as the budget reaches, first those at both ends of the order."""
+    """Add captions to views within the budget, starting from both ends of their order."""
     made = list(views)
     for step in range(len(made)):
         place = step // 2 if step % 2 == 0 else len(made) - 1 - step // 2
@@ -477,7 +477,7 @@ def with_captions(views: Sequence[ItemView], budget: Budget) -> list[ItemView]:
 
 
 def within_budget(views: Sequence[ItemView], budget: int = ITEM_BUDGET) -> tuple[list[ItemView], int]:
-    """The views that fit into a page, from both ends of their order, and how many were left out of its middle."""
+    """Return the views that fit into a page, from both ends of their order, and the number left out of the middle."""
     kept: set[int] = set()
     for step in range(len(views)):
         place = step // 2 if step % 2 == 0 else len(views) - 1 - step // 2

@@ -1,4 +1,4 @@
-"""Two runs as a page: the paired figure, and the same questions under both systems, by who was right."""
+"""The page of two runs: the paired difference, and the same questions under both systems, grouped by who was right."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FIRST, OTHER, BOTH, NEITHER, LEVEL = "only A right", "only B right", "both right
 A_BETTER, B_BETTER = "A better", "B better"
 ORDER = (OTHER, FIRST, B_BETTER, A_BETTER, NEITHER, BOTH, LEVEL)
 STRIPS = 40
-"""Ours: how many of the items on which the runs differ have pictures."""
+"""Our choice: the number of items with pictures, among those on which the runs differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A difference as places on a bar whose middle is no difference."""
+    """A difference as positions on a bar whose middle is zero."""
 
     name: str
     text: str
@@ -76,12 +76,12 @@ class PairItem:
 
     @property
     def slug(self) -> str:
-        """A name that no text of a record reaches."""
+        """The outcome's CSS class, which contains no text of a record."""
         return {FIRST: "wrong", A_BETTER: "wrong", OTHER: "right", B_BETTER: "right"}.get(self.outcome, "level")
 
 
 def pair_page(records: Sequence[Record], comparison: Comparison, task: Task[Any] | None) -> str:
-    """The page of two runs and their comparison."""
+    """Render the page of two runs and their comparison."""
     (pair,) = comparison.pairs
     family = family_of(comparison.family)
     items = list(pair_items(records, pair, task, family))
@@ -106,7 +106,7 @@ def pair_page(records: Sequence[Record], comparison: Comparison, task: Task[Any]
 
 
 def shifts(rows: Sequence[Difference], family: Family) -> list[Shift]:
-    """Differences on one scale for each: fractions share theirs, so that bars compare."""
+    """Place differences on bars; fractions share one scale so that their bars can be compared."""
     reach = max((abs(end) for row in rows for end in (row.difference, *(row.interval or ()))), default=0.0) or 1.0
 
     def place(value: float) -> float:
@@ -123,7 +123,7 @@ def shifts(rows: Sequence[Difference], family: Family) -> list[Shift]:
 
 
 def pair_items(records: Sequence[Record], pair: Pair, task: Task[Any] | None, family: Family) -> Iterator[PairItem]:
-    """The common items, those on which the runs differ first; pictures while the budget lasts."""
+    """Yield the common items, those on which the runs differ first, with pictures while the budget lasts."""
     items: dict[str, Item] = {} if task is None else {item.id: item for item in task.items()}
     budget, pictured = Budget(), 0
     apart = {*pair.wins, *pair.losses}
@@ -146,13 +146,13 @@ def pair_items(records: Sequence[Record], pair: Pair, task: Task[Any] | None, fa
 
 
 def again(record: Record, key: str, item: Item | None, task: Task[Any] | None) -> Sample:
-    """A run's sample as today's parser reads it, where the task is at hand."""
+    """Parse a run's sample again with the current parser if the task is available."""
     sample = record.samples[key]
     return sample if item is None or task is None else reread_sample(task, item, sample, record.vectors.get(key))
 
 
 def outcome_of(key: str, pair: Pair, samples: Sequence[Sample], family: Family) -> str:
-    """Who was right, or where items are not right or wrong, who was better."""
+    """Say which run was right or, for other figures, which was better."""
     won, lost = key in set(pair.wins), key in set(pair.losses)
     if not family.right_or_wrong and family.rank is None:
         return B_BETTER if won else A_BETTER if lost else LEVEL
@@ -164,6 +164,6 @@ def outcome_of(key: str, pair: Pair, samples: Sequence[Sample], family: Family) 
 
 
 def options(first: ItemView, other: ItemView) -> Iterator[PairOption]:
-    """The options with who chose them."""
+    """Yield the options with who chose them."""
     for mine, theirs in zip(first.options, other.options, strict=True):
         yield PairOption(mine.letter, mine.text, mine.right, mine.chosen, theirs.chosen)

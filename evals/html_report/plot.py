@@ -1,4 +1,4 @@
-"""Geometry of the accuracy-against-cost plot: pure functions from values to places, drawn by a template as SVG."""
+"""Geometry of the accuracy-against-cost plot: pure functions from values to positions, drawn by a template as SVG."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Point:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The interval, of no width where there is none."""
+        """The interval, of zero width if there is none."""
         return self.interval or (self.y, self.y)
 
 
@@ -47,7 +47,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What the axes mean and how their values are written; `log` is of the cost's."""
+    """What the axes mean and how their values are written; `log` says whether the cost axis is logarithmic."""
 
     x_title: str
     y_title: str
@@ -58,7 +58,7 @@ class Axes:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on an axis and its text."""
+    """A position on an axis and its text."""
 
     at: float
     text: str
@@ -66,7 +66,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A name in the plot; `anchor` is SVG's text-anchor, `leader` a path to its point where it stands apart from it."""
+    """A name in the plot; `anchor` is SVG's text-anchor, `leader` a path to its point if it is set apart."""
 
     x: float
     y: float
@@ -77,7 +77,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A point in its place, with its whisker."""
+    """A point in its position, with its whisker."""
 
     point: Point
     x: float
@@ -90,7 +90,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class DrawnLevel:
-    """A level in its place; its label is moved apart from its neighbours'."""
+    """A level in its position, with its label moved clear of its neighbours."""
 
     level: Level
     y: float
@@ -126,9 +126,9 @@ def draw(
     height: float,
     narrow: bool = False,
 ) -> Plot:
-    """Place everything: cost on a log axis, the figure on a linear one that holds all intervals.
+    """Lay out the plot: cost on a log axis, the figure on a linear one that holds all intervals.
 
-    Levels are named at the right of the plot; in a `narrow` one there is no room for that, and they are named inside.
+    Levels are labelled to the right of the plot, or inside it in a `narrow` one, which has no room there.
     """
     shown = [p for p in points if p.x > 0 and math.isfinite(p.x) and math.isfinite(p.y)]
     longest = max((len(level_text(level, axes.y_text)) for level in levels), default=0)
@@ -171,44 +171,44 @@ def draw(
 
 
 def steps(corners: Sequence[tuple[float, float]], right: float) -> str:
-    """An SVG path of stairs through points, on to the right edge: at each cost the best that it buys."""
+    """Return an SVG step path through points to the right edge: the best figure at each cost."""
     (x, y), *others = corners
     return f"M{x:.1f} {y:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in others) + f"H{right:.1f}"
 
 
 def short(name: str, letters: int = LEVEL_LETTERS) -> str:
-    """A name of at most so many letters."""
+    """Cut a name to at most `letters` characters."""
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def level_text(level: Level, y_text: Callable[[float], str]) -> str:
-    """A level's name and value."""
+    """Format a level's name and value."""
     return f"{short(level.name)} {y_text(level.y)}"
 
 
 def point_title(point: Point, axes: Axes) -> str:
-    """What a pointer over the point says."""
+    """Return the tooltip of a point."""
     ends = "" if point.interval is None else f" ({'–'.join(axes.y_text(end) for end in point.interval)})"
     figure = f"{axes.y_title} {axes.y_text(point.y)}{ends}"
     return f"{short(point.name, TITLE_LETTERS)}: {figure}, {axes.x_title} {axes.x_text(point.x)}"
 
 
 def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
-    """A range that holds all values with a margin, never of no height."""
+    """Return a range that holds all values with a margin and is never empty."""
     low, high = min(values), max(values)
     margin = share * (high - low) or 0.05 * (abs(high) or 1.0)
     return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
 
 
 def log_range(values: Sequence[float]) -> tuple[float, float]:
-    """The decadic logarithms of a range that holds all values with a margin, at least a factor of four wide."""
+    """Return log10 of a range that holds all values with a margin and spans at least a factor of four."""
     low, high = math.log10(min(values)), math.log10(max(values))
     margin = max(0.07 * (high - low), (0.6 - (high - low)) / 2, 0.08)
     return low - margin, high + margin
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """1, 2 and 5 in each decade; more of them where a range is short, decades alone where those are too many."""
+    """Return ticks at 1, 2 and 5 of each decade; more for a short range, only decades if those are too many."""
     decades = range(math.floor(low), math.ceil(high) + 1)
     most = max(most, 2)
 
@@ -223,7 +223,7 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers in a range, at most about `most` of them."""
+    """Return round numbers in a range, about `most` at most."""
     rough = (high - low) / max(most, 2)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
@@ -232,7 +232,7 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def frontier(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
-    """The points that no other beats at the same cost or less, by rising cost."""
+    """Return the Pareto frontier: points that no other beats at the same or lower cost, by rising cost."""
     sign = 1.0 if higher_is_better else -1.0
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.x, -sign * p.y)):
@@ -245,9 +245,9 @@ Box = tuple[float, float, float, float]
 
 
 def place_labels(placed: Sequence[tuple[Point, float, float]], first: Sequence[str], limits: Box) -> dict[str, Label]:
-    """Whole names beside their points, or apart from them at the end of a line, never over others.
+    """Place whole names beside their points, or further away with a leader line, never overlapping.
 
-    The frontier's come before the rest's; of very many points only so many are named.
+    The frontier's labels are placed first; if there are very many points, some have no label.
     """
     taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for _, x, y in placed]
     labels: dict[str, Label] = {}
@@ -269,7 +269,7 @@ Place = tuple[str, float, float]
 
 
 def near(x: float, y: float, wide: float) -> Iterator[Place]:
-    """Places of a label at its point: anchor, left edge, middle height."""
+    """Yield positions of a label next to its point: anchor, left edge, middle height."""
     yield "start", x + REACH, y - REACH  # above the stairs, which go right from each point
     yield "start", x + REACH, y
     yield "end", x - REACH - wide, y
@@ -278,7 +278,7 @@ def near(x: float, y: float, wide: float) -> Iterator[Place]:
 
 
 def apart(x: float, y: float, wide: float, limits: Box) -> Iterator[Place]:
-    """Places further away, the nearest heights first, at both sides of the point and at both edges of the plot."""
+    """Yield positions further away, nearest heights first, on both sides of the point and at both edges of the plot."""
     for step in range(1, int((limits[3] - limits[1]) // LABEL_HEIGHT) + 1):
         for middle in (y - step * LABEL_HEIGHT, y + step * LABEL_HEIGHT):
             for away in (2, 6, 12):
@@ -289,7 +289,7 @@ def apart(x: float, y: float, wide: float, limits: Box) -> Iterator[Place]:
 
 
 def leader(x: float, y: float, box: Box) -> str:
-    """A path from a point to the nearest place on a label's box; empty where they touch, about."""
+    """Return a path from a point to the nearest place on a label's box; empty if they nearly touch."""
     at = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
     far = math.hypot(at[0] - x, at[1] - y)
     return f"M{x:.1f} {y:.1f}L{at[0]:.1f} {at[1]:.1f}" if far > 2 * REACH else ""
@@ -308,7 +308,7 @@ def overlap(one: Box, other: Box) -> bool:
 def spread_levels(
     levels: Sequence[tuple[Level, float]], y_text: Callable[[float], str], bottom: float
 ) -> list[DrawnLevel]:
-    """Levels from the top down, their labels at least a line apart and above the axis."""
+    """Place levels from the top down, their labels at least a line apart and above the axis."""
     drawn: list[DrawnLevel] = []
     for level, y in sorted(levels, key=lambda pair: pair[1]):
         at = max(y + 4, drawn[-1].label_y + LABEL_HEIGHT) if drawn else y + 4

@@ -1,4 +1,4 @@
-"""Templates to one self-contained file: everything from records is escaped, and a policy forbids what slips through."""
+"""Render templates to one self-contained file; record texts are escaped, with a content security policy behind that."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ REPLACEMENT = "�"
 
 
 def clean(text: str) -> str:
-    """The text without control, format and private characters."""
+    """Remove control, format and private-use characters."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(REPLACEMENT if unicodedata.category(c) in UNSHOWN and c not in KEPT else c for c in text)
 
 
 def clipped(text: object, limit: int) -> str:
-    """A cleaned text of at most `limit` characters, which says how long it was where it was cut."""
+    """Clean a text and cut it to at most `limit` characters, noting its full length if it was cut."""
     whole = str(text)
     if len(whole) <= limit:
         return clean(whole)
@@ -36,7 +36,7 @@ def clipped(text: object, limit: int) -> str:
 
 
 def page_bytes(*texts: str) -> int:
-    """How many bytes texts take in a page, escaped."""
+    """Return the number of bytes that texts take in a page, escaped."""
     return sum(len(str(escape(text)).encode("utf-8", "replace")) for text in texts)
 
 
@@ -73,7 +73,7 @@ EVERYWHERE: Terms = (
 
 
 def terms(families: Iterable[str]) -> Terms:
-    """The words of some families' pages, each once."""
+    """Return the glossary of some families' pages, each term once."""
     return (*(term for family in dict.fromkeys(families) for term in family_of(family).terms), *EVERYWHERE)
 
 
@@ -82,7 +82,7 @@ TEMPLATES = resource("evals", "templates")
 
 @cache
 def environment() -> Environment:
-    """Jinja with autoescape always on; every text that a template prints is cleaned first."""
+    """Return a Jinja environment with autoescape always on; every text that a template prints is cleaned first."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -98,16 +98,16 @@ def environment() -> Environment:
 
 
 def shown(value: object) -> object:
-    """What a template prints: text without control characters, and numbers of SVG without a tail of digits."""
+    """Prepare a value for a template: text without control characters, SVG numbers rounded."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return clean(value)
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
 def render(template: str, *, media: bool = False, **content: object) -> str:
-    """A page. Its style and script are inline, and the only ones that its content security policy lets through.
+    """Render a page. Its style and script are inline, and the only ones that its content security policy allows.
 
-    With `media` it may play videos from files of the machine that it is looked at on, and nothing else.
+    With `media` it may also play video files of the machine that it is viewed on.
     """
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = (
@@ -120,6 +120,6 @@ def render(template: str, *, media: bool = False, **content: object) -> str:
 
 
 def source_hash(text: str) -> str:
-    """A content security policy's name for an inline style or script."""
+    """Return the hash by which a content security policy names an inline style or script."""
     digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
     return f"sha256-{digest}"

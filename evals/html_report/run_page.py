@@ -1,4 +1,4 @@
-"""One run as a page: its figure beside its floors, what it cost, where it is strong and weak, and every item."""
+"""The page of one run: its figure beside its floors, its cost, its breakdowns, and every item."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ AGREES = 5e-4  # figures print to a tenth of a percent
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """How far a run is from a figure that it must be read against, in the figure's own unit."""
+    """The difference between a run and a reference figure, in the figure's unit."""
 
     name: str
     kind: str
@@ -58,13 +58,13 @@ class Lead:
 
     @property
     def sign(self) -> str:
-        """Above, below, or the same in the digits that are shown."""
+        """Whether it is above, below, or the same in the digits shown."""
         return "even" if abs(self.points) < SAME else "up" if self.points > 0 else "down"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """One label's line."""
+    """The line of one label."""
 
     label: str
     n: int
@@ -77,7 +77,7 @@ class GroupView:
 
 @dataclass(frozen=True, slots=True)
 class BreakdownView:
-    """A breakdown's table: `overall` is where the run's own figure stands on the bars; past `shown` rows are folded."""
+    """A breakdown's table: `overall` is the position of the run's figure on bars; rows beyond `shown` are folded."""
 
     kind: str
     figure: str
@@ -88,7 +88,7 @@ class BreakdownView:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """An option with how often it was chosen and how often it is right, as shares of the larger count."""
+    """How often an option was chosen and how often it is right, as shares of the larger count."""
 
     letter: str
     chosen: int
@@ -99,7 +99,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of the work: its time an item, and its share of the whole."""
+    """A stage of the work: its time per item, and its share of the whole."""
 
     name: str
     text: str
@@ -107,7 +107,7 @@ class Stage:
 
 
 def leads(results: Results, view: TableView, family: Family) -> list[Lead]:
-    """The run's distance from its floors and from blind runs, the nearest first."""
+    """Return the run's differences from its floors and from blind runs, the smallest first."""
     own = shown_metric(results).value
     scale = family.unit(results.primary.name).scale
     if own is None:
@@ -118,7 +118,7 @@ def leads(results: Results, view: TableView, family: Family) -> list[Lead]:
 
 
 def shown_metric(results: Results) -> Metric:
-    """The primary figure, or where it is unknown the public one that stands in for it."""
+    """Return the primary figure or, if it is unknown, the one on public items."""
     primary = results.primary
     if primary.value is not None:
         return primary
@@ -126,7 +126,7 @@ def shown_metric(results: Results) -> Metric:
 
 
 def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None, family: Family) -> list[BreakdownView]:
-    """All breakdowns on one scale, so that bars compare between them; small groups widen it only among themselves."""
+    """Put all breakdowns on one scale, so that their bars can be compared; small groups do not widen it."""
     if figures is None or not made:
         return []
     overall = sum(figures.values.values()) / len(figures.values)
@@ -160,17 +160,17 @@ def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None, fami
 
 
 def within(place: float) -> float:
-    """A place on a bar; small groups may reach past the scale of the larger ones."""
+    """Clamp a position to the bar; small groups may exceed the scale of the larger ones."""
     return min(max(place, 0.0), BAR_END)
 
 
 def as_figure(name: str, group: Group) -> Figure:
-    """A group's value as the scale takes it."""
+    """Turn a group's value into a figure for the scale."""
     return Figure(name=name, value=group.value, interval=group.interval, method="")
 
 
 def option_counts(results: Results) -> list[Count]:
-    """How often each option was chosen and right; empty where the details hold no such counts."""
+    """Count how often each option was chosen and right; empty if the details hold no such counts."""
     chosen, right = results.details.get("chosen_counts"), results.details.get("answer_counts")
     if not isinstance(chosen, list) or not isinstance(right, list) or len(chosen) != len(right):
         return []
@@ -186,10 +186,10 @@ def option_counts(results: Results) -> list[Count]:
 
 
 def stages(results: Results) -> list[Stage]:
-    """Seconds an item by stage, the longest first, with what no stage accounts for."""
+    """Return seconds per item by stage, the longest first, with the rest that no stage accounts for."""
     total, answered = results.cost.seconds, results.counts.answered
     spent = results.cost.seconds_by_stage
-    # Decoding held the model up only as far as it waited.
+    # Decoding delayed the model only while the model waited for it.
     overlapped = {"decode"} if WAIT in spent else set()
     known = {name: value for name, value in spent.items() if value > 0 and name not in overlapped}
     if WAIT in known:
@@ -203,7 +203,7 @@ def stages(results: Results) -> list[Stage]:
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
-    """What identifies the run: task, model, protocol, machine."""
+    """List what identifies the run: task, model, protocol, machine."""
     model, provenance, task = results.model, results.provenance, results.task
     rows = [
         ("task", f"{task.name}, version {task.version}"),
@@ -230,7 +230,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
 
 
 def resumed_facts(results: Results) -> list[tuple[str, str]]:
-    """When the run was resumed by other code, on another machine or by another command, and what changed."""
+    """List when the run was resumed by other code, on another machine or by another command, and what changed."""
     rows, before = [], results.provenance
     if results.resumed:
         begun = results.counts.answered - sum(part.answered for part in results.resumed)
@@ -243,7 +243,7 @@ def resumed_facts(results: Results) -> list[tuple[str, str]]:
 
 
 def other_figures(results: Results, family: Family) -> list[tuple[str, str, str]]:
-    """All figures but the one in the headline: name, value, interval."""
+    """List all figures except the headline's: name, value, interval."""
     first = shown_metric(results)
     return [
         (
@@ -257,7 +257,7 @@ def other_figures(results: Results, family: Family) -> list[tuple[str, str, str]
 
 
 def differs(results: Results, figures: ItemFigures | None) -> bool:
-    """Whether the items' mean is not the recorded figure of that name: then they were read by another parser."""
+    """Whether the items' mean differs from the recorded figure, which means that another parser read them."""
     if figures is None or not figures.values:
         return False
     recorded = {metric.name: metric for metric in results.metrics}.get(figures.name)
@@ -272,7 +272,7 @@ HITS = 3
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """What a run directory holds, and the results of runs on the same items that lie beside it."""
+    """The content of a run directory, and the results of neighbouring runs on the same items."""
 
     results: Results
     samples: Mapping[str, Sample]
@@ -281,7 +281,7 @@ class RunFiles:
 
 
 def read_run_files(folder: Path) -> RunFiles:
-    """Everything a page needs from a run directory. Raises RecordError."""
+    """Read everything that a page needs from a run directory. Raises RecordError."""
     results, samples = read_results(folder), read_samples(folder)
     if sum(metric.primary for metric in results.metrics) != 1:
         msg = f"{folder / RESULTS} must have exactly one primary metric"
@@ -297,7 +297,7 @@ def run_page(
     *,
     media: bool = False,
 ) -> str:
-    """The page. Without `task` (the benchmark's files are not at hand) it has no questions, texts or pictures.
+    """Render the page. Without `task` (the benchmark's files are missing) it has no questions, texts or pictures.
 
     With `media` it plays the videos of this machine; with `flags` the figure is broken down by what needs the video.
     """
@@ -358,11 +358,11 @@ def run_page(
 
 
 MOST_LABELS = 40
-"""Ours: a kind with more labels is no choice to make from a list."""
+"""Our choice: a kind with more labels than this is not offered as a filter."""
 
 
 def label_kinds(labelled: Iterable[Labelled]) -> list[tuple[str, list[str]]]:
-    """The kinds of label that split some items, each with its labels."""
+    """Return the kinds of label that split some items, each with its labels."""
     kinds: dict[str, dict[str, None]] = {}
     for one in labelled:
         for kind, label in one.labels.items():
@@ -379,13 +379,13 @@ class Labelled(Protocol):
 
 
 def no_pictures(cards: Sequence[Card]) -> str:
-    """Why no card has pictures; empty where one has."""
+    """Say why no card has pictures; empty if one has."""
     reasons = [card.strip.why_not for card in cards if not card.strip.frames]
     return next(iter(reasons), "") if len(reasons) == len(cards) else ""
 
 
 def reread(task: Task[Any], items: Mapping[str, Item], files: RunFiles) -> dict[str, Sample]:
-    """The task's samples in its order, read by today's parser, as `score` does; strangers are left out."""
+    """Parse the samples again with the current parser, in the task's order; samples of unknown items are left out."""
     return {
         key: reread_sample(task, item, files.samples[key], files.vectors.get(key))
         for key, item in items.items()
@@ -394,7 +394,7 @@ def reread(task: Task[Any], items: Mapping[str, Item], files: RunFiles) -> dict[
 
 
 def reread_sample(task: Task[Any], item: Item, sample: Sample, vectors: Vectors | None) -> Sample:
-    """A sample with today's answer, rule and scores."""
+    """Return a sample with the answer, rule and scores of the current code."""
     if sample.error is not None:
         return sample
     prediction = task.reread(item, prediction_of(sample, vectors))
@@ -403,9 +403,9 @@ def reread_sample(task: Task[Any], item: Item, sample: Sample, vectors: Vectors 
 
 
 def run_table(files: RunFiles) -> TableView:
-    """The run beside its neighbours, its floors and what was published; a run that is not complete beside floors only.
+    """Table the run with its neighbours, floors and published figures; an incomplete run with its floors only.
 
-    Whatever was got on other items would not compare.
+    Figures on other items would not be comparable.
     """
     own = record_sha256(files.results)
     runs, published = {own: files.results}, []
@@ -417,7 +417,7 @@ def run_table(files: RunFiles) -> TableView:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A page on disk: its size in bytes, and what a reader should know of how it was made."""
+    """A page on disk: its size in bytes, and notes on how it was made."""
 
     path: Path
     size: int
@@ -434,9 +434,9 @@ def write_run_page(
     media: bool = False,
     flags: Path | None = None,
 ) -> Written:
-    """Write the page of a run, beside other complete runs: those of its own items; None are its folder's neighbours.
+    """Write the page of a run beside other complete runs on its items; None takes those in neighbouring folders.
 
-    Raises RecordError, and DataError where the caption file is not the run's.
+    Raises RecordError, and DataError if the caption file is not the run's.
     """
     files = read_run_files(folder)
     if beside is None:
@@ -465,7 +465,7 @@ def flags_for(results: Results, path: Path) -> Flags:
 
 
 def run_captions(results: Results, path: Path) -> CaptionFile:
-    """The captions that a run read. Raises DataError where the file has another digest than the record names."""
+    """Read the captions that a run used. Raises DataError if the file's digest differs from the recorded one."""
     file = load_captions(path)
     recorded = results.model.details.get(CAPTIONS_DIGEST)
     if recorded is not None and recorded != file.sha256:
@@ -482,7 +482,7 @@ def make_page(
     media: bool = False,
     flags: Path | None = None,
 ) -> None:
-    """Write one run's page; without the benchmark's files it goes without questions and pictures, and says so."""
+    """Write one run's page; if the benchmark's files are missing, it has no questions and pictures, and says so."""
     if len(folders) != 1:
         raise RecordError(
             f"a page is on one run, not {len(folders)}; for many there is 'longvid leaderboard -o x.html'"

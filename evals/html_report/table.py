@@ -19,14 +19,14 @@ BYTE_SUFFIXES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def three_figures(value: float) -> str:
-    """A number that is not negative, with about three figures and no exponent."""
+    """Format a non-negative number with about three significant digits and no exponent."""
     if value >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value >= 0.001 else f"{value:.0e}"
 
 
 def count(value: float) -> str:
-    """Tokens, frames, parameters: 1,659 as `1.66k`."""
+    """Format tokens, frames or parameters: 1,659 as `1.66k`."""
     for size, suffix in SUFFIXES:
         if value >= size:
             return f"{three_figures(value / size)}{suffix}"
@@ -34,14 +34,14 @@ def count(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds; minutes from two minutes on, milliseconds below a tenth of a second."""
+    """Format seconds; as minutes from two minutes on, as milliseconds below a tenth of a second."""
     if value < 0.1:
         return f"{three_figures(1000 * value)} ms"
     return f"{three_figures(value / 60)} min" if value >= 120 else f"{three_figures(value)} s"
 
 
 def memory(value: float) -> str:
-    """Bytes, in powers of ten."""
+    """Format bytes in decimal units."""
     for size, suffix in BYTE_SUFFIXES:
         if value >= size:
             return f"{three_figures(value / size)} {suffix}"
@@ -50,7 +50,7 @@ def memory(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CostKind:
-    """One way to count what an answer took: names, where it stands in a row, and how it is written."""
+    """One kind of cost: its names, how to read it from a row, and how to format it."""
 
     title: str
     short: str
@@ -58,7 +58,7 @@ class CostKind:
     text: Callable[[float], str]
 
     def cell(self, cost: CostColumns) -> str:
-        """A row's cost as text."""
+        """Format a row's cost."""
         value = self.value(cost)
         return NOT_MEASURED if value is None else self.text(value)
 
@@ -92,7 +92,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure and its interval as places on a scale from 0 to `BAR_WIDTH`."""
+    """A figure and its interval as positions on a scale from 0 to `BAR_WIDTH`."""
 
     at: float
     low: float
@@ -149,7 +149,7 @@ class TableView:
 
 
 def table_view(table: BoardTable, number: int = 0, here: str | None = None) -> TableView:
-    """The table for a page; `here` is the digest of the record that the page is about."""
+    """Build the table for a page; `here` is the digest of the record that the page is about."""
     anchor, family = f"t{number}", family_of(table.task.family)
     figures = [
         figure for row in table.rows if (figure := ranked_figure(row, table.metric)) and figure.value is not None
@@ -191,7 +191,7 @@ def row_view(
     scale: Callable[[float], float],
     here: str | None,
 ) -> RowView:
-    """One row's cells."""
+    """Build one row's cells."""
     figure = ranked_figure(row, table.metric)
     value = figure.value if figure else None
     public = " (public items)" if figure and figure.name != table.metric else ""
@@ -216,33 +216,33 @@ def row_view(
 
 
 def ranked_figure(row: BoardRow, metric: str) -> Figure | None:
-    """The figure that a table is ranked by; where it is not known, the one on the items whose answers are public."""
+    """Return the figure that a table is ranked by or, if it is unknown, the one on items with public answers."""
     figure, public = row.figure(metric), row.figure(f"{metric}_public")
     return public if public is not None and (figure is None or figure.value is None) else figure
 
 
 def beside_title(name: str, metric: str) -> str:
-    """A column's title: without the direction where it is that of the ranked figure, which names it."""
+    """Return a column's title, without the direction if it is the same as the ranked figure's."""
     direction = next((f"{one}_" for one in DIRECTIONS if metric.startswith(one)), "")
     return name.removeprefix(direction).replace("_", " ")
 
 
 def beside_text(figure: Figure | None, family: Family) -> str:
-    """A figure that stands beside the primary one, with its unit."""
+    """Format a figure shown beside the primary one, with its unit."""
     if figure is None or figure.value is None:
         return NOT_MEASURED
     return family.unit(figure.name).text(figure.value)
 
 
 def interval_text(metric: str, figure: Figure | None, family: Family) -> str:
-    """`45.5–54.5`, or a dash."""
+    """Format an interval as `45.5–54.5`, or a dash."""
     if figure is None or figure.interval is None:
         return NOT_MEASURED
     return "–".join(map(family.unit(metric).number, figure.interval))
 
 
 def bar_scale(figures: Sequence[Figure]) -> Callable[[float], float]:
-    """Places of figures on a bar that holds all of them with their intervals, floors included."""
+    """Return a function from figures to positions on a bar that holds all of them with their intervals."""
     ends = [end for f in figures if f.value is not None for end in (f.value, *(f.interval or ()))] or [0.0, 1.0]
     low, high = min(ends), max(ends)
     span = high - low or 1.0
@@ -250,7 +250,7 @@ def bar_scale(figures: Sequence[Figure]) -> Callable[[float], float]:
 
 
 def bar(figure: Figure, scale: Callable[[float], float]) -> Bar | None:
-    """A figure's place and its interval's ends on the scale."""
+    """Place a figure and its interval on the scale."""
     if figure.value is None:
         return None
     low, high = figure.interval or (figure.value, figure.value)
@@ -258,7 +258,7 @@ def bar(figure: Figure, scale: Callable[[float], float]) -> Bar | None:
 
 
 def cost_plot(key: str, table: BoardTable, family: Family, rows: Sequence[RowView]) -> CostPlot | None:
-    """The figure against one cost; None where fewer than two rows have it."""
+    """Plot the figure against one cost; None if fewer than two rows have it."""
     kind = COSTS[key]
     points, levels = [], []
     for row, view in zip(table.rows, rows, strict=True):
@@ -281,7 +281,7 @@ def cost_plot(key: str, table: BoardTable, family: Family, rows: Sequence[RowVie
 
 
 def leaderboard_page(leaderboard: Leaderboard, title: str = "Leaderboard") -> str:
-    """The page, a pure function of the leaderboard."""
+    """Render the page, a pure function of the leaderboard."""
     views = [table_view(table, number) for number, table in enumerate(leaderboard.tables)]
     words = terms(table.task.family for table in leaderboard.tables)
     return render("board.html.j2", title=title, views=views, excluded=leaderboard.excluded, terms=words)

@@ -1,1 +1,1 @@
-"""Many records side by side: one table per task and pool, as a value that is published and rendered."""
+"""Set records side by side: one table per task and pool, to be published and rendered."""

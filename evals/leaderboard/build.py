@@ -1,4 +1,4 @@
-"""Records and published figures in, leaderboard out: pure, the same whatever order they come in."""
+"""Build the leaderboard from records and published figures: a pure function that does not depend on their order."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Reference(Row):
 
 @cache
 def references() -> tuple[Reference, ...]:
-    """All reference rows, in the file's order."""
+    """Read all reference rows, in the file's order."""
     return TypeAdapter(tuple[Reference, ...]).validate_json(FILE.read_bytes(), strict=False)
 
 
 def reference_row(reference: Reference) -> BoardRow:
-    """A reference as a line of a table."""
+    """Turn a reference into a row of a table."""
     return BoardRow(
         kind="reference",
         run_here=False,
@@ -57,7 +57,7 @@ NO_VALUE = float("-inf")
 
 
 def record_sha256(results: Results) -> str:
-    """The digest that a record carries of itself, or would carry if it were not older than that."""
+    """Return the digest in a record; for records from before digests, compute it."""
     return results.sha256 or seal_of(results.model_dump(mode="json"))
 
 
@@ -69,8 +69,8 @@ def build_leaderboard(
 ) -> Leaderboard:
     """One table per task and pool from complete records; others are listed as excluded.
 
-    `published` are the reference rows, by default ours. `needs` are, by a record's digest, its figure on the questions
-    that need the video, where flags tell them.
+    `published` holds the reference rows; default: those shipped. `needs` maps a record's digest to its figure on the
+    questions that need the video, if flags are given.
     """
     digested = sorted(((record_sha256(results), results) for results in records), key=lambda pair: pair[0])
     excluded = list(unreadable)
@@ -96,7 +96,7 @@ def build_leaderboard(
 
 
 def why_not(results: Results) -> str | None:
-    """Why a record enters no table, None if it does: only a run with an answer to every item is a result."""
+    """Return why a record is excluded, None if it is not: only a run with an answer to every item is a result."""
     counts = results.counts
     if results.status == "complete":
         return None
@@ -153,7 +153,7 @@ def run_row(digest: str, results: Results, needs: Metric | None = None) -> Board
 
 
 def figure_of(metric: Metric) -> Figure:
-    """A record's metric as a leaderboard has it."""
+    """Turn a record's metric into a leaderboard's figure."""
     return Figure(
         name=metric.name,
         value=metric.value,
@@ -165,7 +165,7 @@ def figure_of(metric: Metric) -> Figure:
 
 
 def floor_rows(runs: dict[str, Results]) -> list[BoardRow]:
-    """Each floor once. Records hold their own, which differ by their seed: those of the lowest one count."""
+    """Return each floor once. The floors in records differ by seed; those of the lowest seed are used."""
     found: dict[str, BoardRow] = {}
     for _, results in sorted(runs.items(), key=lambda pair: (pair[1].seed, pair[0])):
         for floor in results.floors:
@@ -176,7 +176,7 @@ def floor_rows(runs: dict[str, Results]) -> list[BoardRow]:
 
 
 def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
-    """What a reader of the table has to know."""
+    """List what a reader of the table must know."""
     notes = []
     told: dict[str, list[str]] = {}
     for results in runs:
@@ -226,5 +226,5 @@ def needs_of(found: Sequence[Found], flags: Sequence[Path]) -> dict[str, Metric]
 
 
 def printable(text: str) -> str:
-    """Text that UTF-8 can hold: a folder's name may be any bytes."""
+    """Make text encodable as UTF-8: a folder's name may be any bytes."""
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""`longvid leaderboard RUNS…`: records side by side, on the screen or in a file."""
+"""`longvid leaderboard RUNS…`: show records side by side, on the screen or in a file."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ def leaderboard(
         typer.Option(
             "--out",
             "-o",
-            help="File to write, whose suffix says how unless --format does; a folder takes pages of all runs.",
+            help="File to write; its suffix sets the format unless --format does. A folder gets pages of all runs.",
         ),
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="table, json, csv, markdown or html.")] = None,
     compact: Annotated[
-        bool, typer.Option("--compact", help="One table or markdown table: a line a system, a column a task.")
+        bool,
+        typer.Option(
+            "--compact", help="One table, on the screen or as markdown: a line per system, a column per task."
+        ),
     ] = False,
     flags: Annotated[
         list[Path] | None,
@@ -43,7 +46,7 @@ def leaderboard(
     wide: WIDE = False,
     data: DATA = None,
 ) -> None:
-    """One table per task and pool, from complete records: floors and published figures beside them, with the cost."""
+    """Show one table per task and pool of complete records, with cost, floors and published figures."""
     from evals.leaderboard.build import collect_leaderboard
     from evals.leaderboard.compact import compact_markdown
     from evals.leaderboard.formats import FORMATS
@@ -74,7 +77,7 @@ def leaderboard(
 def show_pages(
     places: list[Path], out: Path, data: Path | None, flags: list[Path], *, compact: bool, wide: bool
 ) -> None:
-    """Write a folder of pages, show the tables, and say where to begin."""
+    """Write a folder of pages, show the tables, and name the index page."""
     from evals.findings import board_findings
     from evals.html_report.index_page import write_index
 
@@ -88,7 +91,7 @@ def show_pages(
 
 
 def show(board: Leaderboard, *, wide: bool = False) -> None:
-    """The tables on the screen, and on standard error what a reader has to know."""
+    """Print the tables, and what was left out on standard error."""
     from evals.leaderboard.formats import cells, columns, least_columns, left_out, numeric_columns, remarks
 
     for table in board.tables:
@@ -102,7 +105,7 @@ def show(board: Leaderboard, *, wide: bool = False) -> None:
 
 
 def show_compact(board: Leaderboard, *, wide: bool = False) -> None:
-    """The one table on the screen, and on standard error what a reader has to know."""
+    """Print the compact table, and what was left out on standard error."""
     from evals.leaderboard.compact import compact, compact_remarks
     from evals.leaderboard.formats import left_out
 

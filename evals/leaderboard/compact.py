@@ -1,4 +1,4 @@
-"""All tables as one: a line for each system, a column for each task, value and interval in a cell."""
+"""Merge all tables into one: a line per system, a column per task, value and interval in a cell."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class CompactTable:
 
     @property
     def numeric(self) -> tuple[str, ...]:
-        """Those that hold numbers."""
+        """The columns that hold numbers."""
         return self.columns[1:]
 
     @property
     def least(self) -> tuple[str, ...]:
-        """Those that a narrow terminal goes without, the first one first."""
+        """The columns that a narrow terminal drops, in this order."""
         return COST_COLUMNS[::-1]
 
 
 def compact(board: Leaderboard) -> CompactTable:
-    """The board in one table; see `lines_of`."""
+    """Merge the board into one table; see `lines_of`."""
     tables, lines = lines_of(board)
     columns = (FIRST_COLUMN, *(heading(table) for table in tables), *COST_COLUMNS)
     return CompactTable(columns, tuple(line_cells(name, rows, tables) for name, rows in lines))
@@ -46,11 +46,11 @@ Line = tuple[str, list[BoardRow | None]]
 
 
 def lines_of(board: Leaderboard) -> tuple[list[BoardTable], list[Line]]:
-    """The tables with the most systems first, and a line for each system with its row of each table, floors last.
+    """Return the tables, most systems first, and a line per system with its row of each table, floors last.
 
-    Systems are known by their runs' names, and stand as the tables rank them. What was not run here is marked, and
-    shares no line with a run of that name. Cost is that of the first task a system did. A second run of one name on
-    one task gets a number.
+    Systems are identified by their runs' names, in the order of the tables. Systems that were not run here are marked
+    and share no line with a run of that name. Cost is that of the first task a system has a run on. A second run of the
+    same name on one task gets a number.
     """
     tables = sorted(board.tables, key=lambda table: -sum(row.kind != FLOOR for row in table.rows))
     lines: dict[str, list[BoardRow | None]] = {}
@@ -62,17 +62,17 @@ def lines_of(board: Leaderboard) -> tuple[list[BoardTable], list[Line]]:
 
 
 def of_systems(table: BoardTable) -> list[BoardRow]:
-    """The table's rows that are no floors, best first."""
+    """Return the table's rows that are not floors, best first."""
     return [row for row in table.rows if row.kind != FLOOR]
 
 
 def of_floors(table: BoardTable) -> list[BoardRow]:
-    """The table's floors, best first."""
+    """Return the table's floors, best first."""
     return [row for row in table.rows if row.kind == FLOOR]
 
 
 def free_name(row: BoardRow, column: int, lines: dict[str, list[BoardRow | None]]) -> str:
-    """The row's name with its mark, and a number where another row of that name is in the column already."""
+    """Return the row's name with its mark, and a number if the column already has a row of that name."""
     marked = f"{row.name} ({MARKS[row.kind]})" if row.kind in MARKS else row.name
     name, number_ = marked, 2
     while name in lines and lines[name][column] is not None:
@@ -81,7 +81,7 @@ def free_name(row: BoardRow, column: int, lines: dict[str, list[BoardRow | None]
 
 
 def heading(table: BoardTable) -> str:
-    """Task and metric."""
+    """Return the column heading: task and metric."""
     return f"{table.task.name} {table.metric.replace('_', ' ')}"
 
 
@@ -98,7 +98,7 @@ def line_cells(name: str, rows: Sequence[BoardRow | None], tables: Sequence[Boar
 
 
 def value_cell(table: BoardTable, row: BoardRow | None) -> str:
-    """A value with its interval."""
+    """Format a value with its interval."""
     if row is None:
         return NOT_MEASURED
     figure, family = row.figure(table.metric), family_of(table.task.family)
@@ -108,12 +108,12 @@ def value_cell(table: BoardTable, row: BoardRow | None) -> str:
 
 
 def compact_remarks(board: Leaderboard) -> list[str]:
-    """What a reader has to know, each with the task whose column it is about."""
+    """List notes for the reader, each with the task whose column it is about."""
     return [f"{table.task.name}: {remark}" for table in board.tables for remark in remarks(table)]
 
 
 def compact_markdown(board: Leaderboard) -> str:
-    """The one table in Markdown, with what was left out."""
+    """Render the compact table as Markdown, with what was left out."""
     table = compact(board)
     lines = table_lines(table.columns, table.rows, table.numeric)
     lines += ["", "Intervals are 95 %."]

@@ -33,33 +33,33 @@ CSV_COLUMNS = (
     *("clusters", "frames_per_item", "prompt_tokens_per_item", "completion_tokens_per_item", "seconds_per_item"),
     *("peak_memory_bytes", "parameters", "protocol", "source", "record_sha256"),
 )
-# A spreadsheet runs a text that begins so, after whatever spaces, line ends and marks that show nothing; so do those
-# in whose language lines are split elsewhere: at a semicolon, tab, bar or line end. A quote makes it text again.
+# A spreadsheet runs a text that begins like this, after any spaces, line ends and invisible marks; so do spreadsheets
+# of locales that split lines elsewhere: at a semicolon, tab, bar or line end. A quote makes it text again.
 FORMULA = re.compile(r"(^|[;|\t\r\n])(?=[\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060\ufeff'\"]*[=+\-@＝＋－＠])")
 
 
 def columns(table: BoardTable) -> tuple[str, ...]:
-    """The columns of a table for people."""
+    """Return the columns of a table for people."""
     return ("model", table.metric.replace("_", " "), "95 % interval", *named_beside(table), "kind", *COSTS, "route")
 
 
 def named_beside(table: BoardTable) -> tuple[str, ...]:
-    """The columns of the figures beside the one that ranks."""
+    """Return the columns of the figures beside the ranked one."""
     return tuple(name.replace("_", " ") for name in table.beside)
 
 
 def numeric_columns(table: BoardTable) -> tuple[str, ...]:
-    """Those that hold numbers."""
+    """Return the columns that hold numbers."""
     return tuple(name for name in columns(table) if name not in WORDS)
 
 
 def least_columns(table: BoardTable) -> tuple[str, ...]:
-    """Those that a narrow terminal goes without, the first one first."""
+    """Return the columns that a narrow terminal drops, in this order."""
     return ("route", *(name for name in reversed(COSTS) if name != SECONDS), *reversed(named_beside(table)), SECONDS)
 
 
 def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
-    """A row as text, one cell a column; where the ranked figure is not known, the public one under its name."""
+    """Format a row, one cell per column; if the ranked figure is unknown, the one on public items takes its place."""
     figure, family = row.figure(table.metric), family_of(table.task.family)
     return (
         row.name,
@@ -73,30 +73,30 @@ def cells(table: BoardTable, row: BoardRow) -> tuple[str, ...]:
 
 
 def known(figure: Figure | None) -> bool:
-    """Whether there is a value."""
+    """Whether the figure has a value."""
     return figure is not None and figure.value is not None
 
 
 def figure_text(figure: Figure | None, family: Family) -> str:
-    """A value with its unit."""
+    """Format a value with its unit."""
     return NOT_MEASURED if figure is None else shown(figure.name, figure.value, family)
 
 
 def public_text(table: BoardTable, row: BoardRow, family: Family) -> str:
-    """The figure on the items whose answers are public, marked, where the whole pool's is not known."""
+    """Format the figure on items with public answers, marked, for a pool whose own figure is unknown."""
     public = row.figure(f"{table.metric}_public")
     return f"{figure_text(public, family)} (public)" if known(public) else NOT_MEASURED
 
 
 def interval_text(figure: Figure | None, family: Family) -> str:
-    """Both ends of an interval."""
+    """Format both ends of an interval."""
     if figure is None or figure.interval is None:
         return NOT_MEASURED
     return "–".join(family.unit(figure.name).number(end) for end in figure.interval)
 
 
 def remarks(table: BoardTable) -> list[str]:
-    """The table's notes, and of its published rows where they come from and how they were got."""
+    """Return the table's notes, and the source and protocol of its published rows."""
     alike: dict[tuple[str, str], list[str]] = {}
     for row in table.rows:
         if row.source:
@@ -106,12 +106,12 @@ def remarks(table: BoardTable) -> list[str]:
 
 
 def as_json(board: Leaderboard) -> str:
-    """`leaderboard.json`, with a final newline."""
+    """Return the content of `leaderboard.json`, with a final newline."""
     return json.dumps(board.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
 def as_csv(board: Leaderboard) -> str:
-    """One line for each figure of each row, values as they are; texts that a spreadsheet would run are quoted."""
+    """Return CSV with one line per figure of each row; texts that a spreadsheet would run are quoted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -122,7 +122,7 @@ def as_csv(board: Leaderboard) -> str:
 
 
 def csv_line(table: BoardTable, row: BoardRow, figure: Figure) -> list[object]:
-    """A figure as a line; empty where something is not known."""
+    """Return a figure's CSV fields; unknown ones are empty."""
     low, high = figure.interval or (None, None)
     facts: dict[str, object] = {
         "task": table.task.name,
@@ -141,12 +141,12 @@ def csv_line(table: BoardTable, row: BoardRow, figure: Figure) -> list[object]:
 
 
 def harmless(value: object) -> object:
-    """A text that no spreadsheet takes for a formula and no terminal for a command; other values as they are."""
+    """Make a text safe for spreadsheets (no formula) and terminals (no control code); other values are unchanged."""
     return console.without_codes(FORMULA.sub(r"\1'", value)) if isinstance(value, str) else value
 
 
 def as_markdown(board: Leaderboard) -> str:
-    """A Markdown table per task, its notes, and what was left out."""
+    """Return a Markdown table per task, its notes, and what was left out."""
     lines: list[str] = []
     for table in board.tables:
         lines += [f"## {in_markdown(table.task.name)}", ""]
@@ -159,11 +159,11 @@ def as_markdown(board: Leaderboard) -> str:
 
 
 def left_out(board: Leaderboard) -> list[tuple[str, str]]:
-    """Excluded records by name, with the reason."""
+    """Return excluded records by name, with the reason."""
     return [(f"{row.name} ({row.task})" if row.task else row.name, row.reason) for row in board.excluded]
 
 
-# What `--format` offers beside the table on the screen.
+# The formats of `--format` besides the table on the screen.
 FORMATS: Mapping[str, Callable[[Leaderboard], str]] = MappingProxyType(
     {"json": as_json, "csv": as_csv, "markdown": as_markdown, "html": leaderboard_page}
 )

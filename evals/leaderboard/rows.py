@@ -1,4 +1,4 @@
-"""What `leaderboard.json` holds: a table per task and pool, and the records that were left out, with the reason.
+"""The content of `leaderboard.json`: a table per task and pool, and the records left out, with the reason.
 
 The schema is published in evals/schemas.
 """
@@ -30,7 +30,7 @@ class Figure(Row):
 
 
 class CostColumns(Row):
-    """What a row's answers took, null where it was not measured. An item is a video or a clip of one."""
+    """The cost of a row's answers; null where it was not measured. An item is a video or a clip of one."""
 
     frames_per_item: float | None = None
     prompt_tokens_per_item: float | None = None
@@ -43,9 +43,9 @@ class CostColumns(Row):
 class BoardRow(Row):
     """One line of a table.
 
-    `run` was run by longvid, `blind` too, by a language model that saw no video; `floor` was computed from the items;
-    an `imported` run was scored here and run elsewhere; a `reference` was neither run nor scored here: `source` and
-    `protocol` say where it was published and how it was got. `record_sha256` names the `results.json` of a run.
+    Values of `kind`: `run` and `blind` were run by longvid, `blind` by a language model that saw no video; `floor` was
+    computed from the items; `imported` was run elsewhere and scored here; `reference` was neither run nor scored here,
+    and `source` and `protocol` say where and how it was published. `record_sha256` names the `results.json` of a run.
     """
 
     kind: Kind
@@ -69,7 +69,7 @@ class BoardRow(Row):
 
 
 class BoardTable(Row):
-    """All rows of one task and pool, best first; `metric` ranks them, `beside` are shown beside it."""
+    """All rows of one task and pool, best first; `metric` ranks them, the figures of `beside` are shown beside it."""
 
     task: TaskInfo
     metric: str
@@ -80,7 +80,7 @@ class BoardTable(Row):
 
 
 class Excluded(Row):
-    """A record that entered no table, and why. `task` is null where the record could not be read."""
+    """A record that is in no table, and why. `task` is null if the record could not be read."""
 
     name: str
     task: str | None
@@ -100,7 +100,7 @@ NAMES = ("frames", "tokens in + out", "s / item", "peak GB", "parameters")
 
 
 def cost_columns(cost: Cost, parameters: int | None) -> CostColumns:
-    """A run's cost, with tokens only where a language model had any."""
+    """Return a run's cost, with tokens only if a language model was used."""
     used_tokens = bool(cost.prompt_tokens or cost.completion_tokens)
     return CostColumns(
         frames_per_item=cost.frames_per_item,
@@ -113,7 +113,7 @@ def cost_columns(cost: Cost, parameters: int | None) -> CostColumns:
 
 
 def cost_cells(cost: CostColumns, first: CostColumns | None = None) -> tuple[str, ...]:
-    """A cell for each of `NAMES`, with how many times the `first` cost it is where that is given."""
+    """Return a cell for each of `NAMES`, with its ratio to the `first` cost if that is given."""
     base = first or CostColumns()
     peak = None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e9
     return (
@@ -126,24 +126,24 @@ def cost_cells(cost: CostColumns, first: CostColumns | None = None) -> tuple[str
 
 
 def number(value: float | None, form: str) -> str:
-    """A cost, or a dash where it was not measured."""
+    """Format a cost, or a dash if it was not measured."""
     return NOT_MEASURED if value is None else form.format(value)
 
 
 def tokens(cost: CostColumns) -> str:
-    """Tokens read and written an item."""
+    """Format prompt and completion tokens per item."""
     if cost.prompt_tokens_per_item is None:
         return NOT_MEASURED
     return f"{cost.prompt_tokens_per_item:,.0f} + {cost.completion_tokens_per_item or 0:,.0f}"
 
 
 def times(value: float | None, first: float | None) -> str:
-    """How many times the first cost, nothing where either is not known."""
+    """Format the ratio to the first cost; empty if either is unknown."""
     return f" (×{value / first:.2g})" if value is not None and first else ""
 
 
 def count(parameters: int) -> str:
-    """A number of parameters in millions or billions."""
+    """Format a number of parameters in millions or billions."""
     if parameters >= 10**9:
         return f"{parameters / 10**9:.1f}B"
     return f"{parameters / 10**6:.0f}M" if parameters >= 10**6 else str(parameters)

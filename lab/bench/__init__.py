@@ -1,1 +1,1 @@
-"""Ours beside its peers, and what each method of the paper costs. Importing this loads no torch."""
+"""Benchmarks against peers, and the cost of each method of the paper. Importing this loads no torch."""

@@ -1,7 +1,7 @@
-"""What a language model's part of an aggregator costs: ours beside a call for every option, or one after the other.
+"""Cost of the language model in an aggregator: ours against a call per option, or against sequential calls.
 
-A model that runs here weighs a question's options from one reading of its prompt; the plain way reads the prompt again
-for each. A served model is asked in as many lanes as it likes; the plain way waits for each reply.
+A local model scores a question's options from one pass over its prompt; the baseline reads the prompt again for each
+option. A served model gets as many concurrent requests as it likes; the baseline waits for each reply.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class BothWays(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far the two ways agree: questions with the same best option, and the largest difference of means (nats)."""
+    """Agreement of the two ways: questions with the same best option, and the largest difference of means (nats)."""
 
     prompt_tokens: int
     same_choices: int
@@ -58,7 +58,7 @@ def bench_aggregate(
     repeats: int,
     done: Callable[[str], None],
 ) -> Result:
-    """Both ways on the same chats, in turn. Raises ValueError without chats."""
+    """Time both ways alternately on the same chats. Raises ValueError without chats."""
     if not chats:
         raise ValueError("nothing to compare: no chats")
     compare = compare_scoring if isinstance(llm, BothWays) else compare_lanes
@@ -74,7 +74,7 @@ def compare_scoring(
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:
-    """Every question both ways before the next one comes; a round is all of them once."""
+    """Score every question both ways before the next; a round is all questions once."""
     llm.score(chats[:1], continuations[:1])
     rounds = []
     agreement = Agreement(0, 0, 0.0)
@@ -98,19 +98,19 @@ def compare_scoring(
 
 
 def timed(call: Callable[[], list[ContinuationScores]]) -> tuple[list[ContinuationScores], Measured]:
-    """What the call gives, and what it took."""
+    """Return a call's result and its cost."""
     results: list[list[ContinuationScores]] = []
     measured = clocked(lambda: results.append(call()))()
     return results[0], measured
 
 
 def added(one: Measured, other: Measured) -> Measured:
-    """Both one after the other."""
+    """Add up two measurements."""
     return Measured(one.seconds + other.seconds, one.cpu_seconds + other.cpu_seconds)
 
 
 def with_chat(sum_: Agreement, cached: ContinuationScores, scratch: ContinuationScores) -> Agreement:
-    """The agreement with one more question in it."""
+    """Add one question to the agreement."""
     apart = max(abs(a - b) for a, b in zip(cached.means, scratch.means, strict=True))
     return Agreement(
         sum_.prompt_tokens + cached.usage.prompt,
@@ -120,7 +120,7 @@ def with_chat(sum_: Agreement, cached: ContinuationScores, scratch: Continuation
 
 
 def best(scores: ContinuationScores) -> int:
-    """The option with the highest mean log-likelihood."""
+    """Return the option with the highest mean log-likelihood."""
     return scores.means.index(max(scores.means))
 
 
@@ -131,7 +131,7 @@ def compare_lanes(
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:
-    """Short replies to all chats: in the model's own lanes, and one after the other."""
+    """Time short replies to all chats: in the model's own lanes, and sequentially."""
     batch_hint = llm.batch_hint
     ask = partial(llm.generate, max_tokens=REPLY_TOKENS)
 
@@ -151,7 +151,7 @@ def compare_lanes(
 def egoschema_options(
     llm: LanguageModel, captions: Path, questions: int, data: Path | None
 ) -> tuple[list[Chat], list[tuple[str, ...]]]:
-    """The aggregator's own chats for questions spread over egoschema@500, and the options to weigh."""
+    """Return the aggregator's chats for questions spread over egoschema@500, and the options to score."""
     items = load_egoschema(benchmark_folder(benchmarks().entries["egoschema"], data)).items()
     prompt = load_prompt("tasks", PROMPTS.loglik)
     wording = load_prompt("baselines", "aggregator.v1")

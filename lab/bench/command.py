@@ -1,4 +1,4 @@
-"""`longvid bench …`: ours beside its peers, in turn, on a machine that is named."""
+"""`longvid bench …`: compare ours with peers, alternately, on a named machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-REPEATS = Annotated[int, typer.Option(min=1, help="Rounds; each runs every way in turn, and medians count.")]
+REPEATS = Annotated[int, typer.Option(min=1, help="Rounds; each runs every way once, and medians are reported.")]
 JSON = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Write the whole result here; - prints it instead of the tables."),
@@ -49,7 +49,7 @@ def encode(
     json: JSON = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot of the methods' training memory here.")] = None,
 ) -> None:
-    """Forward passes beside ViViT and open_clip; each method's parameters, tokens, FLOPs, training memory and time.
+    """Time forward passes against ViViT and open_clip; list each method's parameters, tokens, FLOPs, memory and time.
 
     On a machine that has torch and little else: python -m lab.bench.suite --device cuda --json FILE.
     """
@@ -74,7 +74,7 @@ def train_step(
     repeats: REPEATS = 5,
     json: JSON = None,
 ) -> None:
-    """A training step on one video beside ViViT's and open_clip's: seconds, and the activations it keeps."""
+    """Time a training step on one video against ViViT and open_clip; report seconds and saved activations."""
     from lab.bench.suite import Asked, bench_train_step
 
     result = bench_train_step(Asked(device, tuple(size or ()), tuple(frames or ()), repeats=repeats), console.note)
@@ -91,7 +91,7 @@ def video_to_text(
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """Seconds and peak tensor memory of looking at a video and of captioning it, by frame count and mask."""
+    """Measure seconds and peak tensor memory of encoding a video and captioning it, by frame count and mask."""
     from dataclasses import asdict
 
     from encoders.v2t.task_model import untrained
@@ -129,8 +129,8 @@ def video_to_text(
 @app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")
 def decode(
     video: Annotated[Path, typer.Argument(help="A video of constant frame rate.")],
-    fps: Annotated[float, typer.Option(help="Frames a second to take.")] = 1.0,
-    size: Annotated[int, typer.Option(min=1, help="Side of the square handed on, in pixels.")] = 256,
+    fps: Annotated[float, typer.Option(help="Frames per second to take.")] = 1.0,
+    size: Annotated[int, typer.Option(min=1, help="Side of the square frames, in pixels.")] = 256,
     threads: Annotated[int, typer.Option(min=1, help="Decoder threads, for every reader alike.")] = 2,
     repeats: REPEATS = 3,
     json: JSON = None,
@@ -167,12 +167,12 @@ def ranks(
     compare: Annotated[int, typer.Option(min=0, help="Pairs for both ways; 0 leaves that out.")] = 10_000,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs for ours alone, once; 0 leaves that out.")] = 0,
     dimensions: Annotated[int, typer.Option(min=1, help="Length of a vector.")] = 512,
-    both: Annotated[bool, typer.Option(help="Both directions, or text to video alone.")] = True,
+    both: Annotated[bool, typer.Option(help="Both directions, or only text to video.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the random vectors.")] = 0,
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """Rank random vectors in blocks and by the whole matrix, each in a process of its own for its peak memory."""
+    """Rank random vectors in blocks and by the whole matrix, each in a separate process to measure peak memory."""
     from lab.bench.ranks import bench_ranks
 
     with console.progress("ranking", repeats * bool(compare) + bool(pairs), 0) as tick:
@@ -189,7 +189,7 @@ def aggregate(
     repeats: REPEATS = 1,
     json: JSON = None,
 ) -> None:
-    """Weigh options from one reading of each prompt, and by a call each; a served model in lanes, and call by call."""
+    """Score options from one pass per prompt and with a call each; a served model concurrently and sequentially."""
     from baselines.llm.load import load_language_model
     from lab.bench.aggregate import bench_aggregate, egoschema_options
 
@@ -209,11 +209,11 @@ def end_to_end(
     model_option: OPTIONS = None,
     benchmark: Annotated[str, typer.Option(help="A benchmark whose videos are here.")] = "kitchen-qa",
     data: DATA = None,
-    videos: Annotated[int, typer.Option(min=2, help="The first so many clips, all of their items.")] = 12,
+    videos: Annotated[int, typer.Option(min=2, help="Number of clips; all of their items are used.")] = 12,
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """A whole run beside decoding alone, encoding alone, and the loop that does one after the other."""
+    """Time a whole run against decoding alone, encoding alone, and the sequential loop."""
     from evals.benchmarks import load_task
     from lab.bench.end_to_end import bench_end_to_end
     from tasks.errors import DataError
@@ -231,7 +231,7 @@ def end_to_end(
 
 @app.command(epilog="Example: longvid bench scaling videos -m longvivit-l -M weights=FILE --workers 1 --workers 2")
 def scaling(
-    folder: Annotated[Path, typer.Argument(help="A folder of videos; some dozens for each worker.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of videos; a few dozen per worker.")],
     model: MODEL,
     model_option: OPTIONS = None,
     workers: Annotated[list[int] | None, typer.Option("--workers", help="Repeatable. Default: 1 and 2.")] = None,
@@ -270,7 +270,7 @@ app.command(epilog=SIZING_EXAMPLE)(sizing)
 
 
 def show(result: Result, json: Path | None, extra: str = "") -> None:
-    """Tables on standard output, with the machine below; `extra` is a bench's own."""
+    """Print tables, with the machine below; `extra` is a bench's own text."""
     if json == STANDARD_OUTPUT:
         console.emit(result.to_json())
         return

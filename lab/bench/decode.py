@@ -1,4 +1,4 @@
-"""How fast frames are sampled from a file, side by side with the libraries that people use for it."""
+"""Speed of sampling frames from a file, compared with common libraries."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Reader = Callable[[Path, Sequence[int], float, int, int], Pixels]
 
 
 def ours(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:
-    """`read_frames` at the moments at which the wanted frames appear."""
+    """Read with `read_frames` at the times at which the wanted frames appear."""
     stride = (indices[1] - indices[0]) / rate
     start = (indices[0] + 0.5) / rate - stride / 2
     clip = Clip(path.stem, max(0.0, start), max(0.0, start) + stride * len(indices), path)
@@ -85,7 +85,7 @@ def opencv(path: Path, indices: Sequence[int], rate: float, size: int, threads: 
 
 
 def ffmpeg(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
-    """The ffmpeg program, writing raw pictures to a pipe."""
+    """Run the ffmpeg program, writing raw frames to a pipe."""
     stride = indices[1] - indices[0]
     chosen = f"select=not(mod(n-{indices[0]}\\,{stride})),scale={size}:{size}"
     command = ["ffmpeg", "-v", "error", "-threads", str(threads), "-i", local_address(path), "-an", "-vf", chosen]
@@ -137,9 +137,9 @@ def bench_decode(
 ) -> Result:
     """Sample `path` (constant frame rate) at `fps` with ours and every peer that is installed, in turn.
 
-    Each run has a process of its own, whose start and imports are not counted. A row's `psnr` is its least agreement
-    (dB) with a plain sequential read: equal frames differ by the scaler only, another frame shows. Raises BackendError
-    where the file's frame rate varies.
+    Each run has its own process, whose start and imports are not counted. A row's `psnr` is its lowest agreement (dB)
+    with a plain sequential read: equal frames differ by the scaler only, and a wrong frame shows. Raises BackendError
+    if the file's frame rate varies.
     """
     info = probe(path)
     if info.fps is None:
@@ -173,7 +173,7 @@ def _why_missing(name: str) -> str | None:
 
 
 def _run_apart(job: _Job, timeout: float) -> _Run:
-    """One run in a process of its own. Raises NotMeasuredError: a peer may hang or crash."""
+    """Make one run in a separate process. Raises NotMeasuredError: a peer may hang or crash."""
     pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     try:
         return pool.submit(_run, job).result(timeout)
@@ -188,7 +188,7 @@ def _run_apart(job: _Job, timeout: float) -> _Run:
 
 def _run(job: _Job) -> _Run:
     reader = dict(READERS)[job.name]
-    # The first two frames bring in the libraries, whose import is not what is measured.
+    # The first two frames load the libraries, whose import is not measured.
     reader(job.path, job.indices[:2], job.rate, job.size, job.threads) if job.name in _MODULES else None
     cpu, began = _cpu_seconds(), time.perf_counter()
     pixels = reader(job.path, job.indices, job.rate, job.size, job.threads)

@@ -1,11 +1,11 @@
-"""Encoding videos and training on them: what each method of the paper costs, and ours beside the peers of its shape.
+"""Cost of encoding videos and training on them: each method of the paper, and ours against peers of the same shape.
 
 From top to bottom: the methods; what can be counted without computing (FLOPs, saved activations, on the meta device);
-what a device is measured at (seconds, CUDA peaks, its matrix-multiply rate, its attention kernels); ours beside the
-peers, in turn, on one device; and training steps of several methods on the same videos, timed in turn, so that what
-else the machine does falls on all alike. Joint space-time attention is set beside transformers' ViViT, frame by frame
-beside open_clip: each peer does the work that ours does in its row's comparison. What masking saves, which no peer
-has, is a row of its own.
+what is measured on a device (seconds, CUDA peaks, its matrix-multiply rate, its attention kernels); ours against peers,
+alternately, on one device; and training steps of several methods on the same videos, timed alternately, so that other
+load affects all alike. Joint space-time attention is compared with transformers' ViViT, frame-by-frame encoding with
+open_clip: each peer does the same work as ours in that comparison. The saving of masking, which no peer has, is a
+separate row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tasks.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A name, the share of tokens masked in training, config changes and what trains."""
+    """A name, the share of tokens masked in training, config changes and what is trained."""
 
     name: str
     mask: float = 0.0
@@ -68,7 +68,7 @@ METHODS = (
 
 
 def find_methods(names: tuple[str, ...]) -> tuple[Method, ...]:
-    """The methods named, in the order of METHODS; all for no name. Raises ModelError for unknown names."""
+    """Return the named methods, in the order of METHODS; all if none is named. Raises ModelError for unknown names."""
     known = {method.name: method for method in METHODS}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -77,7 +77,7 @@ def find_methods(names: tuple[str, ...]) -> tuple[Method, ...]:
 
 
 def method_config(method: Method, size: str, frames: int) -> VisionConfig:
-    """The vision tower of a method at a size and frame count. Raises ModelError for unknown sizes."""
+    """Return the vision tower's config for a method, size and frame count. Raises ModelError for unknown sizes."""
     if size not in VARIANTS:
         raise ModelError(f"no encoder size '{size}'; known are {', '.join(VARIANTS)}")
     return replace(preset(f"shortvivit-{size}").vision, frames=frames, **method.changes)
@@ -92,7 +92,7 @@ class Shape:
     side: int
 
     def pixels(self, device: torch.device | str) -> Tensor:
-        """Random frames, or a shape without data on the meta device."""
+        """Return random frames, or only their shape on the meta device."""
         size = (self.batch, self.frames, self.side, self.side, 3)
         if torch.device(device).type == "meta":
             return torch.empty(size, dtype=torch.uint8, device=device)
@@ -108,12 +108,12 @@ class Prefixed(nn.Module):
 
 
 def build_tower(method: Method, size: str, frames: int, device: torch.device | str) -> VisionTower:
-    """A method's bf16 vision tower, frozen as in training."""
+    """Build a method's bf16 vision tower, frozen as in training."""
     return build_vision(method_config(method, size, frames), method.adapt, device).to(torch.bfloat16)
 
 
 def build_vision(config: VisionConfig, adapt: AdaptConfig, device: torch.device | str) -> VisionTower:
-    """A vision tower, frozen as in training."""
+    """Build a vision tower, frozen as in training."""
     with torch.device(device):
         tower = VisionTower(config)
         initialise(tower)
@@ -123,7 +123,7 @@ def build_vision(config: VisionConfig, adapt: AdaptConfig, device: torch.device 
 
 
 def meta_keep(tower: VisionTower, shape: Shape, mask: float) -> Tensor | None:
-    """A mask's indices as a shape only."""
+    """Return a mask's indices as a shape only."""
     if mask == 0:
         return None
     config = tower.config
@@ -137,12 +137,12 @@ def meta_keep(tower: VisionTower, shape: Shape, mask: float) -> Tensor | None:
 
 
 def saved_bytes(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> int:
-    """Bytes that the tower's forward pass keeps for the backward one, on any device."""
+    """Return the bytes that the tower's forward pass keeps for the backward pass, on any device."""
     return kept_bytes(tower, lambda: tower(pixels, keep))
 
 
 def kept_bytes(module: nn.Module, forward: Callable[[], object]) -> int:
-    """Bytes that `forward` keeps for the backward pass, on any device.
+    """Return the bytes that `forward` keeps for the backward pass, on any device.
 
     Every storage counts once, however many views of it are kept; parameters and buffers of `module` do not count.
     """
@@ -163,7 +163,7 @@ def _identity(tensor: Tensor) -> StorageWeakRef:
 
 
 def flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> tuple[int, int]:
-    """FLOPs of a forward pass, and of a training step's forward and backward; two for a multiply-add."""
+    """Count FLOPs of a forward pass, and of a training step's forward and backward; a multiply-add is two."""
     with FlopCounterMode(display=False) as counter:
         loss = tower(pixels, keep).pooled.sum()
         forward = counter.get_total_flops()
@@ -173,7 +173,7 @@ def flops(tower: VisionTower, pixels: Tensor, keep: Tensor | None) -> tuple[int,
 
 
 def count_row(method: Method, size: str, frames: int) -> CostRow:
-    """A row of everything that can be known without computing, for one video."""
+    """Make a row of all that can be counted without computing, for one video."""
     return count_tower(build_tower(method, size, frames, "meta"), method, size, frames)
 
 
@@ -204,7 +204,7 @@ def count_tower(tower: VisionTower, method: Method, size: str, frames: int) -> C
 
 
 def _broadcast(tower: VisionTower, keep: Tensor, frames: int) -> int:
-    """How often each index stands for a token: once per step under tube masking."""
+    """Return the tokens per index: one per time step under tube masking."""
     return time_steps(tower.config, frames) if keep.ndim == 3 and keep.shape[1] == 1 else 1
 
 
@@ -218,7 +218,7 @@ def median_seconds(
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Median time of `call` by `clock` after one warm-up, the device drained before each reading."""
+    """Return the median time of `call` by `clock` after one warm-up; the device is synchronised before each reading."""
     call()
     seconds = []
     for _ in range(repeats):
@@ -231,15 +231,15 @@ def median_seconds(
 
 
 def drain(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def matmul_rate(device: torch.device, repeats: int = 20) -> float:
-    """FLOP/s of a large square matrix product, in bf16.
+    """Measure FLOP/s of a large square matrix product, in bf16.
 
-    On a CPU the better of bf16 and float32: one without instructions for bf16 takes a hundred times as long in it.
+    On a CPU, the better of bf16 and float32: a CPU without bf16 instructions is a hundred times slower in bf16.
     """
     if device.type == "cuda":
         return _square_rate(8192, torch.bfloat16, device, repeats)
@@ -252,7 +252,7 @@ def _square_rate(side: int, dtype: torch.dtype, device: torch.device, repeats: i
 
 
 class MasterAdam:
-    """AdamW over fp32 copies of the bf16 parameters that train."""
+    """AdamW over fp32 copies of the trained bf16 parameters."""
 
     def __init__(self, module: nn.Module) -> None:
         self.live = [p for p in module.parameters() if p.requires_grad]
@@ -267,7 +267,7 @@ class MasterAdam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update the copies, write them back, drop the gradients. Unused parameters are skipped."""
+        """Update the copies, write them back, clear the gradients. Unused parameters are skipped."""
         for live, master in zip(self.live, self.masters, strict=True):
             master.grad = None if live.grad is None else live.grad.float()
             live.grad = None
@@ -278,14 +278,14 @@ class MasterAdam:
 
 
 def draw_keep(config: VisionConfig, shape: Shape, mask: float, device: torch.device) -> Tensor | None:
-    """A mask's indices on the device."""
+    """Draw a mask's indices on the device."""
     size = (shape.batch, shape.frames, shape.side, shape.side)
     keep = sample_keep(config, size, mask, torch.Generator().manual_seed(0))
     return None if keep is None else keep.to(device)
 
 
 def clock_row(row: CostRow, method: Method, device: torch.device, repeats: int, *, compiled: bool) -> CostRow:
-    """Add to a counted row what the device takes; out of memory becomes a note."""
+    """Add measurements on the device to a counted row; out of memory becomes a note."""
     try:
         tower = build_tower(method, row.size, row.frames, device)
         row = _clock_step(row, method, tower, device, repeats)
@@ -334,9 +334,9 @@ KERNELS = {
 
 
 def attention_seconds(config: VisionConfig, device: torch.device, repeats: int) -> dict[str, float | None]:
-    """Seconds of one layer's attention for one video in bf16 by kernel; None where the device lacks it.
+    """Measure one layer's attention for one video in bf16, in seconds by kernel; None if the device lacks it.
 
-    `chosen` is what SDPA takes by itself.
+    `chosen` is the kernel that SDPA chooses.
     """
     tokens = token_count(config, config.frames, config.size, config.size)
     shape = (1, config.heads, tokens, config.width // config.heads)
@@ -366,7 +366,7 @@ PEERS: tuple[tuple[str, str, Build], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is encoded or trained on: sizes by the presets' names, frame counts, where, and how often."""
+    """The work to measure: sizes by the presets' names, frame counts, device, and repeats."""
 
     sizes: Sequence[str]
     frames: Sequence[int]
@@ -387,17 +387,17 @@ class Case:
 
     @property
     def config(self) -> VisionConfig:
-        """The shape of both."""
+        """The config of both."""
         return method_config(self.method, self.size, self.frames)
 
     def label(self, what: str, videos: int) -> str:
-        """The work in words."""
+        """Describe the work in words."""
         kind = "joint space-time" if self.method.name == JOINT else "frame by frame"
         return f"{what}, ViT-{self.size.upper()}, {videos} × {self.frames} frames, {kind}"
 
 
 def compare_forward(work: Work, done: Callable[[str], None]) -> Iterator[Comparison]:
-    """Forward passes without gradients, in bf16: one comparison for each size, frame count and kind of attention."""
+    """Compare forward passes without gradients, in bf16, for each size, frame count and kind of attention."""
     for case in _cases(work):
         videos = max(1, FORWARD_FRAMES // case.frames) if work.device.type == "cuda" else 1
         ours = partial(own_module, case.method, case, work.device)
@@ -409,9 +409,9 @@ def compare_forward(work: Work, done: Callable[[str], None]) -> Iterator[Compari
 
 
 def compare_step(work: Work, done: Callable[[str], None]) -> Iterator[Comparison]:
-    """Training steps on one video: forward, backward, AdamW on fp32 copies of bf16 weights.
+    """Compare training steps on one video: forward, backward, AdamW on fp32 copies of bf16 weights.
 
-    `activation_bytes` are what autograd keeps for the backward pass; `peak_bytes` CUDA's highest allocation.
+    `activation_bytes` is what autograd keeps for the backward pass; `peak_bytes` is CUDA's highest allocation.
     """
     for case in _cases(work):
         methods = (case.method, *find_methods((MASKED,))) if case.method.name == JOINT else (case.method,)
@@ -439,12 +439,12 @@ class Pooled(nn.Module):
 
 
 def own_module(method: Method, case: Case, device: torch.device) -> nn.Module:
-    """Our tower of a method in bf16."""
+    """Build our tower of a method in bf16."""
     return Pooled(build_tower(method, case.size, case.frames, device))
 
 
 def ticks(work: Work) -> int:
-    """How often either comparison calls back."""
+    """Return the number of callbacks of either comparison."""
     return len(work.sizes) * len(work.frames) * len(PEERS) * work.repeats
 
 
@@ -497,7 +497,7 @@ def _step(build: Callable[[], nn.Module], mask: float, case: Case, work: Work) -
         torch.cuda.reset_peak_memory_stats(work.device)
         before = torch.cuda.memory_allocated(work.device)
         taken = clocked(step, partial(drain, work.device))()
-        # The other ways' weights lie on the device too: what this step added counts, and what is its own.
+        # The other ways' weights are on the device too: only what this step added, and its own weights, count.
         added = torch.cuda.max_memory_allocated(work.device) - before
         return replace(taken, facts={**facts, "peak_bytes": added + held()})
 
@@ -524,18 +524,18 @@ Step = Callable[[], None]
 
 
 def count_method(method: Method, vision: VisionConfig) -> CostRow:
-    """What one video of a training step costs by count, in bf16, for any vision tower."""
+    """Count the cost of one video in a training step, in bf16, for any vision tower."""
     tower = build_vision(vision, method.adapt, "meta").to(torch.bfloat16)
     return count_tower(tower, method, "", vision.frames)
 
 
 def training_bytes(row: CostRow, batch: int) -> int:
-    """Training memory of the tower for a batch by count: weights, gradients, optimiser state and activations."""
+    """Count the tower's training memory for a batch: weights, gradients, optimiser state and activations."""
     return row.total_bytes + (batch - 1) * row.activation_bytes
 
 
 def vision_step(method: Method, vision: VisionConfig, batch: int, autocast: torch.autocast) -> Step:
-    """A training step of the tower on random frames: forward, backward, AdamW in float32."""
+    """Return a training step of the tower on random frames: forward, backward, AdamW in float32."""
     tower = build_vision(vision, method.adapt, "cpu").train()
     optimiser = torch.optim.AdamW([p for p in tower.parameters() if p.requires_grad], fused=True)
     shape = Shape(batch, vision.frames, vision.size)
@@ -552,7 +552,7 @@ def vision_step(method: Method, vision: VisionConfig, batch: int, autocast: torc
 
 
 def seconds_side_by_side(steps: Mapping[str, Step], rounds: int, done: Callable[[str], None]) -> dict[str, float]:
-    """Median seconds of each step over `rounds`, in each of which every one is run once, after a first that is not."""
+    """Return median seconds of each step over `rounds`, which run every step once, after a warm-up round."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, step in steps.items():

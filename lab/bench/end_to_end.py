@@ -1,7 +1,7 @@
-"""A whole encoder run beside its parts: what overlaps, and what the harness adds. And a folder on several workers.
+"""Time a whole encoder run against its parts, to show overlap and overhead; and a folder on several workers.
 
-On the same clips, in turn: the run as the command line does it, decoding alone, encoding alone, and the plain loop that
-decodes a clip, encodes it, and goes on.
+On the same clips, alternately: the run as on the command line, decoding alone, encoding alone, and the plain loop that
+decodes and encodes one clip after the other.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Encoder = EncoderModel | VideoToTextModel
 
 
 def bench_end_to_end(task: Task[Any], model: object, videos: int, repeats: int, done: Callable[[str], None]) -> Result:
-    """All questions about the task's first `videos` clips.
+    """Time all questions about the task's first `videos` clips.
 
     `over_slower_part` is the run's time over that of the slower of its parts, `over_processor_bound` that over the
     processor time of both parts shared by all cores (on a CPU no run is faster), both medians of rounds; `overhead`
-    is the share of the run that is neither waiting for frames nor the model's. Raises ModelError for a model that
+    is the share of the run spent neither waiting for frames nor in the model. Raises ModelError for a model that
     reads no frames by itself, DataError for fewer than two clips.
     """
     if not isinstance(model, EncoderModel | VideoToTextModel):
@@ -49,7 +49,7 @@ def bench_end_to_end(task: Task[Any], model: object, videos: int, repeats: int, 
     items = first_items(task, videos)
     clips = list(dict.fromkeys(item.clip for item in items))
     decoded = decode_all(model, [item.clip for item in items])
-    # To warm up; not on the first clip, which the model would then know.
+    # Warm up on a clip other than the first, which the model would otherwise have cached.
     task.predict(model, items[-1:])
 
     def encode() -> None:
@@ -77,7 +77,7 @@ def bench_end_to_end(task: Task[Any], model: object, videos: int, repeats: int, 
 
 
 def first_items(task: Task[Any], videos: int) -> list[Item]:
-    """The items about the first clips, in the task's order."""
+    """Return the items about the first clips, in the task's order."""
     clips = list(dict.fromkeys(item.clip for item in task.items()))[:videos]
     if len(clips) < 2:
         raise DataError(f"{task.info.name} has {len(clips)} clips to measure with: nothing can overlap")
@@ -87,25 +87,25 @@ def first_items(task: Task[Any], videos: int) -> list[Item]:
 
 
 def decode_all(model: Encoder, clips: Sequence[Any]) -> list[DecodedClip]:
-    """Every clip once, as a run decodes them."""
+    """Decode every clip once, as in a run."""
     distinct = list(dict.fromkeys(clips))
     with closing(decode_ahead(distinct, model.policy, model.frames.reading.ahead)) as stream:
         return list(stream)
 
 
 def predict_all(task: Task[Any], model: Encoder, items: Sequence[Item]) -> None:
-    """The items batch by batch, without a runner."""
+    """Predict the items batch by batch, without a runner."""
     for batch in batches(items, model.batch_hint.batch):
         task.predict(model, batch)
 
 
 def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Consecutive parts of at most `size`."""
+    """Yield consecutive batches of at most `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def whole_run(task: Task[Any], model: Encoder, items: int) -> Measured:
-    """A run into a folder of its own, record and results included; what its own clocks say is in the facts."""
+    """Time a run into a temporary folder, including record and results; its own timings are in the facts."""
     found: list[Results] = []
     with tempfile.TemporaryDirectory() as folder:
         record = describe_run(task, model, "bench", {}, [], limit=items)
@@ -122,7 +122,7 @@ def whole_run(task: Task[Any], model: Encoder, items: int) -> Measured:
 
 
 def summary(rows: Sequence[Timing], cores: int) -> Facts:
-    """The figures that the rows come to."""
+    """Compute the summary figures of the rows."""
     seconds = {row.name: row.seconds for row in rows}
     slower = [max(pair) for pair in zip(seconds[DECODE], seconds[ENCODE], strict=True)]
     ours = rows[0]
@@ -137,14 +137,14 @@ def summary(rows: Sequence[Timing], cores: int) -> Facts:
 
 
 def _nothing(sample: Sample) -> None:
-    """No progress to show."""
+    """Show no progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """One number of workers: all videos' seconds, the start of workers and models included, and those after it.
+    """The result for a number of workers: total seconds, including the start of workers and models, and those after it.
 
-    `steady_rate` is videos a second between the first result and the last.
+    `steady_rate` is videos per second between the first result and the last.
     """
 
     workers: int
@@ -156,7 +156,7 @@ class Scaling:
 def embed_with(
     build: BuildEncoder, pool: Pool | None, videos: Mapping[str, Path], at_once: int, tick: Callable[[str], None]
 ) -> Scaling:
-    """Embed all videos on a pool and look at the clock."""
+    """Embed all videos on a pool and time it."""
     from encoders.embed import RayEmbedder, embedder_of
 
     with embedder_of(build, pool) as embedder:
@@ -175,7 +175,7 @@ def _times(outcomes: Iterator[object], tick: Callable[[str], None]) -> Iterator[
 
 
 def scaling_rows(found: Sequence[Scaling]) -> list[tuple[str, ...]]:
-    """A row for each number of workers."""
+    """Return a row for each number of workers."""
     first = found[0].steady_rate
     return [
         (

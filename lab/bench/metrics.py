@@ -1,4 +1,4 @@
-"""What caption metrics cost: ours beside pycocoevalcap on the same captions, in turn, with their figures compared."""
+"""Cost of caption metrics: ours against pycocoevalcap on the same captions, alternately, comparing their figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Figures = Mapping[str, float]
 
 
 def shifted(task: CaptioningTask) -> list[CaptionedItem]:
-    """Every clip with the sentence of the clip before it: real words, some of them right."""
+    """Pair every clip with the sentence of the clip before it: real words, partly correct."""
     items = task.items()
     return [
         CaptionedItem(item.id, item.cluster, items[i - 1].references[0], item.references)
@@ -29,7 +29,7 @@ def shifted(task: CaptioningTask) -> list[CaptionedItem]:
 
 
 def peer_scorer() -> Callable[[Sequence[CaptionedItem]], Figures]:
-    """The way of pycocoevalcap. Raises NotMeasuredError where it, or the Java that it runs on, is not installed."""
+    """Return pycocoevalcap's scorer. Raises NotMeasuredError if it, or the Java that it needs, is not installed."""
     try:
         from pycocoevalcap.bleu.bleu import Bleu
         from pycocoevalcap.cider.cider import Cider
@@ -56,12 +56,12 @@ def peer_scorer() -> Callable[[Sequence[CaptionedItem]], Figures]:
 
 
 def score_ours(items: Sequence[CaptionedItem]) -> CaptionScores:
-    """The figures as results have them."""
+    """Compute the figures as in results."""
     return score_captions(items, "micro", tokenizer("ptb"), NO_METEOR)
 
 
 def intervals(scores: CaptionScores) -> dict[str, tuple[float, float]]:
-    """Intervals of every figure over videos, as results have them."""
+    """Compute intervals of every figure over videos, as in results."""
     errors, freedom = jackknife_errors(scores.sums.figures, scores.sums.counted)
     return {
         name: bounded_interval(scores.values[name] or 0.0, error, freedom, len(scores.clusters), figure_bounds(name))[0]
@@ -72,8 +72,8 @@ def intervals(scores: CaptionScores) -> dict[str, tuple[float, float]]:
 def bench_metrics(items: Sequence[CaptionedItem], rounds: int, done: Callable[[str], None]) -> Result:
     """Tokenise and score `items` (BLEU-1..4, ROUGE-L, CIDEr-D) with ours and with pycocoevalcap in each round.
 
-    `largest_difference` is between the figures of the two; intervals, which only ours has, are a comparison of their
-    own. A peer that is not installed is named in its row.
+    `largest_difference` is between the figures of the two; intervals, which only ours has, are a separate comparison. A
+    peer that is not installed is named in its row.
     """
     scores, theirs = score_ours(items), peer_figures(items)
     ways = {OURS: clocked(lambda: score_ours(items)), PEER: peer_way(items)}
@@ -88,7 +88,7 @@ def bench_metrics(items: Sequence[CaptionedItem], rounds: int, done: Callable[[s
 
 
 def peer_figures(items: Sequence[CaptionedItem]) -> Figures:
-    """The peer's figures; none where it is not installed."""
+    """Return the peer's figures; empty if it is not installed."""
     try:
         return peer_scorer()(items)
     except NotMeasuredError:
@@ -96,7 +96,7 @@ def peer_figures(items: Sequence[CaptionedItem]) -> Figures:
 
 
 def peer_way(items: Sequence[CaptionedItem]) -> Way:
-    """The peer's scoring, or the reason why there is none."""
+    """Return the peer's scoring, or the reason why there is none."""
 
     def measured() -> Measured:
         return clocked(partial(peer_scorer(), items))()

@@ -1,7 +1,7 @@
-"""The encoders that others have, of the same shape as ours, with random weights: what a forward or a step costs.
+"""Peers' encoders of the same shape as ours, with random weights, to compare forward passes and training steps.
 
-Their pixels arrive as ours do, uint8 on the device, and are normalised there: their own processors, which do so frame
-by frame on the CPU, are left out of the measure.
+Their pixels arrive like ours, as uint8 on the device, and are normalised there: their own processors, which do so frame
+by frame on the CPU, are not measured.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class PerFrame(nn.Module):
 
 
 def build_peer(build: Build, config: VisionConfig, device: torch.device) -> nn.Module:
-    """A peer in bf16 on the device. Raises NotMeasuredError where its library is not installed."""
+    """Build a peer in bf16 on the device. Raises NotMeasuredError if its library is not installed."""
     with torch.device(device):
         return build(config).to(torch.bfloat16)
 
 
 def _needed(module: str, package: str) -> ModuleType:
-    """The library, imported. Raises NotMeasuredError where it, or what it needs, is not installed."""
+    """Import a library. Raises NotMeasuredError if it, or a dependency, is not installed."""
     if find_spec(module) is None:
         raise NotMeasuredError(f"{package} is not installed")
     try:

@@ -1,4 +1,4 @@
-"""What ranking a large gallery costs: ours in blocks beside the whole matrix at once, each in a process of its own."""
+"""Cost of ranking a large gallery: ours in blocks against the whole matrix at once, each in a separate process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OURS, PEER = "ours", "whole matrix"
 
 
 def whole_matrix_ranks(queries: Vectors, gallery: Vectors) -> Ranks:
-    """Ranks by sorting the rows of the whole matrix [Q, Q], as published retrieval scripts do; ties as ours."""
+    """Rank by sorting the rows of the whole matrix [Q, Q], as published retrieval scripts do; ties as in ours."""
     similarities = queries @ gallery.T
     ordered = np.sort(-similarities, axis=1)
     own = -np.diagonal(similarities)
@@ -33,7 +33,7 @@ def whole_matrix_ranks(queries: Vectors, gallery: Vectors) -> Ranks:
 
 
 def blocked_ranks(queries: Vectors, gallery: Vectors) -> Ranks:
-    """Ranks as results have them."""
+    """Rank as in results."""
     return ranks_from_vectors(queries, gallery, one_to_one(len(queries)))
 
 
@@ -41,7 +41,7 @@ WAYS: dict[str, Callable[[Vectors, Vectors], Ranks]] = {OURS: blocked_ranks, PEE
 
 
 def measure(way: str, pairs: int, dimensions: int, seed: int, *, both: bool) -> tuple[Measured, Ranks]:
-    """Rank seeded random vectors in this process, one direction or both; the ranks come back one behind the other."""
+    """Rank seeded random vectors in this process, one direction or both; returns all ranks concatenated."""
     rng = np.random.default_rng(seed)
     texts, videos = (rng.standard_normal((pairs, dimensions), dtype=np.float32) for _ in DIRECTIONS)
     seconds, cpu, ranks = {}, 0.0, []
@@ -60,7 +60,7 @@ def measure(way: str, pairs: int, dimensions: int, seed: int, *, both: bool) -> 
 
 
 def in_its_own_process(work: Callable[[], Found]) -> Found:
-    """The work's result from a fresh process, so that its peak memory is nothing else's."""
+    """Return the work's result from a new process, so that peak memory is its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(work).result()
@@ -69,10 +69,10 @@ def in_its_own_process(work: Callable[[], Found]) -> Found:
 def bench_ranks(
     pairs: int, compare: int, dimensions: int, *, both: bool, seed: int, repeats: int, done: Callable[[str], None]
 ) -> Result:
-    """Ours beside the whole matrix at `compare` pairs (0: leave that out), and ours alone once at `pairs`.
+    """Compare ours with the whole matrix at `compare` pairs (0: skip), and time ours alone once at `pairs`.
 
-    Each run has a process of its own, so that its peak memory is nothing else's. Ranks may differ where float32 sums
-    of another order make or break a tie.
+    Each run has its own process, so that peak memory is its own. Ranks may differ if float32 sums in another order make
+    or break a tie.
     """
     found: dict[str, Ranks] = {}
 

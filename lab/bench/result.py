@@ -1,4 +1,4 @@
-"""The one shape of every bench's result: who did what, round by round, how often slower than ours, on which machine.
+"""The common form of every bench's result: each way's time per round, its ratio to ours, and the machine.
 
 Below it the report of `bench encode`, a row for each method, as JSON, as a Markdown table and as a plot.
 """
@@ -23,7 +23,7 @@ Facts = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run: seconds by the clock, of processors (all threads and ended child processes), and what else it found."""
+    """One run: wall seconds, processor seconds (all threads and finished child processes), and other facts."""
 
     seconds: float
     cpu_seconds: float
@@ -42,7 +42,7 @@ class Timing:
     """One way of doing the work, with the seconds of each round.
 
     `ratio` is the median over rounds of its time over ours in the same round: above 1, ours is faster; `cpu_ratio`
-    likewise, which other work on the machine hardly moves. `missing` says why there is no figure.
+    likewise, which other load on the machine hardly affects. `missing` says why there is no figure.
     """
 
     name: str
@@ -65,13 +65,13 @@ class Comparison:
     facts: Facts = field(default_factory=dict)
 
     def row(self, name: str) -> Timing:
-        """The way of that name."""
+        """Return the way of that name."""
         return next(row for row in self.rows if row.name == name)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A bench's whole outcome; `details` are its own."""
+    """A bench's whole result; `details` are its own."""
 
     bench: str
     machine: MachineFacts
@@ -80,16 +80,16 @@ class Result:
     details: Facts = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As indented JSON."""
+        """Return indented JSON."""
         return json.dumps(asdict(self), indent=1, default=str) + "\n"
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A result's JSON. Raises DataError when it isn't one."""
+    """Read a result's JSON. Raises DataError if it is not one."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
-            raise DataError(f"{path} is not a bench result: no object")
+            raise DataError(f"{path} is not a bench result: not an object")
         missing = [key for key in ("bench", "machine", "comparisons", "details") if key not in data]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a bench result: {error}") from error
@@ -99,13 +99,13 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process, all its threads, and its ended children."""
+    """Return the processor time of this process, all its threads, and its finished children."""
     spent = os.times()
     return process_time() + spent.children_user + spent.children_system
 
 
 def clocked(call: Callable[[], object], drain: Callable[[], None] = lambda: None, facts: Facts | None = None) -> Way:
-    """`call` as a way: its seconds, the device drained before each reading."""
+    """Make `call` a way that is timed; the device is synchronised before each reading."""
 
     def run() -> Measured:
         drain()
@@ -126,9 +126,9 @@ def in_turn(
     facts: Facts | None = None,
     warm_up: bool = True,
 ) -> Comparison:
-    """Run every way once in each round, ours first, so that what else the machine does falls on all alike.
+    """Run every way once in each round, ours first, so that other load affects all alike.
 
-    With `warm_up` a round comes before that does not count. A way that raises NotMeasuredError is not run again.
+    With `warm_up`, a first round does not count. A way that raises NotMeasuredError is not run again.
     """
     found: list[dict[str, Measured]] = []
     missing: dict[str, str] = {}
@@ -150,13 +150,13 @@ def in_turn(
 def rows_of(
     names: Sequence[str], rounds: Sequence[Mapping[str, Measured]], missing: Mapping[str, str]
 ) -> tuple[Timing, ...]:
-    """Rows from what was measured round by round; the first name is ours."""
+    """Make rows from measurements by round; the first name is ours."""
     ours = names[0]
     rows = []
     for name in names:
         runs = [measured[name] for measured in rounds if name in measured]
         if not runs:
-            rows.append(Timing(name, missing=missing.get(name, "it gave nothing")))
+            rows.append(Timing(name, missing=missing.get(name, "no result")))
             continue
         both = [(m[name], m[ours]) for m in rounds if name in m and ours in m]
         rows.append(
@@ -176,7 +176,7 @@ def rows_of(
 
 
 def _ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """The median of theirs over ours; None where a clock too coarse saw nothing of ours."""
+    """Return the median of theirs over ours; None if the clock is too coarse for ours."""
     return median(theirs / ours for theirs, ours in pairs) if pairs and all(ours > 0 for _, ours in pairs) else None
 
 
@@ -196,8 +196,8 @@ class Machine:
 class CostRow:
     """A method at a size and frame count, for one video of a training step in bf16, vision tower only.
 
-    `activation_bytes` are what autograd keeps for the backward pass, each storage once, parameters
-    left out. Parameters that train cost 2 bytes of weight and 2 of gradient in bf16, and 12 in
+    `activation_bytes` is what autograd keeps for the backward pass, each storage once, parameters
+    left out. Trained parameters cost 2 bytes of weight and 2 of gradient in bf16, and 12 in
     fp32 for a master copy and Adam's two moments; frozen ones 2. `peak_bytes` is CUDA's own
     highest allocation over a real step. FLOPs count a multiply-add as two.
     `forward_seconds` is one forward of `forward_batch` unmasked videos without gradients.
@@ -225,7 +225,7 @@ class CostRow:
 
     @property
     def total_bytes(self) -> int:
-        """Training memory by count: weights, gradients, optimiser state and activations."""
+        """Counted training memory: weights, gradients, optimiser state and activations."""
         return self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
 
     @property
@@ -244,7 +244,7 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A machine, its rows, and the methods left out for want of a library."""
+    """A machine, its rows, and the methods left out because a library is missing."""
 
     machine: Machine
     rows: tuple[CostRow, ...]
@@ -272,17 +272,17 @@ COLUMNS = (
 
 
 def as_result(report: Report, comparisons: tuple[Comparison, ...] = (), settings: Facts | None = None) -> Result:
-    """The report as a bench's result; byte counts are whole numbers, missing measurements null."""
+    """Turn the report into a bench's result; byte counts are integers, missing measurements null."""
     return Result("encode", machine_facts(report.machine.name), settings or {}, comparisons, asdict(report))
 
 
 def write_json(report: Report, path: Path) -> None:
-    """The report alone, as `read_json` reads it."""
+    """Write the report alone, as `read_json` reads it."""
     path.write_text(as_result(report).to_json(), encoding="utf-8")
 
 
 def read_json(path: Path) -> Report:
-    """The report in a result's file. Raises DataError when it isn't one."""
+    """Read the report in a result's file. Raises DataError if it is not one."""
     data = read_result(path)["details"]
     try:
         return _report(data)
@@ -291,7 +291,7 @@ def read_json(path: Path) -> Report:
 
 
 def report_of(result: Result) -> Report:
-    """The report in a result of `bench encode`."""
+    """Return the report in a result of `bench encode`."""
     return _report(result.details)
 
 
@@ -301,7 +301,7 @@ def _report(data: Mapping[str, Any]) -> Report:
 
 
 def comparison_tables(comparisons: Sequence[Comparison]) -> str:
-    """Each comparison as a Markdown table."""
+    """Format each comparison as a Markdown table."""
     parts = []
     for comparison in comparisons:
         head = f"\n{comparison.work}\n\n| " + " | ".join(COMPARED) + " |\n|" + " --- |" * len(COMPARED)
@@ -311,7 +311,7 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> str:
 
 
 def compared(row: Timing) -> tuple[str, ...]:
-    """A way's figures in the order of COMPARED; why there are none, where there are none."""
+    """Return a way's figures in the order of COMPARED, or why there are none."""
     return (
         row.name,
         _measured(row.median_seconds, digits=3),
@@ -335,7 +335,7 @@ def _fact(value: object) -> str:
 
 
 def cells(row: CostRow, machine: Machine) -> tuple[str, ...]:
-    """A row's figures in the order of COLUMNS; a dash where nothing was measured. GB are 10^9 bytes."""
+    """Return a row's figures in the order of COLUMNS, with a dash for missing ones. GB means 10^9 bytes."""
     share = row.matmul_share(machine)
     return (
         row.size.upper(),
@@ -356,7 +356,7 @@ def cells(row: CostRow, machine: Machine) -> tuple[str, ...]:
 
 
 def table(report: Report) -> str:
-    """All rows as a Markdown table; columns that nothing was measured for are left out."""
+    """Format all rows as a Markdown table; columns without measurements are left out."""
     lines = [cells(row, report.machine) for row in report.rows]
     shown = [at for at in range(len(COLUMNS)) if any(line[at] != NOTHING for line in lines)]
     head = ["| " + " | ".join(COLUMNS[at] for at in shown) + " |", "|" + " --- |" * len(shown)]
@@ -364,7 +364,7 @@ def table(report: Report) -> str:
 
 
 def write_plot(report: Report, path: Path) -> None:
-    """Training memory over frames, a panel for each size and a line for each method."""
+    """Plot training memory over frames, with a panel for each size and a line for each method."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""`longvid bench sizing`: GPUs, hours and disk of a job on many videos, from rates that can be one's own.
+"""`longvid bench sizing`: compute GPUs, hours and disk space of a job on many videos from given rates.
 
 Computed from stated rates; nothing is measured. Decoding, encoding and captioning grow with the hours of video. No
 worker waits for another, so N of them are taken to need an Nth of the hours.
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 VECTOR_ROW_BYTES = 64
-"""Of a row in the Parquet file beside its vector: an id of 20 letters with its offset, and five 8-byte numbers."""
+"""Bytes of a row in the Parquet file besides its vector: an id of 20 letters with its offset, five 8-byte numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Videos to go through: `clips` vectors, each from `seconds` of video looked at at 1 FPS."""
+    """Videos to process: `clips` vectors, each from `seconds` of video at 1 FPS."""
 
     name: str
     clips: int
@@ -49,7 +49,7 @@ annotation file. A million hours: a vector for each window of 256 s."""
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How fast things go. Those marked "assumed" are to be replaced by figures of one's own.
+    """Processing rates. Replace those marked "assumed" by your own figures.
 
     `decode`: seconds of video that a core decodes to 1 frame a second in a second (measured here on 720p30 H.264:
     5 minutes in 11.85 s of processor time). `matmul`: bf16 FLOP/s of a large matrix product on one GPU (assumed: 70 %
@@ -74,7 +74,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a workload takes: hours of one core or one GPU, and bytes."""
+    """The cost of a workload: hours of one core or one GPU, and bytes."""
 
     workload: Workload
     decode_core_hours: float
@@ -87,20 +87,20 @@ class Size:
 
     @property
     def cores_per_gpu(self) -> float:
-        """Cores whose decoding keeps one encoding GPU busy."""
+        """Cores needed to keep one encoding GPU busy."""
         return self.decode_core_hours / self.encode_gpu_hours
 
     def gpus(self, hours: float, *, captions: bool) -> int:
-        """GPUs that encode, or caption, everything within so many hours."""
+        """Return the GPUs needed to encode, or caption, everything in `hours`."""
         return max(1, ceil((self.caption_gpu_hours if captions else self.encode_gpu_hours) / hours))
 
     def cores(self, hours: float) -> int:
-        """Cores that decode everything within so many hours."""
+        """Return the cores needed to decode everything in `hours`."""
         return max(1, ceil(self.decode_core_hours / hours))
 
 
 def size(workload: Workload, flops: float, rates: Rates) -> Size:
-    """What the workload takes where the forward pass over one clip is `flops`."""
+    """Compute the workload's cost if the forward pass over one clip takes `flops`."""
     captions = workload.clips * ceil(workload.seconds / rates.segment)
     tokens = captions * rates.caption_tokens
     seconds = workload.hours * 3600
@@ -117,7 +117,7 @@ def size(workload: Workload, flops: float, rates: Rates) -> Size:
 
 
 def frames_of(workload: Workload, cap: int = 256, tubelet: int = 2) -> int:
-    """Frames of a clip at 1 FPS, at most `cap`, in whole tubelets: what the encoder sees."""
+    """Return the frames of a clip at 1 FPS, at most `cap`, in whole tubelets."""
     return ceil(min(workload.seconds, cap) / tubelet) * tubelet
 
 
@@ -127,19 +127,19 @@ DEFAULT = Rates()
 
 def sizing(
     encoder: Annotated[str, typer.Option("--size", help="Encoder size: tiny, b or l, joint space-time.")] = "l",
-    hours: Annotated[float, typer.Option(min=0.001, help="Wall hours in which all is to be done.")] = 24.0,
+    hours: Annotated[float, typer.Option(min=0.001, help="Wall-clock hours to finish in.")] = 24.0,
     clips: Annotated[int | None, typer.Option(min=1, help="A workload of your own: clips …")] = None,
-    seconds: Annotated[float, typer.Option(min=0.001, help="… of so many seconds each.")] = 180.0,
-    decode: Annotated[float, typer.Option(help="Seconds of video a core decodes in a second.")] = DEFAULT.decode,
+    seconds: Annotated[float, typer.Option(min=0.001, help="… of this many seconds each.")] = 180.0,
+    decode: Annotated[float, typer.Option(help="Seconds of video that a core decodes per second.")] = DEFAULT.decode,
     matmul: Annotated[float, typer.Option(help="TFLOP/s of a bf16 matrix product, one GPU.")] = DEFAULT.matmul / 1e12,
     share: Annotated[float, typer.Option(help="Share of it that the encoder reaches.")] = DEFAULT.share,
-    segment: Annotated[float, typer.Option(help="Seconds of video to a caption.")] = DEFAULT.segment,
+    segment: Annotated[float, typer.Option(help="Seconds of video per caption.")] = DEFAULT.segment,
     caption_tokens: Annotated[int, typer.Option(help="Tokens of a caption.")] = DEFAULT.caption_tokens,
-    caption_rate: Annotated[float, typer.Option(help="Caption tokens a second, one GPU.")] = DEFAULT.caption_rate,
+    caption_rate: Annotated[float, typer.Option(help="Caption tokens per second, one GPU.")] = DEFAULT.caption_rate,
     bit_rate: Annotated[float, typer.Option(help="Mbit/s of the videos.")] = DEFAULT.bit_rate / 1e6,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compute, not measure, what EgoSchema, YouCook2 and a million hours of video take. FLOPs are counted."""
+    """Compute, not measure, the cost of EgoSchema, YouCook2 and a million hours of video. FLOPs are counted."""
     rates = Rates(
         decode=decode,
         matmul=matmul * 1e12,
@@ -163,7 +163,7 @@ def sizing(
 
 
 def rows_of(sizes: Sequence[Size], hours: float) -> list[tuple[str, ...]]:
-    """A row for each quantity, a column for each workload."""
+    """Return a row for each quantity, with a column for each workload."""
     lines: dict[str, Callable[[Size], str]] = {
         "clips": lambda one: f"{one.workload.clips:,}",
         "hours of video": lambda one: f"{one.workload.hours:,.0f}",
@@ -183,7 +183,7 @@ def rows_of(sizes: Sequence[Size], hours: float) -> list[tuple[str, ...]]:
 
 
 def bytes_text(count: float) -> str:
-    """A number of bytes in the unit that suits it, powers of ten."""
+    """Format a number of bytes in a suitable decimal unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -192,14 +192,14 @@ def bytes_text(count: float) -> str:
 
 
 def forward_flops(encoder: str, frames: int) -> int:
-    """FLOPs of the vision tower's forward pass over one clip, all tokens kept; counted without computing."""
+    """Count FLOPs of the vision tower's forward pass over one clip, without masking and without computing."""
     from lab.bench.encode import count_row, find_methods
 
     return count_row(find_methods(("jst-mask0",))[0], encoder, frames).forward_flops
 
 
 def dimensions_of(encoder: str) -> int:
-    """The length of a preset's vectors. Raises ModelError for unknown sizes."""
+    """Return the length of a preset's vectors. Raises ModelError for unknown sizes."""
     from encoders.config import preset
 
     return preset(f"longvivit-{encoder}").embed

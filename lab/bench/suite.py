@@ -1,4 +1,4 @@
-"""The encoder's whole bench on one device: the methods' cost, peers side by side, attention kernels, as one result.
+"""The encoder's whole bench on one device: the methods' cost, peers, and attention kernels, as one result.
 
 `python -m lab.bench.suite` gives all of the encoder's figures on a machine that has torch and NumPy and little else.
 Peers that are not installed are named and left out.
@@ -62,10 +62,10 @@ class BenchOptions:
 
 
 def run_encoder_bench(options: BenchOptions, progress: Callable[[CostRow], None] | None = None) -> list[CostRow]:
-    """One row for each size, frame count and method; `progress` hears of each as it is done.
+    """One row for each size, frame count and method; `progress` is called with each.
 
     Without peft, LoRA is left out unless it was named. Raises ModelError for unknown names and for a
-    CUDA device that is not there.
+    missing CUDA device.
     """
     device = find_bench_device(options.device)
     methods, _ = _methods(options)
@@ -81,7 +81,7 @@ def run_encoder_bench(options: BenchOptions, progress: Callable[[CostRow], None]
 
 
 def bench(options: BenchOptions, progress: Callable[[CostRow], None] | None = None) -> Report:
-    """`run_encoder_bench` with the machine's facts."""
+    """Run `run_encoder_bench` and add the machine's facts."""
     device = find_bench_device(options.device)
     rate = None if device.type == "meta" else matmul_rate(device)
     rows = run_encoder_bench(options, progress)
@@ -105,7 +105,7 @@ def _row(method: Method, size: str, frames: int, device: torch.device, options: 
 
 
 def _methods(options: BenchOptions) -> tuple[tuple[Method, ...], tuple[str, ...]]:
-    """The methods to run, and the names of those left out because peft is not installed."""
+    """Return the methods to run, and the names of those left out because peft is not installed."""
     methods = find_methods(options.methods)
     if options.methods or importlib.util.find_spec("peft") is not None:
         return methods, ()
@@ -114,7 +114,7 @@ def _methods(options: BenchOptions) -> tuple[tuple[Method, ...], tuple[str, ...]
 
 
 def find_bench_device(name: str) -> torch.device:
-    """`meta`, `cpu` or `cuda`. Raises ModelError for a CUDA device that is not there."""
+    """`meta`, `cpu` or `cuda`. Raises ModelError for a missing CUDA device."""
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelError("no CUDA device here: use --device cpu, or meta to count without computing")
@@ -129,9 +129,9 @@ Done = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asks for; what is left empty is what the device can do in minutes.
+    """The command line's request; empty fields default to what the device can do in minutes.
 
-    No methods mean all of them on a GPU and where nothing is computed.
+    No methods means all of them on a GPU and on the meta device.
     """
 
     device: str = "meta"
@@ -142,7 +142,7 @@ class Asked:
     compiled: bool = False
 
     def filled(self) -> Asked:
-        """With the device's own sizes, frames and methods. Raises ModelError for a device that is not there."""
+        """Fill in the device's default sizes, frames and methods. Raises ModelError for a missing device."""
         kind = find_bench_device(self.device).type
         return replace(
             self,
@@ -153,24 +153,24 @@ class Asked:
 
     @property
     def options(self) -> BenchOptions:
-        """As the methods' bench takes them."""
+        """Return the options of the methods' bench."""
         return BenchOptions(self.sizes, self.frames, self.methods, self.device, self.repeats, self.compiled)
 
     @property
     def work(self) -> Work:
-        """As the comparisons take them."""
+        """Return the work of the comparisons."""
         return Work(self.sizes, self.frames, torch.device(self.device), self.repeats, self.compiled)
 
     @property
     def settings(self) -> dict[str, JsonValue]:
-        """As a result keeps them."""
+        """Return the settings as a result keeps them."""
         return asdict(self)
 
 
 def bench_encode(asked: Asked, done: Done, *, steps: bool = False) -> Result:
-    """Forward passes beside the peers', attention by kernel, and the cost of the paper's methods.
+    """Measure forward passes against peers, attention by kernel, and the cost of the paper's methods.
 
-    With `steps` the training steps beside the peers' too: all that a device can tell of the encoder.
+    With `steps`, also training steps against peers: all measurements of the encoder on a device.
     """
     asked = asked.filled()
     measured = asked.device != "meta"
@@ -184,14 +184,14 @@ def bench_encode(asked: Asked, done: Done, *, steps: bool = False) -> Result:
 
 
 def bench_train_step(asked: Asked, done: Done) -> Result:
-    """Training steps beside the peers'."""
+    """Measure training steps against peers."""
     asked = asked.filled()
     comparisons = tuple(compare_step(asked.work, done))
     return Result("train-step", machine_facts(name_of(asked.work.device)), asked.settings, comparisons)
 
 
 def attention(asked: Asked) -> Facts:
-    """Seconds by kernel for each size and frame count of joint attention."""
+    """Measure seconds by kernel for each size and frame count of joint attention."""
     method = find_methods(("jst-mask0",))[0]
     return {
         f"ViT-{size.upper()}, {frames} frames": attention_seconds(
@@ -203,7 +203,7 @@ def attention(asked: Asked) -> Facts:
 
 
 def shares(report: Report) -> Facts:
-    """Forward FLOP/s as a share of the measured matrix-multiply rate, by size, frames and method."""
+    """Return forward FLOP/s as a share of the measured matrix-multiply rate, by size, frames and method."""
     return {
         f"ViT-{row.size.upper()}, {row.frames} frames, {row.method}": share
         for row in report.rows
@@ -212,7 +212,7 @@ def shares(report: Report) -> Facts:
 
 
 def name_of(device: torch.device) -> str:
-    """The device as people call it."""
+    """Return the device's product name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 

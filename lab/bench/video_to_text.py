@@ -1,4 +1,4 @@
-"""What a long video costs video-to-text: before the pool, where it grows, and after it, where it must not."""
+"""Cost of long videos in video-to-text: before pooling, where it grows, and after it, where it must not."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tasks.errors import ModelError
 
 
 def peak_live_bytes(call: Callable[[], object]) -> int:
-    """Bytes of all storages made during `call` and alive at once, at their most; its result included.
+    """Return the peak bytes of storages created during `call` and alive at once, including its result.
 
-    What a kernel uses inside of itself is not seen. Works on the meta device.
+    Memory used inside kernels is not seen. Works on the meta device.
     """
     with _Live() as live:
         result = call()
@@ -34,7 +34,7 @@ def peak_live_bytes(call: Callable[[], object]) -> int:
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped library
-    """Follows every storage that an operation makes until it is freed."""
+    """Tracks every storage that an operation creates until it is freed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
@@ -83,9 +83,9 @@ def _key(tensor: Tensor) -> int:
 class VideoToTextCost:
     """One video of `frames` frames with the share `mask` dropped: `tokens` in the tower, `pooled` after the mean.
 
-    Seconds and peak bytes of tensors of looking (tower and mean) and of answering (resampler, the
-    keys and values of every layer, a caption of fixed length). On a CPU seconds are the processor's,
-    which other work on the machine does not stretch.
+    Seconds and peak tensor bytes are given for encoding (tower and mean) and for answering (resampler, keys and values
+    of every layer, a caption of fixed length). On a CPU seconds are processor seconds, which other load on the machine
+    does not stretch.
     """
 
     frames: int
@@ -107,9 +107,9 @@ def bench_video_to_text(
     words: int = 16,
     repeats: int = 3,
 ) -> Iterator[VideoToTextCost]:
-    """A row for each frame count and mask. Raises ModelError for a model without a tower."""
+    """Measure a row for each frame count and mask. Raises ModelError for a model without a tower."""
     if model.vision is None:
-        raise ModelError("there is no tower to measure")
+        raise ModelError("the model has no vision tower to measure")
     config, device = model.vision.config, model.lm.device
     decoding = Decoding(words, words)
     for count in frames:

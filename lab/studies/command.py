@@ -1,4 +1,4 @@
-"""`longvid study …`: the paper's trade-offs, tried out on the kitchen."""
+"""`longvid study …`: study the paper's trade-offs on kitchen."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ def masking(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")] = OUT,
     smoke: Annotated[bool, typer.Option("--smoke", help="Two steps of a micro encoder: does it all run?")] = False,
 ) -> None:
-    """Accuracy against training memory: masking, factorised, frame-level, adapters, LoRA, last layers, coarse, tubes.
+    """Study accuracy against memory: masking, factorised, frame-level, adapters, LoRA, last layers, coarse, tubes.
 
-    For each seed one image encoder is trained, and every method goes on from it with the same videos
-    in the same order. Interrupt it at any time: the same command goes on where it stopped, and more
-    seeds or methods can be added later.
+    For each seed one image encoder is trained, and every method continues from it with the same videos in the same
+    order. It can be interrupted at any time: the same command resumes, and seeds or methods can be added later.
     """
     from encoders.shipped import CONFIGS
     from evals.store import locked
@@ -53,14 +52,14 @@ def masking(
             _measure(plan)
             _train(plan, record)
     except KeyboardInterrupt:
-        console.fail(f"interrupted; the same command goes on with what is in {out}")
+        console.fail(f"interrupted; the same command resumes from {out}")
         raise typer.Exit(130) from None
     report(out)
 
 
 @app.command(epilog="Example: longvid study report studies/masking")
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")] = OUT) -> None:
-    """Table, plot and verdicts again, from what has been trained so far."""
+    """Rewrite table, plot and verdicts from what has been trained so far."""
     from lab.studies.report import finding_cells, method_cells, method_columns, write_report
     from lab.studies.summary import summarise
 
@@ -89,7 +88,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _measure(plan: Plan) -> None:
-    """Count and time the methods, unless that is done."""
+    """Count and time the methods, unless already done."""
     from evals.store import read_row, write_row
     from lab.studies.run import SHORT, measure_costs, ticks
     from lab.studies.summary import COSTS, StudyCosts
@@ -103,7 +102,7 @@ def _measure(plan: Plan) -> None:
 
 
 def _train(plan: Plan, record: StudyRun) -> None:
-    """Train what is left, with a bar over all steps."""
+    """Train what is left, with a progress bar over all steps."""
     from lab.studies.run import left, run
 
     todo = left(plan)

@@ -1,6 +1,6 @@
-"""A study as a Markdown table and as the paper's kind of plot: accuracy over what training keeps in memory.
+"""Report a study as a Markdown table and as a plot like the paper's: accuracy over training memory.
 
-For notebooks, training memory and accuracy as data frames: counted by `longvid bench encode`, tried by `longvid study`.
+For notebooks: data frames of training memory (from `longvid bench encode`) and accuracy (from `longvid study`).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ LINES = (
     ("factorised", ("fst", "fst-mask75"), "tab:green"),
     ("frame-level", ("frame-level", "frame-level-mask75"), "tab:gray"),
 )
-"""Methods that differ in their masking only, joined in the plot."""
+"""Methods that differ in masking only, joined by lines in the plot."""
 MARKERS = "sD^v<>PX*hp8"
 COLOURS = ("tab:orange", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan", "black")
-"""Of the methods that stand alone, none that a line has."""
+"""Colours of single methods, distinct from those of lines."""
 VERDICTS = (
     "A finding is reproduced where the whole interval lies above the bound, not reproduced where all of it lies "
     "below, else undecided. The intervals are not corrected for how many findings there are."
@@ -48,7 +48,7 @@ VERDICTS = (
 
 
 def write_report(study: Study, folder: Path) -> list[Path]:
-    """Write table and plots; their paths."""
+    """Write table and plots, and return their paths."""
     (folder / TABLE).write_text(markdown(study), encoding="utf-8")
     paths = [folder / name for name in PLOTS]
     write_plot(study, paths)
@@ -56,7 +56,7 @@ def write_report(study: Study, folder: Path) -> list[Path]:
 
 
 def markdown(study: Study) -> str:
-    """The methods, each kind of statement, the findings, and how all of it was made."""
+    """Render the methods, each kind of statement, the findings, and the conditions of the study."""
     kinds = [name for name in study.chances if name not in (*JUDGED, "video_to_text_r1")]
     parts = [
         "# Accuracy against training memory on kitchen",
@@ -94,7 +94,7 @@ def _conditions(study: Study) -> str:
 
 
 def method_columns() -> tuple[str, ...]:
-    """The head of the main table."""
+    """Return the header of the main table."""
     return (
         "method",
         TITLES[RETRIEVAL],
@@ -109,7 +109,7 @@ def method_columns() -> tuple[str, ...]:
 
 
 def method_cells(method: MethodResult, study: Study) -> tuple[str, ...]:
-    """A method's row of the main table; its step beside that of the first."""
+    """Return a method's row of the main table, with its step time relative to the first method's."""
     cost, first = method.cost, study.costs.methods[0]
     seconds = "–"
     if cost.step_seconds and first.step_seconds:
@@ -127,7 +127,7 @@ def method_cells(method: MethodResult, study: Study) -> tuple[str, ...]:
 
 
 def finding_cells(found: FindingResult) -> tuple[str, ...]:
-    """A finding's row; differences in points, memory as a ratio."""
+    """Return a finding's row; differences in points, memory as a ratio."""
     if found.metric == MEMORY_METRIC:
         return (found.finding, "activation memory", f"{found.value:.2f}×", f"{found.least:.0f}×", found.verdict)
     value = "–"
@@ -138,7 +138,7 @@ def finding_cells(found: FindingResult) -> tuple[str, ...]:
 
 
 def figure_of(method: MethodResult, name: str) -> Figure:
-    """A method's figure by name."""
+    """Return a method's figure by name."""
     return next(figure for figure in method.figures if figure.name == name)
 
 
@@ -163,7 +163,7 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_plot(study: Study, paths: Sequence[Path]) -> None:
-    """A panel for each judged metric: a point for each method, with its interval; maskings of one kind are joined."""
+    """Plot a panel for each judged metric: a point with interval for each method; masks of one kind are joined."""
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -206,9 +206,9 @@ QUICK_SIZE, QUICK_FRAMES = "tiny", 16
 
 
 def bench_frame(path: Path | None) -> pd.DataFrame:
-    """A row per method, size and frame count of a bench report; of a quick count of the tiny size where there is none.
+    """Return a row per method, size and frame count of a bench report, or of a quick count of the tiny size.
 
-    `training_gb` is by count, `activations_gb` what masking saves, both in 10^9 bytes. Raises DataError.
+    `training_gb` and `activations_gb`, which masking reduces, are counted in 10^9 bytes. Raises DataError.
     """
     if path is not None and path.is_file():
         report = read_json(path)
@@ -223,10 +223,10 @@ def bench_frame(path: Path | None) -> pd.DataFrame:
 
 
 def study_frame(path: Path, metric: str = METRIC) -> pd.DataFrame:
-    """A row per method of a study, cheapest first: mean over seeds with its interval, and the memory it trained in.
+    """Return a row per method of a study, cheapest first: mean over seeds with its interval, and training memory.
 
-    `activations_mb` are of one clip, `training_mb` of the batch with weights and optimiser, in 10^6 bytes.
-    Raises RecordError where the file is no study.
+    `activations_mb` is for one clip, `training_mb` for the batch with weights and optimiser, in 10^6 bytes.
+    Raises RecordError if the file is not a study.
     """
     rows = [
         {

@@ -1,7 +1,7 @@
-"""A study's methods, what they cost, and their training from the same image encoder; what is done stays done.
+"""A study's methods, their costs, and their resumable training from the same image encoder.
 
-The methods are those the paper weighs against each other, as changes to one stage: what is masked, seen and trained.
-Their costs are counted exactly, timed in turn, and held against a process of its own.
+The methods are those that the paper compares, as changes to one stage: what is masked, seen and trained.
+Their costs are counted exactly, timed alternately, and checked against a separate process.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ COUNTED = (
 
 
 def studied_methods(depth: int) -> tuple[Method, ...]:
-    """All methods of the study for a vision tower of `depth` layers.
+    """Return all methods of the study for a vision tower of `depth` layers.
 
-    Masked FST and frame-level stand for the paper's curves of each over masking. Seven eighths masked (ours) take less
-    memory than any coarse method, so that each of these lies between two masks. The last third of the layers is what
-    the paper's last four are of ViT-B's twelve (ours); `-patches` trains the front as well.
+    Masked FST and frame-level represent the paper's curves of each over masking. Masking seven eighths (our choice)
+    takes less memory than any coarse method, so that each of these lies between two masks. The last third of the layers
+    corresponds to the paper's last four of ViT-B's twelve (our choice); `-patches` also trains the input layers.
     """
     last = AdaptConfig("last", last=max(1, round(depth / 3)))
     return (
@@ -72,7 +72,7 @@ def studied_methods(depth: int) -> tuple[Method, ...]:
 
 
 def choose_methods(names: tuple[str, ...], depth: int) -> tuple[Method, ...]:
-    """The methods named, in the study's order; all for no name. Raises ModelError for unknown names."""
+    """Return the named methods, in the study's order; all if none is named. Raises ModelError for unknown names."""
     methods = studied_methods(depth)
     known = [method.name for method in methods]
     unknown = [name for name in names if name not in known]
@@ -82,7 +82,7 @@ def choose_methods(names: tuple[str, ...], depth: int) -> tuple[Method, ...]:
 
 
 def as_method(stage: StageSettings, method: Method) -> StageSettings:
-    """The stage trained by a method; all else stays, the order of its data included."""
+    """Return the stage changed by a method; all else stays the same, including the order of data."""
     model = replace(stage.model, mask=method.mask, vision={**stage.model.vision, **method.changes}, adapt=method.adapt)
     return replace(stage, name=method.name, model=model)
 
@@ -93,7 +93,7 @@ ROUNDS = 5
 def measure_costs(
     methods: tuple[Method, ...], vision: VisionConfig, batch: int, done: Callable[[str], None]
 ) -> StudyCosts:
-    """Count and measure every method on batches of the study's shape, on CPU; `done` hears of each."""
+    """Count and measure every method on batches of the study's shape, on CPU; `done` is called for each."""
     changed = {method.name: replace(vision, **method.changes) for method in methods}
     cast = autocast(torch.device("cpu"), "auto")
     steps = {method.name: vision_step(method, changed[method.name], batch, cast) for method in methods}
@@ -127,14 +127,14 @@ def measure_costs(
 
 
 def ticks(methods: tuple[Method, ...]) -> int:
-    """How often `measure_costs` calls back."""
+    """Return the number of callbacks of `measure_costs`."""
     return ROUNDS + 1 + len(methods)
 
 
 def resident_bytes(method: Method, vision: VisionConfig, batch: int) -> int:
-    """How much a step of `batch` videos raises this process's peak over that of a step of one.
+    """Measure how much a step of `batch` videos raises this process's peak memory over that of a step of one.
 
-    To be run in a process that has done nothing else: its first step loads what every step needs.
+    Run this in a new process: its first step loads what every step needs.
     """
     torch.set_num_threads(1)
     cast = autocast(torch.device("cpu"), "auto")
@@ -160,12 +160,12 @@ SMOKE = (
     "training.log = 2",
     "training.save = 2",
 )
-"""A study of nothing, to see that it runs: every method, two steps each."""
+"""A smoke test: every method, two steps each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A study to be run: a config with the stages `image` and `short`, and what is asked of it.
+    """A study to be run: a config with the stages `image` and `short`, and the options.
 
     `steps` overrides the config's for the methods; no `methods` means all.
     """
@@ -178,7 +178,7 @@ class Plan:
     smoke: bool = False
 
     def stage(self, name: str, seed: int) -> StageSettings:
-        """The settings of a stage for a seed. Raises ModelError naming file and key."""
+        """Read the settings of a stage for a seed. Raises ModelError naming file and key."""
         changes = list(SMOKE) if self.smoke else []
         if self.steps is not None and name == SHORT:
             changes.append(f"training.steps = {self.steps}")
@@ -191,7 +191,7 @@ class Plan:
         return replace(found, frames=stage.data.frames)
 
     def chosen(self) -> tuple[Method, ...]:
-        """The methods to be trained. Raises ModelError for unknown names."""
+        """Return the methods to be trained. Raises ModelError for unknown names."""
         return choose_methods(self.methods, self.vision().depth)
 
 
@@ -205,7 +205,7 @@ class Left:
 
 
 def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
-    """Write the record of a new study, or make sure that the one there asked for the same.
+    """Write the record of a new study, or check that an existing one has the same settings.
 
     Seeds and methods are not part of it, so that a study can grow. Raises RecordError naming what differs.
     """
@@ -216,7 +216,7 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
         before = read_row(path, StudyRun)
         different = difference(completed(before, path), settings)
         if different:
-            raise RecordError(f"{plan.out} was begun otherwise: {different}; choose another --out")
+            raise RecordError(f"{plan.out} was started with other settings: {different}; choose another --out")
         return before
     videos = held_out(plan.stage(SHORT, 0))
     run = StudyRun(
@@ -232,19 +232,19 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
 
 
 def asked(plan: Plan) -> dict[str, JsonValue]:
-    """The settings of both stages as they are recorded, those of seed 0."""
+    """Return the settings of both stages as recorded, for seed 0."""
     return {name: deciding(plan.stage(name, 0)) for name in (IMAGE, SHORT)}
 
 
 def completed(run: StudyRun, path: Path) -> dict[str, JsonValue]:
-    """A record's settings, those that did not exist when it was written at their defaults."""
+    """Return a record's settings, with defaults for those that did not exist when it was written."""
     return {
         name: deciding(read_dataclass(StageSettings, table, f"{path}: {name}")) for name, table in run.settings.items()
     }
 
 
 def held_out(stage: StageSettings) -> list[tuple[str, str]]:
-    """Id and family of each video the methods are compared on. Raises ModelError unless they are of the kitchen."""
+    """Return id and family of each held-out video. Raises ModelError unless they are kitchen's."""
     kitchen = stage.evaluation.data.kitchen if stage.evaluation else None
     if stage.evaluation is None or kitchen is None:
         raise ModelError(f"the study compares on videos of the kitchen: name them in [{SHORT}.evaluation]")
@@ -254,7 +254,7 @@ def held_out(stage: StageSettings) -> list[tuple[str, str]]:
 
 
 def left(plan: Plan) -> Left:
-    """What of the plan is not on disk yet."""
+    """Return what is left of the plan."""
     done = {(row.seed, row.method) for row in read_trained(plan.out / ROWS)}
     rows = tuple((seed, m) for seed in plan.seeds for m in plan.chosen() if (seed, m.name) not in done)
     needed = dict.fromkeys(seed for seed, _ in rows)
@@ -274,7 +274,7 @@ def run(plan: Plan, record: StudyRun, tick: Callable[[str], None]) -> None:
 
 
 def image_weights(plan: Plan, seed: int) -> Path:
-    """Where the image encoder of a seed lies."""
+    """Return the path of the image encoder of a seed."""
     return plan.out / WORK / f"seed{seed}" / IMAGE / "image.safetensors"
 
 
@@ -287,7 +287,7 @@ def train_image(plan: Plan, seed: int, tick: Callable[[str], None]) -> None:
 
 
 def train_method(plan: Plan, record: StudyRun, method: Method, seed: int, tick: Callable[[str], None]) -> Trained:
-    """Train one method from one seed and ask it everything."""
+    """Train one method from one seed and evaluate it."""
     settings = as_method(plan.stage(SHORT, seed), method)
     folder = plan.out / WORK / f"seed{seed}" / method.name
     prepared, samples, seconds = _trained(plan, settings, folder, tick)
@@ -317,7 +317,7 @@ def train_method(plan: Plan, record: StudyRun, method: Method, seed: int, tick: 
 def _trained(
     plan: Plan, settings: StageSettings, folder: Path, tick: Callable[[str], None]
 ) -> tuple[Prepared, int, float]:
-    """Prepare a stage and train it to its end, from its last checkpoint where there is one: with samples, seconds."""
+    """Prepare a stage and train it to its end, from its last checkpoint if any; return samples and seconds, too."""
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(settings, lambda _: image_weights(plan, settings.seed), World(), settings.name)
     began = perf_counter()
@@ -329,7 +329,7 @@ def _trained(
 
 
 def outcomes(settings: StageSettings, trained: LoadedEncoder) -> Outcomes:
-    """Every question to every held-out video."""
+    """Evaluate all questions on every held-out video."""
     asked = evaluation(settings, trained.encoder, trained.tokenizer, World())
     if asked is None:
         raise ModelError(f"the study needs [{SHORT}.evaluation]")
@@ -337,7 +337,7 @@ def outcomes(settings: StageSettings, trained: LoadedEncoder) -> Outcomes:
 
 
 def shares(found: Outcomes) -> dict[str, tuple[float | None, ...]]:
-    """By kind, the share of each video's statements that were told from false ones."""
+    """Return, by kind, the share of each video's statements that were told from false ones."""
     out: dict[str, tuple[float | None, ...]] = {}
     for kind, asked in found.statements.items():
         by_video: list[list[bool]] = [[] for _ in found.keys]

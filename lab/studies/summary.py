@@ -1,10 +1,10 @@
-"""A study's files, and from its rows and costs to its figures and verdicts: no model, no training.
+"""A study's files, and its figures and verdicts computed from rows and costs: no model, no training.
 
-Intervals are for a mean over a few seeds and many items, where both are samples (ours). Rows of a matrix
-[seeds, videos] are one training each, its columns the same videos every time. The variance of the mean is the sum of
-two: between families of videos, of the mean over seeds, as for a cluster-robust mean; and between seeds. The noise of
-a family under a seed is in both, so intervals err on the wide side. Student's t with Welch and Satterthwaite's degrees
-of freedom makes it hold for as few as two seeds, for which a bootstrap over seeds would be far too narrow.
+Intervals are for a mean over a few seeds and many items, both of which are samples (our choice). Rows of a matrix
+[seeds, videos] are one training each, columns are the same videos every time. The variance of the mean is the sum of
+two: between families of videos, of the mean over seeds, as for a cluster-robust mean; and between seeds. The noise of a
+family under a seed is in both, so intervals err on the wide side. Student's t with Welch and Satterthwaite's degrees of
+freedom makes them valid for as few as two seeds, for which a bootstrap over seeds would be far too narrow.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Verdict = Literal["reproduced", "not reproduced", "undecided", "not run"]
 
 
 class StudyRun(Row):
-    """What the study was asked, written first. `videos` and `families` name the items of every row, in order."""
+    """The study's settings, written first. `videos` and `families` name the items of every row, in order."""
 
     schema_version: Literal[1] = 1
     settings: dict[str, JsonValue]
@@ -45,9 +45,9 @@ class StudyRun(Row):
 
 
 class Trained(Row):
-    """One method trained from one seed, with what it got right of each video (shares of 1).
+    """One method trained from one seed, with its accuracy on each video (fractions of 1).
 
-    `statements` are shares by kind; None where a video has no statement of the kind.
+    `statements` are shares by kind; None if a video has no statement of the kind.
     """
 
     method: str
@@ -65,10 +65,10 @@ class Trained(Row):
 
 
 class MethodCost(Row):
-    """What a method's vision tower costs. Bytes are counted in bf16 with fused attention, `step_seconds` measured.
+    """The cost of a method's vision tower. Bytes are counted in bf16 with fused attention, `step_seconds` measured.
 
-    `activation_bytes` are of one video, `training_bytes` of the batch with weights, gradients and optimiser.
-    `measured_bytes` is how much a training step of the batch raised the resident memory of a process of its own.
+    `activation_bytes` is for one video, `training_bytes` for the batch with weights, gradients and optimiser.
+    `measured_bytes` is how much a training step of the batch raised the resident memory of a separate process.
     """
 
     method: str
@@ -95,7 +95,7 @@ class StudyCosts(Row):
 
 
 class Figure(Row):
-    """A mean over seeds and items; `method` says how its interval came, `per_seed` has the mean of each seed."""
+    """A mean over seeds and items; `method` names its interval's method, `per_seed` has the mean of each seed."""
 
     name: str
     value: float
@@ -117,7 +117,7 @@ class MethodResult(Row):
 
 
 class FindingResult(Row):
-    """One of the paper's findings, asked of one metric. It holds where `value` is above `least`, in direction."""
+    """One of the paper's findings, tested on one metric. It holds, in direction, if `value` is above `least`."""
 
     finding: str
     metric: str
@@ -141,7 +141,7 @@ class Study(Row):
 
 
 def read_trained(path: Path) -> list[Trained]:
-    """The finished rows. A torn last line is passed over; any other damage is refused with RecordError."""
+    """Read the finished rows. A torn last line is skipped; any other damage raises RecordError."""
     if not path.is_file():
         return []
     try:
@@ -154,7 +154,7 @@ def read_trained(path: Path) -> list[Trained]:
 
 
 def append_trained(path: Path, row: Trained) -> None:
-    """Add a row, on disk when this returns; what is left of a torn line is cut off first."""
+    """Add a row, on disk when this returns; a torn last line is removed first."""
     with path.open("ab+") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
@@ -170,7 +170,7 @@ ONE_SEED = "t over families, one seed: what another training would give is left 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with its 95 % interval, None where nothing varies."""
+    """A mean with its 95 % interval, None if nothing varies."""
 
     value: float
     interval: tuple[float, float] | None
@@ -179,9 +179,9 @@ class Estimate:
 
 
 def estimate(scores: Scores, families: tuple[str, ...], *, share: bool = True) -> Estimate:
-    """The mean of `scores` [seeds, videos]. A `share` lies within 0 and 1, a difference need not.
+    """Estimate the mean of `scores` [seeds, videos]. A `share` is within 0 and 1, a difference need not be.
 
-    Where all of a share's items are 0, or all are 1, Wilson's interval on the number of families stands in.
+    If all items of a share are 0, or all are 1, Wilson's interval on the number of families is used.
     """
     codes, count = cluster_codes(families)
     per_seed = tuple(float(value) for value in scores.mean(axis=1))
@@ -200,7 +200,7 @@ def estimate(scores: Scores, families: tuple[str, ...], *, share: bool = True) -
 
 
 def _between_families(scores: Scores, codes: NDArray[np.intp], count: int) -> tuple[float, int] | None:
-    """Variance of the mean that comes of the families, and its degrees of freedom."""
+    """Return the variance of the mean due to families, and its degrees of freedom."""
     if count < 2:
         return None
     residuals = scores.mean(axis=0) - scores.mean()
@@ -209,7 +209,7 @@ def _between_families(scores: Scores, codes: NDArray[np.intp], count: int) -> tu
 
 
 def _between_seeds(scores: Scores) -> tuple[float, int] | None:
-    """Variance of the mean that comes of the seeds, and its degrees of freedom."""
+    """Return the variance of the mean due to seeds, and its degrees of freedom."""
     seeds = len(scores)
     if seeds < 2:
         return None
@@ -228,14 +228,14 @@ def _half_width(parts: list[tuple[float, int]]) -> float:
 
 Weights = dict[str, float]
 POINTS = 0.02
-"""A loss of "about one point" is one of less than two (ours)."""
+"""A loss of "about one point" means less than two (our choice)."""
 LADDER = ("jst-mask88", "jst-mask75", "jst-mask50", "jst-mask25", "jst-mask0")
 """Joint space-time attention by memory, the least first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """It holds where the weighted sum of the methods' accuracies is above `least`."""
+    """A finding that holds if the weighted sum of the methods' accuracies is above `least`."""
 
     text: str
     weights: Weights
@@ -244,7 +244,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFinding:
-    """It holds where `large` takes at least `times` the activation memory of `small`; known without error."""
+    """A finding that holds if `large` takes at least `times` the activation memory of `small`; known without error."""
 
     text: str
     large: str
@@ -257,7 +257,7 @@ def _over(better: str, worse: str) -> Weights:
 
 
 def _loses_less(one: tuple[str, str], other: tuple[str, str]) -> Weights:
-    """How much less the first of (masked, dense) loses by masking than the second."""
+    """Return weights for how much less the first pair (masked, dense) loses by masking than the second."""
     return {one[0]: 1.0, one[1]: -1.0, other[0]: -1.0, other[1]: 1.0}
 
 
@@ -290,9 +290,10 @@ MEMORY = (
 
 
 def findings(memory: Mapping[str, int]) -> tuple[Finding, ...]:
-    """All findings on accuracy; coarse methods are compared with masking at their activation memory (bytes).
+    """Return all findings on accuracy; coarse methods are compared with masking at equal activation memory (bytes).
 
-    Activations only (ours): in an encoder this small the weights of a large patch's projection would outweigh them.
+    Activations only (our choice): in an encoder this small the weights of a large patch's projection would outweigh
+    them.
     """
     coarse = tuple(
         Finding(f"{name} loses more than masking at equal memory", {name: -1.0, **at_memory(memory[name], memory)})
@@ -303,9 +304,9 @@ def findings(memory: Mapping[str, int]) -> tuple[Finding, ...]:
 
 
 def at_memory(wanted: int, memory: Mapping[str, int]) -> Weights:
-    """Joint attention masked so that it takes `wanted` bytes: its two nearest masks, mixed by log memory.
+    """Return weights of joint attention masked to take `wanted` bytes: the two nearest masks, mixed by log memory.
 
-    Beyond the ladder's ends, the end itself.
+    Beyond the range of masks, the last mask.
     """
     if wanted <= memory[LADDER[0]]:
         return {LADDER[0]: 1.0}
@@ -317,7 +318,7 @@ def at_memory(wanted: int, memory: Mapping[str, int]) -> Weights:
 
 
 def judge(value: float, interval: tuple[float, float] | None, least: float) -> Verdict:
-    """Reproduced where the whole interval is above `least`, not reproduced where all of it is below."""
+    """Judge: reproduced if the whole interval is above `least`, not reproduced if all of it is below."""
     low, high = interval if interval else (value, value)
     if interval and low > least:
         return "reproduced"
@@ -328,13 +329,13 @@ def judge(value: float, interval: tuple[float, float] | None, least: float) -> V
 
 RETRIEVAL, STATEMENTS = "text_to_video_r1", "statements"
 JUDGED = (RETRIEVAL, STATEMENTS)
-"""The metrics findings are asked of: text → video R@1, and statements, the kinds that a video has weighing the same."""
+"""The metrics of findings: text → video R@1, and statements, weighing a video's kinds equally."""
 MEMORY_METRIC = "activation_bytes"
 BySeed = Mapping[int, Trained]
 
 
 def summarise(folder: Path) -> Study:
-    """Read a study's folder, write its `study.json`. Raises RecordError where there is nothing to summarise."""
+    """Read a study's folder, write its `study.json`. Raises RecordError if there is nothing to summarise."""
     run, costs = read_row(folder / RUN, StudyRun), read_row(folder / COSTS, StudyCosts)
     trained = read_trained(folder / ROWS)
     if not trained:
@@ -360,7 +361,7 @@ def summarise(folder: Path) -> Study:
 
 
 def chances(row: Trained) -> dict[str, float]:
-    """What guessing gets of each metric; of `statements`, by the same mean over the kinds that a video has."""
+    """Return the chance level of each metric; for `statements`, by the same mean over a video's kinds."""
     guessed = {
         kind: tuple(None if share is None else row.chances[kind] for share in of_videos)
         for kind, of_videos in row.statements.items()
@@ -370,12 +371,12 @@ def chances(row: Trained) -> dict[str, float]:
 
 
 def metrics(row: Trained) -> tuple[str, ...]:
-    """The names of a row's metrics."""
+    """Return the names of a row's metrics."""
     return (RETRIEVAL, "video_to_text_r1", STATEMENTS, *row.statements)
 
 
 def scores(rows: list[Trained], metric: str) -> Scores:
-    """[seeds, videos], NaN where a video has no statement of the kind."""
+    """Return scores [seeds, videos], NaN if a video has no statement of the kind."""
     return np.array([_scores_of(row, metric) for row in rows])
 
 
@@ -390,7 +391,7 @@ def _scores_of(row: Trained, metric: str) -> Scores:
 
 
 def figures(rows: BySeed, families: tuple[str, ...]) -> tuple[Figure, ...]:
-    """All metrics of a method over its seeds."""
+    """Compute all metrics of a method over its seeds."""
     seeds = sorted(rows)
     ordered = [rows[seed] for seed in seeds]
     out = []
@@ -414,7 +415,7 @@ def figures(rows: BySeed, families: tuple[str, ...]) -> tuple[Figure, ...]:
 
 
 def _asked(found: Scores, families: tuple[str, ...]) -> tuple[Scores, tuple[str, ...]]:
-    """The columns of the videos that were asked, with their families."""
+    """Select the columns of the videos with values, with their families."""
     there = ~np.isnan(found).any(axis=0)
     return found[:, there], tuple(families[video] for video in np.flatnonzero(there))
 
@@ -422,7 +423,7 @@ def _asked(found: Scores, families: tuple[str, ...]) -> tuple[Scores, tuple[str,
 def accuracy_findings(
     trained: Mapping[str, BySeed], costs: Mapping[str, MethodCost], families: tuple[str, ...]
 ) -> list[FindingResult]:
-    """Every finding for every judged metric, over the seeds that all its methods have."""
+    """Judge every finding for every judged metric, over the seeds that all its methods have."""
     memory = {name: cost.activation_bytes for name, cost in costs.items()}
     return [_accuracy_finding(finding, metric, trained, families) for finding in findings(memory) for metric in JUDGED]
 
@@ -445,7 +446,7 @@ def _accuracy_finding(
 
 
 def memory_findings(costs: Mapping[str, MethodCost]) -> list[FindingResult]:
-    """Findings on memory, which is counted: there is nothing undecided about them."""
+    """Judge findings on memory, which is counted, so that none is undecided."""
     out = []
     for finding in MEMORY:
         if finding.large not in costs or finding.small not in costs:

@@ -1,1 +1,1 @@
-"""Caption metrics with per-item statistics: BLEU, ROUGE-L, CIDEr-D, and METEOR by its own jar."""
+"""Caption metrics with per-item statistics: BLEU, ROUGE-L, CIDEr-D, and METEOR by its original jar."""

@@ -1,8 +1,8 @@
-"""The three ways to turn captions of segments into one figure, under the names results carry.
+"""The three conventions for scoring captions of segments, with the names used in results.
 
 `micro`: all segments are one corpus. `macro`: each video is its own corpus (its own idf, so that a
 video of one segment has CIDEr-D 0), then videos are averaged. `paragraph`: a video's segments are
-joined in order, and paragraphs are the corpus. The same captions differ by a third between them.
+joined in order, and paragraphs are the corpus. Their figures for the same captions differ by up to a third.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tasks.tokenizers import Tokenize
 BLEU_NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 METRIC_NAMES = (*BLEU_NAMES, "rouge_l", "cider_d", "meteor")
 HIGHEST_CIDER_D = 10.0
-# As results carry it. 2: METEOR adds no chunk for captions that are matched whole.
+# Stored in results. Version 2: METEOR adds no chunk for captions that match completely.
 METRICS_VERSION = "2"
 
 
@@ -43,7 +43,7 @@ class ItemStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSums:
-    """What figures need of each of K clusters: `counted` items [K], `means` sums [K] by metric.
+    """The sums that figures need for each of K clusters: `counted` items [K], `means` sums [K] by metric.
 
     `bleu` [K, 10] and `meteor` [K, 23] are None where the metric is itself a mean or was not run.
     """
@@ -54,7 +54,7 @@ class ClusterSums:
     meteor: Floats | None = None
 
     def figures(self, weights: NDArray[np.floating] | None = None) -> dict[str, Floats]:
-        """Figures float64 [R] by metric name for cluster weights [R, K]; of the full set, [1], if None."""
+        """Return figures float64 [R] by metric name for cluster weights [R, K]; of the full set, [1], if None."""
         shares = np.ones((1, len(self.counted))) if weights is None else np.asarray(weights, dtype=np.float64)
         values: dict[str, Floats] = {}
         if self.bleu is not None:
@@ -67,12 +67,12 @@ class ClusterSums:
 
 
 def figure_bounds(name: str) -> tuple[float, float]:
-    """The range that a caption figure lies in, by its name with or without its convention."""
+    """Return the range of a caption figure, by its name with or without a convention."""
     return (0.0, HIGHEST_CIDER_D) if name.endswith("cider_d") else (0.0, 1.0)
 
 
 def item_statistics(corpus: Corpus, meteor: Floats | None = None, groups: Ints | None = None) -> ItemStatistics:
-    """Statistics of every item; `meteor` [N, 23] are the jar's, `groups` int64 [N] bounds who shares CIDEr-D's idf."""
+    """Return statistics of every item; `meteor` [N, 23] is the jar's; `groups` int64 [N] share CIDEr-D's idf."""
     table = ngram_table(corpus)
     return ItemStatistics(
         bleu=bleu_counts(table),
@@ -118,7 +118,7 @@ Unit = Literal["segment", "paragraph"]
 
 @dataclass(frozen=True, slots=True)
 class CaptionedItem:
-    """A caption beside its references; `cluster` is the source video, and items stand in its order."""
+    """A caption with its references; `cluster` is the source video, whose items are in order."""
 
     id: str
     cluster: str
@@ -132,7 +132,7 @@ class CaptionScores:
 
     `values` has every metric's name (None: not run, see `meteor_not_run`); `clusters` names the
     columns of weights of `sums.figures`; `corpus_items` counts captions or paragraphs; `warnings` say which
-    texts count 0, and where CIDEr-D can't be anything else.
+    texts count 0, and when CIDEr-D is 0 by definition.
     """
 
     convention: ConventionName
@@ -147,7 +147,7 @@ class CaptionScores:
 def score_captions(
     items: Sequence[CaptionedItem], convention: str, tokenize: Tokenize, meteor: MeteorJar | NotRun
 ) -> CaptionScores:
-    """Score `items` under one convention; DataError on no items, repeated ids or an unknown convention."""
+    """Score `items` under one convention; raises DataError for no items, repeated ids or an unknown convention."""
     return score_conventions(items, [convention], tokenize, meteor)[convention]
 
 
@@ -182,7 +182,7 @@ def score_conventions(
 
 
 def tokenless(texts: Sequence[CaptionedItem], corpus: Corpus) -> list[str]:
-    """A warning about texts without any token: they count 0 in every figure."""
+    """Warn of texts without any token: they count 0 in every figure."""
     pairs = list(zip(texts, corpus.references, strict=True))
     captions = [text.id for text, tokens in zip(texts, corpus.hypotheses, strict=True) if not tokens]
     references = [text.id for text, found in pairs if not all(found)]
@@ -194,7 +194,7 @@ def tokenless(texts: Sequence[CaptionedItem], corpus: Corpus) -> list[str]:
 
 
 def without_idf(convention: ConventionName, corpus: Corpus, clusters: Ints) -> list[str]:
-    """Where all of a corpus's references are alike (one item, say) every idf is 0, and CIDEr-D with it."""
+    """Warn if all references of a corpus are the same (one item, for example): every idf is 0, and so is CIDEr-D."""
     groups = clusters if convention == "macro" else np.zeros_like(clusters)
     distinct: dict[int, set[frozenset[Tokens]]] = {}
     for group, references in zip(groups.tolist(), corpus.references, strict=True):
@@ -207,11 +207,11 @@ def without_idf(convention: ConventionName, corpus: Corpus, clusters: Ints) -> l
     else:
         whose = "one item" if len(corpus) == 1 else f"{len(corpus)} items with the same references"
         whose = f"{convention}: {whose} can't have an idf: the"
-    return [f"{whose} CIDEr-D is 0 whatever the captions"]
+    return [f"{whose} CIDEr-D is 0 for any captions"]
 
 
 def some(ids: Sequence[str], most: int = 5) -> str:
-    """The first of some ids."""
+    """List the first of some ids."""
     return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
 
 
@@ -224,7 +224,7 @@ def _texts_of(items: Sequence[CaptionedItem], unit: Unit) -> Sequence[CaptionedI
 
 
 def _meteor_once(corpora: Mapping[Unit, Corpus], meteor: MeteorJar) -> dict[Unit, Floats]:
-    """The jar's statistics of every corpus from one run: it takes seconds to start, and answers line by line."""
+    """Get the jar's statistics of every corpus from one run, because it takes seconds to start."""
     together = Corpus(
         hypotheses=tuple(chain.from_iterable(corpus.hypotheses for corpus in corpora.values())),
         references=tuple(chain.from_iterable(corpus.references for corpus in corpora.values())),
@@ -234,9 +234,9 @@ def _meteor_once(corpora: Mapping[Unit, Corpus], meteor: MeteorJar) -> dict[Unit
 
 
 def joined_paragraphs(items: Sequence[CaptionedItem]) -> list[CaptionedItem]:
-    """One item per cluster: its captions joined by spaces in order, and its k-th references likewise.
+    """Make one item per cluster: its captions joined by spaces in order, and its k-th references likewise.
 
-    Raises DataError when a video's segments differ in their number of references.
+    Raises DataError if a video's segments differ in their number of references.
     """
     by_cluster: dict[str, list[CaptionedItem]] = {}
     for item in items:
@@ -258,7 +258,7 @@ def _joined(cluster: str, members: Sequence[CaptionedItem]) -> CaptionedItem:
 
 
 def tokenised(items: Sequence[CaptionedItem], tokenize: Tokenize) -> Corpus:
-    """The items' texts as tokens, in order."""
+    """Tokenise the items' texts, in order."""
     return Corpus(
         hypotheses=tuple(tokenize(item.hypothesis) for item in items),
         references=tuple(tuple(tokenize(text) for text in item.references) for item in items),

@@ -1,9 +1,9 @@
-"""METEOR 1.5 by its authors' jar: matches come from the jar, never from an approximation.
+"""METEOR 1.5 with its authors' jar: matches come from the jar, never from an approximation.
 
 The jar's per-segment statistics add up over segments (`summable` says how); the closing formula
 (Denkowski & Lavie 2014, English parameters) is applied here, so that intervals need no second run.
 Every run asks the jar for the scores of known segments and of their sum, and refuses a jar that
-computes others.
+computes other values.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ STATISTICS = 23
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _STAGE_WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # exact, stem, synonym, paraphrase
 _AGREEMENT = 1e-6
-_CHUNKS = 20  # the column that counts them
-# segments of our own making: one in which every parameter of the formula counts, one matched whole in a single
-# chunk, one matched whole in two, one of a single token, one without any match, one without a token
+_CHUNKS = 20  # the column with the number of chunks
+# Segments of our own: one in which every parameter of the formula counts, one matched completely in a single chunk, one
+# matched completely in two, one of a single token, one without any match, one without a token.
 _KNOWN = (
     (20, 24, 8, 10, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 5, 13, 12),
     (5, 5, 2, 2, 3, 3, 2, 2, *(0,) * 12, 1, 5, 5),
@@ -40,17 +40,17 @@ _KNOWN = (
     (4, 6, 1, 2, *(0,) * 19),
     (0,) * 23,
 )
-# a `|||` inside a caption would end its field; other separators and control characters would end the line
+# A `|||` in a caption would end its field; other separators and control characters would end the line.
 _NOT_TEXT = re.compile(r"\|{3,}|[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class MeteorError(LongvidError):
-    """The METEOR jar was there and failed."""
+    """The METEOR jar failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeteorJar:
-    """How to start the jar: the Java program, the jar with its `data` folder, and patience in seconds."""
+    """How to start the jar: the Java program, the jar with its `data` folder, and a time-out in seconds."""
 
     java: Path
     jar: Path
@@ -59,7 +59,7 @@ class MeteorJar:
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """Why METEOR has no figure."""
+    """Why METEOR was not run."""
 
     reason: str
 
@@ -67,7 +67,7 @@ class NotRun:
 def find_meteor(jar: Path | None = None) -> MeteorJar | NotRun:
     """Find Java and the jar: `jar`, else $LONGVID_METEOR_JAR, else the one pycocoevalcap installs.
 
-    Raises DataError when a jar was named and is not a file.
+    Raises DataError if a named jar is not a file.
     """
     named = jar or (Path(os.environ[JAR_VARIABLE]) if os.environ.get(JAR_VARIABLE) else None)
     if named is not None and not named.is_file():
@@ -94,9 +94,9 @@ def _installed_jar() -> Path | None:
 
 
 def meteor_statistics(corpus: Corpus, meteor: MeteorJar) -> Floats:
-    """The jar's statistics of each item against its best reference, float64 [N, 23], ready to be summed.
+    """Return the jar's statistics of each item against its best reference, float64 [N, 23], ready to be summed.
 
-    Raises MeteorError when the jar fails, stalls, answers out of step or disagrees with `meteor_score`.
+    Raises MeteorError if the jar fails, stalls, loses step or disagrees with `meteor_score`.
     """
     if not len(corpus):
         return np.zeros((0, STATISTICS))
@@ -122,9 +122,9 @@ def _refuse_other_formula(meteor: MeteorJar, known: Floats, told: Sequence[float
 
 
 def summable(statistics: Floats) -> Floats:
-    """Statistics [N, 23] of single segments as the jar adds them up.
+    """Adjust statistics [N, 23] of single segments as the jar does before adding them.
 
-    A segment that is matched whole in a single chunk has no fragmentation, and adds no chunk to a sum.
+    A segment matched completely in a single chunk has no fragmentation, and adds no chunk to a sum.
     """
     matched = statistics[:, 4:_CHUNKS].reshape(-1, 4, 4).sum(axis=1)
     whole = np.all(matched[:, :2] + matched[:, 2:] == statistics[:, 0:2], axis=1) & (statistics[:, _CHUNKS] == 1)
@@ -134,9 +134,9 @@ def summable(statistics: Floats) -> Floats:
 
 
 def meteor_score(sums: Floats) -> Floats:
-    """METEOR, float64 [...], of `summable` statistics [..., 23], of one segment or summed; 0 where nothing matches.
+    """Return METEOR, float64 [...], of `summable` statistics [..., 23], single or summed; 0 if nothing matches.
 
-    Every step in the jar's own order, so that the figures agree to the last digit.
+    The steps are in the jar's order, so that the figures agree to the last digit.
     """
     stages = sums[..., 4:_CHUNKS].reshape(*sums.shape[:-1], 4, 4)
     matched = np.zeros((*sums.shape[:-1], 2))  # weighted matches of hypothesis and reference
@@ -162,13 +162,13 @@ def _numbers(line: str, count: int) -> list[float]:
     except ValueError:
         values = []
     if len(values) != count:
-        msg = f"METEOR's jar answered '{line[:80]}' where {count} numbers were due"
+        msg = f"METEOR's jar answered '{line[:80]}' instead of {count} numbers"
         raise MeteorError(msg)
     return values
 
 
 def _ask(meteor: MeteorJar, lines: Sequence[str], replies: int) -> list[str]:
-    """Run the jar once over `lines` (its own folder is only read) and return its `replies`."""
+    """Run the jar once over `lines` (its own folder is only read) and return its `replies` replies."""
     command = [str(meteor.java), "-Xmx2G", "-Dfile.encoding=UTF-8", "-jar", str(meteor.jar)]
     command += ["-", "-", "-stdio", "-l", "en", "-norm"]
     with tempfile.TemporaryDirectory(prefix="longvid-meteor-") as folder:

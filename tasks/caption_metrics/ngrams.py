@@ -72,9 +72,9 @@ def _lengths(texts: Iterable[Sized]) -> Ints:
 
 
 def _pieces(text: Tokens) -> Tokens:
-    """The text split at every white space, as coco-caption's n-gram metrics (not its ROUGE-L) split it.
+    """Split a text at all white space, as coco-caption's n-gram metrics (not its ROUGE-L) do.
 
-    It matters for the one kind of token with a space inside, `1 1/2` around a no-break space.
+    This matters for the one kind of token with a space inside, `1 1/2` with a no-break space.
     """
     return tuple(" ".join(text).split())
 
@@ -131,7 +131,7 @@ def ngram_table(corpus: Corpus) -> NgramTable:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Where an n-gram of a reference also stands in its item's hypothesis: parallel arrays [M].
+    """N-grams of references that are also in their item's hypothesis: parallel arrays [M].
 
     `hypothesis_row` and `reference_row` are rows of the two `Grams` tables.
     """
@@ -151,13 +151,13 @@ def match(hypothesis: Grams, reference: Grams, owner: Ints) -> Matches:
     return Matches(place[found], np.flatnonzero(found))
 
 
-# coco-caption's two constants: they keep an empty or matchless corpus at (almost) 0 instead of undefined
+# coco-caption's two constants, which make an empty or matchless corpus score (almost) 0 instead of undefined.
 _SMALL = 1e-9
 _TINY = 1e-15
 
 
 def bleu_counts(table: NgramTable) -> Ints:
-    """Sufficient statistics int64 [N, 10]: hypothesis length, closest reference length, matches and n-grams.
+    """Return sufficient statistics int64 [N, 10]: hypothesis length, closest reference length, matches and n-grams.
 
     Matches of orders 1 to 4 (clipped by the largest count in any one reference) come before the
     n-grams of orders 1 to 4. Of two reference lengths equally close, the shorter counts.
@@ -182,7 +182,7 @@ def _closest_length(table: NgramTable) -> Ints:
 
 
 def bleu(sums: Floats | Ints) -> Floats:
-    """BLEU-1 to BLEU-4, float64 [..., 4], of summed statistics [..., 10] (see `bleu_counts`)."""
+    """Return BLEU-1 to BLEU-4, float64 [..., 4], from summed statistics [..., 10] (see `bleu_counts`)."""
     length, reference_length = sums[..., 0], sums[..., 1]
     matches, grams = sums[..., 2:6], sums[..., 6:10]
     precision = np.cumprod((matches + _TINY) / (grams + _SMALL), axis=-1)
@@ -197,7 +197,7 @@ _BETA_SQUARED = 1.2**2
 
 
 def rouge_l(corpus: Corpus) -> Floats:
-    """ROUGE-L of each item, float64 [N]: beta 1.2, largest precision and largest recall over references.
+    """Return ROUGE-L of each item, float64 [N]: beta 1.2, largest precision and largest recall over references.
 
     A text without tokens counts as one empty token, as in coco-caption: it scores 0 against any other.
     """
@@ -213,14 +213,14 @@ def rouge_l(corpus: Corpus) -> Floats:
 
 
 def f_measure(precision: Floats, recall: Floats) -> Floats:
-    """ROUGE-L of precision and recall (any shape): (1 + b²)·P·R / (R + b²·P), 0 where either is 0."""
+    """Return ROUGE-L from precision and recall (any shape): (1 + b²)·P·R / (R + b²·P), 0 if either is 0."""
     below = recall + _BETA_SQUARED * precision
     product = (1 + _BETA_SQUARED) * precision * recall
     return np.divide(product, below, out=np.zeros_like(product), where=product > 0)
 
 
 def common_length(first: Tokens, second: Tokens) -> int:
-    """Length of the longest common subsequence of two texts.
+    """Return the length of the longest common subsequence of two texts.
 
     Bit-parallel (Hyyrö 2004): bit i of `row` is 0 where the length grows at token i of `first`.
     """
@@ -236,10 +236,10 @@ def common_length(first: Tokens, second: Tokens) -> int:
 
 
 def common_lengths(texts: Sequence[Tokens]) -> Ints:
-    """Longest common subsequences of all pairs of texts, int64 [N, N].
+    """Return lengths of the longest common subsequences of all pairs of texts, int64 [N, N].
 
-    All texts stand side by side in one long integer, each followed by a spare bit that catches its
-    carry, so that one pass over a text's tokens compares it with every text.
+    All texts are placed in one long integer, each followed by a spare bit that catches its carry, so that one pass over
+    a text's tokens compares it with every text.
     """
     widths = [len(text) + 1 for text in texts]
     starts = np.concatenate([[0], np.cumsum(widths)])
@@ -260,7 +260,7 @@ def common_lengths(texts: Sequence[Tokens]) -> Ints:
 
 
 def _places(texts: Sequence[Tokens], starts: Ints) -> dict[str, int]:
-    """For each token, an integer with its bit set wherever it stands in the row of all texts."""
+    """Return, for each token, an integer with a bit set at each of its positions in the row of all texts."""
     positions: dict[str, list[int]] = {}
     for text, start in zip(texts, starts, strict=False):
         for i, token in enumerate(text):
@@ -277,11 +277,11 @@ _SIGMA = 6.0
 
 
 def cider_d(table: NgramTable, groups: Ints | None = None) -> Floats:
-    """CIDEr-D of each item, float64 [N].
+    """Return CIDEr-D of each item, float64 [N].
 
     An n-gram's idf counts the items that have it in a reference, within the item's own group
     (`groups` int64 [N]; one group of all items if None). A group of one item scores 0: every idf is 0.
-    The value belongs to this set of items: another set has other idf.
+    The value depends on the set of items, which determines the idf.
     """
     items = len(table.hypothesis_length)
     groups = np.zeros(items, dtype=np.int64) if groups is None else groups
@@ -289,7 +289,7 @@ def cider_d(table: NgramTable, groups: Ints | None = None) -> Floats:
     similarity = np.zeros(len(table.owner))
     for hypothesis, reference in zip(table.hypothesis, table.reference, strict=True):
         similarity += _cosines(hypothesis, reference, table.owner, groups, log_size)
-    # coco-caption takes the number of bigrams for a text's length
+    # coco-caption uses the number of bigrams as a text's length
     bigrams = np.maximum(table.hypothesis_length[table.owner] - 1, 0)
     gap = bigrams - np.maximum(table.reference_length - 1, 0)
     similarity *= np.exp(-(gap**2) / (2 * _SIGMA**2)) / HIGHEST_ORDER
@@ -298,7 +298,7 @@ def cider_d(table: NgramTable, groups: Ints | None = None) -> Floats:
 
 
 def _cosines(hypothesis: Grams, reference: Grams, owner: Ints, groups: Ints, log_size: Floats) -> Floats:
-    """Clipped tf-idf similarity [references] of each reference with its hypothesis, for one order."""
+    """Return the clipped tf-idf similarity [references] of each reference with its hypothesis, for one order."""
     kinds = max(reference.kinds, 1)
     grouped = groups[owner[reference.text]] * kinds + reference.gram
     known, frequency = _document_frequency(owner[reference.text] * kinds + reference.gram, groups, kinds)
@@ -323,7 +323,7 @@ def _cosines(hypothesis: Grams, reference: Grams, owner: Ints, groups: Ints, log
 
 
 def _document_frequency(item_grams: Ints, groups: Ints, kinds: int) -> tuple[Ints, Ints]:
-    """The (group, gram) keys that references have, sorted, and in how many items of the group."""
+    """Return the sorted (group, gram) keys in references, and their numbers of items in the group."""
     distinct = np.unique(item_grams)
     keys = groups[distinct // kinds] * kinds + distinct % kinds
     known, frequency = np.unique(keys, return_counts=True)

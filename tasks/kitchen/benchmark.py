@@ -1,14 +1,14 @@
-"""The tasks of `kitchen` (ours): questions, retrieval, clip captioning and summaries of the test split.
+"""The tasks of `kitchen` (our own): questions, retrieval, clip captioning and summaries of the test split.
 
-Items are made from the plans, so that they need no file; videos, where prepared, lie in `videos/`. Digests pin the
-items. The smaller pools are part of the larger, for quick tries. Intervals cluster on the recipe family, so that the
-small pools of questions and summaries take one video of each of many families.
+Items are made from the plans, so they need no files; videos, if prepared, are in `videos/`. Digests pin the items. The
+smaller pools are subsets of the larger ones, for quick tests. Intervals cluster on the recipe family, so the small
+pools of questions and summaries take one video from each of many families.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,7 +27,7 @@ from tasks.kitchen.texts import (
     texts,
     video_labels,
 )
-from tasks.kitchen.world import SIBLINGS, VERSION
+from tasks.kitchen.world import DEFAULT, SIBLINGS, VERSION, WorldConfig
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, question_set_digest
 from tasks.registry import Benchmark, Generated
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
@@ -36,12 +36,15 @@ from tasks.video_files import video_path
 
 SPLIT = "test"
 TRAINING_VIDEOS = 144
-"""How many training videos' texts the floors may know: every kind of dish is among them."""
+"""Number of training videos whose texts the floors may use; they include every kind of dish."""
 ALL = range(100)
 FIRST = ALL[:20]
 ITEM_SETS: Mapping[str, tuple[range, int, str]] = MappingProxyType(
     {
         "kitchen-qa@500": (ALL, 500, "9b7fb6ed9a5048a1ac97ca9a07496be59195fa9cf9c03ff3104782f4502d5591"),
+        "kitchen-qa-5min@500": (ALL, 500, "9b7fb6ed9a5048a1ac97ca9a07496be59195fa9cf9c03ff3104782f4502d5591"),
+        "kitchen-qa-10min@500": (ALL, 500, "9b7fb6ed9a5048a1ac97ca9a07496be59195fa9cf9c03ff3104782f4502d5591"),
+        "kitchen-qa-20min@500": (ALL, 500, "9b7fb6ed9a5048a1ac97ca9a07496be59195fa9cf9c03ff3104782f4502d5591"),
         "kitchen-qa@100": (ALL[::5], 100, "39de3d396a04b4292f68bf3894aaa1eea081450c318c9ce56fd89c94350cbbbd"),
         "kitchen-video-retrieval@100": (ALL, 100, "30ddcc1473720cc440398e3c433e51213c64ac14014872e8833706c61f333529"),
         "kitchen-video-retrieval@20": (FIRST, 20, "d39e665420940609d1a01acf0358565fe8ee63ee4d3bca79a2aed937eb88b90a"),
@@ -52,7 +55,11 @@ ITEM_SETS: Mapping[str, tuple[range, int, str]] = MappingProxyType(
         "kitchen-summary@10": (ALL[::10], 10, "088382db880dc9a90be3586c93dbf19b2be9bf7e86c82de573b384ed85d77b12"),
     }
 )
-"""Videos by their places in the split, items, and digest of the items, by task name."""
+"""By task name: the videos' indices in the split, the number of items, and their digest."""
+LONGER: Mapping[str, WorldConfig] = MappingProxyType(
+    {f"{minutes}min": WorldConfig(seconds=(60.0 * minutes, 60.0 * minutes)) for minutes in (5, 10, 20)}
+)
+"""The same recipes, orders and questions in videos of one length: long steps stretch, brief events stay brief."""
 RETRIEVAL_TASKS: Mapping[str, str] = MappingProxyType(
     {
         "video-100": "kitchen-video-retrieval@100",
@@ -97,9 +104,9 @@ def task_info(
     )
 
 
-def load_qa(folder: Path, pool: str = "500") -> MultipleChoiceTask:
-    """Build the questions of a pool. Raises DataError where they are not the pinned ones."""
-    name = f"kitchen-qa@{pool}"
+def load_qa(folder: Path, pool: str = "500", length: str = "") -> MultipleChoiceTask:
+    """Build the questions of a pool, or of `LONGER` videos. Raises DataError if they are not the pinned ones."""
+    name = f"kitchen-qa{'-' if length else ''}{length}@{pool}"
     items = [item for plan in plans_of(name) for item in choice_items(plan, folder)]
     info = task_info(name, "multiple-choice", "accuracy", 1 / OPTIONS)
     require_pinned(info, len(items), question_set_digest(items))
@@ -160,38 +167,39 @@ def load_summary(folder: Path, pool: str = "100") -> CaptioningTask:
 
 
 def require_pinned(info: TaskInfo, found: int, digest: str) -> None:
-    """Refuse items that are not those of the name they would be reported under."""
+    """Raise DataError for items that are not the pinned ones of their task."""
     if (found, digest) != (info.item_count, info.items_sha256):
         msg = (
-            f"the generator made other items than those of {info.name} ({found} of {info.item_count}, digest "
-            f"{digest[:12]}): tasks/kitchen was changed, or this Python draws other random numbers"
+            f"the generator did not make the items of {info.name} ({found} of {info.item_count}, digest "
+            f"{digest[:12]}): tasks/kitchen was changed, or this Python draws different random numbers"
         )
         raise DataError(msg)
 
 
 def plans_of(name: str) -> list[Plan]:
-    """The plans of a task's videos."""
-    return [make_plan(SPLIT, index) for index in ITEM_SETS[name][0]]
+    """Make the plans of a task's videos."""
+    length = name.partition("@")[0].removeprefix("kitchen-qa-")
+    return [make_plan(SPLIT, index, LONGER.get(length, DEFAULT)) for index in ITEM_SETS[name][0]]
 
 
 @cache
 def training_plans() -> tuple[Plan, ...]:
-    """The training videos whose texts floors may know."""
+    """Make the plans of the training videos whose texts floors may use."""
     return tuple(make_plan("train", index) for index in range(TRAINING_VIDEOS))
 
 
 def clip(plan: Plan, folder: Path, start: float, end: float) -> Clip:
-    """A stretch of a video, with its file where there is one."""
+    """Return a segment of a video, with its file if there is one."""
     return Clip(plan.id, start, end, video_path(folder, plan.id))
 
 
 def whole_clip(plan: Plan, folder: Path) -> Clip:
-    """The video from its first second to its last."""
+    """Return the whole video as a clip."""
     return clip(plan, folder, 0.0, plan.duration)
 
 
 def choice_items(plan: Plan, folder: Path) -> list[ChoiceItem]:
-    """A video's questions as items."""
+    """Make a video's questions into items."""
     whole = whole_clip(plan, folder)
     return [
         ChoiceItem(
@@ -209,7 +217,7 @@ def choice_items(plan: Plan, folder: Path) -> list[ChoiceItem]:
 
 
 def distinct_clips(plans: list[Plan], folder: Path) -> list[RetrievalItem]:
-    """Each sentence once, with the first clip that shows it: no two texts of the pool are equal."""
+    """Return each sentence once, with the first clip that shows it: no two texts of the pool are equal."""
     items: dict[str, RetrievalItem] = {}
     for plan in plans:
         for number, step in enumerate(steps(plan)):
@@ -228,22 +236,26 @@ def benchmark(
     tasks: Mapping[str, str],
     example: str,
     predictions: str = "texts.json",
+    split: str = SPLIT,
 ) -> Benchmark:
-    """One of kitchen's benchmarks; `tasks` are task names by pool. A pool's videos are made where it is prepared."""
+    """Make one of kitchen's benchmarks; `tasks` holds task names by pool. Preparing a pool makes its videos.
+
+    `split` names the folder of its videos: each length has its own.
+    """
     return Benchmark(
         name=name,
         title=title,
         pools=tuple(tasks),
         load=load,
         videos="The videos are in {folder}/videos, their annotations beside them.",
-        folder="kitchen/test",
+        folder=f"kitchen/{split}",
         video_gigabytes=0.04,
         task_names=tuple(tasks.values()),
         example=example,
         predictions=predictions,
         everything=next(iter(tasks)),
         generated=Generated(
-            "tasks.kitchen.files:generate",
+            f"tasks.kitchen.files:generate{split.removeprefix(SPLIT).replace('-', '_')}",
             {pool: ITEM_SETS[task][0] for pool, task in tasks.items() if task in ITEM_SETS},
             "annotations.json",
         ),
@@ -258,6 +270,23 @@ QA = benchmark(
     "--model blind -M llm=smollm2",
     "choices.csv",
 )
+
+
+def longer_qa(length: str) -> Benchmark:
+    """The 500 questions about the same recipes in longer videos."""
+    name = f"kitchen-qa-{length}"
+    return benchmark(
+        name,
+        f"Kitchen: the 500 questions, in videos of {length.removesuffix('min')} minutes",
+        partial(load_qa, length=length),
+        {"500": f"{name}@500"},
+        "--model longvivit-tiny -M weights=kitchen",
+        "choices.csv",
+        f"{SPLIT}-{length}",
+    )
+
+
+QA_5MIN, QA_10MIN, QA_20MIN = (longer_qa(length) for length in LONGER)
 RETRIEVAL = benchmark(
     "kitchen-retrieval",
     "Kitchen: find the whole video of a paragraph or the clip of a sentence, and their texts",

@@ -1,8 +1,8 @@
 """A split on disk: videos, and annotations in the formats of YouCook2 and EgoSchema.
 
 `annotations.json` reads like YouCook2's file, `questions.json`, `subset_answers.json` and `uid_to_video.json` like
-EgoSchema's, `SHA256SUMS` like that of `sha256sum`. A video is in `SHA256SUMS` only when it is complete, so an
-interrupted run goes on where it stopped, and a file that was damaged since is made again.
+EgoSchema's, `SHA256SUMS` like that of `sha256sum`. A video is in `SHA256SUMS` only if it is complete, so an
+interrupted run resumes, and a damaged file is made again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,10 +22,11 @@ from tasks.digests import file_sha256
 from tasks.durable import write_atomic
 from tasks.errors import DataError
 from tasks.files import read_text, text_lines
-from tasks.kitchen.benchmark import ALL, SPLIT, training_plans
+from tasks.kitchen.benchmark import ALL, LONGER, SPLIT, training_plans
 from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.render import write_video
 from tasks.kitchen.texts import dish, questions, steps, texts
+from tasks.kitchen.world import DEFAULT, WorldConfig
 from tasks.task import JsonValue
 from tasks.video_files import VIDEOS
 
@@ -42,23 +44,26 @@ class Made:
     new: bool
 
 
-def generate(folder: Path, videos: Sequence[int] = ALL) -> Iterator[Made]:
-    """Write the annotations of the whole test split into `folder`, and `videos` by their places.
+def generate(folder: Path, videos: Sequence[int] = ALL, config: WorldConfig = DEFAULT) -> Iterator[Made]:
+    """Write the annotations of the whole test split into `folder`, and make `videos` by index.
 
-    Raises DataError where the folder holds annotations of another world; nothing there is overwritten.
+    Raises DataError if the folder holds annotations of another world; nothing is overwritten.
     """
     if unknown := [video for video in videos if video not in ALL]:
         msg = f"the test split of kitchen has {len(ALL)} videos to make, from 0 on, and none at {unknown[0]}"
         raise DataError(msg)
     folder.mkdir(parents=True, exist_ok=True)
-    plans = [make_plan(SPLIT, index) for index in ALL]
+    plans = [make_plan(SPLIT, index, config) for index in ALL]
     for name, content in annotation_files(plans).items():
         write_once(folder / name, json.dumps(content, indent=1) + "\n")
     yield from make_videos(folder, [plans[video] for video in videos])
 
 
+generate_5min, generate_10min, generate_20min = (partial(generate, config=config) for config in LONGER.values())
+
+
 def make_videos(folder: Path, plans: Sequence[Plan]) -> Iterator[Made]:
-    """Make those videos of a folder that are missing or damaged, one a core at a time."""
+    """Make the missing or damaged videos of a folder, one per core at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     known = read_sums(folder / SUMS)
     names = {plan: f"{VIDEOS}/{plan.id}.mp4" for plan in plans}
@@ -72,7 +77,7 @@ def make_videos(folder: Path, plans: Sequence[Plan]) -> Iterator[Made]:
 
 
 def is_whole(path: Path, digest: str | None) -> bool:
-    """Whether a file is there as its digest has it."""
+    """Whether a file exists and matches its digest."""
     return path.is_file() and digest is not None and file_sha256(path) == digest
 
 
@@ -82,8 +87,8 @@ def side_by_side(work: Callable[[T], R], todo: Sequence[T]) -> Iterator[R]:
     if workers < 2:
         yield from map(work, todo)
         return
-    # Not forked: a process that has decoded or computed may hold locks that a copy of it would wait for.
-    # An interrupt is for the process that waits; a worker finishes what it writes.
+    # Spawned, not forked: a process that has decoded or computed may hold locks on which a fork would wait.
+    # Interrupts are handled by the parent; a worker finishes its video.
     quiet = (signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, quiet)
     try:
@@ -99,14 +104,14 @@ def write_to(work: tuple[Plan, Path]) -> Path:
 
 
 def write_split(path: Path, split: str, videos: int) -> None:
-    """Write the annotations of a split's first `videos` videos alone, as YouCook2's file has them."""
+    """Write the annotations of a split's first `videos` videos alone, in the format of YouCook2's file."""
     database = {plan.id: database_row(plan) for plan in (make_plan(split, index) for index in range(videos))}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_once(path, json.dumps({"database": database}, indent=1) + "\n")
 
 
 def annotation_files(plans: Sequence[Plan]) -> dict[str, JsonValue]:
-    """The annotation files by name, as JSON values."""
+    """Return the annotation files by name, as JSON values."""
     asked = [(plan, question) for plan in plans for question in questions(plan)]
     rows: list[JsonValue] = []
     for _, question in asked:
@@ -125,7 +130,7 @@ def annotation_files(plans: Sequence[Plan]) -> dict[str, JsonValue]:
 
 
 def database_row(plan: Plan) -> dict[str, JsonValue]:
-    """A video as YouCook2's annotation file has it; the texts of training videos are there for floors."""
+    """Return a video in the format of YouCook2's annotation file; texts of training videos are included for floors."""
     return {
         "subset": SUBSETS[plan.split],
         "duration": plan.duration,
@@ -138,7 +143,7 @@ def database_row(plan: Plan) -> dict[str, JsonValue]:
 
 
 def write_once(path: Path, content: str) -> None:
-    """Write a text file whole, or find it there as it should be. Raises DataError where it differs."""
+    """Write a text file, or check that an existing one is the same. Raises DataError if it differs."""
     if path.is_file():
         if read_text(path, "") != content:
             msg = f"{path} belongs to another version of kitchen; move {path.parent} away and prepare again"
@@ -148,7 +153,7 @@ def write_once(path: Path, content: str) -> None:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """Digests by file name; none where there is no file. Raises DataError naming a line that is none."""
+    """Read digests by file name; empty if there is no file. Raises DataError naming an invalid line."""
     known = {}
     lines = text_lines(read_text(path, "")) if path.is_file() else []
     for number, line in enumerate(lines, start=1):
@@ -156,12 +161,12 @@ def read_sums(path: Path) -> dict[str, str]:
             continue
         digest, gap, name = line.partition("  ")
         if not gap or len(digest) != 64:
-            msg = f"{path}, line {number} is no digest with a file name; delete the file and prepare again"
+            msg = f"{path}, line {number} is not a digest with a file name; delete the file and prepare again"
             raise DataError(msg)
         known[name] = digest
     return known
 
 
 def write_sums(path: Path, known: dict[str, str]) -> None:
-    """Write all digests, whole or not at all."""
+    """Write all digests atomically."""
     write_atomic(path, "".join(f"{digest}  {name}\n" for name, digest in known.items()))

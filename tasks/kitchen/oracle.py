@@ -1,7 +1,7 @@
-"""What a perfect viewer scores: one who recognises everything in the frames it is given, and guesses the rest.
+"""The score of a perfect viewer, who recognises everything in the given frames and guesses the rest.
 
-This measures the world, not a model (ours): with the whole plan it must be right always, and the gap between few and
-many frames is the room that questions leave for seeing the whole video.
+This measures the world, not a model (our choice): with all frames it must always be right, and the gap between few and
+many frames is what questions gain from seeing the whole video.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Seen = Sequence[Event]
 
 
 def seen_at(plan: Plan, frames: int) -> list[Event]:
-    """The events on screen at the mid-points of `frames` equal parts of the video, each once, in order."""
+    """Return the events on screen at the mid-points of `frames` equal parts of the video, each once, in order."""
     stride = plan.duration / frames
     return [e for e in plan.events if int(e.end / stride + 0.5) > int(e.start / stride + 0.5)]
 
 
 def expected_score(question: Question, seen: Seen, catch: float, *, ordered: bool = True) -> float:
-    """The chance of being right: 1 over the number of options that nothing seen contradicts.
+    """Return the probability of a right answer: 1 over the number of options that agree with what was seen.
 
     `catch` is the share of brief events that the viewer's frames catch. Without `ordered` the viewer knows what was
-    seen and how often, but not in which order. Of several counts the likeliest is taken.
+    seen and how often, but not in which order. The likeliest of several counts is chosen.
     """
     open_options = [option for option in question.options if agrees(option, seen, ordered=ordered)]
     if isinstance(question.options[0], Count):
@@ -60,7 +60,7 @@ def order_agrees(claim: Before | Order | Count | Missing, seen: Seen) -> bool:
 
 
 def cause_agrees(claim: Cause, seen: Seen, *, ordered: bool) -> bool:
-    """Whether the outcome and, where its cause was seen, the ingredient after it are the claimed ones."""
+    """Whether the outcome and, if its cause was seen, the ingredient after it match the claim."""
     outcome = next((event.what for event in seen if event.kind == "outcome"), claim.outcome)
     if outcome != claim.outcome:
         return False
@@ -69,7 +69,7 @@ def cause_agrees(claim: Cause, seen: Seen, *, ordered: bool) -> bool:
 
 
 def likeliest(options: Sequence[Claim], seen: Seen, catch: float) -> list[Claim]:
-    """The counts under which as many events as were seen is the likeliest, each caught with chance `catch`."""
+    """Return the counts that maximise the likelihood of the number seen, each caught with chance `catch`."""
     counts = [option for option in options if isinstance(option, Count)]
     found = sum(event.what == counts[0].accent for event in seen)
     chance = {c: comb(c.times, found) * catch**found * (1 - catch) ** max(0, c.times - found) for c in counts}
@@ -78,7 +78,7 @@ def likeliest(options: Sequence[Claim], seen: Seen, catch: float) -> list[Claim]
 
 
 def share_caught(plans: Sequence[Plan], frames: int) -> float:
-    """The share of brief events on screen in at least one of `frames` frames."""
+    """Return the share of brief events visible in at least one of `frames` frames."""
     brief = [event for plan in plans for event in plan.of_kind("accent", "signal")]
     caught = [event for plan in plans for event in seen_at(plan, frames) if event.kind in {"accent", "signal"}]
     return len(caught) / len(brief)

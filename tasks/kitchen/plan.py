@@ -1,10 +1,10 @@
-"""What happens in a video and when: a pure function of split and index.
+"""What happens in a video, and when: a pure function of split and index.
 
 Recipes (ours): the set of ingredients decides the split, so no recipe of one split occurs in another. Four
 consecutive indices are a family: the same ingredients, verbs, dish, container and kinds of brief events, in two orders
-with two schedules of brief events each, the same two counts in both. So whoever ignores order, or sees long steps
-only, confuses each sibling with another; whoever recognises things only, with all three.
-Whatever a question asks is drawn uniformly and apart from the rest: see `questions`.
+with two schedules of brief events each, and the same two counts in both. A viewer who ignores order, or sees only long
+steps, therefore confuses each sibling with another; one who only recognises things, with all three. All that a question
+asks about is drawn uniformly and independently of the rest: see `questions`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class Sequel:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something seen from `start` to `end` (seconds). `how` is an ingredient's verb, `mirrored` the camera's side."""
+    """Something visible from `start` to `end` (seconds).
+
+    `how` is an ingredient's verb, `mirrored` the camera's side.
+    """
 
     kind: Kind
     what: str
@@ -62,7 +65,7 @@ class Event:
 def lay_out(
     sequence: Sequence[Sequel], middle: int, duration: float, rng: Random, config: WorldConfig
 ) -> tuple[Event, ...]:
-    """Times without gaps from 0 to `duration`, event number `middle` lying across the middle of the video."""
+    """Lay out events without gaps from 0 to `duration`, with event number `middle` across the video's middle."""
     hidden = rng.uniform(*config.cutaway_seconds)
     half = (duration - hidden) / 2
     lengths = [*stretched(sequence[:middle], half, rng, config), hidden]
@@ -77,7 +80,7 @@ def lay_out(
 
 
 def stretched(sequence: Sequence[Sequel], total: float, rng: Random, config: WorldConfig) -> list[float]:
-    """Lengths in seconds that sum to `total`: brief events as drawn, what is left shared among the long ones."""
+    """Return lengths in seconds that sum to `total`: brief events as drawn, the rest shared among long ones."""
     ranges = {"cutaway": config.cutaway_seconds, "decoy": (4.0, 5.5)}
     is_long = [event.kind in LONG_KINDS for event in sequence]
     drawn = [
@@ -95,7 +98,7 @@ MOST_IN_A_GAP = 3
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the siblings of a family share.
+    """What the videos of a family share.
 
     `verbs` go with `ingredients`; `once` are accents that happen once, `counted` happens as often as `counts` say of
     the first and the second schedule.
@@ -139,7 +142,7 @@ class Plan:
 
 
 def make_plan(split: str, index: int, config: WorldConfig = DEFAULT) -> Plan:
-    """Video `index` (0, 1, …) of a split; training has no end. Raises DataError for any other split or index."""
+    """Make video `index` (0, 1, …) of a split; training is endless. Raises DataError for an unknown split or index."""
     if split not in SPLITS or index < 0:
         msg = f"kitchen has no video {index} in a split '{split}'; splits are {', '.join(SPLITS)}, indices from 0"
         raise DataError(msg)
@@ -173,13 +176,13 @@ def is_kitchen(name: str) -> bool:
 
 
 def split_of(ingredients: tuple[str, ...]) -> str:
-    """The one split whose recipes may have this set of ingredients: a tenth is test, a tenth val."""
+    """Return the only split whose recipes may have this set of ingredients: a tenth is test, a tenth val."""
     digest = hashlib.sha256(" ".join(sorted(ingredients)).encode()).digest()
     return {0: "test", 1: "val"}.get(int.from_bytes(digest[:4], "big") % 10, "train")
 
 
 def make_recipe(split: str, family: int, config: WorldConfig) -> Recipe:
-    """The recipe of a family. Sets of other splits are drawn again."""
+    """Make the recipe of a family. Ingredient sets of other splits are redrawn."""
     rng = Random(f"{VERSION}/{split}/recipe/{family}")
     while True:
         shuffled = rng.sample(INGREDIENTS, len(INGREDIENTS))
@@ -206,7 +209,7 @@ def make_recipe(split: str, family: int, config: WorldConfig) -> Recipe:
 
 
 def ingredient_order(rng: Random, count: int, which: int) -> list[int]:
-    """The first or the second order of a family: two different permutations, each uniform."""
+    """Return the first or the second order of a family: two different permutations, each uniform."""
     first = rng.sample(range(count), count)
     second = first
     while second == first:
@@ -248,7 +251,7 @@ def in_sequence(
     rng: Random,
     config: WorldConfig,
 ) -> tuple[list[Sequel], int]:
-    """All events in order, distractors among them, and where the cut-away stands that hides the middle."""
+    """Return all events in order, with distractors, and the index of the cut-away that hides the middle."""
     blocks = [[*gap, step] for gap, step in zip(briefs, steps, strict=False)]
     blocks += [[*briefs[-1], Sequel("outcome", recipe.outcome)], [Sequel("finish", recipe.finish)]]
     middle = len(blocks) // 2

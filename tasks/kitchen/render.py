@@ -1,7 +1,7 @@
-"""Pictures of a plan at any moments, in memory: uint8 [T, H, W, 3].
+"""Render frames of a plan at any moments, in memory: uint8 [T, H, W, 3].
 
-Time stands still between the world's pictures a second (`WorldConfig.fps`), so that pictures made here and frames of a
-file written from them show the same moments.
+Time advances in steps of the world's frame rate (`WorldConfig.fps`), so that frames made here and frames of a
+file made from them show the same moments.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WALLS: tuple[tuple[Colour, Colour], ...] = (
     ((200, 210, 222), (164, 146, 126)),
     ((222, 216, 202), (130, 122, 134)),
 )
-"""Wall and counter (ours): pale, so that things stand out; which pair depends on the video alone."""
+"""Colours of wall and counter (our choice): pale, so that things stand out; the pair depends on the video alone."""
 CLOSE: Mapping[str, Colour] = MappingProxyType(
     {
         "bell": (70, 30, 100),
@@ -212,7 +212,7 @@ Pasted = tuple[str, int, int, int]
 
 
 class Pictures:
-    """At most `most` painted pictures of one size, for whoever renders many videos: most moments of one recur."""
+    """A cache of at most `most` painted pictures of one size, for rendering many videos: most pictures recur."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -304,7 +304,7 @@ def background(name: str, size: int) -> NDArray[np.uint8]:
 SIDE = 128
 AT_ONCE = 64
 OPTIONS = {"preset": "veryfast", "crf": "20", "g": "8", "bf": "0", "threads": "1"}
-"""Ours: a key frame every two seconds, so that sparse frames are reached quickly; one thread, so that bytes repeat."""
+"""Our choice: a key frame every two seconds for fast sparse access; one thread, for reproducible bytes."""
 
 
 def write_video(plan: Plan, path: Path, side: int = SIDE) -> None:

@@ -1,4 +1,4 @@
-"""What can be said of a video: sentences of its steps, their paragraph, facts with false twins, labels, questions."""
+"""Texts about a video: sentences of its steps, their paragraph, facts with false versions, labels, questions."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ Claim = Before | Order | Count | Cause | Missing | Dish
 
 
 def wrong(claim: Claim) -> list[Claim]:
-    """The rivals of a true claim: all are false."""
+    """Return the rivals of a true claim: all are false."""
     return [rival for rival in claim.rivals() if rival != claim]
 
 
@@ -165,7 +165,7 @@ def texts(claims: Sequence[Claim]) -> tuple[str, ...]:
 
 
 def next_ingredient(outcome: str, events: Sequence[tuple[str, str]]) -> str | None:
-    """The ingredient next after what caused `outcome`, in a sequence of (kind, thing); None where it isn't there."""
+    """The ingredient next after what caused `outcome`, in a sequence of (kind, thing); None if it is missing."""
     cause = ("signal", CAUSE_OF[outcome])
     if cause not in events:
         return None
@@ -187,7 +187,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A true statement about a whole video, and false ones made of the same words."""
+    """A true statement about a whole video, with false ones made of the same words."""
 
     kind: FactKind
     text: str
@@ -221,7 +221,7 @@ def sentence(event: Event, plan: Plan) -> str:
 
 
 def facts(plan: Plan) -> list[Fact]:
-    """Everything of the questions' kinds that is true of a video, with all its false twins."""
+    """Return all true facts of the questions' kinds about a video, each with all its false versions."""
     return [Fact(kind, claim.text, texts(wrong(claim))) for kind, claim in true_claims(plan)]
 
 
@@ -284,7 +284,7 @@ class Question:
 
 
 def questions(plan: Plan) -> list[Question]:
-    """Five questions, one each of five of the six kinds; which kind is left out turns with the index."""
+    """Five questions, one each of five of the six kinds; the omitted kind rotates with the index."""
     left_out = plan.index % len(KINDS)
     kinds = [kind for number, kind in enumerate(KINDS) if number != left_out]
     places = Random(f"{VERSION}/{plan.id}/places").sample(range(OPTIONS), OPTIONS)
@@ -322,7 +322,7 @@ def ask_count(plan: Plan, rng: Random) -> tuple[str, Claim]:  # noqa: ARG001 - n
 
 
 def ask_cause(plan: Plan, rng: Random) -> tuple[str, Claim]:
-    """The outcome and what led to it; what led to the other outcome is there to mislead."""
+    """The outcome and what led to it; the cause of the other outcome is a distractor."""
     foam, smoke = culprit_of(plan, "foam"), culprit_of(plan, "smoke")
     others = [event.what for event in plan.of_kind("ingredient") if event.what not in {foam, smoke}]
     a, b, c = sorted((foam, smoke, rng.choice(others)))
@@ -352,7 +352,7 @@ def ask_dish(plan: Plan, rng: Random) -> tuple[str, Claim]:
 
 
 def listed(*names: str) -> str:
-    """Names in alphabetical order, which tells nothing: "the carrot, the egg and the onion"."""
+    """List names in alphabetical order, which reveals nothing: "the carrot, the egg and the onion"."""
     *others, last = (f"the {name}" for name in sorted(names))
     return f"{', '.join(others)} and {last}"
 
@@ -368,7 +368,7 @@ KINDS: Mapping[str, Callable[[Plan, Random], tuple[str, Claim]]] = MappingProxyT
     }
 )
 LONG_KINDS_OF_QUESTION = ("accents", "count", "cause", "missing")
-"""Kinds that turn on events of a few seconds: sparse frames miss them."""
+"""Kinds about events of a few seconds, which sparse frames miss."""
 
 
 Thing = tuple[str, str]

@@ -1,4 +1,4 @@
-"""The words of the world and the knobs that make it easier or harder (ours)."""
+"""The vocabulary of the world, and parameters that make it easier or harder (our choice)."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ CAUSE_OF: Mapping[str, str] = MappingProxyType({"foam": "lid", "smoke": "flame"}
 Kind = Literal["ingredient", "base", "liquid", "accent", "signal", "outcome", "finish", "cutaway", "decoy"]
 LONG_KINDS: frozenset[Kind] = frozenset({"ingredient", "base", "liquid", "outcome", "finish"})
 SILENT_KINDS: frozenset[Kind] = frozenset({"cutaway", "decoy"})
-"""Distractors: no sentence tells of them."""
+"""Distractors, which no sentence mentions."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorldConfig:
-    """Knobs of the world; the default is the benchmark's, any other makes another world.
+    """Parameters of the world; the defaults are the benchmark's, others make another world.
 
     `seconds`: a video's length is uniform in this range; long steps stretch to fill it, brief events don't.
     `ingredients`: how many go in; more makes longer orders. `brief_seconds`: the shorter, the more frames it takes

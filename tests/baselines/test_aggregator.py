@@ -155,7 +155,7 @@ def test_captions_outside_the_clip_are_not_read() -> None:
     captions = Given(Caption(0, 16, "before"), Caption(16, 32, "inside"), Caption(32, 48, "after"))
     found = gather(captions, Clip("v", 18, 30), SegmentRule())
     assert [segment.texts for segment in found.segments] == [("inside",)]
-    with pytest.raises(DataError, match=r"'v': no caption says anything between 50 and 60 s"):
+    with pytest.raises(DataError, match=r"'v': there is no caption between 50 and 60 s"):
         gather(captions, Clip("v", 50, 60), SegmentRule())
 
 

@@ -43,5 +43,5 @@ def test_a_video_without_captions_is_an_error(captions: Path) -> None:
 
 
 def test_a_model_without_a_text_tower_is_refused(captions: Path) -> None:
-    with pytest.raises(ModelError, match=r"'constant' can't serve as the text encoder"):
+    with pytest.raises(ModelError, match=r"'constant' can't be the text encoder"):
         build_model("caption-vectors", {"captions": str(captions), "encoder": "constant"})

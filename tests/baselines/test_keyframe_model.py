@@ -101,12 +101,12 @@ def test_the_record_names_selector_encoder_and_rule() -> None:
 
 
 def test_a_part_that_is_no_encoder_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"'chance' can't serve as the selector of key frames"):
+    with pytest.raises(ModelError, match=r"'chance' can't be the selector of key frames"):
         build_model("keyframes", {"encoder": f"shortvivit-tiny:{RANDOM}", "selector": "chance"})
 
 
 def test_a_model_that_looks_at_no_frames_is_refused() -> None:
-    with pytest.raises(ModelError, match="looks at no frames"):
+    with pytest.raises(ModelError, match="reads no frames"):
         build_model("keyframes", {"encoder": "chance", "selector": f"imagevit-tiny:{RANDOM}"})
 
 

@@ -96,7 +96,7 @@ def test_summaries_that_never_get_shorter_are_an_error_not_an_endless_loop() -> 
 
 def test_an_empty_summary_of_a_part_is_an_error() -> None:
     llm = CountingModel(context=160, reply="  ")
-    with pytest.raises(ModelError, match=r"'v': the summary of a part came back empty"):
+    with pytest.raises(ModelError, match=r"'v': the summary of a part is empty"):
         MapReduce(llm, PART, 20)([fitting(30)])
 
 

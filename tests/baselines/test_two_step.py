@@ -94,7 +94,7 @@ def test_options_are_weighed_behind_the_summary(tmp_path: Path) -> None:
 
 
 def test_an_empty_summary_is_an_error_that_names_the_video(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"'v': the summary for the question came back empty"):
+    with pytest.raises(ModelError, match=r"'v': the summary for the question is empty"):
         model(CountingModel(reply=" \n"), tmp_path).generate([ask()])
 
 

@@ -163,7 +163,7 @@ def test_a_video_that_kills_every_worker_ends_the_run(folder: Path, tmp_path: Pa
     videos = {"one": folder / NATURAL[0]}
     with (
         embedder_of(deadly_encoder, Pool()) as embedder,
-        pytest.raises(ModelError, match=f"4 workers died on one of these .*{NATURAL[0]}"),
+        pytest.raises(ModelError, match=f"4 workers died without a message on one of these: .*{NATURAL[0]}"),
     ):
         embed_folder(embedder, videos, tmp_path / "v.parquet", ignore)
 

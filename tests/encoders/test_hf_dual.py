@@ -186,5 +186,5 @@ def test_what_is_no_dual_encoder_is_refused_by_name(folder: Path, tmp_path: Path
         build(folder, read_as="video")
     with pytest.raises(LongvidError, match="model folder"):
         build(tmp_path)
-    with pytest.raises(ModelError, match="no such folder, and not to be had"):
+    with pytest.raises(ModelError, match="no such folder, and not available"):
         build(tmp_path / "nowhere")

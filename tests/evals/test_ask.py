@@ -53,7 +53,7 @@ def test_a_result_changed_by_hand_is_written_anew_by_the_same_command(shared_dat
     assert longvid(*command).returncode == 0
     path = tmp_path / "run" / "results.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "partial"}))
-    with pytest.raises(RecordError, match="the same 'longvid ask …' writes it anew"):
+    with pytest.raises(RecordError, match="the same 'longvid ask …' rewrites it"):
         read_results(tmp_path / "run")
     assert longvid(*command).returncode == 0
     assert read_results(tmp_path / "run").status == "complete"
@@ -74,7 +74,7 @@ def test_more_options_than_letters_are_refused_before_the_model_is_loaded(tmp_pa
         *("-M", f"route={route}", "--out", tmp_path / "run"),
     )
     assert done.returncode == 2
-    assert "line 1: 30 options, but letters name at most 26; take -M route=options-loglik" in " ".join(
+    assert "line 1: 30 options, but letters name at most 26; use -M route=options-loglik" in " ".join(
         done.stderr.split()
     )
     assert not (tmp_path / "run").exists()
@@ -253,7 +253,7 @@ def test_each_question_is_printed_with_its_answer(tmp_path: Path) -> None:
     assert told[2].endswith("(right)")
     assert "n1: Wrong?" in told
     assert told[told.index("n1: Wrong?") + 2].endswith("(wrong)")
-    assert told[told.index("n1: Wrong?") + 3] == "  right is A. a"
+    assert told[told.index("n1: Wrong?") + 3] == "  correct: A. a"
     assert all(len(line) <= 80 for line in told)
 
 
@@ -278,7 +278,7 @@ def test_what_failed_and_what_could_not_be_read_is_printed_as_that(tmp_path: Pat
     )
     done = longvid("ask", question_file(tmp_path), "-m", f"{models}:Mumbles", "--out", tmp_path / "run")
     assert done.returncode == 1
-    assert "  no option could be read in: I can not tell. (wrong)" in lines_of(done)
+    assert "  no option could be read from: I can not tell. (wrong)" in lines_of(done)
     assert "  failed: no frames" in lines_of(done)
 
 
@@ -328,7 +328,7 @@ def test_without_options_a_model_answers_in_words(shared_data: Path, tmp_path: P
             ("What?",),
             "TextGenerator (generate) to answer in words; model 'constant' does not offer it; models that do: ",
         ),
-        (("What?", "only one"), "a choice needs two options or more, not 'only one' alone"),
+        (("What?", "only one"), "give two options or more, not 'only one' alone"),
         ((), "a video and a question: longvid ask"),
     ],
 )
@@ -344,7 +344,7 @@ def test_what_can_t_be_asked_about_a_video_is_one_line(
         ("none.jsonl", (), "questions file none.jsonl does not exist"),
         ("none.mp4", ("What?", "a", "b"), "there is no video none.mp4"),
         ("none.mp4", (), "there is no file none.mp4; ask takes a file of questions that ends in .jsonl"),
-        ("none.jsonl", ("What?",), "none.jsonl has its questions in it"),
+        ("none.jsonl", ("What?",), "none.jsonl already holds questions"),
     ],
 )
 def test_what_is_not_there_is_said(

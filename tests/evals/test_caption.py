@@ -92,7 +92,7 @@ def test_any_captioner_serves_such_as_video_to_text(videos: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--cut", "every:3"), "is no rule and no file"),
+        (("--cut", "every:3"), "is neither a rule nor a file"),
         (("--prompt", "nonsense"), "no prompt 'nonsense'"),
     ],
 )

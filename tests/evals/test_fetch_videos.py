@@ -198,7 +198,7 @@ def test_a_server_without_ranges_is_told(web: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Ranges, "whole_files_only", True)
     report = fetched(tmp_path, web)
     assert report.missing == tuple(CONTENT)
-    assert "whole files only" in report.faults[web]
+    assert "only sends whole files" in report.faults[web]
 
 
 def test_an_unreachable_source_is_told_and_the_next_one_tried(folder: Path, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_part_that_cannot_be_checked_is_begun_anew(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("known", "fault"), [({"sha256": "0" * 64}, "SHA-256"), ({"crc32": 1}, "CRC-32"), ({"size": 7}, "7 are due")]
+    ("known", "fault"), [({"sha256": "0" * 64}, "SHA-256"), ({"crc32": 1}, "CRC-32"), ({"size": 7}, "instead of 7")]
 )
 def test_a_video_that_is_not_the_published_one_is_not_kept(
     folder: Path, tmp_path: Path, known: dict[str, Any], fault: str
@@ -344,14 +344,14 @@ def test_a_hub_data_set_without_its_library_says_what_to_install(monkeypatch: py
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "ftp://mirror/all.zip", "https://mirror/page", "hf:dataset"])
 def test_what_is_no_source_is_refused_before_anything_is_fetched(source: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no source of videos"):
+    with pytest.raises(DataError, match="is not a source of videos"):
         check_source(source)
-    assert_one_line(longvid("egoschema", "prepare", "--data", tmp_path, "--mirror", source), "no source of videos")
+    assert_one_line(longvid("egoschema", "prepare", "--data", tmp_path, "--mirror", source), "not a source of videos")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_benchmark_without_an_open_place_says_so(tmp_path: Path) -> None:
-    assert_one_line(longvid("egoschema", "prepare", "--data", tmp_path, "--videos"), "needs no account")
+    assert_one_line(longvid("egoschema", "prepare", "--data", tmp_path, "--videos"), "need no account")
 
 
 def test_a_web_file_reads_like_the_file_itself(web: str, archive: Path) -> None:

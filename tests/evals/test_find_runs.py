@@ -79,7 +79,9 @@ def test_a_record_of_version_2_loads_and_does_not_know_how_long_frames_were_wait
 @pytest.mark.parametrize("version", [0, 4, "2", True, None, 1.0, -1])
 def test_a_version_that_is_not_known_is_refused_and_named(tmp_path: Path, version: object) -> None:
     edit(write(tmp_path / "run", results_of()), lambda content: content.update(schema_version=version))
-    with pytest.raises(RecordError, match=rf"results\.json has schema version {version}, this longvid reads 3"):
+    with pytest.raises(
+        RecordError, match=rf"results\.json has schema version {version}, this version of longvid reads 3"
+    ):
         read_results(tmp_path / "run")
 
 
@@ -114,7 +116,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "status is complete": lambda content: content["counts"].update(answered=250, not_reached=250),
     "counts don't add up": lambda content: content["counts"].update(not_reached=3),
     "a count is negative": lambda content: content["counts"].update(failed=-3),
-    "500 items are counted where": lambda content: content["task"].update(item_count=400),
+    "500 items are counted, but": lambda content: content["task"].update(item_count=400),
     "primary figure is missing": lambda content: content["metrics"][0].update(primary=False),
     "is listed twice": lambda content: content["metrics"].append(content["metrics"][1]),
     "ends before it begins": lambda content: content["metrics"][0].update(interval=[0.9, 0.1]),

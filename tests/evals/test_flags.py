@@ -77,7 +77,7 @@ def test_a_report_tells_what_needs_the_video_from_what_does_not(own: Path, tmp_p
     seen = run(own, tmp_path / "seen", "q0 q1 q2 q3", system="encoder")
     file = tmp_path / "flags" / "own.json"
     done = longvid("flags", *blind, "-o", file)
-    assert "2 of 5 questions of own@all are answered rightly by all 2 blind runs" in done.stdout, done.stderr
+    assert "2 of 5 questions of own@all are answered correctly by all 2 blind runs" in done.stdout, done.stderr
     shown = longvid("report", seen, "--flags", file).stdout
     assert f"seen: {NEEDS}: 66.7 %" in shown
     assert f"seen: {GUESSABLE}: 100.0 %" in shown

@@ -196,7 +196,7 @@ def test_a_folder_whose_rows_have_changed_is_not_the_runs(tmp_path: Path) -> Non
     folder, run = questions(tmp_path / "set"), tmp_path / "run"
     ok("run", folder, "-m", "chance", "--out", run)
     questions(folder, question="Another?")
-    assert_one_line(longvid("score", run), "holds other items than those of mine@all in the record")
+    assert_one_line(longvid("score", run), "does not hold the items of mine@all in the record")
     assert_one_line(longvid("run", folder, "-m", "chance", "--out", run), "holds another run", "items_sha256")
 
 
@@ -231,7 +231,7 @@ def test_a_record_that_does_not_tell_where_its_questions_are_resumes_and_is_scor
     ok("ask", file, "-m", "chance", "--out", run)
     rows = (run / "samples.jsonl").read_bytes()
     forget_place(run)
-    assert_one_line(longvid("score", run), "the record doesn't tell where its questions are", "--data")
+    assert_one_line(longvid("score", run), "the record doesn't say where its questions are", "--data")
     ok("score", run, "--data", file)
     ok("ask", file, "-m", "chance", "--out", run)
     assert (run / "samples.jsonl").read_bytes() == rows

@@ -246,7 +246,7 @@ def test_a_frame_count_that_is_none_is_refused_and_not_dropped(
     tmp_path: Path, task: MultipleChoiceTask, count: object
 ) -> None:
     path = rows_file(tmp_path / "p.json", {"q_uid": "q00", "answer": 0, "count_frame": count})
-    with pytest.raises(DataError, match="1 ids whose count_frame is no whole number: q00"):
+    with pytest.raises(DataError, match="1 ids whose count_frame is not a whole number: q00"):
         check(path, task)
 
 

@@ -118,7 +118,7 @@ def test_a_video_whose_sentences_have_no_place_is_missing_with_the_reason(tmp_pa
     ("rows", "complaint"),
     [
         ({"z": [{"sentence": "x"}]}, "1 unknown videos and no known one: z"),
-        ({"v": [{"sentence": "x", "timestamp": [1, 2]}]}, "no video's sentences find their segments .*1–2 s"),
+        ({"v": [{"sentence": "x", "timestamp": [1, 2]}]}, "no video's sentences match its segments .*1–2 s"),
     ],
 )
 def test_a_dense_file_of_other_videos_or_events_is_refused(tmp_path: Path, rows: object, complaint: str) -> None:

@@ -134,7 +134,7 @@ def test_a_class_without_any_capability_is_refused_with_those_there_are(tmp_path
         ("no/such/file.py:Mine", "there is no file no/such/file.py"),
         ("no_such_module:Mine", "no_such_module"),
         (f"{COLOURS}:Blew", "has no Blew, did you mean 'Blue'"),
-        (f"{COLOURS}:COLOURS", "is no class but a tuple"),
+        (f"{COLOURS}:COLOURS", "is not a class but a tuple"),
     ],
 )
 def test_a_class_that_is_not_there_is_refused_by_name(spec: str, named: str) -> None:

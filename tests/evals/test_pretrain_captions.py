@@ -27,4 +27,4 @@ def test_a_config_becomes_a_checkpoint_that_finds_its_parts(tmp_path: Path) -> N
     options = {"weights": str(out / "captions" / "spoken.safetensors"), "parts": str(tmp_path)}
     assert build_model("v2t", options).info.name == "longvivit-tiny+v2t"
     again = longvid("pretrain", "--stage", "captions", "--config", str(config), "--out", str(out))
-    assert_one_line(again, "add --resume to go on with it")
+    assert_one_line(again, "add --resume to continue it")

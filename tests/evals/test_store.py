@@ -159,7 +159,7 @@ def test_another_schema_version_is_refused_and_named(task: MultipleChoiceTask, t
     run_toy(task, ToyModel(), tmp_path / "run")
     path = tmp_path / "run" / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
-    with pytest.raises(RecordError, match=r"run\.json has schema version 2, this longvid reads 1"):
+    with pytest.raises(RecordError, match=r"run\.json has schema version 2, this version of longvid reads 1"):
         read_run(tmp_path / "run")
 
 

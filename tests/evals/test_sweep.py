@@ -62,8 +62,8 @@ def test_the_steps_that_matter_are_named_and_the_plateau_is_not(folder: Path) ->
     assert [point.metric.value for point in made.points] == [0.25, 0.5, 0.5, 0.5]
     assert [step.supported for step in made.steps] == [True, False, False]
     assert made.whole.difference == pytest.approx(0.25)
-    assert "Steps that are shown to matter: from 8 to 16 +25.0 points" in made.finding
-    assert made.finding.endswith("Past 16 no step is shown to matter.")
+    assert "Significant steps: from 8 to 16 +25.0 points" in made.finding
+    assert made.finding.endswith("Past 16 no step is significant.")
     assert made.finding in said.replace("\n", " ")
     page = (folder / "out" / PAGE).read_text()
     assert made.finding in page
@@ -73,7 +73,7 @@ def test_the_steps_that_matter_are_named_and_the_plateau_is_not(folder: Path) ->
 def test_a_flat_curve_is_called_noise(folder: Path) -> None:
     _, made = swept(folder, "--over", "frames=32,64,128")
     assert not any(step.supported for step in made.steps)
-    assert "within noise. No single step is shown to matter." in made.finding
+    assert "within noise. No single step is significant." in made.finding
 
 
 def test_values_without_an_order_of_size_are_drawn_as_given(folder: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evals.figures import ItemFigures, group
+from evals.figures import ItemFigures, cell, group
 from evals.record import Sample
 from tasks.multiple_choice import (
     MAJORITY,
@@ -141,7 +141,9 @@ def needle_cell(rng: np.random.Generator) -> tuple[tuple[float, float] | None, f
     """A cell of 20 questions about 20 dishes, whose true figure is anywhere."""
     truth = rng.uniform(0.1, 0.9)
     values = (rng.random(20) < rng.beta(4 * truth, 4 * (1 - truth), 20)).astype(float)
-    return fraction_metric("accuracy", values.tolist(), [f"d{n}" for n in range(20)]).interval, truth
+    samples = {str(n): Sample(id=str(n), cluster=str(n)) for n in range(20)}
+    figures = ItemFigures("accuracy", dict(zip(samples, values.tolist(), strict=True)), True)
+    return cell("cell", list(samples), figures, samples).interval, truth
 
 
 def judged(rng: np.random.Generator, videos: int) -> tuple[list[tuple[bool, bool]], list[str]]:

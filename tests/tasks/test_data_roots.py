@@ -53,7 +53,7 @@ def test_with_a_root_of_its_own_no_other_is_looked_in(here: Path) -> None:
 def test_of_several_files_of_a_name_none_is_guessed(here: Path) -> None:
     put(here / "elsewhere" / "one" / "made.json")
     put(here / "elsewhere" / "two" / "made.json")
-    with pytest.raises(DataError, match=r"there are several in .*: say which, .*one/made\.json or .*two/made\.json"):
+    with pytest.raises(DataError, match=r"there are several in .*: name one, .*one/made\.json or .*two/made\.json"):
         data_file(Path("made.json"))
 
 

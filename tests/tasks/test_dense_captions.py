@@ -59,10 +59,10 @@ def test_without_time_stamps_the_order_places_as_many_sentences_as_segments() ->
     ("sentences", "fault"),
     [
         ([Sentence("a"), Sentence("b")], "2 sentences without time stamps for 3 segments"),
-        (timed(("a", 0, 10), ("b", 40, 50)), "at 40–50 s fits no segment"),
-        (timed(("a", 0, 10), ("b", 0, 10)), "at 0–10 s fits no segment, or one that has its sentence"),
+        (timed(("a", 0, 10), ("b", 40, 50)), "at 40–50 s matches no segment"),
+        (timed(("a", 0, 10), ("b", 0, 10)), "at 0–10 s matches no segment, or one that already has a sentence"),
         ([*timed(("a", 0, 10)), Sentence("b")], "1 of 2 sentences have no time stamp"),
-        (timed(("a", 0, float("nan"))), "fits no segment"),
+        (timed(("a", 0, float("nan"))), "matches no segment"),
     ],
 )
 def test_a_video_with_a_sentence_that_has_no_place_is_left_out_whole(sentences: list[Sentence], fault: str) -> None:

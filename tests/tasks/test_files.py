@@ -146,7 +146,7 @@ def test_what_is_no_file_is_called_what_it_is(tmp_path: Path) -> None:
         tmp_path: "is a folder, where a file is needed",
         tmp_path / "none": "does not exist",
         loop: "symbolic links",
-        pipe: "is no regular file",
+        pipe: "is not a regular file",
         tmp_path / ("n" * 300): "too long",
         tmp_path / "\udce9": "does not exist",
     }

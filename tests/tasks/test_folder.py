@@ -97,7 +97,7 @@ def test_without_settings_a_folder_is_named_by_the_digest_of_its_rows(tmp_path: 
         ('name = "x"\n[prompts]\ngenerate = "5 $ $question $options"\n', r"a dollar sign is written \$\$"),
         ('name = "x"\n[prompts]\nletters = "x"\n', "unknown field 'prompts, letters', did you mean 'letter'"),
         ('name = "x"\n[prompts]\ncaption = "x"\n', "field 'prompts, caption': no model is asked so"),
-        ("name = mine\n", "is not TOML, where a text stands in quotes"),
+        ("name = mine\n", "is not TOML .texts need quotes."),
     ],
 )
 def test_a_fault_in_the_settings_is_named_with_its_field(tmp_path: Path, toml: str, message: str) -> None:
@@ -106,12 +106,12 @@ def test_a_fault_in_the_settings_is_named_with_its_field(tmp_path: Path, toml: s
 
 
 @pytest.mark.parametrize(
-    ("files", "found"), [((), "none of them"), (("questions.jsonl", "pairs.jsonl"), "questions.jsonl and pairs.jsonl")]
+    ("files", "found"), [((), "none"), (("questions.jsonl", "pairs.jsonl"), "questions.jsonl and pairs.jsonl")]
 )
 def test_a_folder_has_one_file_of_rows(tmp_path: Path, files: Sequence[str], found: str) -> None:
     for name in files:
         write(tmp_path, ROW, file=name)
-    with pytest.raises(DataError, match=f"must hold one of .*: there is {found}"):
+    with pytest.raises(DataError, match=f"must hold exactly one of .*; found {found}"):
         read_folder(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_a_fault_in_a_row_is_named_by_file_line_and_field(
         ({"options": [str(n) for n in range(27)]}, r"27 options, but a question has 2 to 26 \(field 'options'\)"),
         ({"options": ["a", 2]}, "field 'options, entry 2' must be a text, not 2"),
         ({"evidence": [[1, 2, 3]]}, "field 'evidence, entry 1'"),
-        ({"evidence": [[5, 4]]}, "field 'evidence' must hold stretches that begin before they end, not 5 to 4 s"),
+        ({"evidence": [[5, 4]]}, "field 'evidence' must hold segments that begin before they end, not 5 to 4 s"),
         ({"evidence": [["1", 2]]}, "field 'evidence, entry 1, entry 1' must be a number"),
         ({"answer": 2}, "answer 2 is not the index of an option, 0 to 1"),
         ({"answer": -1}, "answer -1 is not the index of an option, 0 to 1"),
@@ -187,8 +187,8 @@ def test_a_fault_in_a_row_is_named_by_file_line_and_field(
         ({"answer": 1.0}, "field 'answer' must be"),
         ({"answer": "C"}, r"field 'answer' must be an option's index from 0, its letter \(A to B\) or its text"),
         ({"answer": "Thta"}, ".*or its text, not \"Thta\", did you mean 'That'"),
-        ({"options": ["B", "A"], "answer": "A"}, "field 'answer': \"A\" fits several options; give the index"),
-        ({"options": ["x", "x"], "answer": "x"}, "field 'answer': \"x\" fits several options; give the index"),
+        ({"options": ["B", "A"], "answer": "A"}, "field 'answer': \"A\" matches several options; give the index"),
+        ({"options": ["x", "x"], "answer": "x"}, "field 'answer': \"x\" matches several options; give the index"),
     ],
 )
 def test_a_fault_in_a_question_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -313,7 +313,7 @@ def test_a_pool_is_the_rows_with_its_labels_or_ids(tmp_path: Path, pool: str, id
         (POOLS, "test", "has no pool 'test'.*; pools are all, dev, hard, listed"),
         ('name = "m"\n[pools.p]\nlabels = {splti = "dev"}\n', "p", "has the label 'splti', did you mean 'split'"),
         ('name = "m"\n[pools.p]\nlabels = {split = "dve"}\n', "p", "'split' is 'dve', did you mean 'dev'"),
-        ('name = "m"\n[pools.p]\nlabels = {split = "test", kind = "easy"}\n', "p", "no row is of this pool"),
+        ('name = "m"\n[pools.p]\nlabels = {split = "test", kind = "easy"}\n', "p", "no row is in this pool"),
         ('name = "m"\n[pools.p]\nids = "none.txt"\n', "p", r"none\.txt does not exist"),
     ],
 )

@@ -199,7 +199,7 @@ def with_options(count: int) -> MultipleChoiceTask:
 @pytest.mark.parametrize("model", [Writer("A"), Scorer("x", Route.LETTER_LOGPROB)])
 def test_more_options_than_letters_are_refused_where_letters_name_them(model: object) -> None:
     with_options(26).check(model)
-    with pytest.raises(DataError, match=r"'q0': 27 options, but letters name at most 26; take .*options-loglik"):
+    with pytest.raises(DataError, match=r"'q0': 27 options, but letters name at most 26; use .*options-loglik"):
         with_options(27).check(model)
 
 

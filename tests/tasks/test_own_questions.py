@@ -169,5 +169,5 @@ def test_more_options_than_letters_are_refused_by_line_for_a_route_of_letters(tm
     file = tmp_path / "questions.jsonl"
     task = load(tmp_path, many)
     assert len(task.items()[0].options) == 27
-    with pytest.raises(DataError, match=r"line 1: 27 options, but letters name at most 26; take .*options-loglik"):
+    with pytest.raises(DataError, match=r"line 1: 27 options, but letters name at most 26; use .*options-loglik"):
         load_own_questions(file, tmp_path, lambda path: 12.0, route)

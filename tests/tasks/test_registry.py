@@ -241,7 +241,7 @@ def test_what_is_vllms_alone_stays_in_the_option_as_older_records_have_it(engine
         ),
         ("blind", {"engine": '{"max_model_len": 1}', "context": "2"}, "'context' is given twice"),
         ("blind", {"engine": '{"timeout": "soon"}'}, r"option 'timeout': .* \(given: soon\)"),
-        ("vlm", {"model": "x", "engine": '{"timeuot": 1}'}, "does not know: .*timeuot"),
+        ("vlm", {"model": "x", "engine": '{"timeuot": 1}'}, "does not have: .*timeuot"),
     ],
 )
 def test_an_engine_that_says_no_settings_is_refused(model: str, options: dict[str, str], message: str) -> None:

@@ -143,7 +143,7 @@ def test_routes_that_list_no_options_are_refused_before_any_work(own: Path) -> N
         def score_options(self, requests: object) -> object:
             raise AssertionError
 
-    with pytest.raises(ModelError, match="does not list them: take -M route=generate"):
+    with pytest.raises(ModelError, match="does not list them: use -M route=generate"):
         load_task(benchmark, pool, None).check(Scorer())
 
 

@@ -119,7 +119,7 @@ def test_a_sound_file_is_read_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"segment": [12, 22]}, "'second' segment 1 ends at 22 s, past the video's 21.5 s"),
+        ({"segment": [12, 22]}, "'second' segment 1 ends at 22 s, after the video's end at 21.5 s"),
         ({"segment": [20, 12]}, "'second' segment 1 is reversed or empty"),
         ({"segment": [12, 12]}, "'second' segment 1 is reversed or empty"),
         ({"segment": [12]}, "'second' lacks a key or has one of the wrong kind"),
@@ -130,9 +130,9 @@ def test_a_sound_file_is_read_in_order(tmp_path: Path) -> None:
         ({"segment": "19"}, "'second' lacks a key or has one of the wrong kind .*'1' is not a number"),
         ({"segment": [True, 20]}, "'second' lacks a key or has one of the wrong kind .*True is not a number"),
         ({"id": 0}, r"'second' repeats segment ids \[0, 0\]"),
-        ({"id": "0"}, "'second' lacks a key or has one of the wrong kind .*'0' is no whole number"),
-        ({"id": 0.5}, "'second' lacks a key or has one of the wrong kind .*0.5 is no whole number"),
-        ({"id": True}, "'second' lacks a key or has one of the wrong kind .*True is no whole number"),
+        ({"id": "0"}, "'second' lacks a key or has one of the wrong kind .*'0' is not a whole number"),
+        ({"id": 0.5}, "'second' lacks a key or has one of the wrong kind .*0.5 is not a whole number"),
+        ({"id": True}, "'second' lacks a key or has one of the wrong kind .*True is not a whole number"),
     ],
 )
 def test_a_bad_segment_refuses_the_file_by_its_id(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
@@ -161,7 +161,7 @@ def test_a_video_without_a_length_refuses_the_file_by_its_id(tmp_path: Path, dur
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"subset": "validaton"}, "subset 'validaton' is none of training, validation"),
+        ({"subset": "validaton"}, "subset 'validaton' is not one of training, validation"),
         ({"recipe_type": None}, "None is not a text"),
         ({"duration": "21.5"}, "'21.5' is not a number"),
         ({"annotations": None}, "lacks a key or has one of the wrong kind"),

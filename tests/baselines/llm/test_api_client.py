@@ -76,7 +76,7 @@ def test_a_fault_that_passes_is_tried_again_until_the_answer_comes(server: Fault
         ("garbled", "can't be unpacked"),
         ("no-choices", "reply has no choices"),
         ("empty", "sent an empty completion"),
-        ("abort", r"no usable reason \('abort'\)"),
+        ("abort", r"an unknown reason \('abort'\)"),
         ("stall:30", r"gave no answer within 1\.5 s"),
     ],
 )

@@ -101,11 +101,11 @@ def test_a_server_that_echoes_no_likelihoods_is_refused(logprobs: object) -> Non
         ([0], "1 choices where 2"),
         ([0, 2], "choice 2 where 2"),
         ([-1, 0], "choice -1 where 2"),
-        ([0, True], "no whole number: True"),
-        ([0, 1.0], r"no whole number: 1\.0"),
-        ([0, "1"], "no whole number: '1'"),
-        ([0, [1]], r"no whole number: \[1\]"),
-        ([0, {}], "no whole number: {}"),
+        ([0, True], "not a whole number: True"),
+        ([0, 1.0], r"not a whole number: 1\.0"),
+        ([0, "1"], "not a whole number: '1'"),
+        ([0, [1]], r"not a whole number: \[1\]"),
+        ([0, {}], "not a whole number: {}"),
         ([None, 0], "choice 0 twice"),
     ],
 )
@@ -140,7 +140,7 @@ def test_choices_of_another_kind_are_a_fault(read: Any, choices: object) -> None
 
 @pytest.mark.parametrize("reason", [None, *WRONG, "tool_calls", "abort"])
 def test_a_reason_to_end_that_is_none_is_a_fault(reason: object) -> None:
-    with pytest.raises(ServerFaultError, match="no usable reason"):
+    with pytest.raises(ServerFaultError, match="an unknown reason"):
         read_chat(chat(finish_reason=reason))
 
 

@@ -87,7 +87,7 @@ def test_the_engines_arguments_go_over_our_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[1]", "must be an object"),
         ('{"dtype": "float32"}', "can't set dtype"),
         ('{"tensor_parallel_size": 4}', "can't set tensor_parallel_size"),

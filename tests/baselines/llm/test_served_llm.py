@@ -115,7 +115,7 @@ def test_a_chat_only_server_generates_from_messages(chat_only: FaultyServer) -> 
 
 
 def test_a_chat_only_server_is_refused_for_scoring_with_the_routes_that_work(chat_only: FaultyServer) -> None:
-    with pytest.raises(ModelError, match=r"can't weigh options: .*here the route generate\+parse works"):
+    with pytest.raises(ModelError, match=r"can't score options: .*here the route generate\+parse works"):
         load(chat_only, context=4096, scoring=True)
 
 
@@ -126,7 +126,7 @@ def test_a_server_without_likelihoods_of_prompts_is_refused_for_scoring(
     from tests.baselines.llm.conftest import byte_tokenizer
 
     byte_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"can't weigh options: .*answered 404"):
+    with pytest.raises(ModelError, match=r"can't score options: .*answered 404"):
         load(chat_only, context=4096, scoring=True, tokenizer=str(tmp_path))
 
 

@@ -233,5 +233,5 @@ def test_a_model_without_sight_is_refused(folder: Path, tmp_path: Path) -> None:
     del folder
     with pytest.raises(ModelError, match="model folder"):
         load_vision_model(str(tmp_path), sampling=Sampling())
-    with pytest.raises(ModelError, match="no such folder, and not to be had"):
+    with pytest.raises(ModelError, match="no such folder, and not available"):
         load_vision_model(str(tmp_path / "none"), sampling=Sampling())

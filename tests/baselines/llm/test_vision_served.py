@@ -110,7 +110,7 @@ def test_a_server_that_reads_every_frame_is_believed(server: FaultyServer, count
         ({"prune": 0.8}, 16, r"16 frames .*pruned|does not look at each"),
         ({"most": 1000}, 64, r"pixels= or total_pixels="),
         ({"blind": True}, 8, r"does not look at each"),
-        ({"silent": True}, 8, r"tells no prompt tokens .* check_frames=false"),
+        ({"silent": True}, 8, r"reports no prompt tokens .* check_frames=false"),
     ],
 )
 @pytest.mark.parametrize("route", ["generate", "options", "letters"])
@@ -183,7 +183,7 @@ def test_letters_are_weighed_in_one_pass(server: FaultyServer) -> None:
 
 def test_a_server_that_can_not_weigh_text_is_refused_before_any_question(server: FaultyServer) -> None:
     server.script([], old=True)
-    with pytest.raises(ModelError, match=r"can't weigh options.*generate\+parse works"):
+    with pytest.raises(ModelError, match=r"can't score options.*generate\+parse works"):
         load(server, route="options-loglik")
 
 

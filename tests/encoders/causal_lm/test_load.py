@@ -25,7 +25,10 @@ def test_a_spec_gives_model_tokenizer_name_and_digest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["vllm:x", "smollm2:x", "transformers:", "transformers"])
 def test_a_spec_of_no_model_that_can_look_is_refused_with_those_that_can(spec: str) -> None:
-    with pytest.raises(ModelError, match=f"no language model '{spec}'.*smollm2 or transformers:NAME_OR_PATH"):
+    with pytest.raises(
+        ModelError,
+        match=f"'{spec}' is not a language model .*: use smollm2 or transformers:NAME_OR_PATH",
+    ):
         read_named(spec)
 
 

@@ -56,7 +56,7 @@ def test_patterns_scale_the_rate_and_one_that_fits_nothing_is_refused():
     rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         assert rates[id(parameter)] == pytest.approx(1e-3 if name.startswith("text.") else 1e-2)
-    with pytest.raises(ModelError, match=r"'vsion\.\*' fits no trainable parameter"):
+    with pytest.raises(ModelError, match=r"'vsion\.\*' matches no trainable parameter"):
         build_optimiser(model, replace(PLAN, rates={"vsion.*": 0.1}))
 
 

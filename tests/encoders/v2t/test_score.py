@@ -53,7 +53,7 @@ def test_two_videos_at_once_and_an_empty_option_are_refused_by_item() -> None:
     v2t = model()
     with torch.no_grad():
         two, one = v2t.connector(spatial(2)), v2t.connector(spatial(1))
-    with pytest.raises(ModelError, match="q7: options are weighed for one video at a time, not 2"):
+    with pytest.raises(ModelError, match="q7: options are scored for one video at a time, not 2"):
         score_options(v2t, TOKENIZER, two, TEXT, OPTIONS, "q7")
     with pytest.raises(ModelError, match="q7: continuation 1 is empty"):
         score_options(v2t, TOKENIZER, one, TEXT, (" a", ""), "q7")

@@ -146,7 +146,7 @@ def test_replies_are_read_again_and_old_scores_are_not_trusted(big: MultipleChoi
     values = [read_results(tmp_path / name).primary.value for name in "ab"]
     row = compared(big, tmp_path / "a", tmp_path / "b").pairs[0].primary
     assert [row.first, row.other] == values
-    with pytest.raises(RecordError, match="can't be had from the record alone"):
+    with pytest.raises(RecordError, match="can't be computed from the record alone"):
         compared(None, tmp_path / "a", tmp_path / "b")
 
 
@@ -206,4 +206,4 @@ def test_one_id_about_two_files_is_two_items(tmp_path: Path) -> None:
         run_as(task, Right(task, 0.5, seed=ord(name)), tmp_path / name)
     found = compared(task, tmp_path / "a", tmp_path / "b")
     assert found.items == 11
-    assert "1 items are left out: the runs looked at other stretches or files (q00)" in found.notes
+    assert "1 items are left out: the runs looked at different segments or files (q00)" in found.notes

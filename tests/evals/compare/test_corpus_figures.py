@@ -140,7 +140,7 @@ def test_captions_need_the_references(captions: CaptioningTask, tmp_path: Path) 
     references = {item.id: item.references[0] for item in captions.items()}
     for name in "ab":
         run_as(captions, Copyist(references, 0.5), tmp_path / name)
-    with pytest.raises(RecordError, match="can't be had from the record alone; name the benchmark's files"):
+    with pytest.raises(RecordError, match="can't be computed from the record alone; name the benchmark's files"):
         compared(None, tmp_path / "a", tmp_path / "b")
 
 

@@ -73,7 +73,7 @@ def test_a_finished_study_trains_nothing_and_reports(copy):
 def test_other_settings_in_the_same_folder_are_refused(copy):
     done = longvid(*SMOKE, "--steps", "4", "--out", copy)
     assert done.returncode == 2
-    assert_one_line(done, "begun otherwise", "training.steps")
+    assert_one_line(done, "started with other settings", "training.steps")
 
 
 @pytest.mark.parametrize(

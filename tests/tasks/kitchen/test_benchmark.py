@@ -29,8 +29,11 @@ def load(name: str) -> Task:
     pool = name.partition("@")[2]
     if "retrieval" in name:
         return load_retrieval(NOWHERE, next(key for key, task in RETRIEVAL_TASKS.items() if task == name))
+    kind, _, length = name.partition("@")[0].removeprefix("kitchen-").partition("qa-")
+    if length:
+        return load_qa(NOWHERE, pool, length)
     loader = {"qa": load_qa, "clip-captioning": load_clip_captioning, "summary": load_summary}
-    return loader[name.partition("@")[0].removeprefix("kitchen-")](NOWHERE, pool)
+    return loader[kind](NOWHERE, pool)
 
 
 @pytest.mark.parametrize("name", ITEM_SETS)
@@ -87,7 +90,7 @@ def test_prepared_videos_are_found(tmp_path: Path) -> None:
 
 def test_items_other_than_the_pinned_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "SPLIT", "val")
-    with pytest.raises(DataError, match="other items than those of kitchen-qa@100"):
+    with pytest.raises(DataError, match="did not make the items of kitchen-qa@100"):
         load_qa(NOWHERE, "100")
 
 

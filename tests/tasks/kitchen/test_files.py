@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from tasks.digests import file_sha256
 from tasks.errors import DataError
 from tasks.kitchen.benchmark import ALL
-from tasks.kitchen.files import generate, make_videos, write_split
+from tasks.kitchen.files import generate, generate_5min, make_videos, write_split
 from tasks.kitchen.plan import make_plan
 from tasks.kitchen.texts import paragraph, steps
 from tasks.youcook2 import of_subset
@@ -42,6 +43,13 @@ def test_the_questions_have_the_fields_of_egoschemas(folder: Path) -> None:
         assert {"q_uid", "question", *(f"option {i}" for i in range(5))} <= set(row)
         assert answers[row["q_uid"]] in range(5)
         assert videos[row["q_uid"]]["starting_sec"] == 0
+
+
+def test_longer_videos_are_made_as_long_as_their_plans_say(tmp_path: Path) -> None:
+    made = next(generate_5min(tmp_path, range(1)))
+    with av.open(str(made.path)) as video:
+        assert video.duration / av.time_base == 300.0
+    assert json.loads((tmp_path / "annotations.json").read_text())["database"][made.path.stem]["duration"] == 300.0
 
 
 def test_the_sums_are_those_of_the_files(folder: Path) -> None:

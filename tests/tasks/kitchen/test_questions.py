@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from tasks.kitchen.benchmark import LONGER, plans_of
 from tasks.kitchen.oracle import expected_score, seen_at, share_caught
 from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.texts import KINDS, LONG_KINDS_OF_QUESTION, OPTIONS, Question, culprit_of, questions, texts
@@ -13,11 +14,13 @@ from tasks.kitchen.texts import KINDS, LONG_KINDS_OF_QUESTION, OPTIONS, Question
 PLANS = [make_plan("test", index) for index in range(100)]
 
 
-def score_at(frames: int, kinds: tuple[str, ...] = tuple(KINDS), *, ordered: bool = True) -> float:
-    catch = share_caught(PLANS, frames)
+def score_at(
+    frames: int, kinds: tuple[str, ...] = tuple(KINDS), *, ordered: bool = True, plans: list[Plan] = PLANS
+) -> float:
+    catch = share_caught(plans, frames)
     scores = [
         expected_score(question, seen_at(plan, frames), catch, ordered=ordered)
-        for plan in PLANS
+        for plan in plans
         for question in questions(plan)
         if question.kind in kinds
     ]
@@ -71,6 +74,26 @@ def test_an_answer_turns_on_at_least_three_events_far_apart() -> None:
                 spans.append((max(times) - min(times)) / plan.duration)
     assert min(spans) > 0.1
     assert sum(spans) / len(spans) > 0.5
+
+
+def test_longer_videos_hold_the_same_events_and_questions_and_only_long_steps_stretch() -> None:
+    for length, config in LONGER.items():
+        for plan, longer in zip(PLANS, plans_of(f"kitchen-qa-{length}@500"), strict=True):
+            assert questions(longer) == questions(plan)
+            assert longer.duration == longer.events[-1].end == config.seconds[0]
+            assert [(event.kind, event.what) for event in longer.events] == [(e.kind, e.what) for e in plan.events]
+            brief = longer.of_kind("accent", "signal")
+            assert all(
+                config.brief_seconds[0] <= e.end - e.start + 0.02 <= config.brief_seconds[1] + 0.04 for e in brief
+            )
+
+
+@pytest.mark.parametrize(
+    ("length", "frames", "expected"),
+    [("5min", 128, 1.0), ("10min", 128, 0.784), ("10min", 256, 1.0), ("20min", 128, 0.655), ("20min", 256, 0.8)],
+)
+def test_the_longer_the_video_the_more_frames_a_perfect_viewer_needs(length: str, frames: int, expected: float) -> None:
+    assert score_at(frames, plans=plans_of(f"kitchen-qa-{length}@500")) == pytest.approx(expected, abs=0.0006)
 
 
 def test_sparse_frames_leave_room_that_dense_frames_fill() -> None:
