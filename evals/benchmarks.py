@@ -50,8 +50,8 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
 def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: bool = False) -> Task[Any]:
     """Load the benchmark's task for a pool. Raises DataError for an unknown pool or missing files.
 
-    With `to_ask`, rows whose clip has no length because its video is missing are refused. A pool whose name ends in `+rotations` or `+rotations-N` asks each question with its options in rotated order, one that ends in
-    `+repeats-N` N times.
+    With `to_ask`, rows whose clip has no length because its video is missing are refused. A pool whose name ends in
+    `+rotations` or `+rotations-N` asks each question with its options in rotated order, `+repeats-N` N times.
     """
     name, variant = split_variant(pool)
     if variant:

@@ -329,7 +329,7 @@ class TransformersVisionModel:
         return Guide(paths, min(self._eos))
 
     def _generator(self, draw: int) -> torch.Generator | None:
-        """Return a generator, seeded again for each reply: it depends on its prompt and the number of its draw alone."""
+        """Return a generator, seeded again for each reply, which depends on its prompt and its draw's number alone."""
         if self.sampling.temperature == 0:
             return None
         generator = torch.Generator(self._model.device)
