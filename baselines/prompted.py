@@ -78,8 +78,10 @@ class PromptedModel:
         preparer: Preparer | None = None,
         guided: bool = False,
         reads_subtitles: bool = False,
+        is_sampled: bool = False,
     ) -> None:
         self.info = info
+        self.is_sampled = is_sampled
         self.reads_subtitles = reads_subtitles
         self.route = route
         self.missing_capabilities = missing_capabilities or {}
@@ -125,7 +127,7 @@ class PromptedModel:
         composed = compose([Ask(r.clip, r.prompt, "", limit, r.question, r.interleaved) for r in requests])
         ready = perf_counter()
         chats = [
-            replace(c.chat, choices=request.choices if self._guided else ())
+            replace(c.chat, choices=request.choices if self._guided else (), draw=request.draw)
             for c, request in zip(composed, requests, strict=True)
         ]
         replies = self._llm.generate(chats, limit)

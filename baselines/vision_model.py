@@ -169,6 +169,7 @@ def vision_model_on(llm: SeeingModel, options: VisionOptions, policy: FramePolic
         missing_capabilities=NO_VECTORS,
         guided=options.guided,
         reads_subtitles=options.subtitles != "none",
+        is_sampled=options.temperature > 0,
     )
     model.reader = reader
     model.batch_hint = BatchHint(hint.batch, hint.lanes)

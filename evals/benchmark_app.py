@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals import console
-from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_rotations, with_videos
+from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_variant, with_videos
 from evals.generate_verb import add_generate
 from evals.run_verb import RunChoices, carry_out, fail_without_answers
 from tasks.data_roots import looking_in
-from tasks.registry import Benchmark, commands, resolved, without_rotations
+from tasks.registry import Benchmark, commands, resolved, split_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from evals.record import Results
     from tasks.family import Predictions, PredictionsFile
@@ -45,6 +45,10 @@ ROTATIONS = Annotated[
         metavar="N|all",
         help="Ask each question N times, rotating its options by one position; for routes that list them.",
     ),
+]
+REPEATS = Annotated[
+    int | None,
+    typer.Option(min=2, max=99, metavar="N", help="Ask each question N times; for models that draw their answers."),
 ]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
 WIDE = Annotated[bool, typer.Option("--wide", help="Show all columns, however wide the table gets.")]
@@ -255,6 +259,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         videos: VIDEOS = None,
         rotations: ROTATIONS = None,
+        repeats: REPEATS = None,
         out: OUT = None,
         name: Annotated[str | None, typer.Option(help="The run's name in reports; default: its folder's.")] = None,
         limit: LIMIT = None,
@@ -272,7 +277,7 @@ def add_run(app: typer.Typer, benchmark: Benchmark) -> None:
         found = with_videos(benchmark, videos)
         choices = RunChoices(out, name, limit, batch_size, max_failures, retry_failed, seed, place_of(found))
         with console.working(f"reading {found.name}"):
-            task = load_task(found, with_rotations(pool, rotations), data, to_ask=True)
+            task = load_task(found, with_variant(pool, rotations, repeats), data, to_ask=True)
         with looking_in(data):
             folder, results = carry_out(task, model, parse_options(model_option or []), choices)
         show_results([folder], [results], wide=wide)
@@ -340,7 +345,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         if count_invalid_as_wrong:
             protocol["invalid"] = "counted as wrong"
         record = describe_import(task, name, protocol, file_sha256(file), sys.argv, place_of(found))
-        alone = pool == found.widest_pool or without_rotations(pool)[1]
+        alone = pool == found.widest_pool or split_variant(pool)[1]
         everything = task if alone else load_task(found, found.widest_pool, data)
         given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
         results = import_run(task, record, out, read_predictions(given, task, everything).answers)
@@ -414,7 +419,10 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         if form == "html":
             from evals.html_report.run_page import make_page
 
-            make_page(folders, out, captions, lambda: task_of_run(benchmark, folders[0], data, videos), media=media)
+            def load() -> Task[Any]:
+                return task_of_run(benchmark, folders[0], data, videos)
+
+            make_page(folders, out, captions, load, media=media, flags=flags)
         else:
             show_results(folders, runs, form, flags, wide=wide)
 
@@ -451,11 +459,8 @@ def show_results(
     if flags is not None:
         show_by_need(folders, runs, flags)
     for run in runs:
-        chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
-        if chosen:
-            console.say(f"{run.name}: options chosen {chosen}, right answers {truth}")
-        if rotated := next((metric for metric in run.metrics if metric.name == "right_in_all_rotations"), None):
-            console.say(f"{run.name}: right in all {run.protocol.get('rotations', '')} rotations: {in_words(rotated)}")
+        for told in sayings(run):
+            console.say(f"{run.name}: {told}")
     for note in report.notes:
         console.warn(note)
     for folder in folders:
@@ -499,6 +504,31 @@ def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, 
         target = console.path_text(Path(place.path)) if place else run.task.name
         return f"longvid run {quote(target)} -m blind -M llm=smollm2"
     return join(["longvid", "leaderboard", str(folder.parent)])
+
+
+def sayings(run: Results) -> Iterator[str]:
+    """What is said of a run of multiple choice below the table: options chosen, rotations, repeats."""
+    chosen, truth = run.details.get("chosen_counts"), run.details.get("answer_counts")
+    if chosen:
+        yield f"options chosen {chosen}, right answers {truth}"
+    if rotated := next((metric for metric in run.metrics if metric.name == "right_in_all_rotations"), None):
+        yield f"right in all {run.protocol.get('rotations', '')} rotations: {in_words(rotated)}"
+    if told := repeats_in_words(run):
+        yield told
+
+
+def repeats_in_words(run: Results) -> str:
+    """What asking again showed: the majority's figure, how often two answers are the same, how repeats differ."""
+    by_name = {metric.name: metric for metric in run.metrics}
+    majority, same = by_name.get("majority_accuracy"), by_name.get("same_answer")
+    if majority is None or same is None:
+        return ""
+    deviation = run.details.get("deviation_between_repeats")
+    spread = f"; repeats differ by ±{100 * deviation:.1f} points" if isinstance(deviation, float) else ""
+    return (
+        f"majority of {run.protocol.get('repeats', '')} answers: {in_words(majority)}; two answers to a question are "
+        f"the same in {in_words(same)}{spread}"
+    )
 
 
 def in_words(metric: Metric) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.data_roots import DATA_VARIABLE, data_roots, looking_in
 from tasks.errors import DataError
-from tasks.registry import Benchmark, resolved, without_rotations
+from tasks.registry import VARIANT, Benchmark, resolved, split_variant
 
 if TYPE_CHECKING:
     from evals.record import Place, Run
@@ -50,12 +50,12 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
 def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: bool = False) -> Task[Any]:
     """Load the benchmark's task for a pool. Raises DataError for an unknown pool or missing files.
 
-    With `to_ask`, rows whose clip has no length because its video is missing are refused. A pool whose
-    name ends in `+rotations` or `+rotations-N` asks each question with its options in rotated order.
+    With `to_ask`, rows whose clip has no length because its video is missing are refused. A pool whose name ends in
+    `+rotations` or `+rotations-N` asks each question with its options in rotated order, `+repeats-N` N times.
     """
-    name, rotations = without_rotations(pool)
-    if rotations:
-        return rotated(load_task(benchmark, name, data, to_ask=to_ask), rotations)
+    name, variant = split_variant(pool)
+    if variant:
+        return varied(load_task(benchmark, name, data, to_ask=to_ask), variant)
     check_pool(benchmark, pool)
     folder = benchmark_folder(benchmark, data)
     load = resolved(benchmark.load)
@@ -67,27 +67,33 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
     return task
 
 
-def rotated(task: Task[Any], rotations: str) -> Task[Any]:
-    """Return the task with its options rotated; `rotations` is as `without_rotations` parses it from a name.
+def varied(task: Task[Any], variant: str) -> Task[Any]:
+    """The task with its questions asked several times, as `split_variant` reads it off a name.
 
     Raises DataError if the family has no options.
     """
     from tasks.multiple_choice import MultipleChoiceTask
 
+    found = VARIANT.fullmatch(variant)
+    if found and found["judged"]:
+        raise DataError(f"{task.info.name} is judged by 'longvid judge RUN', which also scores such a record again")
     if not isinstance(task, MultipleChoiceTask):
-        raise DataError(f"{task.info.name} has no options to rotate: --rotations is for multiple choice")
-    count = rotations.partition("-")[2]
-    return task.rotated(int(count) if count else None)
+        raise DataError(f"{task.info.name} has no options: --rotations and --repeats are for multiple choice")
+    rotations, repeats = (found["rotations"], found["repeats"]) if found else (None, None)
+    if rotations:
+        count = rotations.partition("-")[2]
+        task = task.rotated(int(count) if count else None)
+    return task.repeated(int(repeats)) if repeats else task
 
 
-def with_rotations(pool: str, rotations: str | None) -> str:
-    """Append the value of --rotations (N or `all`) to the pool's name. Raises DataError for anything else."""
-    if rotations is None:
-        return pool
-    named = f"{pool}+rotations" + ("" if rotations == "all" else f"-{rotations}")
-    if without_rotations(named) == (named, "") or without_rotations(pool)[1]:
-        raise DataError(f"--rotations must be 'all' or a number of 2 or more, not '{rotations}'")
-    return named
+def with_variant(pool: str, rotations: str | None, repeats: int | None = None) -> str:
+    """The pool's name with what --rotations (N or `all`) and --repeats say. Raises DataError for anything else."""
+    named = pool
+    if rotations is not None:
+        named += "+rotations" + ("" if rotations == "all" else f"-{rotations}")
+        if split_variant(named) == (named, "") or split_variant(pool)[1]:
+            raise DataError(f"--rotations must be 'all' or a number of 2 or more, not '{rotations}'")
+    return named if repeats is None else f"{named}+repeats-{repeats}"
 
 
 def check_pool(benchmark: Benchmark, pool: str) -> None:
@@ -198,12 +204,12 @@ def benchmark_of_run(run: Run, data: Path | None = None, videos: Path | None = N
 
 def as_recorded(benchmark: Benchmark, run: Run) -> tuple[Benchmark, str]:
     """Return a user's own benchmark whose loader refuses items other than the run's, and the pool of the run's task."""
-    pool, rotations = without_rotations(pool_named(run))
+    pool, variant = split_variant(pool_named(run))
     pool = pool if pool in benchmark.pools else benchmark.pools[0]
 
     def load(folder: Path, named: str) -> Task[Any]:  # noqa: ARG001 - as every loader
         task: Task[Any] = resolved(benchmark.load)(folder, pool)
-        task = rotated(task, rotations) if rotations else task
+        task = varied(task, variant) if variant else task
         if (task.info.name, task.info.items_sha256) != (run.task.name, run.task.items_sha256):
             unseen = next((item.clip.video_id for item in task.items() if item.clip.end == inf), None)
             msg = (

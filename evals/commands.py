@@ -66,6 +66,24 @@ COMMANDS = (
         example="longvid flags runs/nextqa@val-500/blind-* -o flags/nextqa.json",
     ),
     CommandEntry(
+        name="judge",
+        summary="Have a language model judge the free answers of a run.",
+        target="evals.judge:judge",
+        example="longvid judge runs/mine/my-run --judge llm=smollm2 --labels labels.jsonl",
+    ),
+    CommandEntry(
+        name="export",
+        summary="Write a finished run in the form of another project.",
+        target="evals.export:export",
+        example="longvid export runs/egoschema@500/my-run --to every-eval-ever -o exported",
+    ),
+    CommandEntry(
+        name="needle",
+        summary="Lay a brief event into videos of your own, as a benchmark.",
+        target="evals.needle:needle",
+        example="longvid needle videos/lecture.mp4 videos/match.mkv -o needles",
+    ),
+    CommandEntry(
         name="demo",
         summary="Make the built-in benchmark, run systems on it, show the leaderboard.",
         target="evals.demo.command:demo",

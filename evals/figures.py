@@ -5,14 +5,15 @@ Computed from records alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evals.record import Sample
 from evals.store import Vectors
-from tasks.labels import LENGTHS, LONGEST, OVER_10_MIN, SPANS, THIRDS, WIDEST
+from tasks.labels import DEPTH, FIFTHS, LENGTH, LENGTHS, LONGEST, OVER_10_MIN, SPANS, THIRDS, WIDEST
 from tasks.registry import family_of
-from tasks.statistics import fraction_metric
+from tasks.statistics import fraction_metric, wilson_interval
 from tasks.task import FEW_CLUSTERS, TaskInfo
 
 
@@ -60,6 +61,7 @@ ORDERED = (
     LONGEST,
     OVER_10_MIN,
     *THIRDS,
+    *FIFTHS,
     *(name for _, name in SPANS),
     WIDEST,
     *(name for _, name in SHARES),
@@ -117,9 +119,61 @@ def breakdowns(
                 members.setdefault(labels[key][kind], []).append(key)
         if len(members) > 1:
             groups = [group(name, ids, figures, samples) for name, ids in members.items()]
-            groups.sort(key=lambda g: (ORDER.get(g.label, len(ORDER)), -g.n, g.label))
+            groups.sort(key=lambda g: (ORDER.get(g.label, len(ORDER)), -g.n, by_numbers(g.label)))
             made.append(Breakdown(kind, figures.name, tuple(groups)))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A figure by two kinds of label at once: a group for each row and column, None where no item has both."""
+
+    figure: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Group | None, ...], ...]
+
+
+def depth_grid(
+    figures: ItemFigures, samples: Mapping[str, Sample], labels: Mapping[str, Mapping[str, str]]
+) -> Grid | None:
+    """The figure by how deep in the video the event is and how long the video is; None without such labels."""
+    members: dict[tuple[str, str], list[str]] = {}
+    for key in figures.values:
+        told = labels.get(key, {})
+        if DEPTH in told and LENGTH in told:
+            members.setdefault((told[DEPTH], told[LENGTH]), []).append(key)
+    if not members:
+        return None
+
+    def in_order(names: set[str]) -> tuple[str, ...]:
+        return tuple(sorted(names, key=lambda name: (ORDER.get(name, len(ORDER)), by_numbers(name))))
+
+    rows, columns = in_order({row for row, _ in members}), in_order({column for _, column in members})
+    cells = tuple(
+        tuple(
+            cell(f"{row}, {column}", members[row, column], figures, samples) if (row, column) in members else None
+            for column in columns
+        )
+        for row in rows
+    )
+    return Grid(figures.name, rows, columns, cells)
+
+
+def cell(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample]) -> Group:
+    """Return a cell's figure. With one item per cluster, right or wrong, Wilson's interval needs no Student's t.
+
+    With 20 items it holds the truth in 95.3 % of cases, averaged over truths from 10 to 90 %; with t in 97.0 %.
+    """
+    made = group(name, ids, figures, samples)
+    if not figures.right_or_wrong or made.n != made.clusters or made.interval is None:
+        return made
+    return replace(made, interval=wilson_interval(made.value * made.n, made.n))
+
+
+def by_numbers(label: str) -> list[tuple[int, str]]:
+    """A label's place among its like: "2 min" before "10 min"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", label) if part]
 
 
 def group(name: str, ids: Sequence[str], figures: ItemFigures, samples: Mapping[str, Sample]) -> Group:

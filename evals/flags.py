@@ -17,14 +17,19 @@ import typer
 from evals import console
 from evals.compare.record import Record, read_record
 from evals.figures import Group, ItemFigures, group, item_figures
-from evals.record import Row, changed_by_hand, read_content, seal_of, validated
+from evals.record import Results, Row, changed_by_hand, read_content, seal_of, validated
 from evals.store import read_samples
 from tasks.durable import write_atomic
 from tasks.errors import RecordError
 from tasks.multiple_choice import question_id
-from tasks.registry import System, without_rotations
+from tasks.registry import System, split_variant
+from tasks.task import Metric
 
 NEEDS, GUESSABLE = "needs the video", "answered without it"
+NEED = "does it need the video?"
+"""The kind of label under which pages break a figure down by flags."""
+NEEDS_FIGURE = "needs_the_video"
+"""The primary figure's name on the questions that need the video, where it stands beside that on all."""
 
 
 class BlindRun(Row):
@@ -89,7 +94,7 @@ def make_flags(records: Sequence[Record]) -> Flags:
     if len({record.folder.resolve() for record in records}) < max(2, len(records)):
         raise RecordError("flags need two or more different blind runs: with one alone too many are right by luck")
     answers = [right_by_question(record) for record in records]
-    tasks = {without_rotations(record.run.task.name)[0] for record in records}
+    tasks = {split_variant(record.run.task.name)[0] for record in records}
     if len(tasks) > 1:
         raise RecordError(f"flags need runs of one benchmark; these runs are of {', '.join(sorted(tasks))}")
     first, *others = answers
@@ -155,7 +160,7 @@ def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, lis
     """
     from evals.store import read_run, read_vectors
 
-    if without_rotations(task_name)[0] != made.task:
+    if split_variant(task_name)[0] != made.task:
         raise RecordError(f"the flags are of {made.task}, {folder} is a run of {task_name}")
     samples = read_samples(folder)
     figures = item_figures(read_run(folder).task, samples, read_vectors(folder, samples))
@@ -166,6 +171,29 @@ def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, lis
     for key, label in named.items():
         members.setdefault(label, []).append(key)
     return figures, [group(name, members[name], figures, samples) for name in (NEEDS, GUESSABLE) if name in members]
+
+
+def flags_of(task_name: str, given: Sequence[Flags]) -> Flags | None:
+    """Those of the flags that are of a task's benchmark and pool."""
+    told = split_variant(task_name)[0]
+    return next((made for made in given if made.task == told), None)
+
+
+def needs_metric(folder: Path, results: Results, made: Flags) -> Metric:
+    """A run's primary figure on the questions that need the video. Raises RecordError as `by_need` does."""
+    figures, groups = by_need(folder, results.task.name, made)
+    found = next((part for part in groups if part.label == NEEDS), None)
+    return Metric(
+        NEEDS_FIGURE,
+        found.value if found else None,
+        found.interval if found else None,
+        results.primary.level,
+        f"{figures.name} of questions that {len(made.runs)} blind runs do not all answer",
+        found.n if found else 0,
+        found.clusters if found else 0,
+        primary=False,
+        higher_is_better=results.primary.higher_is_better,
+    )
 
 
 def need_labels(ids: Sequence[str], made: Flags) -> Mapping[str, str]:

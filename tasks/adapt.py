@@ -29,7 +29,7 @@ from tasks.registry import CAPABILITIES, capabilities_of
 from tasks.task import Clip, JsonValue, Trace
 
 T = TypeVar("T")
-PASSED_ON = ("route", "preparer", "lacks", "looking_ahead", "reads_subtitles")
+PASSED_ON = ("route", "preparer", "lacks", "looking_ahead", "reads_subtitles", "is_sampled")
 """Optional attributes of a model besides its capabilities (tasks.model)."""
 
 

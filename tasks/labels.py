@@ -29,13 +29,16 @@ SPANS: tuple[tuple[float, str], ...] = (
     (0.75, "a half to three quarters"),
 )
 WIDEST = "over three quarters"
+LENGTH, DEPTH = "length", "depth of the event"
+"""Kinds of label: how long a video is, and where in it something happens. Pages draw a picture of both."""
+FIFTHS = ("0–20 %", "20–40 %", "40–60 %", "60–80 %", "80–100 %")
 
 
 def labels_of(item: Item) -> dict[str, str]:
     """Return all labels of an item: its own, and its clip's length, if known and not among them."""
-    if "length" in item.labels or not isfinite(item.clip.duration):
+    if LENGTH in item.labels or not isfinite(item.clip.duration):
         return dict(item.labels)
-    return {**item.labels, "length": length_label(item.clip.duration)}
+    return {**item.labels, LENGTH: length_label(item.clip.duration)}
 
 
 def length_label(seconds: float) -> str:

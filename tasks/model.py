@@ -61,6 +61,7 @@ class TextRequest:
         question: the bare question within the prompt, if there is one.
         choices: the allowed replies, for models that can be constrained to them; others ignore it.
         interleaved: subtitles belong among the frames, if a model reads both.
+        draw: the number of the reply among several to one prompt, from 0; a model that samples adds it to its seed.
     """
 
     item_id: str
@@ -70,6 +71,7 @@ class TextRequest:
     question: str = ""
     choices: tuple[str, ...] = ()
     interleaved: bool = False
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)

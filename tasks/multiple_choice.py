@@ -49,9 +49,14 @@ TOO_MANY_FOR_LETTERS = f"letters name at most {MAX_OPTIONS}; use -M route=option
 COLLAPSE_SHARE = 0.5
 COLLAPSE_MIN_ANSWERS = 20
 ROTATED_ROUTES = LETTER_ROUTES | {Route.GIVEN}
+SAMPLED_ROUTES = frozenset({Route.GENERATE, Route.GIVEN})
 ROTATION = "+r"
 """Separates a question's id from the number of positions that its options are rotated by."""
+REPEAT = "+n"
+"""Separates the id of a question, or of one of its rotations, from the number of times that it was asked before."""
 RIGHT_PLACE = "place of the right option"
+REPEATED = "repeat"
+MAJORITY, SAME_ANSWER, DEVIATION = "majority_accuracy", "same_answer", "deviation_between_repeats"
 RIGHT_IN_ALL = "right_in_all_rotations"
 EVIDENCE = "evidence_seen"
 """The share of an item's evidence segments in which frames were seen."""
@@ -74,7 +79,7 @@ class ChoiceItem:
 
     An index that no option has (-1) means that none of them is right: every choice is wrong. `evidence` holds the
     segments of the video, in seconds, that the answer depends on, if the benchmark gives them. Like labels they are
-    part of no question and no digest.
+    part of no question and no digest. `draw` is how often the question was asked before.
     """
 
     id: str
@@ -85,6 +90,7 @@ class ChoiceItem:
     answer: int | None
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
     evidence: tuple[tuple[float, float], ...] = field(default=(), compare=False)
+    draw: int = field(default=0, compare=False)
 
     @property
     def right_option(self) -> int | None:
@@ -190,7 +196,7 @@ class MultipleChoiceTask:
         self.info = info
         self.prompts = prompts
         self.mean_over = mean_over
-        self.rotations = 0
+        self.rotations = self.repeats = 0
         self._take(items)
 
     def _take(self, items: Sequence[ChoiceItem]) -> None:
@@ -226,6 +232,22 @@ class MultipleChoiceTask:
         other.info = replace(self.info, name=name, item_count=times * self.info.item_count, items_sha256=digest)
         return other
 
+    def repeated(self, times: int) -> Self:
+        """The task that asks each question so many times, for models that draw their answers.
+
+        Every time is an item, in its question's cluster, so that an interval keeps a question's answers together.
+        """
+        other = copy(self)
+        other.repeats = times
+        other._take([asked_again(item, draw) for item in self._items for draw in range(times)])  # noqa: SLF001 - its own
+        other.info = replace(
+            self.info,
+            name=f"{self.info.name}+repeats-{times}",
+            item_count=times * self.info.item_count,
+            items_sha256=text_sha256(self.info.items_sha256, "repeats", str(times)),
+        )
+        return other
+
     def check_route(self, route: str | None) -> None:
         """Raise DataError if `route` names options by letters and an item has too many.
 
@@ -247,6 +269,14 @@ class MultipleChoiceTask:
             msg = (
                 f"{self.info.name} rotates the options, and the route {route} does not list them: use "
                 f"{' or '.join(f'-M route={letters}' for letters in sorted(LETTER_ROUTES))}"
+            )
+            raise ModelError(msg)
+        if self.repeats and (route not in SAMPLED_ROUTES or not getattr(model, "is_sampled", False)):
+            name = getattr(getattr(model, "info", None), "name", type(model).__name__)
+            msg = (
+                f"{self.info.name} asks each question {self.repeats} times, and '{name}' answers the same every time: "
+                f"--repeats is for models that draw their answers, by -M route={Route.GENERATE} with -M temperature= "
+                f"above 0 (a class of your own says so with is_sampled = True)"
             )
             raise ModelError(msg)
         by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
@@ -271,6 +301,8 @@ class MultipleChoiceTask:
             named["parser"] = PARSER_VERSION
         if self.rotations:
             named["rotations"] = str(self.rotations)
+        if self.repeats:
+            named["repeats"] = str(self.repeats)
         return named
 
     def predict(self, model: object, batch: Sequence[ChoiceItem]) -> list[Prediction]:
@@ -325,7 +357,9 @@ class MultipleChoiceTask:
 
     def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
         summary = summarise_choices(scores, self._items, self.info, self.groups)
-        return with_right_in_all(summary, scores, self.rotations) if self.rotations else summary
+        if self.repeats:
+            summary = with_repeats(summary, scores, {item.id: item for item in self._items}, self.repeats)
+        return with_right_in_all(summary, scores, self.rotations * max(1, self.repeats)) if self.rotations else summary
 
 
 def moved_on(item: ChoiceItem, shift: int) -> ChoiceItem:
@@ -339,10 +373,63 @@ def moved_on(item: ChoiceItem, shift: int) -> ChoiceItem:
     return replace(item, id=f"{item.id}{ROTATION}{shift}", options=options, answer=answer, labels=labels)
 
 
+def asked_again(item: ChoiceItem, draw: int) -> ChoiceItem:
+    """A question that was asked `draw` times before."""
+    labels = {**item.labels, REPEATED: str(draw + 1)}
+    return replace(item, id=f"{item.id}{REPEAT}{draw}", labels=labels, draw=draw)
+
+
+def asked_once(item_id: str) -> str:
+    """The id of what is asked several times, whichever time an item is."""
+    asked, mark, draw = item_id.rpartition(REPEAT)
+    return asked if mark and draw.isdigit() else item_id
+
+
 def question_id(item_id: str) -> str:
-    """Return the question's id for any of its rotations."""
+    """The question's id, whichever of its rotations and repeats an item is."""
+    item_id = asked_once(item_id)
     question, mark, shift = item_id.rpartition(ROTATION)
     return question if mark and shift.isdigit() else item_id
+
+
+def with_repeats(summary: Summary, scores: Sequence[Score], items: Mapping[str, ChoiceItem], repeats: int) -> Summary:
+    """The summary with what the answer given most often scores, how often two are the same, and how repeats differ.
+
+    Of questions that were answered every time. Where several answers are given equally often, each counts its share.
+    """
+    asked: dict[str, list[Score]] = {}
+    for score in scores:
+        asked.setdefault(asked_once(score.item_id), []).append(score)
+    whole = [times for times in asked.values() if len(times) == repeats]
+    known = [times for times in whole if all(score.values["accuracy"] is not None for score in times)]
+    majority = [majority_share([score.answer for score in times], items[times[0].item_id]) for times in known]
+    same = [pairs_alike([score.answer for score in times]) for times in whole]
+    metrics = (
+        fraction_metric(MAJORITY, majority, [times[0].cluster for times in known]),
+        fraction_metric(SAME_ANSWER, same, [times[0].cluster for times in whole]),
+    )
+    by_draw: dict[int, list[float]] = {}
+    for score in (score for times in known for score in times):
+        by_draw.setdefault(items[score.item_id].draw, []).append(score.values["accuracy"] or 0.0)
+    means = [float(np.mean(by_draw[draw])) for draw in sorted(by_draw)]
+    details: dict[str, JsonValue] = {**summary.details, "accuracy_by_repeat": list(means)}
+    if len(means) > 1:
+        details[DEVIATION] = float(np.std(means, ddof=1))
+    return replace(summary, metrics=(*summary.metrics, *metrics), details=details)
+
+
+def majority_share(answers: Sequence[int | str | None], item: ChoiceItem) -> float:
+    """The part of the most frequent answers that is right: 1 or 0, and between them where several are as frequent."""
+    counts = Counter(answers)
+    most = [answer for answer, count in counts.items() if count == max(counts.values())]
+    return float(item.right_option is not None and item.right_option in most) / len(most)
+
+
+def pairs_alike(answers: Sequence[int | str | None]) -> float:
+    """The share of pairs of answers that are the same; what could not be read is like nothing."""
+    total = len(answers) * (len(answers) - 1)
+    alike = sum(count * (count - 1) for answer, count in Counter(answers).items() if answer is not None)
+    return alike / total
 
 
 def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int) -> Summary:
@@ -447,6 +534,7 @@ def text_request(item: ChoiceItem, prompt: Prompt) -> TextRequest:
         max_tokens=REPLY_TOKENS,
         question=item.question,
         choices=tuple(letters_for(len(item.options))),
+        draw=item.draw,
     )
 
 
@@ -600,6 +688,14 @@ FAMILY = Family(
             (
                 "each question is asked several times, its options moved on by a place each time; accuracy is over all "
                 "of these answers, and right in all rotations the share of questions with no wrong one among them."
+            ),
+        ),
+        (
+            "repeats",
+            (
+                "each question is asked several times of a model that draws its answers; accuracy is over all of them, "
+                "majority accuracy that of the answer given most often, same answer the share of pairs of answers to a "
+                "question that agree."
             ),
         ),
         ("accuracy", "the share of questions about a video for which the right option was chosen."),

@@ -195,18 +195,22 @@ class Benchmark:
         return dict(zip(self.pools, self.task_names or tuple(f"{self.name}@{p}" for p in self.pools), strict=True))
 
     def pool_of(self, task_name: str) -> str | None:
-        """Return the pool of a task's name, with its rotations if any; None for another benchmark's."""
-        told, rotations = without_rotations(task_name)
-        return next((pool + rotations for pool, name in self.names().items() if name == told), None)
+        """The pool that a task's name stands for, with how often it is asked; None for another benchmark's."""
+        told, variant = split_variant(task_name)
+        return next((pool + variant for pool, name in self.names().items() if name == told), None)
 
 
-ROTATIONS = re.compile(r"\+rotations(-[1-9][0-9]?)?\Z")
-"""Suffix of the name of a pool or task whose questions are also asked with rotated options."""
+VARIANT = re.compile(
+    r"(?P<rotations>\+rotations(-[1-9][0-9]?)?)?(\+repeats-(?P<repeats>[1-9][0-9]?))?(?P<judged>\+judged-[\w.-]+)?\Z"
+)
+"""How the name of a pool or task ends whose questions are asked several times (with their options in rotated order, as
+they are, or both), or whose answers a language model judged.
+"""
 
 
-def without_rotations(name: str) -> tuple[str, str]:
-    """Split off the suffix of rotations from a pool's or task's name: "", "+rotations", "+rotations-3"."""
-    found = ROTATIONS.search(name)
+def split_variant(name: str) -> tuple[str, str]:
+    """A pool's or task's name, and what it ends in where questions are asked several times: "+rotations-3"."""
+    found = VARIANT.search(name)
     return (name, "") if found is None else (name[: found.start()], found.group())
 
 

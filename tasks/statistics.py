@@ -258,6 +258,37 @@ def fraction_metric(
     )
 
 
+def kappa_metric(name: str, pairs: Sequence[tuple[bool, bool]], clusters: Sequence[str]) -> Metric:
+    """Cohen's kappa of two raters' yes or no on the same items, with its interval over clusters.
+
+    None where both say the same of every item, or one rater leaves no chance to agree by: kappa is not defined there.
+    """
+    codes, k = cluster_codes(clusters) if pairs else (np.zeros(0, dtype=np.intp), 0)
+    votes = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    columns = np.stack([votes[:, 0] * votes[:, 1], votes[:, 0], votes[:, 1], np.ones(len(votes))])
+    sums = np.stack([np.bincount(codes, weights=column, minlength=k) for column in columns])
+
+    def kappa(weights: Floats) -> dict[str, Floats]:
+        both, first, second, count = (weights @ column for column in sums)
+        count = np.maximum(count, 1.0)
+        seen = (count - first - second + 2 * both) / count
+        chance = (first * second + (count - first) * (count - second)) / count**2
+        return {name: np.divide(seen - chance, 1 - chance, out=np.full_like(seen, np.nan), where=chance < 1)}
+
+    value = float(kappa(np.ones((1, k)))[name][0]) if len(pairs) else np.nan
+    interval, method = None, "none (no items)" if not len(pairs) else "none (one cluster)"
+    if not np.isfinite(value):
+        method = method if not len(pairs) else "none (a rater says the same of every item)"
+    elif k > 1:
+        try:
+            errors, freedom = jackknife_errors(kappa, sums[3])
+            interval, method = bounded_interval(value, errors[name], freedom, k, (-1.0, 1.0))
+        except ValueError:
+            method = "none (without one cluster a rater says the same of every item)"
+    found = value if np.isfinite(value) else None
+    return Metric(name, found, interval, LEVEL, method, len(pairs), k, primary=False, higher_is_better=True)
+
+
 Figures = Callable[[Floats], Mapping[str, Floats]]
 
 POWER = 0.8

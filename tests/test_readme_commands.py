@@ -116,6 +116,13 @@ longvid egoschema run --model openclip -M name=ViT-B-16 -M pretrained=TAG -M att
 longvid run kitchen-qa@100 -m one-frame -M of=shortvivit-tiny:weights=kitchen
 longvid doctor --server URL
 longvid bench aggregate CAPTIONS --json -
+longvid run egoschema@500 -m vlm -M model=NAME -M base_url=URL -M temperature=0.7 --rotations all --repeats 5
+longvid needle VIDEO VIDEO2 -o FOLDER --fps 4 --side 360 --seed 0
+longvid run kitchen-needle@400 -m longvivit-tiny -M weights=kitchen -M frames=128
+longvid judge RUN --judge llm=smollm2 --judge dtype=float32 --labels FILE -o RUN2
+longvid export RUN --to every-eval-ever -o FOLDER --samples --model-id OWNER/NAME
+longvid export RUN --to wandb -o FOLDER --send
+longvid leaderboard RUNS --flags FILE --flags FILE2 -o FOLDER
 """.replace("\\\n", " ").splitlines()
 
 

@@ -39,7 +39,7 @@ class Chat:
 
     With `choices` the reply is constrained to one of them (guided choice). The first `shared` characters of `user` may
     also begin other chats: engines with a prefix cache need not read them twice. `shown` holds the frames that a video
-    language model sees before `user`.
+    language model sees before `user`. `draw`, the number of the reply among several sampled ones, is added to the seed.
     """
 
     user: str
@@ -48,6 +48,7 @@ class Chat:
     choices: tuple[str, ...] = ()
     shared: int = 0
     shown: Shown | None = None
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)

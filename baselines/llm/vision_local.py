@@ -368,7 +368,7 @@ class TransformersVisionModel:
         written: list[int] = []
         places = self._places(prepared)
         with self._read(prepared, chat.shown, places) as (behind, cache):
-            generator, logits = self._generator(), behind
+            generator, logits = self._generator(chat.draw), behind
             while len(written) < room:
                 allowed = guide.next(written) if guide else None
                 if allowed is not None and not allowed:
@@ -390,12 +390,12 @@ class TransformersVisionModel:
         paths = self.writer.continue_with(prepared.text, chat.choices, describe_chat(index, chat))
         return Guide(paths, min(self._eos))
 
-    def _generator(self) -> torch.Generator | None:
-        """Return a generator; each reply is drawn from the seed again, so that it depends on its prompt alone."""
+    def _generator(self, draw: int) -> torch.Generator | None:
+        """Return a generator, seeded again for each reply, which depends on its prompt and its draw's number alone."""
         if self.sampling.temperature == 0:
             return None
         generator = torch.Generator(self._model.device)
-        return generator.manual_seed(self.sampling.seed or 0)
+        return generator.manual_seed((self.sampling.seed or 0) + draw)
 
     def _pick(
         self, logits: Tensor, before: Sequence[int], allowed: Sequence[int] | None, generator: torch.Generator | None

@@ -253,7 +253,7 @@ class ServedVisionModel:
         if sampling.temperature:
             body["top_p"] = sampling.top_p
             if sampling.seed is not None:
-                body["seed"] = sampling.seed
+                body["seed"] = sampling.seed + chat.draw
         if self._served.vllm:
             # A published generation config may have a penalty that plain decoding lacks.
             body["repetition_penalty"] = 1.0

@@ -90,7 +90,6 @@ class VllmVisionModel:
 
         check_max_tokens(max_tokens)
         room = self.sampling.room(max_tokens)
-        drawn = {"top_p": self.sampling.top_p, "seed": self.sampling.seed} if self.sampling.temperature else {}
         extra = {name: value for name, value in self.sampling.extra.items() if not name.endswith("_kwargs")}
         params = []
         for index, chat in enumerate(chats):
@@ -98,6 +97,8 @@ class VllmVisionModel:
             item = describe_chat(index, chat)
             check_room(item, prompt, room, "the reply", context=self.context, model=self.info.name)
             choice = StructuredOutputsParams(choice=list(chat.choices)) if chat.choices else None
+            seed = None if self.sampling.seed is None else self.sampling.seed + chat.draw
+            drawn = {"top_p": self.sampling.top_p, "seed": seed} if self.sampling.temperature else {}
             with foreign_file("-M extra=: vLLM refuses it"):
                 params.append(
                     SamplingParams(

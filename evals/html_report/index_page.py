@@ -104,7 +104,9 @@ MOST_PAGES = 40
 """Our choice: pages of more runs take too long to write; each can be made by its own command."""
 
 
-def write_index(places: Sequence[Path], out: Path, data: Path | None, command: str) -> tuple[Leaderboard, Path]:
+def write_index(
+    places: Sequence[Path], out: Path, data: Path | None, command: str, flags: Sequence[Path] = ()
+) -> tuple[Leaderboard, Path]:
     """Write a folder's pages: the index, the tables as page and JSON, and a page for each of the first runs.
 
     A run whose benchmark's files are missing has a page without questions. Raises RecordError.
@@ -115,7 +117,7 @@ def write_index(places: Sequence[Path], out: Path, data: Path | None, command: s
     from evals.leaderboard.formats import FORMATS
 
     found, skipped = read_runs(places)
-    board = board_of(found, skipped)
+    board = board_of(found, skipped, flags)
     folders = {record_sha256(run.results): run.folder for run in found}
     ranked = [row.record_sha256 for table in board.tables for row in table.rows if row.record_sha256 in folders]
     shown = [digest for digest in ranked if digest is not None][:MOST_PAGES]

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from baselines.captions import CaptionFile, load_captions
 from evals import console
-from evals.figures import Breakdown, Group, ItemFigures, breakdowns, item_figures, sample_labels
+from evals.figures import Breakdown, Group, ItemFigures, breakdowns, depth_grid, item_figures, sample_labels
+from evals.flags import NEED, Flags, flags_of, need_labels, read_flags
 from evals.html_report.items import (
     CAPTIONS_DIGEST,
     OUTCOMES,
@@ -27,7 +28,7 @@ from evals.html_report.items import (
 )
 from evals.html_report.render import clipped, render, terms
 from evals.html_report.table import BAR_WIDTH as BAR_END
-from evals.html_report.table import Bar, TableView, bar_scale, memory, seconds, table_view
+from evals.html_report.table import Bar, TableView, bar_scale, draw_heat, memory, seconds, table_view
 from evals.leaderboard.build import make_table, record_sha256, references
 from evals.leaderboard.rows import Figure
 from evals.provenance import changes, commit_text
@@ -292,11 +293,16 @@ def read_run_files(folder: Path) -> RunFiles:
 
 
 def run_page(
-    files: RunFiles, task: Task[Any] | None = None, captions: CaptionFile | None = None, *, media: bool = False
+    files: RunFiles,
+    task: Task[Any] | None = None,
+    captions: CaptionFile | None = None,
+    flags: Flags | None = None,
+    *,
+    media: bool = False,
 ) -> str:
     """Render the page. Without `task` (the benchmark's files are missing) it has no questions, texts or pictures.
 
-    With `media` it plays videos of this machine.
+    With `media` it plays the videos of this machine; with `flags` the figure is broken down by what needs the video.
     """
     results = files.results
     items: dict[str, Item] = {item.id: item for item in task.items()} if task is not None else {}
@@ -308,6 +314,9 @@ def run_page(
     labels = {
         key: sample_labels(sample, labels_of(items[key]) if key in items else None) for key, sample in samples.items()
     }
+    if flags is not None:
+        for key, need in need_labels(list(labels), flags).items():
+            labels[key][NEED] = need
 
     def view_of(key: str) -> ItemView:
         item = items.get(key)
@@ -325,6 +334,7 @@ def run_page(
     kept_views = [kept[one.key] for one in ordered if one.key in kept]
     shown = with_thumbs(with_captions(kept_views, budget), items, samples, budget)
     made = breakdowns(figures, samples, labels) if figures else []
+    grid = depth_grid(figures, samples, labels) if figures else None
     return render(
         "run.html.j2",
         media=media,
@@ -336,6 +346,7 @@ def run_page(
         leads=leads(results, table, family),
         figures=other_figures(results, family),
         breakdowns=breakdown_views(made, figures, family),
+        heat=draw_heat(grid, family.unit(grid.figure)) if grid else None,
         counts=option_counts(results),
         stages=stages(results),
         facts=facts(results),
@@ -428,6 +439,7 @@ def write_run_page(
     beside: Sequence[Results] | None = None,
     *,
     media: bool = False,
+    flags: Path | None = None,
 ) -> Written:
     """Write the page of a run beside other complete runs on its items; None takes those in neighbouring folders.
 
@@ -444,10 +456,19 @@ def write_run_page(
         notes.append(f"{folder} is a run on other items than this {task.info.name}: the page has no questions")
         task = None
     read = run_captions(files.results, captions) if captions else None
-    page = run_page(replace(files, neighbours=beside), task, read, media=media)
+    made = None if flags is None else flags_for(files.results, flags)
+    page = run_page(replace(files, neighbours=beside), task, read, made, media=media)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
     return Written(out, len(page.encode("utf-8")), tuple(notes))
+
+
+def flags_for(results: Results, path: Path) -> Flags:
+    """The flags of a file. Raises RecordError where they are of another benchmark than the run."""
+    made = read_flags(path)
+    if flags_of(results.task.name, [made]) is None:
+        raise RecordError(f"{path} has flags of {made.task}, {results.name} is a run of {results.task.name}")
+    return made
 
 
 def run_captions(results: Results, path: Path) -> CaptionFile:
@@ -466,6 +487,7 @@ def make_page(
     load_task: Callable[[], Task[Any]],
     *,
     media: bool = False,
+    flags: Path | None = None,
 ) -> None:
     """Write one run's page; if the benchmark's files are missing, it has no questions and pictures, and says so."""
     if len(folders) != 1:
@@ -477,7 +499,7 @@ def make_page(
         task = load_task()
     except DataError as error:
         console.warn(f"the page has no questions, texts or pictures: {error}")
-    written = write_run_page(folders[0], out or folders[0] / PAGE, task, captions, media=media)
+    written = write_run_page(folders[0], out or folders[0] / PAGE, task, captions, media=media, flags=flags)
     for note in written.notes:
         console.warn(note)
     console.say(f"wrote {written.path} ({written.size / 1e6:.1f} MB)")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from evals.figures import Grid, Group
 from evals.html_report.render import clean, render, terms
 from evals.leaderboard.rows import BoardRow, BoardTable, CostColumns, Figure, Leaderboard
 from evals.report import NOT_MEASURED
-from tasks.family import Family
+from tasks.family import Family, Unit
 from tasks.registry import SYSTEM_TITLES, family_of, system_of
 from tasks.retrieval import DIRECTIONS
 
@@ -367,3 +368,76 @@ def leaderboard_page(leaderboard: Leaderboard, title: str = "Leaderboard") -> st
     views = [table_view(table, number) for number, table in enumerate(leaderboard.tables)]
     words = terms(table.task.family for table in leaderboard.tables)
     return render("board.html.j2", title=title, views=views, excluded=leaderboard.excluded, terms=words)
+
+
+CELL_WIDTH, CELL_HEIGHT = 118.0, 58.0
+ROW_NAMES, COLUMN_NAMES = 92.0, 24.0
+FAINTEST, DARK_FROM = 0.04, 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A position on an axis and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a heat map: its place, its figure with interval and count, and how dark it is, from 0 to 1."""
+
+    x: float
+    y: float
+    figure: str
+    interval: str
+    count: str
+    title: str
+    shade: float
+
+    @property
+    def dark(self) -> bool:
+        """Whether its text is light."""
+        return self.shade > DARK_FROM
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A heat map in SVG units, with what its columns and rows are called and where."""
+
+    width: float
+    height: float
+    figure: str
+    columns: tuple[Tick, ...]
+    rows: tuple[Tick, ...]
+    cells: tuple[Cell, ...]
+
+
+def draw_heat(grid: Grid, unit: Unit) -> Heat:
+    """Place the cells of a grid of figures between 0 and 1; the higher, the darker."""
+
+    def cell(row: int, column: int, group: Group) -> Cell:
+        ends = "no interval" if group.interval is None else "–".join(map(unit.number, group.interval))
+        return Cell(
+            ROW_NAMES + column * CELL_WIDTH,
+            COLUMN_NAMES + row * CELL_HEIGHT,
+            unit.text(group.value),
+            ends,
+            f"n = {group.n}",
+            f"{group.label}: {unit.text(group.value)}, interval {ends}, {group.n} items, {group.clusters} clusters",
+            FAINTEST + (1 - FAINTEST) * min(max(group.value, 0.0), 1.0),
+        )
+
+    return Heat(
+        width=ROW_NAMES + CELL_WIDTH * len(grid.columns),
+        height=COLUMN_NAMES + CELL_HEIGHT * len(grid.rows),
+        figure=grid.figure.replace("_", " "),
+        columns=tuple(Tick(ROW_NAMES + CELL_WIDTH * (i + 0.5), name) for i, name in enumerate(grid.columns)),
+        rows=tuple(Tick(COLUMN_NAMES + CELL_HEIGHT * (i + 0.5), name) for i, name in enumerate(grid.rows)),
+        cells=tuple(
+            cell(row, column, group)
+            for row, line in enumerate(grid.cells)
+            for column, group in enumerate(line)
+            if group is not None
+        ),
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import TypeAdapter
 
@@ -12,12 +13,14 @@ from evals.find_runs import Found, Skipped, read_runs
 from evals.leaderboard.rows import BoardRow, BoardTable, Excluded, Figure, Leaderboard, cost_columns
 from evals.record import Results, Row, seal_of
 from evals.report import scoring_notes
+from tasks.errors import RecordError
 from tasks.registry import family_of, system_of
 from tasks.resources import resource
 from tasks.task import Metric, few_clusters
 
 FILE = resource("evals.leaderboard", "reference_rows.json")
 AS_PUBLISHED = "as published"
+NO_FIGURES: Mapping[str, Metric] = MappingProxyType({})
 
 
 class Reference(Row):
@@ -61,10 +64,12 @@ def build_leaderboard(
     records: Iterable[Results],
     unreadable: Iterable[Excluded] = (),
     published: Sequence[Reference] | None = None,
+    needs: Mapping[str, Metric] = NO_FIGURES,
 ) -> Leaderboard:
     """One table per task and pool from complete records; others are listed as excluded.
 
-    `published` holds the reference rows; default: those shipped.
+    `published` holds the reference rows; default: those shipped. `needs` maps a record's digest to its figure on the
+    questions that need the video, if flags are given.
     """
     digested = sorted(((record_sha256(results), results) for results in records), key=lambda pair: pair[0])
     excluded = list(unreadable)
@@ -82,7 +87,7 @@ def build_leaderboard(
         task = results.task
         by_task.setdefault((task.name, task.version, task.items_sha256), {})[digest] = results
     known = references() if published is None else published
-    tables = [make_table(by_task[key], [row for row in known if row.task == key[0]]) for key in sorted(by_task)]
+    tables = [make_table(by_task[key], [row for row in known if row.task == key[0]], needs) for key in sorted(by_task)]
     return Leaderboard(
         tables=tuple(tables),
         excluded=tuple(sorted(excluded, key=lambda row: row.model_dump_json())),
@@ -99,11 +104,14 @@ def why_not(results: Results) -> str | None:
     return f"{results.status}: {counts.answered} of {counts.task_items} items answered"
 
 
-def make_table(runs: dict[str, Results], published: Sequence[Reference]) -> BoardTable:
-    """Build the table of one task's complete runs (by digest), its floors and its reference rows."""
+def make_table(
+    runs: dict[str, Results], published: Sequence[Reference], needs: Mapping[str, Metric] = NO_FIGURES
+) -> BoardTable:
+    """The table of one task's complete runs (by digest), its floors and its reference rows."""
     first = next(iter(runs.values()))
     metric = first.primary
-    rows = [run_row(digest, results) for digest, results in runs.items()]
+    rows = [run_row(digest, results, needs.get(digest)) for digest, results in runs.items()]
+    told = tuple(dict.fromkeys(needs[digest].name for digest in runs if digest in needs))
     rows += floor_rows(runs)
     rows += [reference_row(reference) for reference in published]
     direction = 1.0 if metric.higher_is_better else -1.0
@@ -117,14 +125,14 @@ def make_table(runs: dict[str, Results], published: Sequence[Reference]) -> Boar
         task=first.task,
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
-        beside=family_of(first.task.family).beside.get(metric.name, ()),
+        beside=(*told, *family_of(first.task.family).beside.get(metric.name, ())),
         rows=tuple(sorted(rows, key=best_first)),
         notes=tuple(table_notes(list(runs.values()), rows)),
     )
 
 
-def run_row(digest: str, results: Results) -> BoardRow:
-    """Turn a complete run into a row."""
+def run_row(digest: str, results: Results, needs: Metric | None = None) -> BoardRow:
+    """A complete run as a line."""
     blind = results.model.name == "blind"
     return BoardRow(
         kind="imported" if results.imported else "blind" if blind else "run",
@@ -135,7 +143,7 @@ def run_row(digest: str, results: Results) -> BoardRow:
         options=results.model.options,
         route=results.protocol.get("route"),
         protocol=results.protocol,
-        figures=tuple(figure_of(metric) for metric in results.metrics),
+        figures=tuple(figure_of(metric) for metric in (*results.metrics, *([needs] if needs else []))),
         cost=cost_columns(results.cost, results.model.parameters),
         warnings=results.warnings,
         fingerprint=results.fingerprint,
@@ -184,15 +192,36 @@ def table_notes(runs: Sequence[Results], rows: Sequence[BoardRow]) -> list[str]:
     return notes
 
 
-def collect_leaderboard(places: Sequence[Path]) -> Leaderboard:
-    """Read every run at or under `places` and build the leaderboard."""
-    return board_of(*read_runs(places))
+def collect_leaderboard(places: Sequence[Path], flags: Sequence[Path] = ()) -> Leaderboard:
+    """Read every run at or under `places` and build; `flags` are files of 'longvid flags'."""
+    return board_of(*read_runs(places), flags)
 
 
-def board_of(found: Sequence[Found], skipped: Sequence[Skipped]) -> Leaderboard:
-    """Build the leaderboard of readable runs; the others are listed as excluded under their folder's name."""
+def board_of(found: Sequence[Found], skipped: Sequence[Skipped], flags: Sequence[Path] = ()) -> Leaderboard:
+    """The leaderboard of what was read; what could not be is excluded by its folder's name.
+
+    Raises RecordError for flags that are of none of the runs' benchmarks.
+    """
     unreadable = [Excluded(name=printable(run.folder.name), task=None, reason=printable(run.reason)) for run in skipped]
-    return build_leaderboard((run.results for run in found), unreadable)
+    return build_leaderboard((run.results for run in found), unreadable, needs=needs_of(found, flags))
+
+
+def needs_of(found: Sequence[Found], flags: Sequence[Path]) -> dict[str, Metric]:
+    """By a record's digest its figure on the questions that need the video, of complete runs that flags are for."""
+    from evals.flags import flags_of, needs_metric, read_flags
+
+    made, used = {path: read_flags(path) for path in flags}, set()
+    needs: dict[str, Metric] = {}
+    for run in found if flags else ():
+        own = flags_of(run.results.task.name, list(made.values()))
+        if own is not None:
+            used.add(own.task)
+        if own is not None and run.results.status == "complete":
+            needs[record_sha256(run.results)] = needs_metric(run.folder, run.results, own)
+    for path, told in made.items():
+        if told.task not in used:
+            raise RecordError(f"{path} has flags of {told.task}, and none of the runs is of it")
+    return needs
 
 
 def printable(text: str) -> str:

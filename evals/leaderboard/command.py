@@ -37,6 +37,12 @@ def leaderboard(
             "--compact", help="One table, on the screen or as markdown: a line per system, a column per task."
         ),
     ] = False,
+    flags: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of 'longvid flags': the figure on the questions that need the video, too; repeatable."
+        ),
+    ] = None,
     wide: WIDE = False,
     data: DATA = None,
 ) -> None:
@@ -48,7 +54,7 @@ def leaderboard(
     from tasks.errors import RecordError
 
     if out and form is None and (out.is_dir() or not out.suffix):
-        show_pages(places, out, data, compact=compact, wide=wide)
+        show_pages(places, out, data, flags or [], compact=compact, wide=wide)
         return
     wanted = form or (SUFFIXES.get(out.suffix) if out else TABLE)
     if wanted not in (TABLE, *FORMATS) or (out and wanted == TABLE):
@@ -57,7 +63,7 @@ def leaderboard(
     formats = {**FORMATS, "markdown": compact_markdown} if compact else FORMATS
     if compact and wanted not in (TABLE, "markdown"):
         raise RecordError(f"--compact goes with the formats {TABLE} and markdown, not {wanted}")
-    board = collect_leaderboard(places)
+    board = collect_leaderboard(places, flags or [])
     if wanted != TABLE and not out:
         console.emit(formats[wanted](board))
         return
@@ -68,13 +74,16 @@ def leaderboard(
         console.say(f"wrote {out}")
 
 
-def show_pages(places: list[Path], out: Path, data: Path | None, *, compact: bool, wide: bool) -> None:
+def show_pages(
+    places: list[Path], out: Path, data: Path | None, flags: list[Path], *, compact: bool, wide: bool
+) -> None:
     """Write a folder of pages, show the tables, and name the index page."""
     from evals.findings import board_findings
     from evals.html_report.index_page import write_index
 
-    command = join(["longvid", "leaderboard", *map(str, places), "-o", str(out)])
-    board, index = write_index(places, out, data, command)
+    given = [word for path in flags for word in ("--flags", str(path))]
+    command = join(["longvid", "leaderboard", *map(str, places), *given, "-o", str(out)])
+    board, index = write_index(places, out, data, command, flags)
     (show_compact if compact else show)(board, wide=wide)
     for finding in board_findings(board):
         console.say(finding)

@@ -79,9 +79,16 @@ CLIP_CAPTIONS = CaptionProtocol(
 SUMMARIES = CaptionProtocol("kitchen-summary.v1", 160, MappingProxyType({"summary": "micro"}))
 
 
-def task_info(name: str, family: str, primary: str, chance: float, cluster: str = "recipe family") -> TaskInfo:
-    """Describe a pool, with the count and digest that its items must have."""
-    _, count, digest = ITEM_SETS[name]
+def task_info(
+    name: str,
+    family: str,
+    primary: str,
+    chance: float,
+    cluster: str = "recipe family",
+    pinned: tuple[int, str] | None = None,
+) -> TaskInfo:
+    """A pool's description, with the count and digest that its items must have: `pinned`, or those of `ITEM_SETS`."""
+    count, digest = pinned or ITEM_SETS[name][1:]
     return TaskInfo(
         name=name,
         family=family,
@@ -249,7 +256,7 @@ def benchmark(
         everything=next(iter(tasks)),
         generated=Generated(
             f"tasks.kitchen.files:generate{split.removeprefix(SPLIT).replace('-', '_')}",
-            {pool: ITEM_SETS[task][0] for pool, task in tasks.items()},
+            {pool: ITEM_SETS[task][0] for pool, task in tasks.items() if task in ITEM_SETS},
             "annotations.json",
         ),
     )

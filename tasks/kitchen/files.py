@@ -11,11 +11,12 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tasks.digests import file_sha256
 from tasks.durable import write_atomic
@@ -31,6 +32,7 @@ from tasks.video_files import VIDEOS
 
 ANNOTATIONS = "annotations.json"
 SUMS = "SHA256SUMS"
+T, R = TypeVar("T"), TypeVar("R")
 SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 
 
@@ -66,7 +68,7 @@ def make_videos(folder: Path, plans: Sequence[Plan]) -> Iterator[Made]:
     known = read_sums(folder / SUMS)
     names = {plan: f"{VIDEOS}/{plan.id}.mp4" for plan in plans}
     missing = {plan for plan, name in names.items() if not is_whole(folder / name, known.get(name))}
-    written = write_videos([(plan, folder / name) for plan, name in names.items() if plan in missing])
+    written = side_by_side(write_to, [(plan, folder / name) for plan, name in names.items() if plan in missing])
     for plan, name in names.items():
         if plan in missing:
             known[name] = file_sha256(next(written))
@@ -79,26 +81,26 @@ def is_whole(path: Path, digest: str | None) -> bool:
     return path.is_file() and digest is not None and file_sha256(path) == digest
 
 
-def write_videos(todo: Sequence[tuple[Plan, Path]]) -> Iterator[Path]:
-    """Write videos, one per core at a time, and yield their paths in order. On closing, queued ones are dropped."""
+def side_by_side(work: Callable[[T], R], todo: Sequence[T]) -> Iterator[R]:
+    """Work on things in processes, one a core at a time; what comes of them in order. What is not begun is left."""
     workers = min(len(todo), os.cpu_count() or 1)
     if workers < 2:
-        yield from (write_to(plan, path) for plan, path in todo)
+        yield from map(work, todo)
         return
     # Spawned, not forked: a process that has decoded or computed may hold locks on which a fork would wait.
     # Interrupts are handled by the parent; a worker finishes its video.
     quiet = (signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, quiet)
     try:
-        yield from pool.map(write_to, *zip(*todo, strict=True))
+        yield from pool.map(work, todo)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def write_to(plan: Plan, path: Path) -> Path:
-    """Write a video and return its path."""
-    write_video(plan, path)
-    return path
+def write_to(work: tuple[Plan, Path]) -> Path:
+    """Write a video and say where."""
+    write_video(*work)
+    return work[1]
 
 
 def write_split(path: Path, split: str, videos: int) -> None:

@@ -167,11 +167,11 @@ def make_plan(split: str, index: int, config: WorldConfig = DEFAULT) -> Plan:
     )
 
 
-NAME = re.compile(rf"kitchen-({'|'.join(SPLITS)})-\d{{4,}}-[a-d]")
+NAME = re.compile(rf"kitchen-(({'|'.join(SPLITS)})-\d{{4,}}-[a-d]|needle-\d+min-\d\d-[1-5])")
 
 
 def is_kitchen(name: str) -> bool:
-    """Whether a video's name is one that `make_plan` gives."""
+    """Whether a video's name is one that `make_plan` gives, or of `kitchen-needle`."""
     return NAME.fullmatch(name) is not None
 
 

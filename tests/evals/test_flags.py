@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from evals.compare.record import read_record
-from evals.flags import GUESSABLE, NEEDS, by_need, make_flags, read_flags, write_flags
+from evals.flags import GUESSABLE, NEEDS, NEEDS_FIGURE, by_need, make_flags, read_flags, write_flags
+from evals.leaderboard.build import collect_leaderboard
 from longvid import evaluate
 from tasks.errors import RecordError
 from tasks.model import OptionRequest
@@ -81,6 +82,39 @@ def test_a_report_tells_what_needs_the_video_from_what_does_not(own: Path, tmp_p
     assert f"seen: {NEEDS}: 66.7 %" in shown
     assert f"seen: {GUESSABLE}: 100.0 %" in shown
     assert "3 items" in shown
+
+
+def test_a_page_and_a_leaderboard_show_all_and_what_needs_the_video_beside_each_other(
+    own: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    blind = [run(own, runs / "a", "q0 q1"), run(own, runs / "b", "q0 q1 q2")]
+    seen = run(own, runs / "seen", "q0 q1 q2 q3", system="encoder")
+    file = tmp_path / "own.json"
+    write_flags(make_flags([read_record(folder) for folder in blind]), file)
+    page = tmp_path / "page.html"
+    done = longvid("report", seen, "--format", "html", "--flags", file, "-o", page)
+    assert done.returncode == 0, done.stderr
+    assert "does it need the video?" in page.read_text()
+    board = collect_leaderboard([runs], [file])
+    (table,) = board.tables
+    assert table.beside == (NEEDS_FIGURE,)
+    shown = {row.name: (row.figure("accuracy"), row.figure(NEEDS_FIGURE)) for row in table.rows if row.kind == "run"}
+    every, needing = shown["seen"]
+    assert every is not None
+    assert needing is not None
+    assert (every.value, needing.value, needing.n) == (pytest.approx(4 / 5), pytest.approx(2 / 3), 3)
+    markdown = longvid("leaderboard", runs, "--flags", file, "--format", "markdown").stdout
+    assert "needs the video" in markdown
+    assert "66.7 %" in markdown
+
+
+def test_flags_that_are_of_none_of_the_runs_are_refused(own: Path, tmp_path: Path) -> None:
+    blind = [run(own, tmp_path / "a", "q0"), run(own, tmp_path / "b", "q0")]
+    made = make_flags([read_record(folder) for folder in blind])
+    write_flags(made.model_copy(update={"task": "other@all"}), tmp_path / "flags.json")
+    with pytest.raises(RecordError, match="has flags of other@all, and none of the runs is of it"):
+        collect_leaderboard([tmp_path], [tmp_path / "flags.json"])
 
 
 def test_flags_survive_being_written_and_a_change_by_hand_is_noticed(own: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ DIGESTS = {
     "egoschema-letter.v1": "89302b133840926030a3c763f5ed0e12fb0a65a90da0978b0582144663cd71a5",
     "egoschema-loglik.v1": "502ff02f1d3a995c724c42bb744965894db13c3cca8186b52470b9c931c3486a",
     "egoschema-similarity.v1": "47a434a8fa76fd1352ad01d9f91b34aacbbdcc5b8ba6f61cfb823ead86c09b66",
+    "judge-answer.v1": "3ee650f71aea918ae9622a127b71eccccd40de876e0b0530d226dd5bcef9ec12",
     "kitchen-caption.v1": "be7f7011df80f615bf5aba13974febf9807b6817f4372629732e7d64dc5896b7",
     "kitchen-generate.v1": "9bc52dc4427296572f46c3064f460abf2ed71322d0a6b98fa7ec95cf102c13b5",
     "kitchen-letter.v1": "6ea4d5c54834d2acb83f610a564c1e3e437706452d1c21ec373674316a2c2adc",

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.benchmarks import find_target, load_task, with_rotations
+from evals.benchmarks import find_target, load_task, with_variant
 from evals.store import read_samples
 from longvid import compare, evaluate
 from tasks.egoschema import load_egoschema
 from tasks.errors import DataError, ModelError, RecordError
 from tasks.model import TextRequest
 from tasks.multiple_choice import RIGHT_IN_ALL, RIGHT_PLACE, MultipleChoiceTask
-from tasks.registry import benchmark_of, without_rotations
+from tasks.registry import benchmark_of, split_variant
 from tasks.task import Summary
 
 
@@ -158,18 +158,18 @@ def test_all_rotations_need_as_many_options_in_every_question(own: Path) -> None
 @pytest.mark.parametrize("said", ["0", "1.5", "x", "", "-3", "100"])
 def test_what_is_no_number_of_rotations_is_refused_by_name(said: str) -> None:
     with pytest.raises(DataError, match="--rotations must be 'all' or a number of 2 or more"):
-        with_rotations("500", said)
+        with_variant("500", said)
 
 
 def test_a_tasks_name_tells_its_benchmark_pool_and_rotations() -> None:
     benchmark = benchmark_of("egoschema@500+rotations-3")
     assert benchmark is not None
     assert (benchmark.name, benchmark.pool_of("egoschema@500+rotations-3")) == ("egoschema", "500+rotations-3")
-    assert without_rotations("egoschema@500") == ("egoschema@500", "")
-    assert with_rotations("500", "all") == "500+rotations"
+    assert split_variant("egoschema@500") == ("egoschema@500", "")
+    assert with_variant("500", "all") == "500+rotations"
 
 
 def test_a_family_without_options_is_refused(shared_data: Path) -> None:
     benchmark, _ = find_target("youcook2-retrieval")
-    with pytest.raises(DataError, match="no options to rotate"):
+    with pytest.raises(DataError, match="has no options"):
         load_task(benchmark, f"{benchmark.pools[0]}+rotations", shared_data)

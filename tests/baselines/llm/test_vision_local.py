@@ -190,6 +190,13 @@ def test_a_drawn_reply_depends_on_its_seed_alone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["qwen3_vl"], indirect=True)
+def test_another_draw_is_that_of_the_seed_so_many_further_on(folder: Path) -> None:
+    sampling = Sampling(temperature=1.5, seed=1)
+    llm = load_vision_model(str(folder), sampling=sampling, dtype="float32", device="cpu")
+    assert llm.generate([chat(seed=8, draw=1)], 8)[0].text == draw(folder, temperature=1.5, seed=2)[0]
+
+
+@pytest.mark.parametrize("folder", ["qwen3_vl"], indirect=True)
 def test_a_nucleus_of_nothing_but_the_likeliest_token_is_greedy(folder: Path) -> None:
     assert draw(folder, temperature=1.5, top_p=1e-6, seed=1) == draw(folder)
     assert draw(folder, temperature=1.5, seed=1, extra={"top_k": 1}) == draw(folder)

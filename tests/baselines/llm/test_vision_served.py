@@ -198,6 +198,8 @@ def test_sampling_goes_to_the_server_as_it_was_asked_for(server: FaultyServer) -
         "temperature": 0.7, "top_p": 0.8, "seed": 3, "max_tokens": 564, "top_k": 20, "mm_processor_kwargs": {"fps": 1}
     }  # fmt: skip
     assert body["chat_template_kwargs"] == {"enable_thinking": True, "deep": True}
+    llm.generate([Chat("What?", shown=shown(4), draw=2)], 64)
+    assert asked(server)[-1]["seed"] == 5
 
 
 @pytest.mark.parametrize(

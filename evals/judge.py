@@ -1,0 +1,158 @@
+"""`longvid judge RUN --judge llm=…`: a finished run's free answers judged by a language model, as a run of its own.
+
+The judge's words are the new record's raw outputs. The same command goes on where it stopped, and reads them again with
+today's rules; with other labels it only counts anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typing_extensions import TypedDict
+
+from evals import console
+from evals.benchmark_app import DATA, VIDEOS
+from tasks.digests import text_sha256
+from tasks.errors import DataError, RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evals.record import Results, Run
+    from tasks.judged_answers import JudgedTask
+
+
+class LabelRow(TypedDict):
+    """A line of a file of labels: whether people find the run's answer to a question right."""
+
+    id: str
+    right: bool
+
+
+def judge(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A complete run of questions answered in free words.")],
+    judge: Annotated[
+        list[str],
+        typer.Option("--judge", metavar="KEY=VALUE", help="The judge: llm=…, and its other options."),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: beside the run.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help='People\'s verdicts on its answers, JSON lines {"id": …, "right": true}.')
+    ] = None,
+    data: DATA = None,
+    videos: VIDEOS = None,
+) -> None:
+    """Have a language model judge the free answers of a run. Its agreement with labels comes first.
+
+    The figure goes by the judge's name and stands in no table beside another judge's.
+    """
+    from baselines.judge import build_judge
+    from tasks.registry import parse_options
+
+    options = parse_options(judge)
+    with console.working("loading the judge"):
+        built = build_judge(options)
+    folder, results = judge_run(run, built, out=out, labels=labels, data=data, videos=videos)
+    show(folder, results)
+
+
+def judge_run(
+    folder: Path,
+    built: object,
+    *,
+    out: Path | None = None,
+    labels: Path | None = None,
+    data: Path | None = None,
+    videos: Path | None = None,
+) -> tuple[Path, Results]:
+    """Have a model that is built judge a run's answers; the new run's folder and results.
+
+    Raises RecordError for a run that is not complete or not of free answers, DataError for labels that don't fit.
+    """
+    from evals.run_verb import run_with_progress
+    from evals.runner import RunSettings
+    from evals.store import read_run
+
+    run = read_run(folder)
+    task = judged_task(folder, built, labels, data, videos)
+    place = out or folder.with_name(f"{folder.name}-judged-{task.judge.slug}")
+    record = judged_record(run, task)
+    return place, run_with_progress(task, built, record, RunSettings(place))
+
+
+def judged_task(folder: Path, built: object, labels: Path | None, data: Path | None, videos: Path | None) -> JudgedTask:
+    """The task of judging a run's answers."""
+    from evals.benchmarks import task_of_run
+    from evals.store import read_results, read_run, read_samples
+    from tasks.free_answers import FreeAnswerTask
+    from tasks.judged_answers import Judge, JudgedTask, judged_info, judged_items, load_judge_prompt
+    from tasks.model import Model, ModelInfo
+
+    run = read_run(folder)
+    task = task_of_run(run, data, videos)
+    if not isinstance(task, FreeAnswerTask):
+        raise RecordError(f"{folder} is a run of {run.task.name}: a judge is for questions answered in free words")
+    if (status := read_results(folder).status) != "complete":
+        raise RecordError(f"{folder} is {status}: finish the run first")
+    samples = read_samples(folder)
+    replies = {
+        item.id: None if samples[item.id].answer is None else str(samples[item.id].answer) for item in task.items()
+    }
+    items = judged_items(task.items(), replies)
+    if not items:
+        raise DataError(f"{run.task.name}: no question has known answers, so that there is nothing to judge against")
+    info = built.info if isinstance(built, Model) else ModelInfo(type(built).__name__)
+    named = Judge(info.name, info.weights_sha256, load_judge_prompt())
+    right = read_labels(labels, {item.id for item in items}) if labels else {}
+    return JudgedTask(judged_info(task.info, named, len(items)), items, named, right)
+
+
+def judged_record(run: Run, task: JudgedTask) -> Run:
+    """The new run: of the system that answered, by its protocol and its judge's, held to the very replies."""
+    from evals.provenance import collect
+
+    replies = json.dumps([[item.id, item.reply] for item in task.items()], ensure_ascii=False)
+    protocol = {**run.protocol, **task.protocol(None), "replies_sha256": text_sha256(replies)}
+    changes = {
+        "task": task.info,
+        "protocol": protocol,
+        "limit": None,
+        "provenance": collect(sys.argv),
+        "resumed": (),
+    }
+    return run.model_copy(update=changes)
+
+
+def read_labels(path: Path, known: set[str]) -> Mapping[str, bool]:
+    """People's verdicts by item id. Raises DataError naming the line for an unknown id or one that is there twice."""
+    from tasks.files import read_rows
+
+    found: dict[str, bool] = {}
+    for number, row in read_rows(path, LabelRow, "labels file"):
+        where = f"labels file {path}, line {number}"
+        if row["id"] not in known:
+            raise DataError(f"{where}: no judged question has the id '{row['id']}'")
+        if row["id"] in found:
+            raise DataError(f"{where}: the id '{row['id']}' is used twice")
+        found[row["id"]] = row["right"]
+    return found
+
+
+def show(folder: Path, results: Results) -> None:
+    """The agreement first, then the figure under its judge's name, then the floors and warnings."""
+    from evals.benchmark_app import in_words
+
+    figures = {metric.name: metric for metric in results.metrics}
+    named = f"{results.protocol['judge']} ({results.protocol['judge_prompt']})"
+    if (same := figures.get("judge_agreement")) and (kappa := figures.get("judge_kappa")):
+        ends = "" if kappa.interval is None else f" ({' to '.join(f'{end:.2f}' for end in kappa.interval)})"
+        value = "unknown" if kappa.value is None else f"{kappa.value:.2f}"
+        console.say(f"{named} agrees with the labels in {in_words(same)}; Cohen's kappa {value}{ends}")
+    console.say(f"{results.name}, judged by {named}: {in_words(results.primary)}")
+    for warning in results.warnings:
+        console.warn(warning)
+    console.say(f"record: {folder}\nnext: longvid leaderboard {console.path_text(folder.parent)}")

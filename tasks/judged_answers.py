@@ -1,0 +1,233 @@
+"""The judged-answer family: whether a language model finds that a free answer says what a known one says.
+
+A judge is itself a model: its figure is worth what its verdicts agree with people's. So a task of this family goes by
+the name of its judge and prompt, and a figure of another judge never stands in one table with it. Where people's labels
+are given, the agreement (accuracy, Cohen's kappa) stands beside the figure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from tasks.answer_text import final_answer
+from tasks.digests import text_sha256
+from tasks.errors import ModelError
+from tasks.family import UNPARSED, Family, ItemText
+from tasks.free_answers import FreeItem
+from tasks.model import TextGenerator, TextRequest, require
+from tasks.prompt import Prompt, load_prompt
+from tasks.statistics import fraction_metric, kappa_metric
+from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
+
+NAME = "judged-answer"
+JUDGED, AGREEMENT, KAPPA = "judged_accuracy", "judge_agreement", "judge_kappa"
+PROMPT, MOST_TOKENS = "judge-answer.v1", 32
+YES, NO = "yes", "no"
+NO_REPLY = "no reply to judge"
+VERDICT = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+NO_LABELS: Mapping[str, bool] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedItem:
+    """A question with its known answers and what a system replied; None where its reply held no answer."""
+
+    id: str
+    cluster: str
+    clip: Clip
+    question: str
+    answers: tuple[str, ...]
+    reply: str | None
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who judges: the language model's name, the digest of its weights where that is known, and its prompt."""
+
+    name: str
+    weights_sha256: str | None
+    prompt: Prompt
+
+    @property
+    def slug(self) -> str:
+        """What tasks' names have of it."""
+        return f"{re.sub(r'[^A-Za-z0-9.-]+', '-', self.name).strip('-')}.{self.prompt.name}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a run's protocol has of it."""
+        weights = {"judge_weights_sha256": self.weights_sha256} if self.weights_sha256 else {}
+        return {
+            "judge": self.name,
+            "judge_prompt": self.prompt.name,
+            "judge_prompt_sha256": self.prompt.sha256,
+            **weights,
+        }
+
+
+def judged_info(info: TaskInfo, judge: Judge, count: int) -> TaskInfo:
+    """The task of judged answers: named after its judge, its digest that of the questions and the judge."""
+    digest = text_sha256(info.items_sha256, judge.name, judge.weights_sha256 or "", judge.prompt.sha256)
+    return replace(
+        info,
+        name=f"{info.name}+judged-{judge.slug}",
+        family=NAME,
+        item_count=count,
+        items_sha256=digest,
+        primary_metric=JUDGED,
+        chance=0.0,
+    )
+
+
+def judged_items(asked: Sequence[FreeItem], replies: Mapping[str, str | None]) -> list[JudgedItem]:
+    """The questions that have known answers, with the replies to them."""
+    return [
+        JudgedItem(item.id, item.cluster, item.clip, item.question, item.answers, replies[item.id], item.labels)
+        for item in asked
+        if item.answers
+    ]
+
+
+class JudgedTask:
+    """Implements the Task API: the model that is asked is the judge. `right` are people's verdicts by item id."""
+
+    def __init__(
+        self, info: TaskInfo, items: Sequence[JudgedItem], judge: Judge, right: Mapping[str, bool] = NO_LABELS
+    ) -> None:
+        self.info = info
+        self.judge = judge
+        self.right = right
+        self._items = tuple(items)
+
+    def items(self) -> Sequence[JudgedItem]:
+        return self._items
+
+    def check(self, model: object) -> None:
+        require(model, TextGenerator, self.info.name, "to judge in words")
+
+    def protocol(self, model: object) -> Mapping[str, str]:  # noqa: ARG002 - one route for all judges
+        return self.judge.facts
+
+    def predict(self, model: object, batch: Sequence[JudgedItem]) -> list[Prediction]:
+        if not isinstance(model, TextGenerator):
+            raise ModelError(f"{self.info.name} needs a judge that writes text")
+        asked = [
+            TextRequest(item.id, item.clip, self.asked_of(item), MOST_TOKENS, item.question, (YES, NO))
+            for item in batch
+            if item.reply is not None
+        ]
+        replies = dict(zip((r.item_id for r in asked), model.generate(asked) if asked else (), strict=True))
+        return [
+            self.reread(item, Prediction(item.id, None, replies[item.id].text, trace=replies[item.id].trace))
+            if item.id in replies
+            else Prediction(item.id, NO, rule=NO_REPLY)
+            for item in batch
+        ]
+
+    def asked_of(self, item: JudgedItem) -> str:
+        """What the judge is asked about an item."""
+        return self.judge.prompt.fill(
+            "user", question=item.question, references=" / or: ".join(item.answers), reply=item.reply or ""
+        )
+
+    def reread(self, item: JudgedItem, prediction: Prediction) -> Prediction:
+        if item.reply is None:
+            return replace(prediction, answer=NO, rule=NO_REPLY)
+        found = VERDICT.match(final_answer(prediction.raw))
+        return replace(prediction, answer=found[1].lower() if found else None, rule="first word" if found else "unread")
+
+    def score(self, item: JudgedItem, prediction: Prediction) -> Score:
+        verdict = prediction.answer
+        values = {
+            JUDGED: None if verdict is None else float(verdict == YES),
+            UNPARSED: float(verdict is None),
+        }
+        return Score(item.id, item.cluster, verdict, values)
+
+    def summarise(self, scores: Sequence[Score], rng: np.random.Generator) -> Summary:  # noqa: ARG002 - nothing is drawn
+        known = [(score, value) for score in scores if (value := score.values[JUDGED]) is not None]
+        primary = fraction_metric(JUDGED, [value for _, value in known], [s.cluster for s, _ in known], primary=True)
+        unread = fraction_metric(
+            "unparsed_rate",
+            [score.values[UNPARSED] or 0.0 for score in scores],
+            [score.cluster for score in scores],
+            higher_is_better=False,
+        )
+        agreement = self.agreement(known)
+        warnings = [*verdict_warnings(primary, len(scores)), *agreement_warnings(agreement, self.judge)]
+        details: dict[str, JsonValue] = {"labelled": len(self.right)}
+        return Summary((primary, *agreement, unread), details, tuple(warnings))
+
+    def agreement(self, known: Sequence[tuple[Score, float]]) -> tuple[Metric, ...]:
+        """How far the judge agrees with people on the items that they labelled; nothing without labels."""
+        both = [(score, value, self.right[score.item_id]) for score, value in known if score.item_id in self.right]
+        if not both:
+            return ()
+        clusters = [score.cluster for score, *_ in both]
+        same = [float(value == right) for _, value, right in both]
+        pairs = [(value == 1, right) for _, value, right in both]
+        return fraction_metric(AGREEMENT, same, clusters), kappa_metric(KAPPA, pairs, clusters)
+
+
+def verdict_warnings(primary: Metric, asked: int) -> list[str]:
+    """Between what bounds the figure lies where verdicts could not be read, which count neither way."""
+    unread = asked - primary.n
+    if not unread:
+        return []
+    right = (primary.value or 0.0) * primary.n
+    told = (
+        f"{unread} of {asked} verdicts could not be read and count neither way: with them the figure would be between "
+        f"{right / asked:.1%} and {(right + unread) / asked:.1%}"
+    )
+    return [told]
+
+
+def agreement_warnings(agreement: Sequence[Metric], judge: Judge) -> list[str]:
+    """That a judge is not to be believed, or that nobody knows."""
+    if not agreement:
+        told = (
+            f"how far {judge.name} ({judge.prompt.name}) agrees with people on these answers is not known: "
+            f"label some and judge again with --labels"
+        )
+        return [told]
+    kappa = agreement[-1]
+    if kappa.value is None or kappa.interval is None or kappa.interval[0] <= 0:
+        return [f"{judge.name} is not shown to agree with the labels more than by chance: do not believe its figure"]
+    return []
+
+
+def words(item: JudgedItem) -> ItemText:
+    """The question, what was replied and what is known to answer it."""
+    said = "nothing" if item.reply is None else f"“{item.reply}”"
+    return ItemText(title=f"{item.question} Reply: {said}", references=item.answers)
+
+
+FAMILY = Family(
+    name=NAME,
+    terms=(
+        (
+            "judged accuracy",
+            "the share of answers of which a language model, the judge, finds that they say what a known answer says.",
+        ),
+        (
+            "judge agreement, kappa",
+            "how often the judge's verdict is that of people, and Cohen's kappa: 1 is always, 0 as often as by chance.",
+        ),
+    ),
+    beside={JUDGED: (AGREEMENT, KAPPA)},
+    item_score=JUDGED,
+    right_or_wrong=True,
+    needs_blind=True,
+    show=words,
+)
+
+
+def load_judge_prompt() -> Prompt:
+    """The judge's prompt of today's version."""
+    return load_prompt("tasks", PROMPT)
