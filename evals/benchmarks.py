@@ -72,12 +72,12 @@ def rotated(task: Task[Any], rotations: str) -> Task[Any]:
 
     Raises DataError if the family has no options.
     """
-    from tasks.multiple_choice import MultipleChoiceTask
-
-    if not isinstance(task, MultipleChoiceTask):
+    rotate = getattr(task, "rotated", None)
+    if rotate is None:
         raise DataError(f"{task.info.name} has no options to rotate: --rotations is for multiple choice")
     count = rotations.partition("-")[2]
-    return task.rotated(int(count) if count else None)
+    found: Task[Any] = rotate(int(count) if count else None)
+    return found
 
 
 def with_rotations(pool: str, rotations: str | None) -> str:
