@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -185,18 +185,27 @@ def aggregate(
     captions: Annotated[Path, typer.Argument(help="Captions of EgoSchema's videos, as for -M captions=.")],
     llm: Annotated[str, typer.Option(help="A language model, as for -M llm=.")] = "smollm2",
     questions: Annotated[int, typer.Option(min=1, help="How many questions, spread over the benchmark.")] = 6,
+    llama_cpp: Annotated[
+        Path | None,
+        typer.Option("--llama-cpp", help="A GGUF file: compare with llama.cpp on it (pip install llama-cpp-python)."),
+    ] = None,
+    context: Annotated[int | None, typer.Option(min=64, help="Captions are thinned to so many tokens.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the model's weights here: bfloat16, float16 or float32.")] = "bfloat16",
     data: DATA = None,
     repeats: REPEATS = 1,
     json: JSON = None,
 ) -> None:
     """Score options from one pass per prompt and with a call each; a served model concurrently and sequentially."""
     from baselines.llm.load import load_language_model
+    from baselines.llm.options import Dtype
     from lab.bench.aggregate import bench_aggregate, egoschema_options
 
-    model = load_language_model(llm)
+    if dtype not in get_args(Dtype):
+        raise typer.BadParameter(f"{dtype}: one of {', '.join(get_args(Dtype))}", param_hint="--dtype")
+    model = load_language_model(llm, context=context, dtype=cast("Dtype", dtype))
     chats, options = egoschema_options(model, captions, questions, data)
     with console.progress("asking", repeats, 0) as tick:
-        result = bench_aggregate(model, chats, options, repeats, tick)
+        result = bench_aggregate(model, chats, options, repeats, tick, llama_cpp)
     show(result, json)
 
 
