@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import isnan
+from statistics import fmean, stdev
 from string import ascii_uppercase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -397,6 +398,8 @@ def with_repeats(summary: Summary, scores: Sequence[Score], items: Mapping[str, 
 
     Of questions that were answered every time. Where several answers are given equally often, each counts its share.
     """
+    from tasks.statistics import fraction_metric
+
     asked: dict[str, list[Score]] = {}
     for score in scores:
         asked.setdefault(asked_once(score.item_id), []).append(score)
@@ -411,10 +414,10 @@ def with_repeats(summary: Summary, scores: Sequence[Score], items: Mapping[str, 
     by_draw: dict[int, list[float]] = {}
     for score in (score for times in known for score in times):
         by_draw.setdefault(items[score.item_id].draw, []).append(score.values["accuracy"] or 0.0)
-    means = [float(np.mean(by_draw[draw])) for draw in sorted(by_draw)]
+    means = [fmean(by_draw[draw]) for draw in sorted(by_draw)]
     details: dict[str, JsonValue] = {**summary.details, "accuracy_by_repeat": list(means)}
     if len(means) > 1:
-        details[DEVIATION] = float(np.std(means, ddof=1))
+        details[DEVIATION] = stdev(means)
     return replace(summary, metrics=(*summary.metrics, *metrics), details=details)
 
 

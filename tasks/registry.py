@@ -319,7 +319,7 @@ def _catalogue(
 
 def _installed(group: str, only: str | None = None) -> Iterator[tuple[str, Callable[[], object]]]:
     """The installed packages' entry points, ours first and the others by name; of ours `only` one, if it is ours."""
-    points = sorted(_points().select(group=group), key=lambda p: (_package(p) != OURS, _package(p), p.name))
+    points = sorted(_points(group), key=lambda p: (_package(p) != OURS, _package(p), p.name))
     if any(_package(point) == OURS and point.name == only for point in points):
         points = [point for point in points if _package(point) != OURS or point.name == only]
     for point in points:
@@ -328,13 +328,13 @@ def _installed(group: str, only: str | None = None) -> Iterator[tuple[str, Calla
 
 def entry_names(group: str) -> list[str]:
     """The names of a group's entry points, without importing what they name."""
-    return sorted({point.name for point in _points().select(group=group)})
+    return sorted({point.name for point in _points(group)})
 
 
 @cache
-def _points() -> EntryPoints:
-    """The entry points of all installed packages, whose files are read once."""
-    return entry_points()
+def _points(group: str) -> EntryPoints:
+    """The group's entry points in all installed packages, whose files are read once."""
+    return entry_points(group=group)
 
 
 def _loader(point: EntryPoint) -> Callable[[], object]:
