@@ -102,10 +102,17 @@ test-gpu: $(READY) ## the tests that need a CUDA device
 DEVICE ?= cuda
 GPU_BENCH ?=
 GPU_OUT ?= runs/gpu
+# Filled elsewhere, for a machine without a network: pip download -d FOLDER -c constraints.txt PACKAGES
+WHEELS ?=
+GPU_PEERS ?= pytest hypothesis peft open_clip_torch transformers torchcodec
 
-gpu: ## all of the encoder's figures on a GPU (a JSON file, tables) and, with pytest, the tests that need one; no installation
+gpu: ## all of the encoder's figures on a GPU (a JSON file, tables) and, with pytest, the tests that need one; WHEELS=FOLDER installs what is missing
 	mkdir -p $(GPU_OUT)
-	$(PYTHON) -m lab.bench.suite --device $(DEVICE) $(GPU_BENCH) --json $(GPU_OUT)/encode.json > $(GPU_OUT)/encode.md
+	@for name in $(if $(WHEELS),$(GPU_PEERS)); do \
+		$(PYTHON) -m pip install -q --no-index --find-links "$(WHEELS)" $$name \
+		|| echo "$$name is not in $(WHEELS), or lacks something there"; done
+	$(PYTHON) -m lab.bench.suite --device $(DEVICE) $(GPU_BENCH) --json $(GPU_OUT)/encode.json
+	$(PYTHON) -m lab.bench.suite --read $(GPU_OUT)/encode.json > $(GPU_OUT)/encode.md
 	@if [ "$(DEVICE)" != cuda ]; then echo "$(DEVICE): the tests that need a GPU are left out"; \
 	elif $(PYTHON) -c "import pytest" 2>/dev/null; then $(PYTHON) -m pytest -q -m gpu; \
 	else echo "pytest is not installed: the tests are left out"; fi

@@ -30,7 +30,7 @@ from tasks.data_roots import data_file
 from tasks.errors import DataError, ModelError
 from tasks.family import Floor
 from tasks.model import Embeddings, ModelInfo, OptionRequest, TextReply, TextRequest
-from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, by_length
+from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask, by_length, correctness, primary_accuracy
 from tasks.retrieval import RetrievalItem, RetrievalTask
 from tasks.routes import Route
 from tasks.statistics import LEVEL, percentile_interval
@@ -277,9 +277,16 @@ def choice_floors(task: MultipleChoiceTask, items: Sequence[ChoiceItem], seed: i
     right = Counter(item.answer for item in known)
     options = min(len(item.options) for item in known)
     choice = max(range(options), key=lambda index: (right[index], -index))
-    yield Floor(f"constant (choice={choice})", primary(summary_of(task, ConstantModel(choice), known, seed)))
+    yield Floor(f"constant (choice={choice})", choice_figure(task, known, [choice] * len(known)))
     for name, pick in PICKS.items():
-        yield Floor(name.replace("-", " "), primary(summary_of(task, LengthModel(name, pick), known, seed)))
+        yield Floor(name.replace("-", " "), choice_figure(task, known, [by_length(i.options, pick) for i in known]))
+
+
+def choice_figure(task: MultipleChoiceTask, items: Sequence[ChoiceItem], chosen: Sequence[int]) -> Metric:
+    """The task's primary figure of choices, one for each item, whose answers are all public."""
+    values = [correctness(item, index) for item, index in zip(items, chosen, strict=True)]
+    groups = [task.groups[item.id] for item in items] if task.groups else []
+    return primary_accuracy(items, values, task.info, groups)
 
 
 def chance_metric(name: str, items: Sequence[ChoiceItem], seed: int, groups: Mapping[str, str]) -> Metric:

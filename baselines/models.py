@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-from baselines.llm.options import UNRECORDED, Dtype, LanguageModelOptions, Serving
+from baselines.llm.options import UNRECORDED, Dtype, LanguageModelOptions, Serving, check_reach
 from encoders.models import Timing
 from encoders.sampling import FramePolicy
 from tasks.errors import ModelError
@@ -287,6 +287,55 @@ class VisionOptions(Serving, Timing):
             raise ModelError(msg)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedDualOptions(Timing):
+    """Options of `--model served-dual`; what is marked unrecorded changes no answer, so a run resumes without."""
+
+    name: str = field(metadata={"help": "a model that embeds pictures and texts, by its name at the server"})
+    pixels: int = field(default=448 * 448, metadata={"help": "most pixels of a frame that is sent", "group": FRAMES})
+    picture_words: str | None = field(
+        default=None,
+        metadata={"help": "words sent with each frame, where the model was trained so", "group": ANSWERS},
+    )
+    text_words: str = field(
+        default="{text}", metadata={"help": "words around a text, which stands for {text}", "group": ANSWERS}
+    )
+    texts_as: Literal["messages", "input"] = field(
+        default="messages",
+        metadata={"help": "texts as conversations, by the model's template, or as bare input", "group": ANSWERS},
+    )
+    extra: str = field(
+        default="", metadata={"help": 'what else the server is told, as JSON: {"dimensions": 512}', "group": ANSWERS}
+    )
+    base_url: str | None = field(
+        default=None,
+        metadata={"help": "server, http://HOST:PORT/v1; default: $OPENAI_BASE_URL", "group": RUNTIME, **UNRECORDED},
+    )
+    key_from: str = field(
+        default="OPENAI_API_KEY",
+        metadata={"help": "environment variable that holds the server's key", "group": RUNTIME, **UNRECORDED},
+    )
+    concurrency: int = field(default=8, metadata={"help": "requests in flight", "group": RUNTIME, **UNRECORDED})
+    timeout: float = field(default=120.0, metadata={"help": "seconds for one request", "group": RUNTIME, **UNRECORDED})
+    retries: int = field(
+        default=4, metadata={"help": "further tries after a server's fault", "group": RUNTIME, **UNRECORDED}
+    )
+    patience: float = field(
+        default=300.0,
+        metadata={"help": "seconds a server may be away or ask to wait", "group": RUNTIME, **UNRECORDED},
+    )
+    workers: int = field(default=2, metadata={"help": "processes that decode ahead", "group": RUNTIME, **UNRECORDED})
+
+    def __post_init__(self) -> None:
+        check_reach(self.concurrency, self.timeout, self.retries, self.patience)
+        if "{text}" not in self.text_words:
+            msg = f"text_words must say where the text stands, as in 'Find: {{text}}', not '{self.text_words}'"
+            raise ModelError(msg)
+        if self.pixels < 1 or self.workers < 1:
+            msg = f"pixels and workers must be at least 1: {self.pixels}, {self.workers}"
+            raise ModelError(msg)
+
+
 SEEING_ROUTES = (Route.OPTIONS_LOGLIK, Route.LETTER_LOGPROB, Route.GENERATE)
 
 
@@ -506,5 +555,14 @@ MODELS = (
         options=VisionOptions,
         build="baselines.vision_model:build_vision_model",
         example="-M llm=openai:NAME -M base_url=http://HOST:8000/v1",
+    ),
+    ModelEntry(
+        name="served-dual",
+        summary="a dual encoder behind a server: frames and texts by /v1/embeddings",
+        system=System.ENCODER,
+        families=("multiple-choice", "retrieval"),
+        options=ServedDualOptions,
+        build="baselines.served_dual:build_served_dual",
+        example="-M name=NAME -M base_url=http://HOST:8000/v1",
     ),
 )

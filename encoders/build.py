@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from encoders.config import EncoderConfig, preset
-from encoders.device import device_name, find_device
+from encoders.device import device_name, find_device, has_fast_bfloat16
 from encoders.dual import DualEncoder, build_encoder
 from encoders.from_open_clip import Inflation, from_open_clip
 from encoders.models import (
@@ -120,8 +120,7 @@ def runtime_of(options: PresetOptions | OpenClipOptions | VideoToTextOptions) ->
 def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
     """Return the dtype; `auto` is bfloat16 on GPUs and on CPUs with bfloat16 instructions, else float32."""
     if name == "auto":
-        fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
 
 

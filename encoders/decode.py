@@ -1,9 +1,10 @@
 """Decoding by time stamp with PyAV: exactly the frame on screen at each moment, and no other pixel kept.
 
-Two passes over the packets. The first reads only the time stamps, so that the second knows which frames are
-wanted: it decodes from the key frame before each, passes only wanted frames to the scaler, and for H.264
-lets the decoder drop unwanted frames that no other frame refers to. If anything looks doubtful, every frame is decoded
-again on one thread, and a wanted frame that damage may have reached is refused.
+Two passes over the packets. The first reads only their time stamps, so that the second knows which frames are
+wanted: it decodes from the key frame before each, hands only wanted frames to the scaler, and in H.264
+lets the decoder drop unwanted frames that no other frame refers to. In a long video both passes seek over the gaps
+between wanted frames where that costs less than reading on. Where anything looks doubtful, every
+frame is decoded again on one thread, and a wanted frame that damage may have reached is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import Literal
 
 import av
@@ -42,6 +44,12 @@ REORDER_DEPTH = 16
 # This many packets show whether a stream reorders frames.
 _LOOKED_AT = 64
 _NO_STAMP = -(1 << 63)
+# Over fewer packets, reading on costs as little as finding out what a seek costs.
+_WORTH_MEASURING = 2_000
+# So many packets show what reading one costs, and how far key frames are apart.
+_MEASURED = 500
+# Containers whose index leads a seek to a key frame, and whose clock does not jump.
+_INDEXED = ("mov", "matroska")
 Clock = Literal["pts", "dts", "count"]
 
 
@@ -364,6 +372,9 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
     Second 0 is the file's beginning, whatever its clock says there. Raises a VideoError for each cause.
     """
     try:
+        chosen = _draw_apart(path, seconds, policy, threads)
+        if chosen is not None:
+            return chosen
         wanted = find_wanted(path, seconds)
         chosen = _draw(path, wanted, policy, threads) if wanted.index.timed else None
         chosen = chosen or _draw(path, wanted, policy, None)
@@ -374,6 +385,63 @@ def decode(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads:
     except MemoryError as error:
         raise memory_error(path, error) from error
     return chosen
+
+
+def _draw_apart(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads: int) -> Decoded | None:
+    """Decode by seeking to each stretch of wanted frames; None where reading on costs less, or anything is in doubt."""
+    with open_video(path, threads) as video:
+        if not video.container.format.name.startswith(_INDEXED):
+            return None
+        ticks = _to_ticks(video, seconds)
+        parts = _stretches(video, ticks)
+        canvas = Canvas(len(ticks), policy, video.pixel_shape)
+        chosen: list[int] = []
+        displaced: bool | None = None
+        for part in parts if len(parts) > 1 else ():
+            index = _index_by_seek(video, int(ticks[part][0]), int(ticks[part][-1]))
+            if index is None:
+                return None
+            if index.in_doubt:
+                displaced = _is_displaced(path) if displaced is None else displaced
+            if displaced:
+                return None
+            wanted = _checked(video, ticks[part], index, seconds[-1])
+            drawn = _decode_chosen(video, wanted, canvas, part.start)
+            if drawn is None:
+                return None
+            chosen += drawn
+        return Decoded(canvas.pixels, tuple(map(video.seconds, chosen))) if chosen else None
+
+
+def _stretches(video: OpenVideo, ticks: NDArray[np.int64]) -> list[slice]:
+    """Wanted ticks in stretches: over the gap between two, a seek costs less than reading on, as measured here."""
+    whole = [slice(0, len(ticks))]
+    gaps = np.diff(ticks) * float(video.time_base) * float(video.rate)
+    if gaps.sum() < _WORTH_MEASURING:
+        return whole
+    began = perf_counter()
+    read = islice(packets(video, int(ticks[0])), _MEASURED)
+    first = next(read, None)
+    if first is None:
+        return whole
+    sought = perf_counter()
+    keys = [first.is_keyframe, *(packet.is_keyframe for packet in read)]
+    each = (perf_counter() - sought) / max(1, len(keys) - 1)
+    # Each stretch is looked at a little beyond its end.
+    seek = sought - began + _LOOKED_AT * each
+    # A seek leads to the key frame before, on average half the way between two of them.
+    read_again = len(keys) / max(1, sum(keys)) / 2
+    cuts = np.flatnonzero((gaps - read_again) * each > seek) + 1
+    return [slice(*map(int, ends)) for ends in pairwise((0, *cuts, len(ticks)))]
+
+
+def _index_by_seek(video: OpenVideo, first: int, last: int) -> PacketIndex | None:
+    """The packets that lead to the frames shown from tick `first` to `last`; None where no seek finds them all."""
+    for look_back in _LOOK_BACK_SECONDS:
+        index = _read_index(video, first - int(look_back / video.time_base), last, by_pts=True)
+        if index.timed and index.reaches(first):
+            return index
+    return None
 
 
 def frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float, VideoFrame]]:
@@ -400,12 +468,12 @@ def _draw(path: Path, wanted: Wanted, policy: FramePolicy, threads: int | None) 
         return None if chosen is None else Decoded(canvas.pixels, tuple(video.seconds(tick) for tick in chosen))
 
 
-def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas) -> list[int] | None:
-    """Decode only what the wanted frames need; returns None if the outcome is in doubt."""
+def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas, first_slot: int = 0) -> list[int] | None:
+    """Decode only what the wanted frames need, into slots from `first_slot` on; None where anything is in doubt."""
     index = wanted.index
     positions = index.displayed(wanted.ticks)
     slots: dict[int, list[int]] = {}
-    for slot, position in enumerate(positions):
+    for slot, position in enumerate(positions, start=first_slot):
         slots.setdefault(int(index.pts[position]), []).append(slot)
     if index.corrupt and min(index.corrupt) <= positions.max():
         return None

@@ -35,7 +35,7 @@ from encoders.device import device_name, find_device
 from encoders.frames import Frames
 from encoders.models import HfDualOptions, timed_policy
 from encoders.sampling import FramePolicy
-from encoders.task_model import frame_trace, policy_facts
+from encoders.task_model import frame_trace, policy_facts, unit, word_chunks
 from tasks.errors import ModelError
 from tasks.model import BatchHint, Embeddings, ModelInfo
 from tasks.routes import Route
@@ -136,20 +136,10 @@ class HfDual:
 
     def _chunks(self, text: str) -> list[str]:
         """Split a text that is longer than the tower's context into consecutive pieces of whole words."""
-        whole = self._tokenizer(text, truncation=False, verbose=False)["input_ids"]
-        if len(whole) <= self._context:
-            return [text]
-        words = text.split()
-        count = -(-len(whole) // self._context)
-        while True:
-            size = -(-len(words) // count)
-            parts = [" ".join(words[start : start + size]) for start in range(0, len(words), size)]
-            lengths = [len(self._tokenizer(p, truncation=False, verbose=False)["input_ids"]) for p in parts]
-            if max(lengths) <= self._context:
-                return parts
-            if size == 1:
-                raise ModelError(f"'{self.info.name}': a word of {max(lengths)} tokens exceeds its {self._context}")
-            count += 1
+        return word_chunks(text, self._context, self._length, f"'{self.info.name}'")
+
+    def _length(self, text: str) -> int:
+        return len(self._tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
     def _padding_is_read(self) -> bool:
         """Whether a text's vector depends on its padding: such towers (SigLIP's) were trained on fully padded texts."""
@@ -176,14 +166,6 @@ def features(found: Any) -> NDArray[np.float32]:  # noqa: ANN401 - as above
     """Return the projected vectors as an array."""
     array: NDArray[np.float32] = features_tensor(found).float().cpu().numpy()
     return array
-
-
-def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normalise a vector to length 1. Raises ModelError for a zero or non-finite vector."""
-    length = float(np.linalg.norm(vector))
-    if not np.isfinite(length) or length == 0:
-        raise ModelError("the model gave a vector that is zero or not finite")
-    return (vector / length).astype(np.float32)
 
 
 def text_context(model: Any, tokenizer: Any) -> int:  # noqa: ANN401 - untyped library

@@ -18,6 +18,7 @@ from encoders.dual import DualEncoder
 from encoders.frames import Frames
 from encoders.sampling import FramePolicy
 from encoders.tokens import TextTokenizer
+from tasks.errors import ModelError
 from tasks.model import BatchHint, Embeddings, ModelInfo
 from tasks.routes import Route
 from tasks.task import Clip, JsonValue, Trace
@@ -167,3 +168,32 @@ def frame_trace(frames: Frames, fed: int, seconds: Mapping[str, float]) -> Trace
 def policy_facts(policy: FramePolicy) -> dict[str, JsonValue]:
     """Return a frame policy as a record keeps it."""
     return {f"frames_{name}": value for name, value in asdict(policy).items() if value is not None}
+
+
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Normalise a vector to length 1. Raises ModelError for a zero or non-finite vector."""
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length == 0:
+        raise ModelError("the model gave a vector that is zero or not finite")
+    return (vector / length).astype(np.float32)
+
+
+def word_chunks(text: str, most: int, length: Callable[[str], int], model: str) -> list[str]:
+    """Split a text whose `length` in tokens exceeds `most` into consecutive pieces of whole words.
+
+    Raises ModelError, naming the model, if a single word is longer.
+    """
+    whole = length(text)
+    if whole <= most:
+        return [text]
+    words = text.split()
+    count = -(-whole // most)
+    while True:
+        size = max(1, -(-len(words) // count))
+        parts = [" ".join(words[start : start + size]) for start in range(0, len(words), size)]
+        longest = max(map(length, parts), default=whole)
+        if longest <= most:
+            return parts
+        if size == 1:
+            raise ModelError(f"{model}: a word of {longest} tokens exceeds its {most}")
+        count += 1

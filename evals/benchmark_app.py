@@ -305,7 +305,7 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
     def import_file(
         file: Annotated[
             Path,
-            typer.Argument(help="Ids with choices (JSON, CSV), texts (JSON; dense captions too) or vectors (.npz)."),
+            typer.Argument(help="Ids with choices by index or letter (JSON, CSV), texts (JSON) or vectors (.npz)."),
         ],
         name: Annotated[str, typer.Option(help="The run's name in reports.")],
         out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],

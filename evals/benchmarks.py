@@ -107,14 +107,14 @@ def find_target(target: str, videos: Path | None = None) -> tuple[Benchmark, str
 
     The pool is empty if none is named. Raises DataError for an unknown one.
     """
-    from tasks.registry import benchmark_of, benchmarks, find_benchmark
+    from tasks.registry import benchmark_of, find_benchmark, known_benchmark
 
     owner = benchmark_of(target)
     if owner is not None:
         return owner, owner.pool_of(target) or ""
     name, _, pool = target.partition("@")
-    if name in benchmarks().entries:
-        return find_benchmark(name), pool
+    if (known := known_benchmark(name)) is not None:
+        return known, pool
     if is_place(Path(target)):
         return own_benchmark(Path(target), videos), ""
     place, at, pool = target.rpartition("@")

@@ -87,11 +87,10 @@ def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Cli
     from encoders.embed import find_videos, unusable_names
     from encoders.video_errors import VideoError
     from encoders.video_file import probe
-    from tasks.registry import benchmarks
+    from tasks.registry import known_benchmark
     from tasks.task import Clip
 
-    if source in benchmarks().entries and not Path(source).is_dir():
-        benchmark = benchmarks().entries[source]
+    if not Path(source).is_dir() and (benchmark := known_benchmark(source)) is not None:
         task = load_task(benchmark, pool or benchmark.pools[0], data)
         return list(dict.fromkeys(item.clip for item in task.items())), {}
     videos = find_videos(Path(source))

@@ -10,11 +10,12 @@ if __name__ == "__main__":
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version as package_version
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -27,9 +28,10 @@ from tasks.registry import (
     Benchmark,
     CommandEntry,
     add_plugins,
-    benchmarks,
     commands,
     entry_names,
+    find_benchmark,
+    known_benchmark,
     resolve,
 )
 
@@ -60,6 +62,10 @@ EXTRAS = {
 """The extra that installs each package, by the package's import name."""
 
 
+PATH_CHECKS = ("exists", "writable", "resolve_path", "allow_dash", "path_type")
+"""What typer can be asked to see to in a path, beside that it can be read."""
+
+
 class LazyCommands(dict[str, Any]):
     """The commands by name; each is imported on access, not when it is listed."""
 
@@ -71,7 +77,7 @@ class LazyCommands(dict[str, Any]):
         return command_of(name)
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
-        if name in self or name in benchmarks().entries:
+        if name in self or known_benchmark(name) is not None:
             return self[name]
         own = own_group(name)
         return default if own is None else group_command(own, name)
@@ -92,6 +98,56 @@ class QuickCommand(TyperCommand):
             return super().parse_args(ctx, args)
         ctx.params.update({parameter.name: parameter.get_default(ctx) for parameter in own})
         return []
+
+
+def quickened(command: Any) -> Any:  # noqa: ANN401
+    """A command or group that starts without what takes long to load.
+
+    Its help is plain text: what draws boxes takes as long to load as all else together. Values that are right as they
+    were typed are taken as they are: to convert any, typer loads pydantic.
+    """
+    command.rich_markup_mode = None
+    command.get_params = partial(quick_parameters, command.get_params)
+    for inner in getattr(command, "commands", {}).values():
+        inner.short_help = inner.short_help or (inner.help or "").partition("\n\n")[0]
+        quickened(inner)
+    return command
+
+
+def quick_parameters(get_params: Callable[[Any], list[Any]], ctx: Any) -> list[Any]:  # noqa: ANN401
+    """A command's parameters, that of --help among them, with `quick_value` before typer's own conversion."""
+    parameters = get_params(ctx)
+    for parameter in parameters:
+        if "process_value" not in vars(parameter):
+            parameter.process_value = partial(quick_value, parameter, parameter.process_value)
+    return parameters
+
+
+def quick_value(parameter: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:  # noqa: ANN401
+    """A parameter's value, by typer's own `convert` where it is missing, or has to be converted or checked."""
+    descriptor = getattr(parameter, "type_descriptor", None)
+    if descriptor is None or (parameter.required and parameter.value_is_missing(value)):
+        return convert(ctx, value)
+    is_many = parameter.multiple or parameter.nargs != 1
+    kind = descriptor.annotation
+    if is_many and get_origin(kind) is list:
+        (kind,) = get_args(kind)
+    given = () if value is None else value if is_many else (value,)
+    taken = [as_it_is(one, kind, descriptor.parameter_info) for one in given]
+    if any(one is None for one in taken):
+        return convert(ctx, value)
+    whole = (taken or ()) if is_many else taken[0] if taken else None
+    return whole if parameter.callback is None else parameter.callback(ctx, parameter, whole)
+
+
+def as_it_is(value: Any, kind: Any, info: Any) -> Any:  # noqa: ANN401
+    """A value of this kind that was given as it has to be; None where it has to be converted or checked."""
+    if info.parser is not None:
+        return None
+    if kind is Path and isinstance(value, str | Path):
+        is_bare = info.file_okay and info.dir_okay and not any(getattr(info, name) for name in PATH_CHECKS)
+        return Path(value) if is_bare and (not Path(value).exists() or os.access(value, os.R_OK)) else None
+    return value if kind in (str, int, float, bool) and type(value) is kind else None
 
 
 class LazyGroup(TyperGroup):
@@ -138,10 +194,10 @@ def added_commands() -> list[CommandEntry]:
 
 @cache
 def command_of(name: str) -> Any:  # noqa: ANN401
-    """Build the command or group of a name. Raises KeyError for an unknown name."""
+    """Build the command or group of a name. Raises DataError for an unknown name."""
     entry = next((entry for entry in added_commands() if entry.name == name), None)
     if entry is None:
-        return group_command(benchmarks().entries[name], name)
+        return group_command(find_benchmark(name), name)
     target = resolve(entry.target)
     if isinstance(target, typer.Typer):
         command = typer.main.get_command(target)
@@ -151,7 +207,7 @@ def command_of(name: str) -> Any:  # noqa: ANN401
         alone.command(cls=QuickCommand, epilog=f"Example: {entry.example}", context_settings=open_ended)(target)
         command = typer.main.get_command(alone)
     command.name = name
-    return command
+    return quickened(command)
 
 
 def group_command(benchmark: Benchmark, name: str) -> Any:  # noqa: ANN401
@@ -160,7 +216,7 @@ def group_command(benchmark: Benchmark, name: str) -> Any:  # noqa: ANN401
 
     group = typer.main.get_command(benchmark_app(benchmark))
     group.name = name
-    return group
+    return quickened(group)
 
 
 app = typer.Typer(
@@ -227,7 +283,7 @@ def fail(text: str) -> None:
     console.fail(text)
 
 
-def run_app(application: typer.Typer) -> None:
+def run_app(application: Callable[[], object]) -> None:
     """Run an application; the only place where exceptions become exit codes."""
     # OpenMP reads this when torch is loaded: threads that spin while waiting take cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -245,7 +301,8 @@ def run_app(application: typer.Typer) -> None:
             fail(f"this needs {package}: pip install 'longvid[{EXTRAS[package]}]'")
             sys.exit(USER_ERROR)
         except OSError as error:
-            place = error.filename or "the output"
+            # Of two names the second is the one that was asked for: a file is written beside it, then takes its place.
+            place = error.filename2 or error.filename or "the output"
             fail(f"{place}: {error.strerror or error}")
             sys.exit(USER_ERROR)
         except (KeyboardInterrupt, SystemExit) as end:

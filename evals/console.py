@@ -11,19 +11,17 @@ from itertools import zip_longest
 from pathlib import Path
 from threading import Timer
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PIPE_WIDTH = 140
 WIDTH_VARIABLE = "COLUMNS"
-# A pipe has no width; rich reads that of a terminal or of $COLUMNS.
-has_width = sys.stdout.isatty() or WIDTH_VARIABLE in os.environ
-out = Console(highlight=False, emoji=False, width=None if has_width else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, emoji=False)
+FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "JUPYTER_COLUMNS")
+"""Variables by which rich is told that a pipe is as good as a terminal, or a terminal none."""
 NARROW = 60
 """Terminals with fewer columns than this get a list of facts in place of a table."""
 NOTHING = frozenset({"", "–"})
@@ -39,8 +37,59 @@ LONGEST_CELL = 500
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
+class LateConsole:
+    """rich's Console of a standard stream, made when it is needed: plain lines for a pipe do without it."""
+
+    def __init__(self, *, stderr: bool = False, pipe_width: int | None = None) -> None:
+        self._made: Console | None = None
+        self._stderr = stderr
+        # A pipe has no width; what a terminal or $COLUMNS says, rich finds out.
+        has_width = pipe_width is None or sys.stdout.isatty() or WIDTH_VARIABLE in os.environ
+        self._width = None if has_width else pipe_width
+
+    @property
+    def console(self) -> Console:
+        """The console itself."""
+        if self._made is None:
+            from rich.console import Console
+
+            self._made = Console(stderr=self._stderr, highlight=False, emoji=False, width=self._width)
+        return self._made
+
+    @property
+    def plain_stream(self) -> Any:  # noqa: ANN401 - whatever stands for a standard stream
+        """The stream where lines are written as they are; None where it is, or is said to be, a terminal."""
+        stream = sys.stderr if self._stderr else sys.stdout
+        is_told = self._made is not None or any(name in os.environ for name in FORCING)
+        return None if is_told or stream.isatty() else stream
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.plain_stream is None and self.console.is_terminal
+
+    @property
+    def width(self) -> int:
+        told = os.environ.get(WIDTH_VARIABLE, "")
+        return self._width or (int(told) if told.isdigit() else self.console.width)
+
+    def print(self, *objects: Any, **settings: Any) -> None:  # noqa: ANN401 - as rich's own
+        """As rich prints it."""
+        self.console.print(*objects, **settings)
+
+
+out: LateConsole | Console = LateConsole(pipe_width=PIPE_WIDTH)
+err: LateConsole | Console = LateConsole(stderr=True)
+
+
+def drawn(console: LateConsole | Console) -> Console:
+    """The console as rich's own."""
+    return console.console if isinstance(console, LateConsole) else console
+
+
 def safe(text: object) -> str:
     """Remove control characters and escape markup; cut text that is too long, with a mark."""
+    from rich.markup import escape
+
     return escape(printable(clipped(str(text), LONGEST_TEXT)))
 
 
@@ -79,15 +128,29 @@ def fail(text: str) -> None:
     write(err, " ".join(text.split()), label="error:", colour="red")
 
 
-def write(console: Console, text: str, *, style: str = "", label: str = "", colour: str = "") -> None:
+def write(console: LateConsole | Console, text: str, *, style: str = "", label: str = "", colour: str = "") -> None:
     """Print lines, broken between words if the terminal is too narrow; in a file they stay as they are."""
     whole = printable(clipped(f"{label} {text}" if label else text, LONGEST_TEXT))
+    if isinstance(console, LateConsole) and (stream := console.plain_stream) is not None:
+        write_plainly(stream, whole)
+        return
+    from rich.text import Text
+
     if console.is_terminal:
         lines = (part for line in whole.split("\n") for part in fitting(line, console.width))
         whole = "\n".join(lines)
     shown = Text(whole, style)
     shown.stylize(colour, 0, len(label))
     console.print(shown, soft_wrap=True)
+
+
+def write_plainly(stream: Any, text: str) -> None:  # noqa: ANN401
+    """A line as it is, at once. Where nobody reads any more (`| head`) it ends the program, as rich does."""
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        drawn(out).on_broken_pipe()
 
 
 def fitting(line: str, width: int) -> list[str]:
@@ -164,7 +227,7 @@ def show_table(
             widths = [full[place] for place in part]
             if not wide:
                 widths = shared_out([needed[at] for at in part], [wanted[at] for at in part], widths, width)
-            show_lines([""] if number else [])
+            show_lines([("", False)] if number else [])
             show_lines(table_lines(*picked(part, names, rows_of), widths, [place in right for place in part]))
     left_out = [name for place, name in enumerate(names) if place not in kept and any(row[place] for row in cells)]
     if left_out:
@@ -182,10 +245,14 @@ def in_parts(kept: Sequence[int], needed: Sequence[int], width: int) -> list[lis
     return parts
 
 
-def show_lines(lines: Iterable[str]) -> None:
-    """Print lines of markup unchanged."""
-    for line in lines:
-        out.print(line, soft_wrap=True)
+def show_lines(lines: Iterable[tuple[str, bool]]) -> None:
+    """Print lines unchanged; each comes with whether it is bold."""
+    stream = out.plain_stream if isinstance(out, LateConsole) else None
+    for line, is_bold in lines:
+        if stream is not None:
+            write_plainly(stream, line)
+        else:
+            out.print(line, style="bold" if is_bold else None, markup=False, soft_wrap=True)
 
 
 def picked(
@@ -219,8 +286,8 @@ def shared_out(needed: Sequence[int], wanted: Sequence[int], full: Sequence[int]
 
 def table_lines(
     names: Sequence[str], cells: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[bool]
-) -> Iterator[str]:
-    """Lay out a table as lines of markup; `right` says which columns are right-aligned."""
+) -> Iterator[tuple[str, bool]]:
+    """Lay out a table as lines, each with whether it is bold; `right` says which columns are right-aligned."""
 
     def lines_of(row: Sequence[str]) -> Iterator[str]:
         broken = [wrapped(text, width) for text, width in zip(row, widths, strict=True)]
@@ -229,23 +296,23 @@ def table_lines(
                 " " * (width - cell_len(part)) + part if is_right else set_cell_size(part, width)
                 for part, width, is_right in zip(parts, widths, right, strict=True)
             )
-            yield escape((" " * GAP).join(padded).rstrip())
+            yield (" " * GAP).join(padded).rstrip()
 
     if any(names):
-        yield from (f"[bold]{line}[/]" for line in lines_of(names))
-        yield (" " * GAP).join("─" * width for width in widths)
+        yield from ((line, True) for line in lines_of(names))
+        yield (" " * GAP).join("─" * width for width in widths), False
     for row in cells:
-        yield from lines_of(row)
+        yield from ((line, False) for line in lines_of(row))
 
 
-def facts_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Yield a line of markup for each fact of each row, under the row's name; unknown values are omitted."""
+def facts_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterator[tuple[str, bool]]:
+    """Yield a line for each fact of each row, under the row's bold name; unknown values are omitted."""
     for first, *others in cells:
-        yield from (f"[bold]{escape(line)}[/]" for line in wrapped(in_pieces(first, width), width))
+        yield from ((line, True) for line in wrapped(in_pieces(first, width), width))
         for name, cell in zip(names[1:], others, strict=True):
             if cell not in NOTHING:
                 fact = in_pieces(f"{name}: {cell}" if name else cell, width - len("    "))
-                yield from map(escape, wrapped(fact, width, "    ", "  "))
+                yield from ((line, False) for line in wrapped(fact, width, "    ", "  "))
 
 
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
@@ -340,7 +407,7 @@ def progress(label: str, total: int, done: int) -> Iterator[Ticker]:
         TextColumn("{task.fields[note]}"),
     )
     started, finished = monotonic(), done
-    with Progress(*columns, console=err) as bar:
+    with Progress(*columns, console=drawn(err)) as bar:
         task = bar.add_task(safe(label), total=total, completed=done, note="")
 
         def tick(note: str) -> None:

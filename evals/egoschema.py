@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from evals import console
-from evals.benchmark_app import DATA, RUN_FOLDER, benchmark_app, show_results, task_of_run
-from tasks.registry import benchmarks
+from evals.benchmark_app import DATA, RUN_FOLDER, show_results, task_of_run
+from tasks.registry import find_benchmark
 
-BENCHMARK = benchmarks().entries["egoschema"]
+BENCHMARK = find_benchmark("egoschema")
 
 
 def submit(
@@ -54,6 +54,6 @@ def set_score(
 
 
 if __name__ == "__main__":
-    from evals.cli import run_app
+    from evals.cli import group_command, run_app
 
-    run_app(benchmark_app(BENCHMARK))
+    run_app(group_command(BENCHMARK, BENCHMARK.name))

@@ -13,8 +13,8 @@ from evals.record import Sample
 from evals.store import Vectors
 from tasks.labels import DEPTH, FIFTHS, LENGTH, LENGTHS, LONGEST, OVER_10_MIN, SPANS, THIRDS, WIDEST
 from tasks.registry import family_of
-from tasks.statistics import FEW_CLUSTERS, fraction_metric, wilson_interval
-from tasks.task import TaskInfo
+from tasks.statistics import fraction_metric, wilson_interval
+from tasks.task import FEW_CLUSTERS, TaskInfo
 
 
 @dataclass(frozen=True, slots=True)

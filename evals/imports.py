@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.record import ErrorRow, Results, Run, Sample
-from evals.runner import answered_sample, beginning, claim, taken_up, with_vectors, write_results
-from evals.store import SampleLog, VectorLog, locked
+from evals.runner import answered_sample, beginning, claim, finished, taken_up, write_results
+from evals.store import SampleLog, VectorLog, Vectors, locked
 from tasks.durable import sync_folder
 from tasks.labels import labels_of
 from tasks.task import Item, Prediction, Task
@@ -30,16 +30,15 @@ def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Pr
             run, stretch = taken_up(folder, run, now)
             with VectorLog(folder, kept) as vector_log, SampleLog(folder, vector_log.sync) as log:
                 sync_folder(folder)
-                rows = [imported_sample(task, item, answers.get(item.id, LEFT_OUT), vector_log) for item in missing]
-                log.append(*(row.model_copy(update={"stretch": stretch}) for row in rows))
+                read = (imported_sample(task, item, answers.get(item.id, LEFT_OUT)) for item in missing)
+                log.append(*[finished(sample, None, stretch, vectors, vector_log) for sample, vectors in read])
         return write_results(task, run, folder, {item.id for item in missing})
 
 
-def imported_sample(task: Task[Any], item: Item, answer: Prediction | str, vectors: VectorLog) -> Sample:
-    """Return the row of an imported answer, or of an item that the file leaves out."""
+def imported_sample(task: Task[Any], item: Item, answer: Prediction | str) -> tuple[Sample, Vectors | None]:
+    """The row of an imported answer with its vectors, or of one that the file leaves out."""
     if isinstance(answer, str):
         error = ErrorRow(kind="NotImported", message=answer)
-        return Sample(id=item.id, cluster=item.cluster, labels=labels_of(item), error=error)
+        return Sample(id=item.id, cluster=item.cluster, labels=labels_of(item), error=error), None
     sample = answered_sample(task, item, answer)
-    told = sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None})
-    return with_vectors(told, answer.vectors, vectors)
+    return sample.model_copy(update={"seconds": {}, "peak_memory_bytes": None}), answer.vectors

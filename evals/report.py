@@ -13,8 +13,7 @@ from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 from tasks.family import UNPARSED_RATE, Family
 from tasks.registry import family_of
-from tasks.statistics import few_clusters, superseded
-from tasks.task import Metric
+from tasks.task import Metric, few_clusters, superseded
 
 SIGNS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 

@@ -15,8 +15,7 @@ from pydantic import JsonValue
 from evals.provenance import COMMAND, changes
 from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch, status_of
 from tasks.registry import family_of, resolved
-from tasks.statistics import few_clusters
-from tasks.task import Item, Metric, Prediction, Score, Task, Trace
+from tasks.task import Item, Metric, Prediction, Score, Task, Trace, few_clusters
 
 WAIT = "wait"
 IDS_SHOWN = 5
@@ -171,9 +170,10 @@ def stretch_warnings(run: Run, resumed: Sequence[Stretch], answered: int) -> lis
 def cost_of(samples: Sequence[Sample]) -> Cost:
     """Compute totals and means over the answered items; None where nothing was measured."""
     n = len(samples)
-    stages: Counter[str] = Counter()
+    stages: dict[str, float] = {}
     for sample in samples:
-        stages.update(sample.seconds)
+        for stage, seconds in sample.seconds.items():
+            stages[stage] = stages.get(stage, 0.0) + seconds
     total = stages.pop("total", None)
     prompt = sum(sample.tokens.prompt for sample in samples)
     completion = sum(sample.tokens.completion for sample in samples)
@@ -187,7 +187,7 @@ def cost_of(samples: Sequence[Sample]) -> Cost:
         frames_per_item=sum(frames) / len(frames) if frames else None,
         seconds=total,
         seconds_per_item=total / n if n and total is not None else None,
-        seconds_by_stage=dict(stages),
+        seconds_by_stage=stages,
         frames_wait_share=stages[WAIT] / total if WAIT in stages and total else None,
         peak_memory_bytes=max((s.peak_memory_bytes for s in samples if s.peak_memory_bytes), default=None),
     )

@@ -22,7 +22,9 @@ from evals.provenance import changes
 from evals.record import ClipRow, ErrorRow, Provenance, Results, Run, Sample
 from evals.results import build_results
 from evals.store import (
+    RESULTS,
     RUN,
+    SAMPLES,
     SampleLog,
     VectorLog,
     Vectors,
@@ -30,6 +32,7 @@ from evals.store import (
     locked,
     lost_vectors,
     read_official,
+    read_results,
     read_run,
     read_samples,
     read_vectors,
@@ -279,12 +282,8 @@ def run_items(
     ):
         sync_folder(settings.out)
         for outcomes, seconds in run_batches(partial(answer, task, model), todo, batch=batch, lanes=batch_hint.lanes):
-            rows = [
-                with_vectors(timed(answered, seconds / len(outcomes)), vectors, vector_log)
-                for answered, vectors in outcomes
-            ]
-            if stretch:
-                rows = [row.model_copy(update={"stretch": stretch}) for row in rows]
+            share = seconds / len(outcomes)
+            rows = [finished(row, share, stretch, vectors, vector_log) for row, vectors in outcomes]
             log.append(*rows)
             fresh.update(row.id for row in rows)
             for row in rows:
@@ -354,12 +353,24 @@ def stale_sample(item: Item, kind: str, why: str) -> Sample:
     )
 
 
-def with_vectors(sample: Sample, vectors: Vectors | None, log: VectorLog) -> Sample:
-    """Write the sample's vectors, and return it with their row and checksum."""
-    if vectors is None:
-        return sample
-    checksum = zlib.crc32(as_bytes(vectors))
-    return sample.model_copy(update={"vector_row": log.append(vectors), "vectors_crc32": checksum})
+def finished(
+    sample: Sample,
+    seconds: float | None,
+    stretch: int = 0,
+    vectors: Vectors | None = None,
+    log: VectorLog | None = None,
+) -> Sample:
+    """The sample with what is known only now.
+
+    That is its share of the run's time, unless it failed or nobody asked; which part of the run answered it; and the
+    row that its vectors, now written, got, with their checksum.
+    """
+    known: dict[str, object] = {"stretch": stretch}
+    if sample.error is None and seconds is not None:
+        known["seconds"] = {**sample.seconds, TOTAL: seconds}
+    if vectors is not None and log is not None:
+        known |= {"vector_row": log.append(vectors), "vectors_crc32": zlib.crc32(as_bytes(vectors))}
+    return sample.model_copy(update=known)
 
 
 def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[Sample, Vectors | None]]:
@@ -379,11 +390,6 @@ def answer(task: Task[Any], model: object, batch: Sequence[Item]) -> list[tuple[
             return answer(task, model, batch[:middle]) + answer(task, model, batch[middle:])
         return [(failed_sample(batch[0], error), None)]
     return rows
-
-
-def timed(sample: Sample, seconds: float) -> Sample:
-    """Add the sample's share of the run's time; a failed one has none."""
-    return sample if sample.error else sample.model_copy(update={"seconds": {**sample.seconds, TOTAL: seconds}})
 
 
 def answered_sample(task: Task[Any], item: Item, prediction: Prediction, clip: ClipRow | None = None) -> Sample:
@@ -434,5 +440,21 @@ def rescore(task: Task[Any], folder: Path) -> Results:
     if (run.task.name, run.task.items_sha256) != (task.info.name, task.info.items_sha256):
         msg = f"{folder} is a run of {run.task.name} on items other than those of this {task.info.name}"
         raise RecordError(msg)
+    refuse_lost_answers(folder)
     with locked(folder):
         return write_results(task, run, folder)
+
+
+def refuse_lost_answers(folder: Path) -> None:
+    """Raise RecordError where results were made of answers that are no longer there: 0 would replace their figures."""
+    there = folder / SAMPLES
+    if not (folder / RESULTS).is_file() or (there.is_file() and there.stat().st_size):
+        return
+    try:
+        answered = read_results(folder).counts.answered
+    except RecordError:
+        return  # what can't be read is written anew
+    if answered:
+        what = "is empty" if there.is_file() else "is missing"
+        msg = f"{there} {what}, but {RESULTS} beside it is of {answered} answers: put it back, or run the same again"
+        raise RecordError(msg)

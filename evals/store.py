@@ -12,12 +12,8 @@ from pathlib import Path
 from time import monotonic
 from tokenize import TokenError
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self, TypeAlias
 
-import numpy as np
-from jsonlines import InvalidLineError, Reader, Writer
-from numpy.lib import format as npy
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from evals.benchmarks import command_of
@@ -38,6 +34,10 @@ from evals.record import (
 from tasks import durable
 from tasks.durable import open_in_place, sync_folder
 from tasks.errors import RecordError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RUN, SAMPLES, RESULTS, OFFICIAL = "run.json", "samples.jsonl", "results.json", "official.json"
 PAGE = "report.html"
@@ -93,21 +93,20 @@ def read_samples(folder: Path) -> dict[str, Sample]:
     path = folder / SAMPLES
     if not path.is_file():
         return {}
+    found: dict[str, Sample] = {}
     with path.open("rb") as file:
-        # A line without a newline was being written when the run was killed.
-        whole = (line[:-1] for line in file if line.endswith(b"\n"))
-        try:
-            return {sample.id: sample for sample in Reader(whole, loads=Sample.model_validate_json)}
-        except InvalidLineError as error:
-            cause = error.__cause__
-            fault = first_problem(cause) if isinstance(cause, ValidationError) else cause
-            msg = f"{path}, line {error.lineno} is damaged ({fault}); remove the line to continue without it"
-            raise RecordError(msg) from error
-
-
-def _as_json(row: Sample | dict[str, object]) -> str:
-    # jsonlines' Writer tries its encoder on an empty object first.
-    return row.model_dump_json() if isinstance(row, Sample) else json.dumps(row)
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                # It was being written when the run was killed.
+                break
+            try:
+                sample = Sample.model_validate_json(line)
+            except ValidationError as error:
+                fault = first_problem(error)
+                msg = f"{path}, line {number} is damaged ({fault}); remove the line to continue without it"
+                raise RecordError(msg) from error
+            found[sample.id] = sample
+    return found
 
 
 class SampleLog:
@@ -125,7 +124,6 @@ class SampleLog:
 
     def __enter__(self) -> Self:
         self._file = durable.open_in_place(self._path, os.O_APPEND)
-        self._rows = Writer(self._file, dumps=_as_json)
         self._drop_torn_tail()
         return self
 
@@ -141,7 +139,7 @@ class SampleLog:
         """Write rows. Raises OSError if the disk is full, RecordError if the file was removed meanwhile."""
         if any(sample.vector_row is not None for sample in samples):
             self._before_rows()
-        self._rows.write_all(samples)
+        self._file.write("".join(f"{sample.model_dump_json()}\n" for sample in samples).encode())
         self._file.flush()
         if monotonic() - self._synced >= SYNC_SECONDS:
             self._sync()
@@ -179,12 +177,14 @@ class SampleLog:
 
 
 VECTORS = "vectors.npy"
-Vectors = NDArray[np.float32]
+Vectors: TypeAlias = "NDArray[np.float32]"
 AGAIN = "the same 'longvid … run' or 'import' command restores what is lost"
 
 
 def header(rows: int, shape: tuple[int, ...]) -> bytes:
     """Return an .npy header; NumPy pads it so that its length does not change while the first axis grows."""
+    from numpy.lib import format as npy
+
     buffer = io.BytesIO()
     npy.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (rows, *shape)})
     return buffer.getvalue()
@@ -192,6 +192,9 @@ def header(rows: int, shape: tuple[int, ...]) -> bytes:
 
 def row_shape(path: Path, file: IO[bytes]) -> tuple[int, ...]:
     """Read the shape of a row, leaving `file` at the first row. Raises RecordError for a damaged header."""
+    import numpy as np
+    from numpy.lib import format as npy
+
     try:
         npy.read_magic(file)
         shape, fortran, dtype = npy.read_array_header_1_0(file)
@@ -226,6 +229,8 @@ def checked_rows(folder: Path, samples: Mapping[str, Sample]) -> Iterator[tuple[
     rows = {key: sample for key, sample in samples.items() if sample.vector_row is not None}
     if not rows:
         return
+    import numpy as np
+
     path = folder / VECTORS
     try:
         with path.open("rb") as file:
@@ -251,6 +256,8 @@ def fault_in(data: bytes, checksum: int | None) -> str:
     """Say why a row is not what was written there; without a checksum (older records), why it can't be."""
     if checksum is not None:
         return "" if zlib.crc32(data) == checksum else "these are not the vectors that were written there"
+    import numpy as np
+
     values = np.frombuffer(data, "<f4")
     if not np.isfinite(values).all():
         return "the vectors hold NaN or infinity"
@@ -259,6 +266,8 @@ def fault_in(data: bytes, checksum: int | None) -> str:
 
 def as_bytes(vectors: Vectors) -> bytes:
     """Encode a row as in the file."""
+    import numpy as np
+
     return np.ascontiguousarray(vectors, dtype="<f4").tobytes()
 
 
@@ -280,7 +289,7 @@ class VectorLog:
             raise RecordError(msg)
         self._file = open_in_place(self._path)
         self._shape = row_shape(self._path, self._file)
-        end = self._file.tell() + self._rows * 4 * int(np.prod(self._shape))
+        end = self._file.tell() + self._rows * 4 * math.prod(self._shape)
         # Never extend the file: the system would fill it with zeros, which are not vectors.
         if self._file.seek(0, os.SEEK_END) < end:
             msg = f"{self._path} is shorter than the {self._rows} rows that the record names"

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 
 from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
 from tasks.answer_words import VOCABULARY
+from tasks.routes import MAX_OPTIONS
 
-PARSER_VERSION = "choice-parser.v3"
+PARSER_VERSION = "choice-parser.v4"
 UNPARSED = "unparsed"
-MAX_OPTIONS = 26
 RULES = ("marked", "statement", "label", "alone", "quoted")  # how strongly each commits, the strongest first
 MARKED, STATEMENT, LABEL, ALONE, QUOTED = RULES
 
@@ -560,7 +560,18 @@ def _decide(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str
         adjacent = bool(found)
         named = here if found else named | here
         held += found
+    if held and not finished and not adjacent and _weighs_on(sentences[-1], held[-1].option):
+        return _NO_ONE, UNPARSED
     return _strongest(sentences, held) if held else _quoted(sentences, finished=finished)
+
+
+def _weighs_on(sentence: _Sentence, option: int) -> bool:
+    """Whether a sentence that was cut weighs on: "However, option B …", "Let me check …"."""
+    if sentence.end:
+        return False
+    turns = sentence.kinds.startswith("c") and any(t.kind == "L" and t.option != option for t in sentence.tokens)
+    opening = next((token.word for token in sentence.tokens if token.kind not in "c,"), "")
+    return turns or opening in ("let me", "let's", "let us")
 
 
 def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int, *, adjacent: bool) -> bool:

@@ -6,8 +6,6 @@ A figure's name begins with its convention: `micro_`, `macro_`, `paragraph_` (se
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from tasks.caption_metrics.conventions import (
 )
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, find_meteor
 from tasks.caption_metrics.ngrams import Corpus, rouge_l
+from tasks.digests import rows_sha256
 from tasks.errors import DataError, ModelError
 from tasks.family import (
     IDS_SHOWN,
@@ -100,7 +99,7 @@ class CaptionProtocol:
 
 def captioning_digest(items: Sequence[CaptionItem]) -> str:
     """Digest everything that defines the clips and their references, in order."""
-    rows = [
+    return rows_sha256(
         [
             i.id,
             i.cluster,
@@ -111,8 +110,7 @@ def captioning_digest(items: Sequence[CaptionItem]) -> str:
             *([i.question] * bool(i.question)),
         ]
         for i in items
-    ]
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+    )
 
 
 class CaptioningTask:

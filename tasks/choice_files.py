@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import DataError
@@ -25,6 +26,9 @@ FRAMES_FIELD = "count_frame"
 # Field names of a model's answer; in some files, of the right answer.
 ANSWER_NAME = re.compile(r"answer|pred|response|reply|output|choice|chosen|guess", re.IGNORECASE)
 LONGEST_CHOICE = 4
+LETTER = re.compile(r"[(\[]?([A-Za-z])[)\].:]?", re.ASCII)
+"""A letter as the whole answer: `C`, `c`, `(C)`, `C.`"""
+LETTERS_AND_INDICES = "letters among indices, which are read only where no answer is an index"
 DIFFER = "ids whose answer fields differ (name the model's by --field)"
 NO_FIELD = "ids without an answer field"
 BAD_FRAMES = f"ids whose {FRAMES_FIELD} is not a whole number"
@@ -46,8 +50,8 @@ class Choice:
 def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
     """Read JSON (`{id: answer}`, `{id: {"answer": …}}` or a list of rows), JSON lines, or CSV with a header.
 
-    `field` names the answers' field. Repeated ids are kept, so that the check can name them. Raises DataError naming
-    the file.
+    Where letters are given and no index, A is the first option. `field` names the answers' field. Repeated ids are
+    kept, so that the check can name them. Raises DataError naming the file.
     """
     where = f"predictions file {path}"
     data = read_bytes(path, "predictions file")
@@ -62,7 +66,24 @@ def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
     if found and all(choice.fault == NO_FIELD for choice in found):
         wanted = f"the field '{field}'" if field else f"an answer ({', '.join(ANSWER_FIELDS)}, or name it by --field)"
         raise DataError(f"{where}: no row has {wanted}")
-    return found
+    return found if any(is_index(choice.answer) for choice in found) else [letter_read(choice) for choice in found]
+
+
+def is_index(answer: object) -> bool:
+    """Whether an answer is an index, of an option or not."""
+    return index_of(answer) is not None
+
+
+def letter_of(answer: object) -> int | None:
+    """The index of the option that a letter names, A the first; None for anything but a letter."""
+    found = LETTER.fullmatch(answer.strip()) if isinstance(answer, str) else None
+    return None if found is None else ascii_uppercase.index(found[1].upper())
+
+
+def letter_read(choice: Choice) -> Choice:
+    """The choice with the index in place of a letter."""
+    place = letter_of(choice.answer)
+    return choice if place is None else replace(choice, answer=place)
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -125,7 +146,7 @@ def differ(answer: object, other: object) -> bool:
     number = isinstance(other, int | float) and index_of(other) is not None
     if not (other is None or short or number):
         return False
-    first, second = (index_of(value) for value in (answer, other))
+    first, second = (letter_of(value) if index_of(value) is None else index_of(value) for value in (answer, other))
     return str(answer).strip() != str(other).strip() if first is None or second is None else first != second
 
 
@@ -163,6 +184,9 @@ def checked_answers(
         BAD_FRAMES: [p.id for p in asked if p.fault == BAD_FRAMES],
         "repeated ids": [key for key, times in Counter(p.id for p in asked).items() if times > 1],
     }
+    letters = [p.id for p in asked if not p.fault and letter_of(p.answer) is not None]
+    if invalid_as_wrong:
+        grave[LETTERS_AND_INDICES] = letters
     known = {item.id for item in everything}
     strange = {"unknown ids": list(dict.fromkeys(p.id for p in predictions if p.id not in known))}
     faults = named(grave) if invalid_as_wrong else named(excusable | grave)
@@ -170,6 +194,8 @@ def checked_answers(
         faults = named({"answers that can be read": []}, least=0) + named(excusable)
     if faults:
         hint = "" if invalid_as_wrong or named(grave) else "; --count-invalid-as-wrong counts them as wrong"
+        if letters and hint:
+            hint += f", but for {len(letters)} {LETTERS_AND_INDICES}"
         msg = f"predictions file {path} is refused: {'; '.join(faults + named(strange))}{hint}"
         raise DataError(msg)
     return {key: answers.get(key, (None, None)) for key in options}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def file_sha256(path: Path) -> str:
@@ -20,6 +24,15 @@ def text_sha256(*parts: str) -> str:
         data = part.encode()
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
+    return digest.hexdigest()
+
+
+def rows_sha256(rows: Iterable[Sequence[object]]) -> str:
+    """Digest of a list of rows as JSON, which is not put together: of many items it takes as much room as they."""
+    digest = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        digest.update((", " * (number > 0) + _as_json(row)).encode())
+    digest.update(b"]")
     return digest.hexdigest()
 
 

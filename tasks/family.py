@@ -12,19 +12,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from tasks.errors import DataError
 from tasks.files import read_object
-from tasks.statistics import Figures, Floats, by_group, group_means
 from tasks.task import Item, JsonValue, Metric, Prediction, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tasks.statistics import Figures, Floats
 
 IDS_SHOWN = 5
 UNPARSED, UNPARSED_RATE = "unparsed", "unparsed_rate"
-Vectors = NDArray[np.float32]
+Vectors: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class Common:
 
     def sums(self, values: Floats) -> Floats:
         """Sum item values [N] by source video [K]."""
+        import numpy as np
+
         return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64)
 
 
@@ -165,12 +169,18 @@ class Means:
 
     @property
     def binary(self) -> bool:
+        import numpy as np
+
         return not self.grouped and bool(np.isin(self.values, (0.0, 1.0)).all())
 
     def bounds(self, name: str) -> tuple[float, float]:  # noqa: ARG002 - all lie in one range
         return (self.low, self.high)
 
     def paired(self, other: Means) -> Figures:
+        import numpy as np
+
+        from tasks.statistics import group_means
+
         def figures(weights: Floats) -> Mapping[str, Floats]:
             items = weights @ np.concatenate([self.sizes, other.sizes])
             found = {
@@ -199,6 +209,10 @@ def means(
 
     `groups` holds the items' groups if the figure is the mean over them.
     """
+    import numpy as np
+
+    from tasks.statistics import by_group
+
     columns = {answers.primary: answers.primary}
     if all(UNPARSED in answers.scores[key] for key in common.ids):
         columns[UNPARSED_RATE] = UNPARSED

@@ -318,6 +318,10 @@ def _cached_adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - types of a
     return TypeAdapter(kind)
 
 
+_VALIDATORS_OWN = re.compile(r"must be (?:Input|List|String|Dictionary|Tuple|Set|Value|Number) should")
+"""How a fault begins that has no words here (EXPECTED): in the validator's own."""
+
+
 def _problem(error: ValidationError, content: object, kind: object) -> str:
     """Describe the innermost fault: which field, what it must be, what it is."""
     faults = [(*_walked(content, fault["loc"]), fault) for fault in error.errors(include_url=False)]
@@ -328,7 +332,7 @@ def _problem(error: ValidationError, content: object, kind: object) -> str:
         return f": field {_quoted((*path, first['loc'][-1]))} is missing"
     same = [fault for other, _, fault in faults if other == path]
     wanted = " or ".join(dict.fromkeys(EXPECTED.get(fault["type"], fault["msg"]) for fault in same))
-    must = f"must be {wanted}".replace("must be Input should", "should").replace("must be List should", "should")
+    must = _VALIDATORS_OWN.sub("should", f"must be {wanted}").replace(" after validation", "")
     field = f": field {_quoted(path)}" if path else ""
     return f"{field} {must}, not {shown(value)}"
 

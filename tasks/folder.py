@@ -12,8 +12,6 @@ in a given folder. Nothing is coerced: faults are refused by file, line and fiel
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -27,9 +25,8 @@ from annotated_types import MaxLen, MinLen
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from tasks.answer_parser import MAX_OPTIONS
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol
-from tasks.digests import text_sha256
+from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import Seconds, is_file, read_rows, read_text, read_toml, shown, text_lines, typed, unicode_only
 from tasks.free_answers import F1, SHORT_PROMPT, UNSCORED, FreeAnswerTask, FreeItem
@@ -46,6 +43,7 @@ from tasks.multiple_choice import (
 from tasks.prompt import Prompt, load_prompt
 from tasks.registry import Benchmark, nearest
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask
+from tasks.routes import MAX_OPTIONS
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import VIDEOS, is_video_name, video_names
 
@@ -652,13 +650,14 @@ def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None)
     A named benchmark's rows count as written: an end taken from the video is left out, so that the items are the same
     with or without the videos. For others the digest includes the clips, as it always has.
     """
-    rows = []
-    for read in reads:
+
+    def row_of(read: Read) -> list[Any]:
         item, clip = read.item, read.item.clip
         end = (None if read.end is None else float(read.end)) if folder.named else clip.end
         place = [item.id, item.cluster, clip.video_id, clip.start, end if end is None or isfinite(end) else None]
-        rows.append([*place, *content_of(item), *([item.labels[label]] if label else [])])
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+        return [*place, *content_of(item), *([item.labels[label]] if label else [])]
+
+    return rows_sha256(map(row_of, reads))
 
 
 def content_of(item: ChoiceItem | FreeItem | CaptionItem | RetrievalItem) -> list[Any]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import isnan
 from string import ascii_uppercase
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-import numpy as np
-
-from tasks.answer_parser import MAX_OPTIONS, PARSER_VERSION, parse_choice
-from tasks.digests import text_sha256
+from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.family import Answers, Common, Family, ItemText, Means, Predictions, PredictionsFile, means
 from tasks.model import (
@@ -30,8 +26,7 @@ from tasks.model import (
     require,
 )
 from tasks.prompt import Prompt, load_prompt
-from tasks.routes import Route
-from tasks.statistics import fraction_metric, grouped_metric
+from tasks.routes import MAX_OPTIONS, Route
 from tasks.task import (
     Clip,
     FramesSeen,
@@ -44,6 +39,9 @@ from tasks.task import (
     Trace,
     seconds_together,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 REPLY_TOKENS = 64
 LETTER_ROUTES = frozenset({Route.LETTER_LOGPROB, Route.GENERATE})
@@ -123,7 +121,7 @@ class ChoicePrompts:
 
 def item_set_digest(items: Sequence[ChoiceItem]) -> str:
     """Digest everything that defines the items, in order: questions, answers and clips."""
-    return rows_digest(
+    return rows_sha256(
         [i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.question, list(i.options), i.answer]
         for i in items
     )
@@ -131,16 +129,7 @@ def item_set_digest(items: Sequence[ChoiceItem]) -> str:
 
 def question_set_digest(items: Sequence[ChoiceItem]) -> str:
     """Digest the items without the clips, for published benchmarks, where a question's id determines its clip."""
-    return rows_digest([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
-
-
-def rows_digest(rows: Iterable[Sequence[object]]) -> str:
-    """Digest a list of rows as JSON, row by row to save memory."""
-    digest = hashlib.sha256(b"[")
-    for number, row in enumerate(rows):
-        digest.update((", " * (number > 0) + json.dumps(row, ensure_ascii=False)).encode())
-    digest.update(b"]")
-    return digest.hexdigest()
+    return rows_sha256([i.id, i.cluster, i.question, list(i.options), i.answer] for i in items)
 
 
 def route_of(model: object) -> Route:
@@ -307,6 +296,8 @@ class MultipleChoiceTask:
         if prompt is not None:
             named |= {"prompt": prompt.name, "prompt_sha256": prompt.sha256}
         if route is Route.GENERATE:
+            from tasks.answer_parser import PARSER_VERSION
+
             named["parser"] = PARSER_VERSION
         if self.rotations:
             named["rotations"] = str(self.rotations)
@@ -341,6 +332,8 @@ class MultipleChoiceTask:
         return replace(request, interleaved=True) if self.interleaved else request
 
     def reread(self, item: ChoiceItem, prediction: Prediction) -> Prediction:
+        from tasks.answer_parser import parse_choice
+
         if prediction.rule == "given":
             return prediction
         if prediction.option_scores:
@@ -352,9 +345,8 @@ class MultipleChoiceTask:
         return replace(prediction, answer=parsed.answer, rule=parsed.rule)
 
     def score(self, item: ChoiceItem, prediction: Prediction) -> Score:
-        known, right = item.answer is not None, item.right_option
         values = {
-            "accuracy": float(right is not None and prediction.answer == right) if known else None,
+            "accuracy": None if item.answer is None else correctness(item, prediction.answer),
             "unparsed": float(prediction.answer is None),
         }
         if self.mean_over is not None:
@@ -445,6 +437,8 @@ def with_right_in_all(summary: Summary, scores: Sequence[Score], rotations: int)
 
     Only questions whose rotations were all answered count.
     """
+    from tasks.statistics import fraction_metric
+
     questions: dict[str, list[Score]] = {}
     for score in scores:
         questions.setdefault(question_id(score.item_id), []).append(score)
@@ -486,10 +480,10 @@ def bare_request(item: ChoiceItem) -> OptionRequest:
 
 def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
     """Return the index of the highest score, with a rule that notes ties, won by the first. Refuses NaN."""
-    if np.isnan(scores).any():
+    if any(map(isnan, scores)):
         msg = f"item {item_id}: an option's score is not a number: {list(scores)}"
         raise DataError(msg)
-    best = int(np.argmax(scores))
+    best = max(range(len(scores)), key=scores.__getitem__)
     tied = sum(score == scores[best] for score in scores) > 1
     return best, "argmax (tie: first)" if tied else "argmax"
 
@@ -548,6 +542,8 @@ def by_generation(
     model: TextGenerator, batch: Sequence[ChoiceItem], requests: Sequence[TextRequest]
 ) -> list[Prediction]:
     """Answer by free text, parsed by the parser's named rules."""
+    from tasks.answer_parser import parse_choice
+
     predictions = []
     for item, reply in zip(batch, model.generate(requests), strict=True):
         parsed = parse_choice(reply.text, item.options, finished=reply.finished)
@@ -570,23 +566,36 @@ def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
     return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
 
 
-def accuracy_metrics(
-    known: Sequence[tuple[Score, float]], info: TaskInfo, groups: Mapping[str, str]
-) -> tuple[Metric, list[Metric]]:
-    """Return the primary figure of scored items, and those beside it; `groups` is for averages over groups."""
-    values, clusters = [value for _, value in known], [score.cluster for score, _ in known]
+def correctness(item: ChoiceItem, answer: int | str | None) -> float:
+    """Return 1 if the answer is the item's right option, else 0; the item's answer must be public."""
+    right = item.right_option
+    return float(right is not None and answer == right)
+
+
+def primary_accuracy(
+    items: Sequence[Score] | Sequence[ChoiceItem], values: Sequence[float], info: TaskInfo, groups: Sequence[str]
+) -> Metric:
+    """Return the primary figure of items by their values; `groups` holds the items' groups if it averages over them."""
+    from tasks.statistics import fraction_metric, grouped_metric
+
+    clusters = [item.cluster for item in items]
     if not groups:
-        return fraction_metric("accuracy", values, clusters, primary=True), []
-    grouped = grouped_metric(info.primary_metric, values, clusters, [groups[s.item_id] for s, _ in known], primary=True)
-    return grouped, [fraction_metric("accuracy", values, clusters)]
+        return fraction_metric("accuracy", values, clusters, primary=True)
+    return grouped_metric(info.primary_metric, values, clusters, groups, primary=True)
 
 
 def summarise_choices(
     scores: Sequence[Score], items: Sequence[ChoiceItem], info: TaskInfo, groups: Mapping[str, str] = NO_GROUPS
 ) -> Summary:
     """Summarise accuracy, unparsed rate and how often each option was chosen, with a warning if one dominates."""
+    from tasks.answer_parser import PARSER_VERSION
+    from tasks.statistics import fraction_metric
+
     known = [(s, v) for s in scores if (v := s.values["accuracy"]) is not None]
-    public, beside = accuracy_metrics(known, info, groups)
+    values = [value for _, value in known]
+    its_groups = [groups[score.item_id] for score, _ in known] if groups else []
+    public = primary_accuracy([score for score, _ in known], values, info, its_groups)
+    beside = [fraction_metric("accuracy", values, [score.cluster for score, _ in known])] if groups else []
     unparsed = fraction_metric(
         "unparsed_rate",
         [float(s.values["unparsed"] or 0.0) for s in scores],
@@ -631,6 +640,8 @@ def evidence_share(item: ChoiceItem, frames: FramesSeen | None) -> float | None:
 
 def evidence_metrics(known: Sequence[tuple[Score, float]]) -> list[Metric]:
     """Return the share of evidence seen, and the accuracy with some of it seen and with none."""
+    from tasks.statistics import fraction_metric
+
     told = [(score, value, share) for score, value in known if (share := score.values.get(EVIDENCE)) is not None]
     if not told:
         return []

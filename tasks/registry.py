@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, EntryPoints, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType, ModuleType, NoneType, UnionType
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 MODEL_GROUP, BENCHMARK_GROUP, COMMAND_GROUP = "longvid.models", "longvid.benchmarks", "longvid.commands"
 FAMILY_GROUP = "longvid.families"
+OURS = "longvid"
+"""The package whose entry points for benchmarks and families have the names of what they declare."""
 PLUGINS = "LONGVID_PLUGINS"
 """Modules and files that are searched in addition to installed packages, separated as in PATH."""
 LISTED_MODELS, LISTED_BENCHMARKS = "longvid models", "longvid benchmarks"
@@ -266,14 +268,14 @@ def family_of(name: str) -> Family:
     """Return a family by its name in tasks and records; an undeclared one has all defaults."""
     from tasks.family import Family
 
-    return families().entries.get(name) or Family(name=name)
+    return _families(os.environ.get(PLUGINS, ""), name).entries.get(name) or Family(name=name)
 
 
 @cache
-def _families(plugins: str) -> Catalogue[Family]:
+def _families(plugins: str, only: str | None = None) -> Catalogue[Family]:
     from tasks.family import Family
 
-    return _catalogue(FAMILY_GROUP, Family, plugins, DataError)
+    return _catalogue(FAMILY_GROUP, Family, plugins, DataError, only)
 
 
 @cache
@@ -287,14 +289,17 @@ def _models(plugins: str) -> Catalogue[ModelEntry]:
 
 
 @cache
-def _benchmarks(plugins: str) -> Catalogue[Benchmark]:
-    return _catalogue(BENCHMARK_GROUP, Benchmark, plugins, DataError)
+def _benchmarks(plugins: str, only: str | None = None) -> Catalogue[Benchmark]:
+    return _catalogue(BENCHMARK_GROUP, Benchmark, plugins, DataError, only)
 
 
-def _catalogue(group: str, kind: type[EntryT], plugins: str, error: type[LongvidError]) -> Catalogue[EntryT]:
+def _catalogue(
+    group: str, kind: type[EntryT], plugins: str, error: type[LongvidError], only: str | None = None
+) -> Catalogue[EntryT]:
+    """All entries of a group, or of our own `only` the one of that name, if there is one: importing all takes long."""
     entries: dict[str, EntryT] = {}
     faults: list[str] = []
-    for source, load in (*_installed(group), *_named(plugins)):
+    for source, load in (*_installed(group, only), *_named(plugins)):
         try:
             found = _guarded(load, f"plugin {source}")
         except ModelError as fault:
@@ -312,15 +317,24 @@ def _catalogue(group: str, kind: type[EntryT], plugins: str, error: type[Longvid
     return Catalogue(MappingProxyType(entries), tuple(faults))
 
 
-def _installed(group: str) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The installed packages' entry points, ours first and the others by name."""
-    for point in sorted(entry_points(group=group), key=lambda p: (_package(p) != "longvid", _package(p), p.name)):
+def _installed(group: str, only: str | None = None) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The installed packages' entry points, ours first and the others by name; of ours `only` one, if it is ours."""
+    points = sorted(_points().select(group=group), key=lambda p: (_package(p) != OURS, _package(p), p.name))
+    if any(_package(point) == OURS and point.name == only for point in points):
+        points = [point for point in points if _package(point) != OURS or point.name == only]
+    for point in points:
         yield f"{_package(point)} ({point.name} = {point.value})", _loader(point)
 
 
 def entry_names(group: str) -> list[str]:
-    """Return the names of a group's entry points, without importing their targets."""
-    return sorted({point.name for point in entry_points(group=group)})
+    """The names of a group's entry points, without importing what they name."""
+    return sorted({point.name for point in _points().select(group=group)})
+
+
+@cache
+def _points() -> EntryPoints:
+    """The entry points of all installed packages, whose files are read once."""
+    return entry_points()
 
 
 def _loader(point: EntryPoint) -> Callable[[], object]:
@@ -332,7 +346,13 @@ def _loader(point: EntryPoint) -> Callable[[], object]:
 
 
 def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "unknown package"
+    return "unknown package" if point.dist is None else _name_of(point.dist)
+
+
+@cache
+def _name_of(package: Distribution) -> str:
+    """A package's name, to find which its whole description is read anew each time."""
+    return package.name
 
 
 def _named(plugins: str) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -415,15 +435,24 @@ def find_model(name: str) -> ModelEntry:
 
 def find_benchmark(name: str) -> Benchmark:
     """Find the benchmark of a name. Raises DataError with the nearest known one."""
+    found = known_benchmark(name)
+    if found is not None:
+        return found
     catalogue = benchmarks()
-    if name in catalogue.entries:
-        return catalogue.entries[name]
     msg = f"unknown benchmark '{name}'{nearest(name, catalogue.entries)}; '{LISTED_BENCHMARKS}' lists them"
     raise DataError("; ".join([msg, *catalogue.faults]))
 
 
+def known_benchmark(name: str) -> Benchmark | None:
+    """The benchmark of a name, None where there is none; of our own no other is imported."""
+    return _benchmarks(os.environ.get(PLUGINS, ""), name).entries.get(name)
+
+
 def benchmark_of(task_name: str) -> Benchmark | None:
     """Return the benchmark that a task belongs to; None if it is unknown."""
+    first = known_benchmark(task_name.partition("@")[0])
+    if first is not None and first.pool_of(task_name) is not None:
+        return first
     return next((b for b in benchmarks().entries.values() if b.pool_of(task_name) is not None), None)
 
 

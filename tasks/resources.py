@@ -6,8 +6,6 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-import platformdirs
-
 from tasks.errors import DataError
 
 CACHE_VARIABLE = "LONGVID_CACHE"
@@ -21,7 +19,11 @@ def resource(package: str, *parts: str) -> Path:
 def cache_folder() -> Path:
     """Return the folder of derived files: `LONGVID_CACHE`, or the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("longvid")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("longvid")
 
 
 def file_or_shipped(given: Path, folder: Path, what: str) -> Path:

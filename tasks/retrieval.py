@@ -6,8 +6,6 @@ whether equal captions also count as right (`_duplicate_aware`); the pool is in 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.digests import text_sha256
+from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.family import (
     RANK,
@@ -68,8 +66,7 @@ class RetrievalItem:
 
 def retrieval_digest(items: Sequence[RetrievalItem]) -> str:
     """Digest everything that defines the pool, in order."""
-    rows = [[i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.text] for i in items]
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+    return rows_sha256([i.id, i.cluster, i.clip.video_id, i.clip.start, i.clip.end, i.text] for i in items)
 
 
 class RetrievalTask:

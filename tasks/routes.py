@@ -13,3 +13,7 @@ class Route(StrEnum):
     LETTER_LOGPROB = "letter-logprob"
     GENERATE = "generate+parse"
     GIVEN = "given"
+
+
+MAX_OPTIONS = 26
+"""The most options that letters can name."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from annotated_types import MaxLen, MinLen
 from typing_extensions import TypedDict
 
@@ -29,6 +28,9 @@ from tasks.published import (
 )
 from tasks.registry import Benchmark
 from tasks.task import Prediction, Score, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TEST, SPOKEN = "test", "test-subtitles"
 FILES = ("test-00000-of-00001.parquet", "videomme/test-00000-of-00001.parquet", "videomme.json")

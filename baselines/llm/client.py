@@ -481,6 +481,8 @@ ID_PREFIX = "token_id:"
 MOST_TOKENS = 1 << 40
 ROUNDING = 1e-5
 """Our choice: a log-softmax in float32 may exceed 0 by this much."""
+LARGEST, SMALLEST = 1e18, 1e-18
+"""Our choice: entries of a vector whose squares overflow float32, and norms that count as zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -592,6 +594,31 @@ def read_prompt_logprobs(body: Json, ids: Sequence[int]) -> list[float]:
     return [_logprob(entry["logprob"]) for entry in found if isinstance(entry, dict)]
 
 
+def read_embeddings(body: Json, count: int, dimensions: int | None) -> list[list[float]]:
+    """Return the vectors of an `/embeddings` reply in the order asked for, each with `dimensions` entries if given.
+
+    Raises ServerFaultError if there are more or fewer than `count`, or one has another length, an entry that is not a
+    finite number, or norm zero.
+    """
+    vectors = []
+    for place, row in enumerate(_indexed(body, "data", "embedding", count)):
+        found = row.get("embedding")
+        if not isinstance(found, list) or not found:
+            raise ServerFaultError(f"the server's embedding {place} is not a list of numbers: {_shown(found)}")
+        if dimensions is not None and len(found) != dimensions:
+            raise ServerFaultError(
+                f"the server's embedding {place} has {len(found)} dimensions where earlier ones have {dimensions}"
+            )
+        if wrong := [value for value in found if type(value) not in (int, float) or not abs(value) < LARGEST]:
+            raise ServerFaultError(
+                f"the server's embedding {place} has an entry that is not a finite number: {_shown(wrong[0])}"
+            )
+        if math.hypot(*found) < SMALLEST:
+            raise ServerFaultError(f"the server's embedding {place} is zero: it has no direction")
+        vectors.append([float(value) for value in found])
+    return vectors
+
+
 def _part(body: Json, name: str) -> Mapping[str, Any]:
     """Return an object within another, or an empty one."""
     found = body.get(name)
@@ -608,26 +635,29 @@ def _check_tokens(told: object, prompt: Sequence[int]) -> None:
 
 def _choices(body: Json, count: int) -> list[Mapping[str, Any]]:
     """Return the choices in order of their index; there must be as many as asked for, each once."""
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+    return _indexed(body, "choices", "choice", count)
+
+
+def _indexed(body: Json, name: str, one: str, count: int) -> list[Mapping[str, Any]]:
+    """Return the objects in the list `name` in order of their index; there must be as many as asked for, each once."""
+    rows = body.get(name)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         told = told_in(body)
-        raise ServerFaultError(f"the server's reply has no choices{f': {told}' if told else ''}")
-    if len(choices) != count:
-        raise ServerFaultError(f"the server's reply has {len(choices)} choices where {count} were asked for")
+        raise ServerFaultError(f"the server's reply has no {name}{f': {told}' if told else ''}")
+    if len(rows) != count:
+        raise ServerFaultError(f"the server's reply has {len(rows)} {name} where {count} were asked for")
     by_index: dict[int, Mapping[str, Any]] = {}
-    for place, choice in enumerate(choices):
-        index = choice.get("index")
+    for place, row in enumerate(rows):
+        index = row.get("index")
         index = place if index is None else index
         if type(index) is not int:
-            raise ServerFaultError(
-                f"the server's reply has a choice whose index is not a whole number: {_shown(index)}"
-            )
+            raise ServerFaultError(f"the server's reply has a {one} whose index is not a whole number: {_shown(index)}")
         if index in by_index or not 0 <= index < count:
             twice = "twice" if index in by_index else f"where {count} were asked for"
-            raise ServerFaultError(f"the server's reply has choice {index} {twice}")
-        by_index[index] = choice
-        if choice.get("error"):
-            raise ServerFaultError(f"the server's reply holds an error: {told_in(choice) or _shown(choice['error'])}")
+            raise ServerFaultError(f"the server's reply has {one} {index} {twice}")
+        by_index[index] = row
+        if row.get("error"):
+            raise ServerFaultError(f"the server's reply holds an error: {told_in(row) or _shown(row['error'])}")
     return [by_index[place] for place in range(count)]
 
 

@@ -154,7 +154,10 @@ class LanguageModelOptions(Serving):
             raise ModelError(f"guided=true goes with route={Route.GENERATE}, not {self.route}")
 
 
-OURS = frozenset({"model", "messages", "prompt", "max_tokens", "temperature", "top_p", "seed", "stream", "n"})
+OURS = frozenset(
+    {"model", "messages", "prompt", "input", "encoding_format"}
+    | {"max_tokens", "temperature", "top_p", "seed", "stream", "n"}
+)
 """Fields of a request that other options set, or that would make the reply unreadable."""
 
 

@@ -355,15 +355,19 @@ def read_key(variable: str) -> str | None:
     return key or None
 
 
-def look_up(client: ApiClient, model: str) -> ServedModel:
-    """Ask the server about the model. Raises ModelError if it can't be reached or lacks the model."""
+def look_up(client: ApiClient, model: str, asked: str = "") -> ServedModel:
+    """Ask the server about the model. Raises ModelError if it can't be reached or lacks the model.
+
+    `asked` is the option as the user typed it, if that is not `llm=openai:`.
+    """
+    asked = asked or f"llm 'openai:{model}'"
     try:
         listed = client.get(f"{client.base_url}/models").get("data")
     except ServerFaultError as error:
-        raise ModelError(f"llm 'openai:{model}': {error}; is the server running, and base_url right?") from error
+        raise ModelError(f"{asked}: {error}; is the server running, and base_url right?") from error
     except RefusedError as error:
         hint = HINTS.get(error.status)
-        raise ModelError(f"llm 'openai:{model}': {error}{f'; {hint}' if hint else ''}") from error
+        raise ModelError(f"{asked}: {error}{f'; {hint}' if hint else ''}") from error
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     by_name = {row["id"]: row for row in rows if isinstance(row.get("id"), str)}
     if model not in by_name:

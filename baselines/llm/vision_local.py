@@ -75,9 +75,9 @@ from encoders.causal_lm.load import (
     weights_sha256,
     without_code,
 )
-from encoders.causal_lm.scoring import split_tokens, use_float32_head
+from encoders.causal_lm.scoring import ScoringTokens, ancestors, prefix_tree, split_tokens, use_float32_head
 from encoders.config import foreign_file
-from encoders.device import device_name, find_device
+from encoders.device import device_name, find_device, warn_of_slow_bfloat16
 from encoders.frames import Frames
 from tasks.errors import ModelError
 from tasks.model import BatchHint, ModelInfo
@@ -97,6 +97,9 @@ REMEDY = (
 SAME = 1e-3
 """Our choice: how far logits of two parts may be from those of the whole, as a share of their spread."""
 PROBE_SIDE = 56
+PROBE_TEXTS = (" a pan of eggs", " a", " nothing")
+QUESTIONS_TOGETHER = 8
+"""Our choice: questions per call on a GPU; those about one video take one forward pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +112,16 @@ class Prepared:
     text: str
     begun_thought: bool
     notes: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """A prepared chat and the token ids of the continuations to score after it."""
+
+    chat: Chat
+    prepared: Prepared
+    tails: tuple[tuple[int, ...], ...]
+    item: str
 
 
 @dataclass(slots=True)
@@ -129,6 +142,12 @@ class Places:
     def of(self, start: int, end: int | None = None) -> dict[str, Tensor]:
         """Return the positions of the prompt's tokens from `start` to `end`, as an argument of the model."""
         return {} if self.prompt is None else {"position_ids": self.prompt[..., start:end]}
+
+    def along(self, start: int, depths: Tensor) -> dict[str, Tensor]:
+        """Return the positions of text tokens that follow the one at `start` by `depths` tokens, in any order."""
+        if self.prompt is None:
+            return {"position_ids": (start + depths)[None]}
+        return {"position_ids": self.prompt[..., start : start + 1] + depths}
 
     def behind(self, count: int, after: int = 0) -> dict[str, Tensor]:
         """Return the positions of `count` text tokens that follow the prompt and `after` more.
@@ -220,7 +239,8 @@ class TransformersVisionModel:
         self.info = info
         self.context = context
         self.sampling = sampling
-        self.batch_hint = BatchHint()
+        # On a CPU one chat is enough, and a run gives the same bits wherever it was cut.
+        self.batch_hint = BatchHint(QUESTIONS_TOGETHER if model.device.type == "cuda" else 1)
         self._eos = eos_ids(model, self._tokenizer)
         self.writer = SeeingWriter(processor, sampling)
         self._vision_ids = vision_ids(model, processor)
@@ -231,7 +251,9 @@ class TransformersVisionModel:
         self._memories = remember(processor)
         self.forms: tuple[Form, ...] = self._find_forms()
         self.tells_times = "video" in self.forms and self._times_are_told()
+        self.packs = False
         self.splits = self._parts_give_the_whole()
+        self.packs = self._one_row_gives_each()
 
     def count_tokens(self, chat: Chat) -> int:
         """Count the tokens of the prompt with its frames."""
@@ -242,31 +264,71 @@ class TransformersVisionModel:
         return [self._generate_one(index, chat, max_tokens) for index, chat in enumerate(chats)]
 
     def score(self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
-        """Return log-likelihoods of continuations, processing the prompt once."""
-        return [self._score_one(i, *pair) for i, pair in enumerate(zip(chats, continuations, strict=True))]
+        """Return log-likelihoods of continuations, processing each prompt once.
+
+        All continuations of a chat, and consecutive chats with the same frames, take one forward pass.
+        """
+        asked = [self._weighed(i, *pair) for i, pair in enumerate(zip(chats, continuations, strict=True))]
+        results = []
+        for group in together(asked):
+            packs = self.packs and group[0].prepared.seen > 0
+            results += self._scores(group, self._weigh_together(group) if packs else self._weigh_each(group))
+        return results
 
     def score_from_scratch(
         self, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]
     ) -> list[ContinuationScores]:
         """Do the same as `score`, processing prompt and continuation together each time: the slow reference."""
-        pairs = enumerate(zip(chats, continuations, strict=True))
-        return [self._score_one(i, *pair, afresh=True) for i, pair in pairs]
+        asked = [self._weighed(i, *pair) for i, pair in enumerate(zip(chats, continuations, strict=True))]
+        return self._scores(asked, self._weigh_afresh(asked))
 
-    @torch.inference_mode()
-    def _score_one(self, index: int, chat: Chat, texts: Sequence[str], *, afresh: bool = False) -> ContinuationScores:
+    def _weighed(self, index: int, chat: Chat, texts: Sequence[str]) -> Weighed:
         item = describe_chat(index, chat)
         prepared = self._prepare(chat)
         tails = self.writer.continue_with(prepared.text, texts, item)
-        longest = max(map(len, tails))
-        self._check_room(item, len(prepared.ids), longest, "its longest continuation")
+        self._check_room(item, len(prepared.ids), max(map(len, tails)), "its longest continuation")
         self._check_arrival(chat, prepared)
-        weigh = self._weigh_afresh if afresh else self._weigh
-        logprobs = tuple(weigh(prepared, chat.shown, tails))
-        if not all(math.isfinite(value) for value in logprobs):
-            raise ModelError(f"{item}: model '{self.info.name}' gave a log-likelihood that is not finite")
-        counts = tuple(map(len, tails))
-        usage = TokenUsage(prompt=len(prepared.ids), completion=sum(counts))
-        return ContinuationScores(logprobs, counts, usage, prepared.notes)
+        return Weighed(chat, prepared, tails, item)
+
+    def _scores(self, asked: Sequence[Weighed], logprobs: Sequence[Sequence[float]]) -> list[ContinuationScores]:
+        results = []
+        for one, found in zip(asked, logprobs, strict=True):
+            if not all(math.isfinite(value) for value in found):
+                raise ModelError(f"{one.item}: model '{self.info.name}' gave a log-likelihood that is not finite")
+            counts = tuple(map(len, one.tails))
+            usage = TokenUsage(prompt=len(one.prepared.ids), completion=sum(counts))
+            results.append(ContinuationScores(tuple(found), counts, usage, one.prepared.notes))
+        return results
+
+    @torch.inference_mode()
+    def _weigh_together(self, group: Sequence[Weighed]) -> list[list[float]]:
+        """Score prompts that share their frames in one row, in which each token attends to its ancestors only."""
+        first = group[0].prepared
+        places = self._places(first)
+        with self._begun(first, group[0].chat.shown, places) as (cache, start):
+            tree = prefix_tree([ScoringTokens(one.prepared.ids[start:], one.tails) for one in group])
+            nodes = torch.tensor([node for path in tree.paths for node in path])
+            parents = torch.tensor(tree.parents)[nodes]
+            # Nothing follows the last token of a continuation, so it is never fed.
+            inner = sorted({parent for parent in tree.parents if parent >= 0})
+            own = ancestors(tree.parents)[inner][:, inner]
+            seen = torch.cat([torch.ones(len(inner), start, dtype=torch.bool), own], dim=1)
+            mask = torch.zeros(seen.shape, dtype=self._model.dtype)
+            mask = mask.masked_fill_(~seen, torch.finfo(self._model.dtype).min)[None, None]
+            rows = {node: row for row, node in enumerate(inner)}
+            kept, at = torch.unique(torch.tensor([rows[int(parent)] for parent in parents]), return_inverse=True)
+            fed = torch.tensor([[tree.tokens[node] for node in inner]])
+            out = self._run(fed, cache, kept, attention_mask=mask, **places.along(start, own.sum(1) - 1))
+        logits = out.logits[0] if self._keeps else out.logits[0, kept]
+        targets = torch.tensor(tree.tokens)[nodes]
+        picked = logits.float().log_softmax(-1)[at.to(logits.device), targets.to(logits.device)]
+        totals = iter([float(part.sum()) for part in torch.split(picked, [len(path) for path in tree.paths])])
+        return [[next(totals) for _ in one.tails] for one in group]
+
+    @torch.inference_mode()
+    def _weigh_each(self, group: Sequence[Weighed]) -> list[list[float]]:
+        """Score one continuation after the other, for models that don't accept our attention mask."""
+        return [list(self._weigh(one.prepared, one.chat.shown, one.tails)) for one in group]
 
     def _weigh(
         self, prepared: Prepared, shown: Shown | None, continuations: Sequence[tuple[int, ...]]
@@ -284,17 +346,17 @@ class TransformersVisionModel:
                     rewind(cache, len(ids) - 1)
                 yield float(total)
 
-    def _weigh_afresh(
-        self, prepared: Prepared, shown: Shown | None, continuations: Sequence[tuple[int, ...]]
-    ) -> Iterator[float]:
-        del shown
-        for ids in continuations:
-            whole = replace(prepared, ids=(*prepared.ids, *ids[:-1]))
-            vision = grown(prepared, len(whole.ids))
-            at = self._places(replace(whole, vision=vision)).of(0)
-            logits = self._forward(torch.tensor([whole.ids]), None, keep=len(ids), **vision, **at)
-            targets = torch.tensor(ids, device=logits.device)[:, None]
-            yield float(logits.float().log_softmax(-1).gather(1, targets).sum())
+    @torch.inference_mode()
+    def _weigh_afresh(self, asked: Sequence[Weighed]) -> list[list[float]]:
+        return [[self._weigh_whole(one.prepared, ids) for ids in one.tails] for one in asked]
+
+    def _weigh_whole(self, prepared: Prepared, ids: Sequence[int]) -> float:
+        whole = replace(prepared, ids=(*prepared.ids, *ids[:-1]))
+        vision = grown(prepared, len(whole.ids))
+        at = self._places(replace(whole, vision=vision)).of(0)
+        logits = self._forward(torch.tensor([whole.ids]), None, keep=len(ids), **vision, **at)
+        targets = torch.tensor(ids, device=logits.device)[:, None]
+        return float(logits.float().log_softmax(-1).gather(1, targets).sum())
 
     @torch.inference_mode()
     def _generate_one(self, index: int, chat: Chat, max_tokens: int) -> Reply:
@@ -388,9 +450,22 @@ class TransformersVisionModel:
     @contextmanager
     def _read(self, prepared: Prepared, shown: Shown | None, places: Places) -> Iterator[tuple[Tensor, Cache]]:
         """Yield the logits after the prompt, and its cache."""
+        with self._begun(prepared, shown, places) as (cache, end):
+            vision = {} if end else prepared.vision
+            out = self._run(torch.tensor([prepared.ids[end:]]), cache, 1, **vision, **places.of(end))
+            if cache is None:
+                yield out.logits[0, -1], out.past_key_values
+            else:
+                yield out.logits[0, -1], cache
+
+    @contextmanager
+    def _begun(self, prepared: Prepared, shown: Shown | None, places: Places) -> Iterator[tuple[Cache | None, int]]:
+        """Yield the cache of a prompt's first part and its length; None and 0 if prompts are processed whole.
+
+        Tokens that are appended within the context are removed from the cache when it ends.
+        """
         if not self.splits or prepared.seen == 0:
-            out = self._run(torch.tensor([prepared.ids]), None, 1, **prepared.vision, **places.of(0))
-            yield out.logits[0, -1], out.past_key_values
+            yield None, 0
             return
         end = prepared.seen
         first, frames = prepared.ids[:end], shown.frames if shown else None
@@ -399,16 +474,15 @@ class TransformersVisionModel:
             out = self._run(torch.tensor([first]), None, 1, **cut_to(prepared, end), **places.of(0, end))
             cache = out.past_key_values
             self._prefix = Prefix(first, frames)
-        out = self._run(torch.tensor([prepared.ids[end:]]), cache, 1, **places.of(end))
-        yield out.logits[0, -1], out.past_key_values
-        if croppable(out.past_key_values):
-            rewind_all(out.past_key_values, end)
-            self._prefix.cache = out.past_key_values
+        yield cache, end
+        if croppable(cache):
+            rewind_all(cache, end)
+            self._prefix.cache = cache
 
-    def _run(self, ids: Tensor, cache: Cache | None, keep: int, **more: Any) -> Any:  # noqa: ANN401 - untyped output
+    def _run(self, ids: Tensor, cache: Cache | None, keep: int | Tensor, **more: Any) -> Any:  # noqa: ANN401 - untyped
         kept = {"logits_to_keep": keep} if self._keeps else {}
-        given = on(self._model.device, {"input_ids": ids, **more})
-        return self._model(past_key_values=cache, use_cache=True, **kept, **given)
+        given = on(self._model.device, {"input_ids": ids, **kept, **more})
+        return self._model(past_key_values=cache, use_cache=True, **given)
 
     def _forward(self, ids: Tensor, cache: Cache | None, *, keep: int, **more: Any) -> Tensor:  # noqa: ANN401
         """Return logits [keep, vocabulary] after the last tokens."""
@@ -488,8 +562,58 @@ class TransformersVisionModel:
             return False
         finally:
             self._prefix = Prefix()
-        coarse = 1.0 if self._model.dtype is torch.float32 else 50.0
-        return bool((whole - parted).abs().max() <= SAME * coarse * max(float(whole.std()), 1e-6))
+        return bool((whole - parted).abs().max() <= SAME * self._coarse * max(float(whole.std()), 1e-6))
+
+    @property
+    def _coarse(self) -> float:
+        """How much larger than in float32 differences may be."""
+        return 1.0 if self._model.dtype is torch.float32 else 50.0
+
+    @torch.inference_mode()
+    def _one_row_gives_each(self) -> bool:
+        """Whether continuations scored in one row get the same likelihoods as one by one."""
+        attention = self._model.config._attn_implementation  # noqa: SLF001 - no public name
+        placed = "position_ids" in inspect.signature(self._model.forward).parameters
+        if not (self.splits and placed and attention in {"sdpa", "eager"}):
+            return False
+        shown = probe_frames(self.forms[0])
+        prepared = [self._prepare(Chat(words, shown=shown)) for words in ("Which one?", "Who is it?")]
+        group = [
+            Weighed(Chat("", shown=shown), one, self.writer.continue_with(one.text, PROBE_TEXTS, "a probe"), "a probe")
+            for one in prepared
+        ]
+        try:
+            with self._begun(prepared[0], shown, self._places(prepared[0])) as (cache, _):
+                if cache is None or not croppable(cache):
+                    return False
+            packed = self._weigh_together(group)
+        except (ValueError, RuntimeError, TypeError, AttributeError, IndexError):
+            return False
+        finally:
+            self._prefix = Prefix()
+        each = self._weigh_each(group)
+        self._prefix = Prefix()
+        return bool(np.allclose(packed, each, rtol=SAME * self._coarse, atol=SAME * self._coarse))
+
+
+def together(asked: Sequence[Weighed]) -> list[list[Weighed]]:
+    """Group consecutive chats whose prompts are the same up to the end of the same frames."""
+    groups: list[list[Weighed]] = []
+    for one in asked:
+        last = groups[-1][-1] if groups else None
+        if last is not None and one.prepared.seen and begin_alike(last, one):
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return groups
+
+
+def begin_alike(one: Weighed, other: Weighed) -> bool:
+    """Whether two chats show the same frames and their prompts are the same up to the end of them."""
+    if one.chat.shown is None or other.chat.shown is None or one.chat.shown.frames is not other.chat.shown.frames:
+        return False
+    seen = one.prepared.seen
+    return seen == other.prepared.seen and one.prepared.ids[:seen] == other.prepared.ids[:seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -631,6 +755,7 @@ def load_vision_model(
     """Load a folder or a hub name. Raises ModelError if it is not a vision model, or can't be read or run."""
     folder, name = model_folder(source, f"llm 'transformers:{source}'")
     target = find_device(device)
+    warn_of_slow_bfloat16(dtype_of(dtype), target)
     files = weight_files(folder)
     processor = read_processor(folder)
     with quiet(), without_code(folder, "model"), foreign_file(f"can't load model folder {folder}"):

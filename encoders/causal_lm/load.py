@@ -37,7 +37,7 @@ from transformers import (
 
 from encoders.causal_lm.smollm2 import SMOLLM2_NAME, find_smollm2
 from encoders.config import LanguageShape, foreign_file, read_json
-from encoders.device import find_device
+from encoders.device import find_device, warn_of_slow_bfloat16
 from encoders.tokens import PROBE, TextTokenizer
 from encoders.weights import check_finite, read_shapes
 from tasks.digests import file_sha256
@@ -297,6 +297,7 @@ def read_folder(
     """Read a dense transformers folder; `digest` defaults to that of its weight files."""
     target = find_device(device)
     chosen = dtype_of(dtype)
+    warn_of_slow_bfloat16(chosen, target)
     files = weight_files(folder)
     check_folder(folder, files)
     tokenizer = read_tokenizer(str(folder))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from encoders.device import has_fast_bfloat16
 from encoders.pretrain.checkpoint import (
     Journal,
     Plan,
@@ -89,8 +90,7 @@ def autocast(device: torch.device, dtype: str) -> torch.autocast:
 
 def in_bfloat16(device: torch.device, dtype: str) -> bool:
     """Whether a plan's `dtype` means bfloat16 on a device: `auto` does if that is fast."""
-    fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
-    return dtype == "bfloat16" or (dtype == "auto" and fast)
+    return dtype == "bfloat16" or (dtype == "auto" and has_fast_bfloat16(device))
 
 
 def _parallel(job: Job, plan: Plan, world: World) -> nn.Module:

@@ -27,14 +27,13 @@ from tasks.statistics import (
     bootstrap_errors,
     difference_errors,
     difference_interval,
-    few_clusters,
     holm,
     items_needed,
     mcnemar_p,
     minimum_detectable_effect,
     randomisation_p,
 )
-from tasks.task import Task
+from tasks.task import Task, few_clusters
 
 FRAMES = "frames_"
 NONE = "none recorded"

@@ -6,10 +6,10 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import cast
+from typing import Protocol, TypeVar, cast
 
 from baselines.captions import CaptionFile, clean_caption
 from baselines.segments import clock
@@ -223,12 +223,11 @@ class OptionView:
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One item. `key` is its id as recorded; `worth` is the sort key (lower is worse); `figure` is its score."""
+    """One item. `key` is its id as recorded; `figure` is its score."""
 
     key: str
     id: str
     outcome: str
-    worth: float
     title: str
     figure: str
     options: tuple[OptionView, ...] = ()
@@ -281,7 +280,7 @@ def item_view(
     seen = sample.frames.seconds if sample.frames else ()
     # Captions are not shown a second time as notes.
     rest = {key: note for key, note in sample.notes.items() if not (read and key in {NOTE, READ})}
-    ranks = {name: ranking.rank[sample.id] for name, ranking in rankings.items() if sample.id in ranking.rank}
+    ranks = ranks_of(sample.id, rankings)
     figure = ", ".join(f"{name.replace('_', ' ')}: rank {rank:,}" for name, rank in ranks.items())
     if not figure and value is not None and figures is not None and outcome == SCORED:
         figure = f"{figures.name.replace('_', ' ')} {family.unit(figures.name).text(value)}"
@@ -289,7 +288,6 @@ def item_view(
         key=sample.id,
         id=clipped(sample.id, OPTION),
         outcome=outcome,
-        worth=worth_of(sample, told, value, ranks),
         title=clipped(told.title, TEXT),
         figure=figure,
         options=options,
@@ -327,6 +325,34 @@ def outcome_of(sample: Sample, figures: ItemFigures | None, value: float | None)
     if figures.right_or_wrong:
         return RIGHT if value else WRONG
     return SCORED
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an item came out; `worth` sorts: the lower, the worse."""
+
+    key: str
+    outcome: str
+    worth: float
+
+
+def standing_of(
+    sample: Sample,
+    item: Item | None,
+    figures: ItemFigures | None,
+    rankings: Mapping[str, Ranking],
+    family: Family,
+) -> Standing:
+    """An item's place among the others, for which no view of it has to be made."""
+    told = ItemText() if item is None else family.show(item)
+    value = figures.values.get(sample.id) if figures else None
+    worth = worth_of(sample, told, value, ranks_of(sample.id, rankings))
+    return Standing(sample.id, outcome_of(sample, figures, value), worth)
+
+
+def ranks_of(key: str, rankings: Mapping[str, Ranking]) -> dict[str, int]:
+    """An item's rank in each ranking that has it."""
+    return {name: ranking.rank[key] for name, ranking in rankings.items() if key in ranking.rank}
 
 
 def worth_of(sample: Sample, told: ItemText, value: float | None, ranks: Mapping[str, int]) -> float:
@@ -383,12 +409,12 @@ def facts_of(sample: Sample, item: Item | None) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-def worst_and_best(views: Sequence[ItemView], count: int) -> tuple[list[ItemView], list[ItemView]]:
-    """Return the `count` worst and best items, the extremes first; failed and unscored items are in neither."""
-    judged = sorted((v for v in views if v.outcome not in {FAILED, UNKNOWN}), key=lambda view: view.worth)
+def worst_and_best(ordered: Sequence[Standing], count: int) -> tuple[list[str], list[str]]:
+    """Return the ids of the `count` worst and best items, the extremes first; without failed and unscored ones."""
+    judged = [one for one in ordered if one.outcome not in {FAILED, UNKNOWN}]
     half = len(judged) // 2
-    worst = [view for view in judged[: min(count, half)] if view.outcome != RIGHT]
-    best = [view for view in judged[::-1][: min(count, half)] if view.outcome not in {WRONG, UNREAD}]
+    worst = [one.key for one in judged[: min(count, half)] if one.outcome != RIGHT]
+    best = [one.key for one in judged[::-1][: min(count, half)] if one.outcome not in {WRONG, UNREAD}]
     return worst, best
 
 
@@ -470,19 +496,36 @@ def make_hit(key: str, asked: str, items: Mapping[str, Item], budget: Budget, fa
 def with_captions(views: Sequence[ItemView], budget: Budget) -> list[ItemView]:
     """Add captions to views within the budget, starting from both ends of their order."""
     made = list(views)
-    for step in range(len(made)):
-        place = step // 2 if step % 2 == 0 else len(made) - 1 - step // 2
+    for place in from_both_ends(range(len(made))):
         made[place] = replace(made[place], captions=budget.admit_captions(made[place].captions))
     return made
 
 
-def within_budget(views: Sequence[ItemView], budget: int = ITEM_BUDGET) -> tuple[list[ItemView], int]:
-    """Return the views that fit into a page, from both ends of their order, and the number left out of the middle."""
-    kept: set[int] = set()
-    for step in range(len(views)):
-        place = step // 2 if step % 2 == 0 else len(views) - 1 - step // 2
-        budget -= views[place].size
+class HasSize(Protocol):
+    """Something that takes room in a page."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes."""
+
+
+EachT = TypeVar("EachT")
+ViewT = TypeVar("ViewT", bound=HasSize)
+
+
+def from_both_ends(order: Sequence[EachT]) -> Iterator[EachT]:
+    """The first, the last, the second, the last but one, and so on to the middle."""
+    for step in range(len(order)):
+        yield order[step // 2 if step % 2 == 0 else len(order) - 1 - step // 2]
+
+
+def within_budget(keys: Iterable[str], view_of: Callable[[str], ViewT], budget: int = ITEM_BUDGET) -> dict[str, ViewT]:
+    """The views that fit into a page, of the first `keys`; no view of the others is made but for the first of them."""
+    kept: dict[str, ViewT] = {}
+    for key in keys:
+        view = view_of(key)
+        budget -= view.size
         if budget < 0:
             break
-        kept.add(place)
-    return [view for place, view in enumerate(views) if place in kept], len(views) - len(kept)
+        kept[key] = view
+    return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from evals.compare.build import ends, p_text, signed
@@ -18,6 +19,7 @@ from evals.html_report.items import (
     Strip,
     item_view,
     strip,
+    within_budget,
 )
 from evals.html_report.render import render, terms
 from evals.html_report.run_page import label_kinds, reread_sample
@@ -75,6 +77,11 @@ class PairItem:
     labels: Mapping[str, str]
 
     @property
+    def size(self) -> int:
+        """About how many bytes it takes in a page."""
+        return self.first.size + self.other.size
+
+    @property
     def slug(self) -> str:
         """The outcome's CSS class, which contains no text of a record."""
         return {FIRST: "wrong", A_BETTER: "wrong", OTHER: "right", B_BETTER: "right"}.get(self.outcome, "level")
@@ -84,7 +91,7 @@ def pair_page(records: Sequence[Record], comparison: Comparison, task: Task[Any]
     """Render the page of two runs and their comparison."""
     (pair,) = comparison.pairs
     family = family_of(comparison.family)
-    items = list(pair_items(records, pair, task, family))
+    items, left_out = pair_items(records, pair, task, family)
     counts = [(name, sum(item.outcome == name for item in items)) for name in ORDER]
     return render(
         "pair.html.j2",
@@ -97,6 +104,7 @@ def pair_page(records: Sequence[Record], comparison: Comparison, task: Task[Any]
         middle=BAR_WIDTH / 2,
         test=p_text(pair.test),
         items=items,
+        left_out=left_out,
         outcomes=[(name, count) for name, count in counts if count],
         has_items=task is not None,
         kinds=label_kinds(items),
@@ -122,27 +130,39 @@ def shifts(rows: Sequence[Difference], family: Family) -> list[Shift]:
     return made
 
 
-def pair_items(records: Sequence[Record], pair: Pair, task: Task[Any] | None, family: Family) -> Iterator[PairItem]:
-    """Yield the common items, those on which the runs differ first, with pictures while the budget lasts."""
+def pair_items(
+    records: Sequence[Record], pair: Pair, task: Task[Any] | None, family: Family
+) -> tuple[list[PairItem], int]:
+    """The common items, those on which the runs differ first, and how many are left out to keep the page small.
+
+    Room and pictures go to wins and losses in turn, then to ties.
+    """
     items: dict[str, Item] = {} if task is None else {item.id: item for item in task.items()}
     budget, pictured = Budget(), 0
-    apart = {*pair.wins, *pair.losses}
-    for key in (*pair.wins, *pair.losses, *pair.ties):
+    wins, losses = set(pair.wins), set(pair.losses)
+
+    def made(key: str) -> PairItem:
+        nonlocal pictured
         item = items.get(key)
         samples = [again(record, key, item, task) for record in records]
         labels = sample_labels(samples[0], labels_of(item) if item is not None else None)
         views = [item_view(sample, item, None, labels, {}, family) for sample in samples]
         pictures = Strip()
-        if item is not None and key in apart and pictured < STRIPS:
+        if item is not None and (key in wins or key in losses) and pictured < STRIPS:
             seen = next((sample.frames.seconds for sample in samples if sample.frames), ())
             pictures = budget.admit_strip(strip(item.clip, seen, evidence=getattr(item, "evidence", ())))
             pictured += bool(pictures.frames)
         read = [budget.admit_captions(view.captions) for view in views]
-        outcome = outcome_of(key, pair, samples, family)
-        yield PairItem(
+        outcome = outcome_of(samples, family, won=key in wins, lost=key in losses)
+        return PairItem(
             views[0].id, outcome, views[0].title, tuple(options(*views)), views[0].references, views[0], views[1],
             read[0], read[1], pictures, views[0].labels,
         )  # fmt: skip
+
+    apart = [key for two in zip_longest(pair.wins, pair.losses) for key in two if key is not None]
+    kept = within_budget([*apart, *pair.ties], made)
+    order = (*pair.wins, *pair.losses, *pair.ties)
+    return [kept[key] for key in order if key in kept], len(order) - len(kept)
 
 
 def again(record: Record, key: str, item: Item | None, task: Task[Any] | None) -> Sample:
@@ -151,9 +171,8 @@ def again(record: Record, key: str, item: Item | None, task: Task[Any] | None) -
     return sample if item is None or task is None else reread_sample(task, item, sample, record.vectors.get(key))
 
 
-def outcome_of(key: str, pair: Pair, samples: Sequence[Sample], family: Family) -> str:
-    """Say which run was right or, for other figures, which was better."""
-    won, lost = key in set(pair.wins), key in set(pair.losses)
+def outcome_of(samples: Sequence[Sample], family: Family, *, won: bool, lost: bool) -> str:
+    """Who was right, or where items are not right or wrong, who was better."""
     if not family.right_or_wrong and family.rank is None:
         return B_BETTER if won else A_BETTER if lost else LEVEL
     if won or lost:

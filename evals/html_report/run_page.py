@@ -16,8 +16,11 @@ from evals.html_report.items import (
     OUTCOMES,
     Budget,
     Card,
+    ItemView,
+    from_both_ends,
     item_view,
     make_cards,
+    standing_of,
     with_captions,
     within_budget,
     worst_and_best,
@@ -314,18 +317,21 @@ def run_page(
     if flags is not None:
         for key, need in need_labels(list(labels), flags).items():
             labels[key][NEED] = need
-    views = [
-        item_view(s, items.get(key), figures, labels[key], rankings, family, captions, media=media)
-        for key, s in samples.items()
-    ]
-    shown, left_out = within_budget(sorted(views, key=lambda view: view.worth))
-    worst, best = worst_and_best(views, CARDS)
+
+    def view_of(key: str) -> ItemView:
+        item = items.get(key)
+        return item_view(samples[key], item, figures, labels[key], rankings, family, captions, media=media)
+
+    standings = (standing_of(sample, items.get(key), figures, rankings, family) for key, sample in samples.items())
+    ordered = sorted(standings, key=lambda one: one.worth)
+    kept = within_budget(from_both_ends([one.key for one in ordered]), view_of)
+    worst, best = ([view_of(key) for key in keys] for keys in worst_and_best(ordered, CARDS))
     budget = Budget()
     metric = shown_metric(results)
     table = run_table(files)
     lowest = list(make_cards(worst, items, samples, budget, family))
     highest = list(make_cards(best, items, samples, budget, family))
-    shown = with_captions(shown, budget)
+    shown = with_captions([kept[one.key] for one in ordered if one.key in kept], budget)
     made = breakdowns(figures, samples, labels) if figures else []
     grid = depth_grid(figures, samples, labels) if figures else None
     return render(
@@ -347,7 +353,7 @@ def run_page(
         best=highest,
         no_pictures=no_pictures([*lowest, *highest]),
         items=shown,
-        left_out=left_out,
+        left_out=len(ordered) - len(kept),
         outcomes=[(o, sum(v.outcome == o for v in shown)) for o in OUTCOMES if any(v.outcome == o for v in shown)],
         has_items=bool(items),
         kinds=label_kinds(shown),

@@ -16,8 +16,7 @@ from evals.report import scoring_notes
 from tasks.errors import RecordError
 from tasks.registry import family_of, system_of
 from tasks.resources import resource
-from tasks.statistics import few_clusters
-from tasks.task import Metric
+from tasks.task import Metric, few_clusters
 
 FILE = resource("evals.leaderboard", "reference_rows.json")
 AS_PUBLISHED = "as published"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -126,10 +126,13 @@ def video_to_text(
     console.show_table(f"{model} with {llm}, one video, a caption of 16 tokens", columns, rows, numeric=columns)
 
 
-@app.command(epilog="Example: longvid bench decode video.mp4 --repeats 3")
+@app.command(epilog="Example: longvid bench decode video.mp4 --frames 16 --frames 256")
 def decode(
     video: Annotated[Path, typer.Argument(help="A video of constant frame rate.")],
     fps: Annotated[float, typer.Option(help="Frames per second to take.")] = 1.0,
+    counts: Annotated[
+        list[int] | None, typer.Option("--frames", min=1, help="Also this many frames, evenly spaced; repeatable.")
+    ] = None,
     size: Annotated[int, typer.Option(min=1, help="Side of the square frames, in pixels.")] = 256,
     threads: Annotated[int, typer.Option(min=1, help="Decoder threads, for every reader alike.")] = 2,
     repeats: REPEATS = 3,
@@ -138,8 +141,9 @@ def decode(
     """Sample frames with ours, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
     from lab.bench.decode import bench_decode
 
-    with console.progress("reading", repeats, 0) as tick:
-        result = bench_decode(video, fps=fps, size=size, threads=threads, repeats=repeats, done=tick)
+    samplings = tuple(counts or ())
+    with console.progress("reading", repeats * (1 + len(samplings)), 0) as tick:
+        result = bench_decode(video, fps=fps, counts=samplings, size=size, threads=threads, repeats=repeats, done=tick)
     show(result, json)
 
 
@@ -185,18 +189,27 @@ def aggregate(
     captions: Annotated[Path, typer.Argument(help="Captions of EgoSchema's videos, as for -M captions=.")],
     llm: Annotated[str, typer.Option(help="A language model, as for -M llm=.")] = "smollm2",
     questions: Annotated[int, typer.Option(min=1, help="How many questions, spread over the benchmark.")] = 6,
+    llama_cpp: Annotated[
+        Path | None,
+        typer.Option("--llama-cpp", help="A GGUF file: compare with llama.cpp on it (pip install llama-cpp-python)."),
+    ] = None,
+    context: Annotated[int | None, typer.Option(min=64, help="Captions are thinned to so many tokens.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the model's weights here: bfloat16, float16 or float32.")] = "bfloat16",
     data: DATA = None,
     repeats: REPEATS = 1,
     json: JSON = None,
 ) -> None:
     """Score options from one pass per prompt and with a call each; a served model concurrently and sequentially."""
     from baselines.llm.load import load_language_model
+    from baselines.llm.options import Dtype
     from lab.bench.aggregate import bench_aggregate, egoschema_options
 
-    model = load_language_model(llm)
+    if dtype not in get_args(Dtype):
+        raise typer.BadParameter(f"{dtype}: one of {', '.join(get_args(Dtype))}", param_hint="--dtype")
+    model = load_language_model(llm, context=context, dtype=cast("Dtype", dtype))
     chats, options = egoschema_options(model, captions, questions, data)
     with console.progress("asking", repeats, 0) as tick:
-        result = bench_aggregate(model, chats, options, repeats, tick)
+        result = bench_aggregate(model, chats, options, repeats, tick, llama_cpp)
     show(result, json)
 
 

@@ -15,18 +15,18 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.frames import read_frames
+from encoders.decode import decode
 from encoders.sampling import FramePolicy
 from encoders.video_errors import BackendError, VideoError
 from encoders.video_file import probe
 from lab.bench.result import Facts, Measured, NotMeasuredError, Result, in_turn
 from tasks.machine import machine_facts
-from tasks.task import Clip
 from tasks.video_files import local_address
 
 Pixels = NDArray[np.uint8]
@@ -34,12 +34,9 @@ Reader = Callable[[Path, Sequence[int], float, int, int], Pixels]
 
 
 def ours(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:
-    """Read with `read_frames` at the times at which the wanted frames appear."""
-    stride = (indices[1] - indices[0]) / rate
-    start = (indices[0] + 0.5) / rate - stride / 2
-    clip = Clip(path.stem, max(0.0, start), max(0.0, start) + stride * len(indices), path)
-    policy = FramePolicy(count=len(indices), size=size, fit="squash")
-    return read_frames(clip, policy, threads=threads).pixels
+    """What is on screen in the middle of each wanted frame's time."""
+    middles = tuple((index + 0.5) / rate for index in indices)
+    return decode(path, middles, FramePolicy(count=len(indices), size=size, fit="squash"), threads).pixels
 
 
 def pyav_sequential(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
@@ -129,38 +126,52 @@ def bench_decode(
     path: Path,
     *,
     fps: float = 1.0,
+    counts: Sequence[int] = (),
     size: int = 256,
     threads: int = 2,
     repeats: int = 3,
     timeout: float = 600,
     done: Callable[[str], None] = lambda _note: None,
 ) -> Result:
-    """Sample `path` (constant frame rate) at `fps` with ours and every peer that is installed, in turn.
+    """Sample `path` (constant frame rate) with ours and every peer that is installed, in turn.
 
-    Each run has its own process, whose start and imports are not counted. A row's `psnr` is its lowest agreement (dB)
-    with a plain sequential read: equal frames differ by the scaler only, and a wrong frame shows. Raises BackendError
-    if the file's frame rate varies.
+    Once at `fps`, and once for each of `counts`: so many frames, evenly over the file. Each reader has a process of its
+    own, whose start and imports are not counted. A row's `psnr` is its least agreement (dB) with a plain sequential
+    read: equal frames differ by the scaler only, another frame shows. Raises BackendError where the file's frame rate
+    varies, or it has fewer frames than are wanted.
     """
     info = probe(path)
     if info.fps is None:
         raise BackendError(f"{path}: the benchmark needs a file of constant frame rate")
-    stride = max(1, round(info.fps / fps))
     frames = info.frame_count or round(info.duration * info.fps)
-    indices = tuple(range(stride // 2, frames, stride))
-    truth = pyav_sequential(path, indices, info.fps, size, threads)
-    jobs = [_Job(name, path, indices, info.fps, size, threads) for name, _ in READERS]
-    ways = {job.name: partial(_measured, job, truth, timeout) for job in jobs}
-    work = f"{len(indices)} frames at {size} px from {info.duration:.0f} s of {info.codec}"
-    comparison = in_turn(work, ways, repeats, done, facts={"frames": len(indices)}, warm_up=False)
+    stride = max(1, round(info.fps / fps))
+    comparisons = []
+    with _Processes(timeout) as processes:
+        for indices in (tuple(range(stride // 2, frames, stride)), *(evenly(path, frames, n) for n in counts)):
+            truth = pyav_sequential(path, indices, info.fps, size, threads)
+            jobs = [_Job(name, path, indices, info.fps, size, threads) for name, _ in READERS]
+            ways = {job.name: partial(_measured, processes, job, truth) for job in jobs}
+            work = f"{len(indices)} frames at {size} px from {info.duration:.0f} s of {info.codec}"
+            facts: Facts = {"frames": len(indices)}
+            comparisons.append(in_turn(work, ways, repeats, done, facts=facts, warm_up=False))
     settings: Facts = {"video": path.name, "fps": fps, "size": size, "threads": threads, "repeats": repeats}
-    return Result("decode", machine_facts(), settings, (comparison,))
+    return Result("decode", machine_facts(), settings, tuple(comparisons))
 
 
-def _measured(job: _Job, truth: Pixels, timeout: float) -> Measured:
+def evenly(path: Path, frames: int, count: int) -> tuple[int, ...]:
+    """Numbers of `count` frames, as far apart as the file's `frames` allow. Raises BackendError for too many."""
+    if frames < count:
+        raise BackendError(f"{path}: it has {frames} frames, fewer than the {count} to be sampled")
+    stride = frames // count
+    first = (frames - 1 - stride * (count - 1)) // 2
+    return tuple(range(first, first + stride * count, stride))
+
+
+def _measured(processes: _Processes, job: _Job, truth: Pixels) -> Measured:
     missing = _why_missing(job.name)
     if missing:
         raise NotMeasuredError(missing)
-    run = _run_apart(job, timeout)
+    run = processes.run(job)
     psnr = _least_psnr(run.pixels, truth)
     return Measured(run.seconds, run.cpu_seconds, {"psnr": None if psnr is None else round(psnr, 1)})
 
@@ -172,18 +183,33 @@ def _why_missing(name: str) -> str | None:
     return f"{module} is not installed" if module and find_spec(module) is None else None
 
 
-def _run_apart(job: _Job, timeout: float) -> _Run:
-    """Make one run in a separate process. Raises NotMeasuredError: a peer may hang or crash."""
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        return pool.submit(_run, job).result(timeout)
-    except (TimeoutError, BrokenProcessPool, VideoError, ImportError, RuntimeError, OSError) as error:
-        for process in multiprocessing.active_children():
+class _Processes:
+    """A process for each reader, started when it is first needed; a peer may hang or crash."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._pools: dict[str, ProcessPoolExecutor] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pool in self._pools.values():
+            pool.shutdown()
+
+    def run(self, job: _Job) -> _Run:
+        """One run. Raises NotMeasuredError."""
+        context = multiprocessing.get_context("spawn")
+        pool = self._pools.setdefault(job.name, ProcessPoolExecutor(1, mp_context=context))
+        try:
+            return pool.submit(_run, job).result(self._timeout)
+        except (TimeoutError, BrokenProcessPool, VideoError, ImportError, RuntimeError, OSError) as error:
             if isinstance(error, TimeoutError):
-                process.kill()
-        raise NotMeasuredError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-    finally:
-        pool.shutdown()
+                # An executor does not tell which process is its own: the other readers' start again.
+                for process in multiprocessing.active_children():
+                    process.kill()
+                self._pools.clear()
+            raise NotMeasuredError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
 
 
 def _run(job: _Job) -> _Run:

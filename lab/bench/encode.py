@@ -14,6 +14,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from time import perf_counter
@@ -299,18 +300,38 @@ def _clock_step(row: CostRow, method: Method, tower: VisionTower, device: torch.
     pixels, keep = shape.pixels(device), draw_keep(tower.config, shape, method.mask, device)
     optimiser = MasterAdam(tower)
 
-    def step() -> None:
-        tower(pixels, keep).pooled.float().square().sum().backward()
-        optimiser.step()
-
+    step = partial(_train, tower, optimiser, pixels, keep)
     if device.type != "cuda":
-        return replace(row, step_seconds=median_seconds(step, device, repeats))
+        taken = median_seconds(step, device, repeats)
+        return replace(row, step_seconds=taken, train_batch=1, train_seconds=taken)
     step()
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     step()
     peak = torch.cuda.max_memory_allocated(device)
-    return replace(row, step_seconds=median_seconds(step, device, repeats), peak_bytes=peak)
+    row = replace(row, step_seconds=median_seconds(step, device, repeats), peak_bytes=peak)
+    return _clock_training(row, method, tower, optimiser, repeats)
+
+
+def _clock_training(row: CostRow, method: Method, tower: VisionTower, optimiser: MasterAdam, repeats: int) -> CostRow:
+    """Add how long a training step of a whole batch takes: half as many videos where they don't fit."""
+    device = next(tower.parameters()).device
+    batch = max(1, FORWARD_FRAMES // row.frames)
+    while batch:
+        with suppress(torch.OutOfMemoryError):
+            pixels = Shape(batch, row.frames, tower.config.size).pixels(device)
+            keep = draw_keep(tower.config, Shape(batch, row.frames, tower.config.size), method.mask, device)
+            seconds = median_seconds(partial(_train, tower, optimiser, pixels, keep), device, repeats)
+            return replace(row, train_batch=batch, train_seconds=seconds)
+        batch //= 2
+        _free(device)
+    return row
+
+
+def _train(tower: VisionTower, optimiser: MasterAdam, pixels: Tensor, keep: Tensor | None) -> None:
+    """One training step."""
+    tower(pixels, keep).pooled.float().square().sum().backward()
+    optimiser.step()
 
 
 def _clock_forward(row: CostRow, tower: VisionTower, device: torch.device, repeats: int, *, compiled: bool) -> CostRow:

@@ -25,7 +25,7 @@ class PerVideo(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        transformers = _needed("transformers", "transformers")
+        transformers = needed("transformers", "transformers")
         shape = transformers.VivitConfig(
             image_size=config.size,
             num_frames=config.frames,
@@ -51,7 +51,7 @@ class PerFrame(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        _needed("open_clip", "open_clip_torch")
+        needed("open_clip", "open_clip_torch")
         from open_clip.transformer import VisionTransformer
 
         self.model = VisionTransformer(
@@ -73,7 +73,7 @@ def build_peer(build: Build, config: VisionConfig, device: torch.device) -> nn.M
         return build(config).to(torch.bfloat16)
 
 
-def _needed(module: str, package: str) -> ModuleType:
+def needed(module: str, package: str) -> ModuleType:
     """Import a library. Raises NotMeasuredError if it, or a dependency, is not installed."""
     if find_spec(module) is None:
         raise NotMeasuredError(f"{package} is not installed")

@@ -200,7 +200,8 @@ class CostRow:
     left out. Trained parameters cost 2 bytes of weight and 2 of gradient in bf16, and 12 in
     fp32 for a master copy and Adam's two moments; frozen ones 2. `peak_bytes` is CUDA's own
     highest allocation over a real step. FLOPs count a multiply-add as two.
-    `forward_seconds` is one forward of `forward_batch` unmasked videos without gradients.
+    `forward_seconds` is one forward of `forward_batch` unmasked videos without gradients, `train_seconds` a training
+    step of `train_batch` videos: the most that fit, up to the same number.
     """
 
     size: str
@@ -221,6 +222,8 @@ class CostRow:
     forward_seconds: float | None = None
     step_seconds: float | None = None
     peak_bytes: int | None = None
+    train_batch: int | None = None
+    train_seconds: float | None = None
     note: str = ""
 
     @property
@@ -234,6 +237,18 @@ class CostRow:
         if self.forward_seconds is None or self.forward_batch is None:
             return None
         return self.forward_batch / self.forward_seconds
+
+    @property
+    def trained_per_second(self) -> float | None:
+        """Training throughput in videos."""
+        if self.train_seconds is None or self.train_batch is None:
+            return None
+        return self.train_batch / self.train_seconds
+
+    @property
+    def fits_paper(self) -> bool:
+        """Whether a training step takes no more than the paper's accelerators have, as measured or else by count."""
+        return (self.peak_bytes or self.total_bytes) <= PAPER_BYTES
 
     def matmul_share(self, machine: Machine) -> float | None:
         """Forward FLOP/s as a share of the measured matrix-multiply rate."""
@@ -252,6 +267,7 @@ class Report:
 
 
 NOTHING = "-"
+PAPER_BYTES = 16 * 10**9
 COMPARED = ("way", "median s", "median CPU s", "time against ours", "CPU time against ours", "and")
 COLUMNS = (
     "size",
@@ -265,7 +281,9 @@ COLUMNS = (
     "activations GB",
     "training GB",
     "CUDA peak GB",
+    "in 16 GB",
     "step s",
+    "trained videos/s",
     "videos/s",
     "of matmul",
 )
@@ -298,6 +316,17 @@ def report_of(result: Result) -> Report:
 def _report(data: Mapping[str, Any]) -> Report:
     rows = tuple(CostRow(**row) for row in data["rows"])
     return Report(Machine(**data["machine"]), rows, tuple(data["skipped"]))
+
+
+def comparisons_of(path: Path) -> tuple[Comparison, ...]:
+    """The comparisons in a result's file. Raises DataError when it isn't one."""
+    try:
+        return tuple(
+            Comparison(one["work"], tuple(Timing(**row) for row in one["rows"]), one["facts"])
+            for one in read_result(path)["comparisons"]
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a bench result: {error}") from error
 
 
 def comparison_tables(comparisons: Sequence[Comparison]) -> str:
@@ -349,7 +378,9 @@ def cells(row: CostRow, machine: Machine) -> tuple[str, ...]:
         f"{row.activation_bytes / 1e9:.2f}",
         f"{row.total_bytes / 1e9:.2f}",
         row.note or _measured(row.peak_bytes, 1e9),
+        "yes" if row.fits_paper else "no",
         _measured(row.step_seconds, digits=3),
+        _measured(row.trained_per_second, digits=2),
         _measured(row.videos_per_second, digits=1),
         NOTHING if share is None else f"{share:.0%}",
     )
@@ -382,7 +413,7 @@ def write_plot(report: Report, path: Path) -> None:
                 marker="o",
                 label=method,
             )
-        axes.axhline(16, color="grey", linestyle=":", linewidth=1)
+        axes.axhline(PAPER_BYTES / 1e9, color="grey", linestyle=":", linewidth=1)
         axes.set(
             title=f"ViT-{size.upper()}",
             xlabel="frames",

@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,18 +25,28 @@ from lab.bench.encode import (
     compare_forward,
     compare_step,
     count_row,
+    drain,
     find_methods,
     matmul_rate,
     method_config,
 )
+from lab.bench.peers import needed
 from lab.bench.result import (
+    Comparison,
     CostRow,
     Facts,
     Machine,
+    Measured,
+    NotMeasuredError,
     Report,
     Result,
+    Way,
     as_result,
+    clocked,
     comparison_tables,
+    comparisons_of,
+    in_turn,
+    read_json,
     report_of,
     table,
     write_plot,
@@ -170,13 +181,13 @@ class Asked:
 def bench_encode(asked: Asked, done: Done, *, steps: bool = False) -> Result:
     """Measure forward passes against peers, attention by kernel, and the cost of the paper's methods.
 
-    With `steps`, also training steps against peers: all measurements of the encoder on a device.
+    With `steps` the training steps beside the peers', and decoding by the device: all that it can tell of the encoder.
     """
     asked = asked.filled()
     measured = asked.device != "meta"
     comparisons = tuple(compare_forward(asked.work, done)) if measured else ()
     if measured and steps:
-        comparisons += tuple(compare_step(asked.work, done))
+        comparisons += (*compare_step(asked.work, done), compare_decoding(asked.device, asked.repeats, done))
     report = bench(asked.options, lambda row: done(f"{row.size}, {row.frames} frames, {row.method}"))
     result = as_result(report, comparisons, asked.settings)
     own = {"attention_seconds": attention(asked) if measured else {}, "matmul_shares": shares(report)}
@@ -188,6 +199,53 @@ def bench_train_step(asked: Asked, done: Done) -> Result:
     asked = asked.filled()
     comparisons = tuple(compare_step(asked.work, done))
     return Result("train-step", machine_facts(name_of(asked.work.device)), asked.settings, comparisons)
+
+
+ON_CPU, ON_GPU = "TorchCodec on the CPU", "TorchCodec on the GPU (NVDEC)"
+PICTURES = {"cuda": (600, 720, 1280), "cpu": (30, 144, 256)}
+"""How many are decoded, their height and width: the CPU's is a rehearsal."""
+
+
+def compare_decoding(device: str, repeats: int, done: Done) -> Comparison:
+    """Every frame of an H.264 video by TorchCodec, on the CPU and by the GPU's own decoder."""
+    count, height, width = PICTURES[torch.device(device).type]
+
+    def reads(on: str) -> Way:
+        @cache
+        def encoded() -> torch.Tensor:
+            return moving_pattern(count, height, width)
+
+        def read() -> None:
+            found = needed("torchcodec.decoders", "torchcodec").VideoDecoder(encoded(), device=on)
+            drain(found.get_frames_in_range(0, count).data.device)
+
+        def measured() -> Measured:
+            if torch.device(on).type == "cuda" and torch.device(device).type != "cuda":
+                raise NotMeasuredError(f"asked for {device}")
+            try:
+                encoded()
+                taken = clocked(read)()
+            except (RuntimeError, ValueError) as error:
+                raise NotMeasuredError(str(error).strip().splitlines()[0]) from error
+            return replace(taken, facts={"frames_per_second": round(count / taken.seconds, 1)})
+
+        return measured
+
+    work = f"decoding {count} frames of {width}×{height} H.264"
+    return in_turn(work, {ON_CPU: reads("cpu"), ON_GPU: reads("cuda")}, repeats, done)
+
+
+def moving_pattern(count: int, height: int, width: int) -> torch.Tensor:
+    """An H.264 file as bytes: noise that wanders, so that there is motion to be coded.
+
+    Raises NotMeasuredError where TorchCodec is not installed, RuntimeError where it has no encoder.
+    """
+    encoder = needed("torchcodec.encoders", "torchcodec").VideoEncoder
+    coarse = torch.rand(3, height // 8, width // 8, generator=torch.Generator().manual_seed(0))
+    picture = (255 * coarse).to(torch.uint8).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    frames = torch.stack([picture.roll((2 * number, 3 * number), (1, 2)) for number in range(count)])
+    found: torch.Tensor = encoder(frames, frame_rate=30).to_tensor("mp4", codec="libx264", pixel_format="yuv420p")
+    return found
 
 
 def attention(asked: Asked) -> Facts:
@@ -219,6 +277,8 @@ def name_of(device: torch.device) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run with command-line arguments; 0 on success, 2 with one line on standard error otherwise."""
     given = _parser().parse_args(arguments)
+    if given.read:
+        return read_again(given.read)
     asked = Asked(
         given.device,
         tuple(given.sizes),
@@ -243,6 +303,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def read_again(path: Path) -> int:
+    """Print the tables of a result's file; 0 on success, 2 with one line on standard error otherwise."""
+    try:
+        report, comparisons = read_json(path), comparisons_of(path)
+    except LongvidError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(table(report) + comparison_tables(comparisons))
+    return 0
+
+
 def _progress(note: str) -> None:
     sys.stderr.write(f"{note}\n")
 
@@ -256,6 +327,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=5, help="timed runs, of which the median counts")
     parser.add_argument("--compile", action="store_true", help="torch.compile the timed forward passes, the peers' too")
     parser.add_argument("--json", type=Path, help="write the report here")
+    parser.add_argument("--read", type=Path, help="measure nothing: print the tables of a report written by --json")
     parser.add_argument("--plot", type=Path, help="write the plot here (needs matplotlib)")
     return parser
 

@@ -11,8 +11,9 @@ import pytest
 
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
+from encoders.video_errors import BackendError
 from encoders.video_file import probe
-from lab.bench.decode import bench_decode, make_bench_video
+from lab.bench.decode import bench_decode, evenly, make_bench_video
 from tests.encoders.videos import clip, plain_read
 
 NEEDS_FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
@@ -85,8 +86,18 @@ def test_sampling_at_one_fps_is_no_slower_than_the_fastest_peer(shared_data: Pat
 
 @pytest.mark.slow
 def test_the_benchmark_reads_the_same_frames_with_every_reader(shared_data: Path) -> None:
-    result = bench_decode(shared_data / "videos" / "natural" / "ego_frying_2s.mp4", fps=5, size=64, repeats=1)
-    rows = {row.name: row for row in result.comparisons[0].rows}
-    assert next(iter(rows)) == "ours"
-    assert rows["ours"].facts["psnr"] == rows["pyav-sequential"].facts["psnr"]
-    assert all(row.missing or row.facts["psnr"] > 30 for row in rows.values())
+    path = shared_data / "videos" / "natural" / "ego_frying_2s.mp4"
+    result = bench_decode(path, fps=5, counts=(3, 16), size=64, repeats=1)
+    assert [comparison.facts["frames"] for comparison in result.comparisons[1:]] == [3, 16]
+    for comparison in result.comparisons:
+        rows = {row.name: row for row in comparison.rows}
+        assert next(iter(rows)) == "ours"
+        assert rows["ours"].facts["psnr"] == rows["pyav-sequential"].facts["psnr"]
+        assert all(row.missing or row.facts["psnr"] > 30 for row in rows.values())
+
+
+def test_frames_are_sampled_evenly_over_the_whole_file() -> None:
+    assert evenly(Path("a.mp4"), 300, 3) == (49, 149, 249)
+    assert evenly(Path("a.mp4"), 16, 16) == tuple(range(16))
+    with pytest.raises(BackendError, match=r"a\.mp4: it has 15 frames, fewer than the 16"):
+        evenly(Path("a.mp4"), 15, 16)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av.packet import Packet
+from av.video.stream import VideoStream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from encoders import decode
 from encoders.frames import read_frames, read_together
 from encoders.sampling import FramePolicy
 from encoders.video_errors import MissingVideoError, OutsideVideoError, TruncatedVideoError
-from encoders.video_file import probe
+from encoders.video_file import OpenVideo, probe
 from tasks.task import Clip, FramesSeen
 from tests.encoders.videos import (
     NATURAL,
@@ -68,6 +72,50 @@ def test_sampled_frames_equal_those_of_a_plain_sequential_read(shared_data: Path
     at = [plain.shown_at(second) for second in frames.seconds]
     assert frames.frame_seconds == pytest.approx([plain.seconds[i] for i in at], abs=2e-6)
     assert np.array_equal(frames.pixels, plain.pixels[at])
+
+
+@pytest.fixture
+def each_sought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every frame is sought by itself, where the container lets it be, as in a video that is long enough."""
+    monkeypatch.setattr(decode, "_stretches", lambda _video, ticks: [slice(i, i + 1) for i in range(len(ticks))])
+
+
+@pytest.mark.usefixtures("each_sought")
+@pytest.mark.parametrize("name", CHEAP_TO_READ)
+def test_frames_that_are_sought_one_by_one_equal_those_of_a_plain_read(shared_data: Path, name: str) -> None:
+    path = find(shared_data, name)
+    plain = plain_read(path, until=12)
+    frames = read_frames(clip(path, 0, min(12, probe(path).duration)), FramePolicy(count=7, size=48, fit="squash"))
+    at = [plain.shown_at(second) for second in frames.seconds]
+    assert frames.frame_seconds == pytest.approx([plain.seconds[i] for i in at], abs=2e-6)
+    assert np.array_equal(frames.pixels, plain.pixels[at])
+
+
+@pytest.mark.parametrize(("seek", "is_sought"), [(10.0, True), (1e6, False)])
+def test_a_gap_is_sought_over_where_that_costs_less_than_reading_on(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, seek: float, is_sought: bool
+) -> None:
+    """By a clock on which a packet takes a second, and a seek as long as is said."""
+    path, policy = find(shared_data, "person_139s_10fps.mp4"), FramePolicy(count=3, size=48, fit="squash")
+    straight, now, read = decode.packets, 0.0, 0
+
+    def counted(video: OpenVideo, seek_to: int | None) -> Iterator[Packet[VideoStream]]:
+        nonlocal now, read
+        now += seek if seek_to is not None else 0.0
+        for packet in straight(video, seek_to):
+            now, read = now + 1, read + 1
+            yield packet
+
+    plain = read_frames(clip(path, 0, 138), policy)
+    monkeypatch.setattr(decode, "packets", counted)
+    monkeypatch.setattr(decode, "perf_counter", lambda: now)
+    monkeypatch.setattr(decode, "_WORTH_MEASURING", 500)
+    monkeypatch.setattr(decode, "_MEASURED", 50)
+    frames = read_frames(clip(path, 0, 138), policy)
+    assert np.array_equal(frames.pixels, plain.pixels)
+    assert frames.frame_seconds == plain.frame_seconds
+    # Three frames of a film of 1,390: reading on passes over nearly all packets twice.
+    assert (read < 1_500) is is_sought
 
 
 @given(data=st.data())
@@ -200,8 +248,13 @@ def test_containers_without_time_stamps_per_packet_are_read_exactly(tmp_path: Pa
         {"bf": "0", "g": "5"},
     ],
 )
-def test_every_way_to_predict_frames_is_decoded_exactly(tmp_path: Path, options: dict[str, str]) -> None:
+@pytest.mark.parametrize("sought", [False, True], ids=["read through", "sought"])
+def test_every_way_to_predict_frames_is_decoded_exactly(
+    tmp_path: Path, options: dict[str, str], sought: bool, request: pytest.FixtureRequest
+) -> None:
     path = tmp_path / "coded.mp4"
+    if sought:
+        request.getfixturevalue("each_sought")
     write_video(path, [i / 25 for i in range(200)], options=options)
     plain = plain_read(path)
     for start in (0.0, 6.1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,6 +132,23 @@ def run_toy(
     """Run a model over a task into a folder, as the command line does."""
     run = describe_run(task, model, "toy", options or {}, ["longvid"], seed=seed, limit=limit)
     return run_task(task, model, run, RunSettings(folder, **settings), ignore)
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """How many functions are called, Python's own included: what work costs, whatever else the machine does."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
 
 
 def longvid_process(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[str]:

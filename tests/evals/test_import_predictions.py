@@ -107,6 +107,42 @@ def test_all_forms_read_the_same(write: Callable[[Answers], Path], task: Multipl
     assert check(write(GOOD), task) == dict(GOOD)
 
 
+@pytest.mark.parametrize("form", ["{}", "{} ", "({})", "{}."])
+@pytest.mark.parametrize("case", [str.upper, str.lower])
+def test_letters_are_options_from_a_where_no_answer_is_an_index(
+    write: Callable[[Answers], Path], task: MultipleChoiceTask, form: str, case: Callable[[str], str]
+) -> None:
+    assert check(write([(key, case(form.format("ABCDE"[int(str(place))]))) for key, place in GOOD]), task) == dict(GOOD)
+
+
+def test_a_letter_that_no_option_has_is_refused_with_its_id(
+    write: Callable[[Answers], Path], task: MultipleChoiceTask
+) -> None:
+    letters = [(key, "ABCDE"[int(str(place))]) for key, place in GOOD]
+    with pytest.raises(DataError, match=r"1 answers outside the options: q03; --count-invalid-as-wrong"):
+        check(write([*letters[:3], ("q03", "F"), *letters[4:]]), task)
+
+
+def test_letters_among_indices_are_refused_however_invalid_answers_count(
+    write: Callable[[Answers], Path], task: MultipleChoiceTask
+) -> None:
+    path = write([("q00", "A"), ("q01", "b"), *GOOD[2:]])
+    with pytest.raises(DataError, match=r"outside the options: q00, q01; .*2 letters among indices"):
+        check(path, task)
+    with pytest.raises(DataError, match=r"refused: 2 letters among indices.*: q00, q01"):
+        checked_answers(path, read_predictions(path), task.items(), task.items(), invalid_as_wrong=True)
+
+
+def test_right_answers_and_choices_may_both_be_letters(tmp_path: Path) -> None:
+    task = toy_task()
+    right = {item.id: item.answer or 0 for item in task.items()}
+    rows = [{"q_uid": key, "answer": "ABCDE"[place], "pred": "ABCDE"[4 - place]} for key, place in right.items()]
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    answers = read_choices(PredictionsFile(tmp_path / "p.json"), task, task).answers
+    chosen = {key: getattr(found, "answer", None) for key, found in answers.items()}
+    assert chosen == {key: 4 - place for key, place in right.items()}
+
+
 def test_an_answer_out_of_range_is_refused_with_its_id(
     write: Callable[[Answers], Path], task: MultipleChoiceTask
 ) -> None:

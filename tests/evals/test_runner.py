@@ -15,15 +15,16 @@ from evals.new_run import describe_run
 from evals.record import Results, Sample
 from evals.runner import RunSettings, TooManyFailuresError, rescore, run_task
 from evals.schema_files import without_wall_clock
-from evals.store import read_results, read_run, read_samples
+from evals.store import RESULTS, SAMPLES, read_results, read_run, read_samples
 from tasks.errors import ModelError, RecordError
 from tasks.model import ModelInfo, OptionRequest, OptionScores
 from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.routes import Route
 from tasks.task import Clip, Prediction, Trace
-from tests.evals.conftest import ToyModel, ToyTalker, ignore, run_toy, toy_task
+from tests.evals.conftest import ToyModel, ToyTalker, calls_of, ignore, run_toy, toy_task
 
 IDS = [f"q{i:02d}" for i in range(12)]
+MOST_CALLS = 160
 
 
 @pytest.fixture
@@ -68,6 +69,22 @@ def test_an_item_that_was_just_answered_is_scored_once_and_an_earlier_one_again(
     assert counting.again == IDS[:5]
     assert rescore(counting, tmp_path) == whole != run
     assert counting.again == IDS[:5] + IDS
+
+
+@pytest.mark.parametrize("already", [False, True], ids=["fresh", "finished"])
+def test_what_a_run_costs_grows_as_the_number_of_items_does(tmp_path: Path, already: bool) -> None:
+    def calls(count: int) -> int:
+        task, folder = toy_task(count), tmp_path / str(count)
+        if already:
+            run_toy(task, ChanceModel(), folder, batch_size=256)
+        return calls_of(lambda: run_toy(task, ChanceModel(), folder, batch_size=256))
+
+    calls(10)
+    first, second, third = (calls(count) for count in (256, 512, 1_024))
+    each = (second - first) / 256
+    assert (third - second) / 512 <= 1.02 * each
+    # It is 120: asked, scored, written, read again and summed up, floors included.
+    assert each < MOST_CALLS
 
 
 def test_run_json_is_there_before_the_first_item(task: MultipleChoiceTask, tmp_path: Path) -> None:
@@ -389,3 +406,17 @@ def test_a_note_that_json_cannot_hold_is_that_items_error_not_the_runs_end(
     results = run_toy(noting, ToyModel(), tmp_path / "run")
     assert results.failed_ids == ("q03",)
     assert results.counts.answered == 11
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["missing", "empty"])
+def test_scoring_a_record_without_its_answers_is_refused_and_keeps_the_results(
+    is_there: bool, task: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    run_toy(task, ToyModel(), tmp_path)
+    before = (tmp_path / RESULTS).read_bytes()
+    (tmp_path / SAMPLES).unlink()
+    if is_there:
+        (tmp_path / SAMPLES).touch()
+    with pytest.raises(RecordError, match=rf"samples.jsonl is {'empty' if is_there else 'missing'}, but .* 12 answers"):
+        rescore(task, tmp_path)
+    assert (tmp_path / RESULTS).read_bytes() == before

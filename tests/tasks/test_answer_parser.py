@@ -13,7 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.answer_parser import MAX_OPTIONS, RULES, UNPARSED, parse_choice
+from tasks.answer_parser import RULES, UNPARSED, parse_choice
+from tasks.routes import MAX_OPTIONS
 
 A = "a person reading a book"
 B = "C was preparing a meal by chopping vegetables"
@@ -534,6 +535,25 @@ def test_an_unfinished_reply_is_never_read_as_another_letter():
         if row["kind"] != "self-corrections"
     ]
     assert wrong_and_unread(rows, finished=False)[0] == []
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        *("But let me check option B, because", "However, option B", "Let me verify: in", "Though B might"),
+        *("Let's go through the frames", "But let me double-check by", "但是，让我再看看B", "Pero la B"),
+    ],
+)
+def test_a_cut_reply_that_weighs_on_after_its_choice_is_not_read(turn: str):
+    options = WRITTEN["options"]["kitchen"]
+    reply = f"The answer is A. {turn}"
+    assert parse_choice(reply, options, finished=False).answer is None
+    assert parse_choice(f"{reply} …. The answer is A.", options, finished=False).answer == 0
+
+
+@pytest.mark.parametrize("reason", ["The person opens the", "But there is no", "It shows C at the"])
+def test_a_cut_reply_that_gives_its_reasons_after_its_choice_is_read(reason: str):
+    assert parse_choice(f"The answer is B. {reason}", WRITTEN["options"]["kitchen"], finished=False).answer == 1
 
 
 def test_shared_replies_are_never_read_wrong_and_clear_ones_always(shared_data: Path):

@@ -8,20 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.statistics import (
-    FEW_CLUSTERS,
     bootstrap_weights,
     bounded_interval,
     degrees_of_freedom,
     difference_interval,
-    few_clusters,
     fraction_metric,
     jackknife_errors,
     median_interval,
     ratio_error,
-    superseded,
     t_quantile,
     wilson_interval,
 )
+from tasks.task import FEW_CLUSTERS, few_clusters, superseded
 
 SIZES = {"equal": lambda rng, k: np.full(k, 20), "unequal": lambda rng, k: rng.integers(1, 21, size=k)}
 

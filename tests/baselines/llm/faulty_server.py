@@ -12,13 +12,18 @@ It sees as vLLM does: a frame costs FRAME_TOKENS, a video's own frames come in `
 is told), `prune` (a share of a video's tokens behind its first frame), `most` (tokens of a video, however many frames),
 `blind`, `silent` (no usage), `distrust` (no `media_io_kwargs`), `pictures_only`, `old` (no likelihoods of tokens).
 
+`/v1/embeddings` gives a picture its mean colour and a text the colours it names; `embed:KIND` spoils a vector or the
+list of them as `EMBEDDED` says, and the options `eyeless` and `words_only` make it ignore, or refuse, pictures.
+
 `json:TEXT` replies with that text, and the faults of `RAW` break HTTP itself; the list of models does so where the
 option `models` is set to one of them.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
+import io
 import json
 import os
 import socket
@@ -54,7 +59,9 @@ def text_of(body: dict[str, Any]) -> str:
             content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
             for content in contents
         )
-    prompt = body.get("prompt", "")
+    prompt = body.get("prompt", body.get("input", ""))
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
+        return "\n".join(prompt)
     if isinstance(prompt, str):
         return prompt
     rows = prompt if prompt and isinstance(prompt[0], list) else [prompt]
@@ -144,6 +151,8 @@ def refused(body: dict[str, Any]) -> str | None:
     video = "video_url" in json.dumps(body.get("messages", ""))[:100_000]
     if body.get("media_io_kwargs") and OPTIONS.get("distrust"):
         return "Per-request media_io_kwargs are disabled: start the server with --trust-request-mm-kwargs"
+    if "image_url" in json.dumps(body.get("messages", ""))[:1000] and OPTIONS.get("words_only"):
+        return "At most 0 image(s) may be provided in one prompt"
     return "At most 0 video(s) may be provided in one prompt" if video and OPTIONS.get("pictures_only") else None
 
 
@@ -151,11 +160,61 @@ def tokenize(body: dict[str, Any]) -> dict[str, Any]:
     text = body.get("prompt")
     if text is None:
         text = rendered(body)
-    return {"tokens": [ord(letter) for letter in text], "count": len(text), "max_model_len": 8192}
+    return {
+        "tokens": [ord(letter) for letter in text],
+        "count": len(text),
+        "max_model_len": OPTIONS.get("context") or 8192,
+    }
 
 
 def detokenize(body: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": "".join(map(chr, body["tokens"]))}
+
+
+COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
+
+
+def embeddings(body: dict[str, Any]) -> dict[str, Any]:
+    """A vector of four numbers for each text or picture: its colours, and something of its own."""
+    texts = body["input"] if "input" in body else [text_of(body)]
+    vectors = [words_vector(text) for text in texts]
+    pictures = [part for message in body.get("messages", ()) for part in message["content"] if "image_url" in part]
+    if pictures and not OPTIONS.get("eyeless"):
+        vectors = [picture_vector(pictures[0]["image_url"]["url"])]
+    rows = [{"index": place, "object": "embedding", "embedding": vector} for place, vector in enumerate(vectors)]
+    return {"object": "list", "model": MODEL, "data": rows}
+
+
+def words_vector(text: str) -> list[float]:
+    colours = [sum(text.lower().count(name) * colour[at] for name, colour in COLOURS.items()) for at in range(3)]
+    return [*(colour + 0.01 * text.count(vowel) for colour, vowel in zip(colours, "aeo", strict=True)), 0.01]
+
+
+def picture_vector(url: str) -> list[float]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+        red, green, blue = picture.convert("RGB").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    return [red / 255, green / 255, blue / 255, 0.01]
+
+
+EMBEDDED: dict[str, Callable[[list[dict[str, Any]]], object]] = {
+    "nan": lambda rows: rows[0]["embedding"].__setitem__(1, float("nan")),
+    "infinite": lambda rows: rows[0]["embedding"].__setitem__(1, float("inf")),
+    "huge": lambda rows: rows[0]["embedding"].__setitem__(1, 1e300),
+    "zero": lambda rows: rows[0].update(embedding=[0.0, 0.0, 0.0, 0.0]),
+    "short": lambda rows: rows[0]["embedding"].pop(),
+    "long": lambda rows: rows[0]["embedding"].append(0.5),
+    "empty": lambda rows: rows[0].update(embedding=[]),
+    "base64": lambda rows: rows[0].update(embedding="AACAPwAAAAA="),
+    "truth": lambda rows: rows[0].update(embedding=[True, False, False, True]),
+    "null": lambda rows: rows[0]["embedding"].__setitem__(0, None),
+    "fewer": lambda rows: rows.pop(),
+    "more": lambda rows: rows.append(rows[0]),
+    "twice": lambda rows: rows[-1].update(index=len(rows) - 2),
+    "beyond": lambda rows: rows[0].update(index=len(rows)),
+    "backwards": lambda rows: rows.reverse(),
+}
 
 
 def spoil(reply: dict[str, Any], fault: str) -> dict[str, Any]:
@@ -242,7 +301,12 @@ RAW: dict[str, Callable[[Handler], object]] = {
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    full: ClassVar = {"/v1/completions": completion, "/tokenize": tokenize, "/detokenize": detokenize}
+    full: ClassVar = {
+        "/v1/completions": completion,
+        "/v1/embeddings": embeddings,
+        "/tokenize": tokenize,
+        "/detokenize": detokenize,
+    }
 
     def do_GET(self) -> None:
         if self.path == "/log":
@@ -255,7 +319,9 @@ class Handler(BaseHTTPRequestHandler):
             kind, _, text = OPTIONS["models"].partition(":")
             self.misbehave(kind, text, {})
         elif self.path == "/v1/models":
-            owner = {} if OPTIONS["chat_only"] else {"owned_by": "vllm", "max_model_len": 8192}
+            owner = (
+                {} if OPTIONS["chat_only"] else {"owned_by": "vllm", "max_model_len": OPTIONS.get("context") or 8192}
+            )
             self.send({"data": [{"id": MODEL, **owner}]})
         else:
             self.send({"error": {"message": "no such path"}}, 404)
@@ -303,6 +369,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             with suppress(OSError):
                 RAW[kind](self)
+        elif kind == "embed":
+            EMBEDDED[number](reply["data"])
+            self.send(reply)
         elif kind == "json":
             self.send_text(number, 200)
         elif kind == "redirect":

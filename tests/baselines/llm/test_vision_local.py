@@ -235,3 +235,32 @@ def test_a_model_without_sight_is_refused(folder: Path, tmp_path: Path) -> None:
         load_vision_model(str(tmp_path), sampling=Sampling())
     with pytest.raises(ModelError, match="no such folder, and not available"):
         load_vision_model(str(tmp_path / "none"), sampling=Sampling())
+
+
+def test_questions_about_one_video_in_one_pass_are_weighed_as_one_by_one(llm: TransformersVisionModel) -> None:
+    assert llm.packs
+    first = chat(seed=1, reply_start="Answer:")
+    questions = [replace(first, user=words) for words in ("Who cooks?", "What is cooked, and why?", "Why?", "Where?")]
+    other = chat(seed=2, reply_start="Answer:")
+    asked = [*questions, other, first]
+    texts = [OPTIONS, LETTERS, OPTIONS, (" eggs", " eggs and a pan"), OPTIONS, LETTERS]
+    packed = llm.score(asked, texts)
+    alone = [llm.score([one], [options])[0] for one, options in zip(asked, texts, strict=True)]
+    fresh = llm.score_from_scratch(asked, texts)
+    for one, other_one, scratch in zip(packed, alone, fresh, strict=True):
+        assert one.means == pytest.approx(other_one.means, abs=1e-4)
+        assert one.means == pytest.approx(scratch.means, abs=1e-4)
+        assert one.means.index(max(one.means)) == scratch.means.index(max(scratch.means))
+        assert (one.tokens, one.usage) == (scratch.tokens, scratch.usage)
+
+
+def test_a_model_that_takes_no_mask_of_ours_weighs_one_option_after_the_other(llm: TransformersVisionModel) -> None:
+    asked, texts = [chat(seed=1), chat(seed=2)], [OPTIONS, LETTERS]
+    packed = llm.score(asked, texts)
+    llm.packs = False
+    try:
+        each = llm.score(asked, texts)
+    finally:
+        llm.packs = True
+    for one, other in zip(packed, each, strict=True):
+        assert one.means == pytest.approx(other.means, abs=1e-4)

@@ -68,7 +68,7 @@ def test_two_frame_budgets_are_not_mixed(big: MultipleChoiceTask, tmp_path: Path
 def test_a_reply_read_by_another_parser_is_refused_until_scored_again(
     big: MultipleChoiceTask, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.multiple_choice.PARSER_VERSION", "older")
+    monkeypatch.setattr("tasks.answer_parser.PARSER_VERSION", "older")
     edit_run(pair[1], big, lambda content: None)
     monkeypatch.undo()
     with pytest.raises(RecordError, match=r"parser is older, not \S+"):

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import evals.html_report.run_page
 from baselines.captions import CaptionFile, load_captions
-from evals.html_report.items import STRIP, Budget, CaptionLine, Frame, ItemView, Strip, within_budget
-from evals.html_report.run_page import read_run_files, run_page
+from evals.compare.build import compare
+from evals.compare.record import read_records
+from evals.html_report.items import (
+    STRIP,
+    Budget,
+    CaptionLine,
+    Frame,
+    ItemView,
+    Strip,
+    from_both_ends,
+    item_view,
+    within_budget,
+)
+from evals.html_report.pair_page import pair_page
+from evals.html_report.run_page import CARDS, read_run_files, run_page
+from evals.record import Sample
 from tasks.multiple_choice import MultipleChoiceTask
 from tasks.task import Clip, FramesSeen
-from tests.evals.conftest import ToyModel, run_toy
+from tests.evals.compare.runs import Right, run_as
+from tests.evals.conftest import ToyModel, run_toy, toy_task
 from tests.evals.html_report.conftest import Elements
 
 LIMIT = 5_000_000
@@ -37,16 +56,18 @@ def test_500_real_questions_with_captions_and_pictures_stay_under_5_mb(
 
 
 def test_items_with_the_longest_fields_are_left_out_from_the_middle(tmp_path: Path) -> None:
-    views = [
-        ItemView(key=str(n), id=str(n), outcome="right", worth=n, title="<" * 3_000, figure="") for n in range(500)
-    ]
-    kept, left_out = within_budget(views, 500_000)
-    assert len(kept) + left_out == 500
-    assert sum(view.size for view in kept) <= 500_000 < sum(view.size for view in views)
-    numbers = [int(view.key) for view in kept]
-    assert numbers == sorted(numbers)
+    made = []
+
+    def view_of(key: str) -> ItemView:
+        made.append(key)
+        return ItemView(key=key, id=key, outcome="right", title="<" * 3_000, figure="")
+
+    kept = within_budget(from_both_ends([str(n) for n in range(500)]), view_of, 500_000)
+    assert sum(view.size for view in kept.values()) <= 500_000 < 500 * kept["0"].size
+    numbers = sorted(map(int, kept))
     assert {0, 499} <= set(numbers)
-    assert max(b - a for a, b in pairwise(numbers)) == left_out + 1
+    assert max(b - a for a, b in pairwise(numbers)) == 500 - len(kept) + 1
+    assert len(made) == len(kept) + 1
 
 
 def test_the_longest_run_stays_under_5_mb(egoschema_5031: MultipleChoiceTask, tmp_path: Path) -> None:
@@ -57,6 +78,42 @@ def test_the_longest_run_stays_under_5_mb(egoschema_5031: MultipleChoiceTask, tm
     page = run_page(replace(files, samples=samples), egoschema_5031, CaptionFile(tmp_path, "", "", {}))
     assert len(page.encode()) < LIMIT
     assert "items from the middle of the order are left out" in page
+
+
+def test_a_page_of_two_long_runs_stays_under_5_mb_and_shows_wins_and_losses_first(
+    egoschema_5031: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    items = [replace(item, answer=number % 5) for number, item in enumerate(egoschema_5031.items()[:2_500])]
+    task = MultipleChoiceTask(replace(egoschema_5031.info, item_count=len(items)), items, egoschema_5031.prompts)
+    for seed, (name, share) in enumerate((("first", 0.4), ("other", 0.6))):
+        run_as(task, Right(task, share, seed=seed), tmp_path / name, options={"of": name})
+    records = read_records([tmp_path / "first", tmp_path / "other"])
+    comparison = compare(records, task)
+    page = pair_page(records, comparison, task)
+    assert len(page.encode()) < LIMIT
+    found = Elements(page).found
+    outcomes = Counter(
+        attributes["data-outcome"] for tag, attributes, _ in found if tag == "details" and "data-outcome" in attributes
+    )
+    assert outcomes["only A right"] > 100 < outcomes["only B right"]
+    assert outcomes.keys() == {"only A right", "only B right"}
+    assert f"{2_500 - outcomes.total():,} of 2,500 items are left out" in page
+
+
+def test_a_view_is_made_of_the_items_that_are_shown_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = toy_task(300)
+    run_toy(task, ToyModel(), tmp_path, batch_size=300)
+    made: list[str] = []
+
+    def counted(sample: Sample, *given: Any, **named: Any) -> ItemView:
+        made.append(sample.id)
+        return item_view(sample, *given, **named)
+
+    monkeypatch.setattr(evals.html_report.run_page, "item_view", counted)
+    monkeypatch.setattr(evals.html_report.run_page, "within_budget", partial(within_budget, budget=100_000))
+    shown = len(Elements(run_page(read_run_files(tmp_path), task)).texts("details", "item"))
+    # Those at length are made a second time, and the first that no longer fits once.
+    assert shown + 1 <= len(made) <= shown + 1 + 2 * CARDS < 200
 
 
 def test_a_budget_is_never_overspent() -> None:

