@@ -397,6 +397,10 @@ def with_repeats(summary: Summary, scores: Sequence[Score], items: Mapping[str, 
 
     Of questions that were answered every time. Where several answers are given equally often, each counts its share.
     """
+    import numpy as np
+
+    from tasks.statistics import fraction_metric
+
     asked: dict[str, list[Score]] = {}
     for score in scores:
         asked.setdefault(asked_once(score.item_id), []).append(score)
