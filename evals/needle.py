@@ -180,4 +180,5 @@ def upright(frame: VideoFrame, size: tuple[int, int]) -> VideoFrame:
         return frame.reformat(width=width, height=height, format="yuv420p")
     stored = (height, width) if turns % 2 == 0 else (width, height)
     pixels = frame.to_ndarray(format="rgb24", height=stored[0], width=stored[1])
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(pixels, turns)), format="rgb24")
+    turned = np.ascontiguousarray(np.rot90(pixels, turns), dtype=np.uint8)
+    return av.VideoFrame.from_ndarray(turned, format="rgb24")

@@ -32,7 +32,8 @@ from tasks.video_files import VIDEOS
 
 ANNOTATIONS = "annotations.json"
 SUMS = "SHA256SUMS"
-T, R = TypeVar("T"), TypeVar("R")
+WorkT = TypeVar("WorkT")
+MadeT = TypeVar("MadeT")
 SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 
 
@@ -81,8 +82,8 @@ def is_whole(path: Path, digest: str | None) -> bool:
     return path.is_file() and digest is not None and file_sha256(path) == digest
 
 
-def side_by_side(work: Callable[[T], R], todo: Sequence[T]) -> Iterator[R]:
-    """Work on things in processes, one a core at a time; what comes of them in order. What is not begun is left."""
+def side_by_side(work: Callable[[WorkT], MadeT], todo: Sequence[WorkT]) -> Iterator[MadeT]:
+    """Yield what `work` makes of each thing, in order, in a process per core; an interrupt leaves the rest undone."""
     workers = min(len(todo), os.cpu_count() or 1)
     if workers < 2:
         yield from map(work, todo)
