@@ -58,6 +58,7 @@ EXTRAS = {
     "torchcodec": "peers",
     "torchvision": "openclip",
     "transformers": "video",
+    "wandb": "wandb",
 }
 """The extra that installs each package, by the package's import name."""
 

@@ -314,6 +314,10 @@ def _catalogue(
                 msg = f"'{entry.name}' is declared twice in {group}: by {first} and by {source}; remove one of them"
                 raise error(msg)
             entries[entry.name] = entry
+    ours = {point.name for point in _points(group) if _package(point) == OURS}
+    if only in ours and not ours.isdisjoint(entries.keys() - {only}):
+        # A stranger's entry has the name of one of ours that was not imported.
+        return _catalogue(group, kind, plugins, error)
     return Catalogue(MappingProxyType(entries), tuple(faults))
 
 

@@ -77,10 +77,10 @@ def test_a_minimal_install_brings_no_torch() -> None:
     assert not [package for package in extras()[""] if package.startswith(heavy)]
 
 
-def test_all_names_every_extra_but_vllm_and_those_of_developers() -> None:
+def test_all_names_every_extra_but_vllm_wandb_and_those_of_developers() -> None:
     (everything,) = extras()["all"]
     named = set(everything.removeprefix("longvid[").removesuffix("]").split(","))
-    assert named == set(extras()) - {"", "all", "vllm", "peers", "docs", "dev"}
+    assert named == set(extras()) - {"", "all", "vllm", "wandb", "peers", "docs", "dev"}
 
 
 MINIMAL = """

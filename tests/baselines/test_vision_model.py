@@ -247,7 +247,7 @@ def test_the_name_before_this_one_is_the_same_model_and_the_same_run(server: Fau
         ({"llm": "openai:x", "model": "x"}, "give llm=openai:MODEL"),
         ({"llm": "smollm2"}, "can't see; vlm takes transformers:"),
         ({"llm": "opneai:x"}, "did you mean 'openai:MODEL'"),
-        ({"llm": "openai:x", "route": "embedding-similarity"}, "none of a language model's"),
+        ({"llm": "openai:x", "route": "embedding-similarity"}, "is not a route of a language model"),
         ({"llm": "openai:x", "guided": "true", "route": "letter-logprob"}, "guided=true goes with"),
         ({"llm": "openai:x", "seed": "3"}, "need a temperature above 0"),
         ({"llm": "openai:x", "temperature": "-1"}, "temperature must be 0 or more"),

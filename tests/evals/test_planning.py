@@ -68,7 +68,7 @@ def test_time_has_its_range_and_the_record_its_room(task: MultipleChoiceTask) ->
     assert plan.fastest <= plan.seconds_per_item <= plan.slowest
     assert 12 * 200 < plan.record_bytes < 12 * 2_000
     told = dict(plan_lines(plan, "video", 5e9))
-    assert told["of it"] == "write 0.50 s, read 0.25 s"
+    assert told["of which"] == "write 0.50 s, read 0.25 s"
     assert told["frames"] == "8.0 an item"
 
 

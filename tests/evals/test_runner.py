@@ -384,7 +384,7 @@ def test_scoring_again_reads_the_raw_reply_not_the_old_reading(task: MultipleCho
 
 def test_scoring_again_refuses_other_items(task: MultipleChoiceTask, tmp_path: Path) -> None:
     run_toy(task, ToyModel(), tmp_path / "run")
-    with pytest.raises(RecordError, match="on other items"):
+    with pytest.raises(RecordError, match="on items other than those"):
         rescore(toy_task(12, hidden=frozenset({"q00"})), tmp_path / "run")
 
 

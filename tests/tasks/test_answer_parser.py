@@ -629,7 +629,7 @@ def test_of_an_unfinished_reply_only_what_stands_before_the_cut_counts(reply, wh
         ("Let's analyze the options one by one.\n\nA. C bakes bread - the video shows", None),
         ("The correct answer is most likely A, but let me check the", None),
         ("Consider option B. It says that C mends a tent. This is", None),
-        ("The answer is B. Let me double-check option C", "B"),
+        ("The answer is B. Let me double-check option C", None),
         ('{"reasoning": "The answer A seems right", "ans', None),
         ("**Answer: E**\n\nThe person sorts the let", "E"),
     ],

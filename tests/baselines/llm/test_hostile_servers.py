@@ -95,7 +95,7 @@ def test_a_reply_has_a_size(server: FaultyServer, fault: str, message: str) -> N
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("brotli", r"can't be unpacked \(packed as 'br'"),
+        ("brotli", r"can't be unpacked \(compressed as 'br'"),
         ("half-gzip", r"can't be unpacked \(it is truncated"),
         ("old", "can.t be reached"),
         ("two-lengths", "broke off or garbled"),

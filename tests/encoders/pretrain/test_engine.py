@@ -113,7 +113,7 @@ def test_only_the_last_checkpoints_are_kept(whole):
 def test_another_models_checkpoint_is_refused(whole):
     job = toy_job()
     job.step.encoder.text.requires_grad_(False)
-    with pytest.raises(ModelError, match="what trains"):
+    with pytest.raises(ModelError, match="another set of trained parameters"):
         train(job, PLAN, whole, seed=0)
 
 

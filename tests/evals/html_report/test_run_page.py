@@ -169,7 +169,8 @@ def test_a_run_whose_video_is_at_hand_has_pictures_and_hits_with_thumbnails(shar
     task, _ = retrieval_run(tmp_path, [Clip("pancake", start, start + 3.0, path) for start in (0.0, 3.0, 6.0)])
     page = Elements(run_page(read_run_files(tmp_path), task))
     pictures = [attributes for tag, attributes, _ in page.found if tag == "img"]
-    assert len(pictures) == 2 * (STRIP + 3 * 2)  # the worst and the best item of three, each with its three hits
+    cards = 2 * (STRIP + 3 * 2)  # the worst and the best item of three, each with its three hits
+    assert len(pictures) == cards + 3  # and a thumbnail for each item of the list
     assert all((picture["src"] or "").startswith("data:image/jpeg;base64,") for picture in pictures)
     assert page.texts("figcaption")[-1].endswith(" s")
 
