@@ -105,6 +105,7 @@ def assert_those_of_one_process(out: Path, videos: Mapping[str, Path], folder: P
     np.testing.assert_allclose(*vectors, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_cluster_gives_what_one_process_gives(shared_data: Path, tmp_path: Path) -> None:
     videos, out = {"one": shared_data / "videos" / "natural" / NATURAL[0]}, tmp_path / "ray.parquet"
     with embedder_of(encoder, Pool()) as embedder:
