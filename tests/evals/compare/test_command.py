@@ -84,7 +84,9 @@ def test_runs_of_other_local_files_are_refused(shared_data: Path, tmp_path: Path
         content["task"]["items_sha256"] = "0" * 64
         path.write_text(json.dumps(content))
         (tmp_path / str(seed) / "results.json").unlink()
-    assert_one_line(longvid("compare", tmp_path / "0", tmp_path / "1", "--data", shared_data), "on items other than those")
+    assert_one_line(
+        longvid("compare", tmp_path / "0", tmp_path / "1", "--data", shared_data), "on items other than those"
+    )
 
 
 def test_a_run_killed_before_its_results_is_compared_all_the_same(pair: tuple[Path, Path]) -> None:
