@@ -17,6 +17,10 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
+from encoders.causal_lm.load import dense_folder
+from encoders.causal_lm.smollm2 import find_smollm2
+from tasks.digests import file_sha256
+
 LAYERS = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -27,6 +31,13 @@ LAYERS = {
 }
 SIDE, PATCH = 28, 14
 CHAT = "<|im_start|>", "<|im_end|>"
+SMOLVLM = {
+    "image_token": "<image>",
+    "video_token": "<video>",
+    "fake_image_token": "<fake_token_around_image>",
+    "global_image_token": "<global-img>",
+    "end_of_utterance_token": "<end_of_utterance>",
+}
 
 
 def tokenizer_of(
@@ -57,7 +68,8 @@ def template(video: str, image: str) -> str:
     )
 
 
-def write_qwen2_5_vl(out: Path) -> None:
+def write_qwen2_5_vl(out: Path, *, head: int = 16) -> None:
+    """`head` is the width of an attention head, of which engines take some only."""
     from transformers import (
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,
@@ -68,9 +80,12 @@ def write_qwen2_5_vl(out: Path) -> None:
 
     tokenizer = tokenizer_of({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
     config = Qwen2_5_VLConfig(
-        text_config={**LAYERS, "vocab_size": len(tokenizer), "rope_parameters": mrope([2, 3, 3])},
+        text_config={
+            **LAYERS, "hidden_size": 4 * head, "vocab_size": len(tokenizer),
+            "rope_parameters": mrope([head // 8, 3 * head // 16, 3 * head // 16]),
+        },
         vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64,
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 4 * head,
             "patch_size": PATCH, "fullatt_block_indexes": [1], "window_size": 56,
         },
         **ids_of(tokenizer),
@@ -117,15 +132,7 @@ def write_smolvlm(out: Path) -> None:
         SmolVLMVideoProcessor,
     )
 
-    tokenizer = tokenizer_of(
-        {
-            "image_token": "<image>",
-            "video_token": "<video>",
-            "fake_image_token": "<fake_token_around_image>",
-            "global_image_token": "<global-img>",
-            "end_of_utterance_token": "<end_of_utterance>",
-        }
-    )
+    tokenizer = tokenizer_of(SMOLVLM)
     config = SmolVLMConfig(
         text_config={**LAYERS, "model_type": "llama", "vocab_size": len(tokenizer)},
         vision_config={
@@ -143,6 +150,51 @@ def write_smolvlm(out: Path) -> None:
         chat_template=template("<video>", "<image>"),
     )  # fmt: skip
     save(SmolVLMForConditionalGeneration(config), processor, out)
+
+
+def write_seeing_smollm2(out: Path) -> None:
+    """SmolLM2 behind a small tower of random weights: it has to be taught to look."""
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
+
+    gguf = find_smollm2()
+    speaks_in = dense_folder(gguf, file_sha256(gguf), torch.float32)
+    speaks = AutoModelForCausalLM.from_pretrained(speaks_in, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(speaks_in)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SMOLVLM.values())})
+    for name, text in SMOLVLM.items():
+        setattr(tokenizer, name, text)
+        setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(text))
+    torch.manual_seed(0)
+    config = SmolVLMConfig(
+        text_config=speaks.config.to_dict(),
+        vision_config={
+            "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 64, "patch_size": 16,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model = SmolVLMForConditionalGeneration(config)
+    model.model.text_model.load_state_dict(speaks.model.state_dict())
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(out)
+    longest = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 64}}
+    SmolVLMProcessor(
+        SmolVLMImageProcessor(**longest, do_image_splitting=False), tokenizer,
+        SmolVLMVideoProcessor(**longest, num_frames=8, fps=1), image_seq_len=4,
+        chat_template=template("<video>", "<image>"),
+    ).save_pretrained(out)  # fmt: skip
 
 
 def write_llava_onevision(out: Path) -> None:
