@@ -159,6 +159,13 @@ HELP_OF_A_GROUP = {
 }
 
 
+def in_a_pipe(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program whose output is read, without the variables by which a notebook's kernel asks for colours."""
+    environment = {name: value for name, value in os.environ.items() if name not in console.FORCING}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+
+
 @pytest.mark.parametrize(
     ("code", "left_out"),
     [
@@ -176,9 +183,7 @@ HELP_OF_A_GROUP = {
 def test_starting_up_loads_nothing_that_takes_long(code: str, left_out: set[str]) -> None:
     first = "import sys, atexit; atexit.register(lambda: print(*sys.modules, sep='\\n', file=sys.stderr)); "
     imports = "" if code.startswith("import") else "from evals.cli import main; "
-    done = subprocess.run(
-        [sys.executable, "-c", first + imports + code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = in_a_pipe(first + imports + code)
     assert not set(done.stderr.splitlines()) & (left_out | {"torch", "transformers", "av"})
 
 
@@ -190,7 +195,7 @@ def test_a_report_of_a_record_loads_no_arrays_and_nothing_that_draws(tmp_path: P
         "from evals.store import read_results; folder = Path(sys.argv[1]); "
         "show_results([folder], [read_results(folder)]); print(*sys.modules, sep='\\n', file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = in_a_pipe(code, tmp_path)
     assert "50.0 %" in done.stdout
     assert not set(done.stderr.splitlines()) & {"numpy", "pandas", "rich.console", "tasks.statistics"}
 
