@@ -18,6 +18,7 @@ from evals.listing import models as list_models
 from evals.store import RUN, write_row, write_sealed
 from tasks.errors import DataError, ModelError
 from tasks.registry import (
+    PLUGINS,
     Benchmark,
     build_model,
     deciding,
@@ -160,8 +161,9 @@ HELP_OF_A_GROUP = {
 
 
 def in_a_pipe(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program whose output is read, without the variables by which a notebook's kernel asks for colours."""
-    environment = {name: value for name, value in os.environ.items() if name not in console.FORCING}
+    """Run a program whose output is read, without plugins and without the variables that ask for colours."""
+    left_out = {*console.FORCING, PLUGINS}
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
 
