@@ -242,11 +242,19 @@ def set_frame(figure: Figure, axes: Axes, levels: Sequence[Level], scales: Scale
     right = size.width - 14.0
     if levels and not size.narrow:
         right -= max(width_of(line) for level in levels for line in level_lines(level, scales, size)) + REACH
+    x_low, x_high = map(math.log10, axes.get_xlim())
+    # A tick may lie at the frame's end, and its text is centred on it; in a narrower frame other ticks are shown.
+    half = 0.0
+    while True:
+        left, right = max(left, half), min(right, size.width - half)
+        x_ticks = log_ticks(x_low, x_high, right - left, scales.x_text)
+        widest = max((width_of(scales.x_text(tick), SMALL) for tick in x_ticks), default=0.0)
+        if widest / 2 <= half or (widest / 2 <= left and right <= size.width - widest / 2):
+            break
+        half = widest / 2
     axes.set_position(
         (left / size.width, bottom / size.height, (right - left) / size.width, (top - bottom) / size.height)
     )
-    x_low, x_high = map(math.log10, axes.get_xlim())
-    x_ticks = log_ticks(x_low, x_high, right - left, scales.x_text)
     for axis, ticks, texts in (
         (axes.xaxis, x_ticks, [scales.x_text(tick) for tick in x_ticks]),
         (axes.yaxis, y_ticks, y_texts),
