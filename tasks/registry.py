@@ -394,15 +394,13 @@ def import_plugin(plugin: str) -> ModuleType:
         return import_module(plugin)
     path = Path(plugin).expanduser().resolve()
     if not path.is_file():
-        msg = f"there is no file {plugin}"
-        raise ModelError(msg)
+        raise ModelError(f"there is no file {plugin}")
     name = f"longvid_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        msg = f"{plugin} can't be imported as Python"
-        raise ModelError(msg)
+        raise ModelError(f"{plugin} can't be imported as Python")
     module = module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -466,13 +464,11 @@ def _outright(spec: str) -> ModelEntry:
     found = getattr(module, attribute, None)
     if found is None:
         classes = [key for key, value in vars(module).items() if _is_plain_class(value) and capabilities_of(value)]
-        msg = f"model '{spec}': {place} has no {attribute}{nearest(attribute, classes)}"
-        raise ModelError(msg)
+        raise ModelError(f"model '{spec}': {place} has no {attribute}{nearest(attribute, classes)}")
     if isinstance(found, ModelEntry):
         return replace(found, source=spec)
     if not isinstance(found, type):
-        msg = f"model '{spec}': {attribute} is not a class but a {type(found).__name__}"
-        raise ModelError(msg)
+        raise ModelError(f"model '{spec}': {attribute} is not a class but a {type(found).__name__}")
     return replace(entry_of_class(found, f"{Path(place).name}:{attribute}"), source=spec)
 
 
@@ -497,12 +493,10 @@ def entry_of_class(found: type[Any], name: str) -> ModelEntry:
     offered = capabilities_of(found)
     if not offered:
         wanted = ", ".join(" + ".join(methods) for methods in CAPABILITIES.values())
-        msg = f"{name} has none of the methods of a model: {wanted}"
-        raise ModelError(msg)
+        raise ModelError(f"{name} has none of the methods of a model: {wanted}")
     system = str(getattr(found, "system", System.UNKNOWN))
     if system not in set(System):
-        msg = f"{name}: system '{system}' is not known: {', '.join(System)}"
-        raise ModelError(msg)
+        raise ModelError(f"{name}: system '{system}' is not known: {', '.join(System)}")
     summary = (inspect.getdoc(found) or name).splitlines()[0]
     own = getattr(found, "Options", None)
     if isinstance(own, type) and dataclasses.is_dataclass(own):
@@ -636,11 +630,9 @@ def parse_options(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            msg = f"model option '{pair}' is not of the form key=value"
-            raise ModelError(msg)
+            raise ModelError(f"model option '{pair}' is not of the form key=value")
         if key in options:
-            msg = f"model option '{key}' is given twice"
-            raise ModelError(msg)
+            raise ModelError(f"model option '{key}' is given twice")
         options[key] = value
     return options
 
@@ -734,8 +726,7 @@ def typed_options(name: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401
     for key in options:
         if key not in known:
             has = f"it has: {', '.join(known)}" if known else "it has none"
-            msg = f"model '{name}' has no option '{key}'{nearest(key, known)} ({has})"
-            raise ModelError(msg)
+            raise ModelError(f"model '{name}' has no option '{key}'{nearest(key, known)} ({has})")
     try:
         return TypeAdapter(resolved(find_model(name).options)).validate_python(dict(options))
     except ValidationError as error:

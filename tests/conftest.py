@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,16 +16,6 @@ if find_spec("hypothesis"):  # vLLM's environment does without
     # A test fails for what it finds, never because the machine was busy.
     settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("untimed")
-
-
-@pytest.fixture(autouse=True)
-def environment_of_its_own() -> Iterator[None]:
-    """What a command run in this process sets in the environment (plugins, a library's switches) ends with its test."""
-    before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-    yield
-    for name in set(os.environ) - set(before) - {"PYTEST_CURRENT_TEST"}:
-        del os.environ[name]
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from evals.html_report.items import (
 )
 from evals.html_report.render import clipped, render, terms
 from evals.html_report.table import BAR_WIDTH as BAR_END
-from evals.html_report.table import Bar, TableView, bar_scale, draw_heat, memory, seconds, table_view
+from evals.html_report.table import Bar, TableView, bar_scale, grid_rows, memory, seconds, table_view
 from evals.leaderboard.build import make_table, record_sha256, references
 from evals.leaderboard.rows import Figure
 from evals.provenance import changes, commit_text
@@ -311,12 +311,7 @@ def run_page(
     family = family_of(results.task.family)
     figures = item_figures(results.task, samples, vectors)
     rankings = family.rank(vectors, HITS) if family.rank is not None and vectors else {}
-    labels = {
-        key: sample_labels(sample, labels_of(items[key]) if key in items else None) for key, sample in samples.items()
-    }
-    if flags is not None:
-        for key, need in need_labels(list(labels), flags).items():
-            labels[key][NEED] = need
+    labels = all_labels(samples, items, flags)
 
     def view_of(key: str) -> ItemView:
         item = items.get(key)
@@ -329,8 +324,7 @@ def run_page(
     budget = Budget()
     metric = shown_metric(results)
     table = run_table(files)
-    lowest = list(make_cards(worst, items, samples, budget, family))
-    highest = list(make_cards(best, items, samples, budget, family))
+    lowest, highest = (list(make_cards(views, items, samples, budget, family)) for views in (worst, best))
     kept_views = [kept[one.key] for one in ordered if one.key in kept]
     shown = with_thumbs(with_captions(kept_views, budget), items, samples, budget)
     made = breakdowns(figures, samples, labels) if figures else []
@@ -346,7 +340,8 @@ def run_page(
         leads=leads(results, table, family),
         figures=other_figures(results, family),
         breakdowns=breakdown_views(made, figures, family),
-        heat=draw_heat(grid, family.unit(grid.figure)) if grid else None,
+        grid=grid,
+        grid_rows=grid_rows(grid, family.unit(grid.figure)) if grid else [],
         counts=option_counts(results),
         stages=stages(results),
         facts=facts(results),
@@ -362,6 +357,19 @@ def run_page(
         terms=terms([results.task.family]),
         captions_read=captions is None or CAPTIONS_DIGEST in results.model.details,
     )
+
+
+def all_labels(
+    samples: Mapping[str, Sample], items: Mapping[str, Item], flags: Flags | None
+) -> dict[str, dict[str, str]]:
+    """Return every sample's labels by kind, with `flags` also whether it needs the video."""
+    labels = {
+        key: sample_labels(sample, labels_of(items[key]) if key in items else None) for key, sample in samples.items()
+    }
+    if flags is not None:
+        for key, need in need_labels(list(labels), flags).items():
+            labels[key][NEED] = need
+    return labels
 
 
 MOST_LABELS = 40

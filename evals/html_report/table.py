@@ -370,74 +370,28 @@ def leaderboard_page(leaderboard: Leaderboard, title: str = "Leaderboard") -> st
     return render("board.html.j2", title=title, views=views, excluded=leaderboard.excluded, terms=words)
 
 
-CELL_WIDTH, CELL_HEIGHT = 118.0, 58.0
-ROW_NAMES, COLUMN_NAMES = 92.0, 24.0
-FAINTEST, DARK_FROM = 0.04, 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A position on an axis and its text."""
-
-    at: float
-    text: str
+SHADES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a heat map: its place, its figure with interval and count, and how dark it is, from 0 to 1."""
+    """A figure with its interval and count; `shade` is from 0 to `SHADES`, the higher the figure the darker."""
 
-    x: float
-    y: float
     figure: str
     interval: str
     count: str
-    title: str
-    shade: float
-
-    @property
-    def dark(self) -> bool:
-        """Whether its text is light."""
-        return self.shade > DARK_FROM
+    shade: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heat:
-    """A heat map in SVG units, with what its columns and rows are called and where."""
+def grid_rows(grid: Grid, unit: Unit) -> list[tuple[str, list[Cell | None]]]:
+    """Return the rows of a grid of figures between 0 and 1, each with its name."""
 
-    width: float
-    height: float
-    figure: str
-    columns: tuple[Tick, ...]
-    rows: tuple[Tick, ...]
-    cells: tuple[Cell, ...]
-
-
-def draw_heat(grid: Grid, unit: Unit) -> Heat:
-    """Place the cells of a grid of figures between 0 and 1; the higher, the darker."""
-
-    def cell(row: int, column: int, group: Group) -> Cell:
+    def cell(group: Group) -> Cell:
         ends = "no interval" if group.interval is None else "–".join(map(unit.number, group.interval))
-        return Cell(
-            ROW_NAMES + column * CELL_WIDTH,
-            COLUMN_NAMES + row * CELL_HEIGHT,
-            unit.text(group.value),
-            ends,
-            f"n = {group.n}",
-            f"{group.label}: {unit.text(group.value)}, interval {ends}, {group.n} items, {group.clusters} clusters",
-            FAINTEST + (1 - FAINTEST) * min(max(group.value, 0.0), 1.0),
-        )
+        shade = round(SHADES * min(max(group.value, 0.0), 1.0))
+        return Cell(unit.text(group.value), ends, f"n = {group.n}", shade)
 
-    return Heat(
-        width=ROW_NAMES + CELL_WIDTH * len(grid.columns),
-        height=COLUMN_NAMES + CELL_HEIGHT * len(grid.rows),
-        figure=grid.figure.replace("_", " "),
-        columns=tuple(Tick(ROW_NAMES + CELL_WIDTH * (i + 0.5), name) for i, name in enumerate(grid.columns)),
-        rows=tuple(Tick(COLUMN_NAMES + CELL_HEIGHT * (i + 0.5), name) for i, name in enumerate(grid.rows)),
-        cells=tuple(
-            cell(row, column, group)
-            for row, line in enumerate(grid.cells)
-            for column, group in enumerate(line)
-            if group is not None
-        ),
-    )
+    return [
+        (name, [None if group is None else cell(group) for group in line])
+        for name, line in zip(grid.rows, grid.cells, strict=True)
+    ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -93,27 +93,13 @@ def compare_scoring(
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:
-    """Score every question both ways before the next; a round is all questions once."""
+    """Score every question with its prompt cached and from scratch."""
+    ways = [
+        (partial(llm.score, [chat], [texts]), partial(llm.score_from_scratch, [chat], [texts]))
+        for chat, texts in zip(chats, continuations, strict=True)
+    ]
     llm.score(chats[:1], continuations[:1])
-    rounds = []
-    agreement = Agreement(0, 0, 0.0)
-    for number in range(repeats):
-        spent = {OURS: Measured(0.0, 0.0), EACH_OPTION: Measured(0.0, 0.0)}
-        agreement = Agreement(0, 0, 0.0)
-        for chat, texts in zip(chats, continuations, strict=True):
-            cached, own = timed(partial(llm.score, [chat], [texts]))
-            scratch, theirs = timed(partial(llm.score_from_scratch, [chat], [texts]))
-            spent = {OURS: added(spent[OURS], own), EACH_OPTION: added(spent[EACH_OPTION], theirs)}
-            agreement = with_chat(agreement, cached[0], scratch[0])
-        rounds.append(spent)
-        done(f"round {number + 1} of {repeats}")
-    facts: Facts = {
-        "questions": len(chats),
-        "prompt_tokens": agreement.prompt_tokens,
-        "same_choices": agreement.same_choices,
-        "largest_difference": agreement.largest_difference,
-    }
-    return Comparison(f"options of {len(chats)} questions weighed", rows_of([OURS, EACH_OPTION], rounds, {}), facts)
+    return question_by_question((OURS, EACH_OPTION), ways, repeats, done, {})
 
 
 def compare_llama_cpp(
@@ -124,34 +110,51 @@ def compare_llama_cpp(
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:
-    """Score every question with transformers and with llama.cpp alternately, on the same tokens and threads.
+    """Score every question with transformers and with llama.cpp, on the same tokens and threads.
 
     Raises NotMeasuredError if llama-cpp-python is not installed or can't read the file.
     """
     asked = [llm.scoring_tokens(chat, texts, "a question") for chat, texts in zip(chats, continuations, strict=True)]
     longest = max(len(one.prompt) + max(map(len, one.continuations)) for one in asked)
     peer = LlamaCpp(gguf, longest, torch.get_num_threads())
+    ways = [
+        (partial(llm.score, [chat], [texts]), partial(peer.score, tokens))
+        for chat, texts, tokens in zip(chats, continuations, asked, strict=True)
+    ]
     llm.score(chats[:1], continuations[:1])
+    return question_by_question((OURS, LLAMA_CPP), ways, repeats, done, {"gguf": gguf.name})
+
+
+Scoring: TypeAlias = Callable[[], list[ContinuationScores]]
+
+
+def question_by_question(
+    names: tuple[str, str],
+    ways: Sequence[tuple[Scoring, Scoring]],
+    repeats: int,
+    done: Callable[[str], None],
+    facts: Facts,
+) -> Comparison:
+    """Score each question in both ways before the next; a round is all questions once."""
     rounds = []
     agreement = Agreement(0, 0, 0.0)
     for number in range(repeats):
-        spent = {OURS: Measured(0.0, 0.0), LLAMA_CPP: Measured(0.0, 0.0)}
+        spent = dict.fromkeys(names, Measured(0.0, 0.0))
         agreement = Agreement(0, 0, 0.0)
-        for chat, texts, tokens in zip(chats, continuations, asked, strict=True):
-            mine, own = timed(partial(llm.score, [chat], [texts]))
-            other, theirs = timed(partial(peer.score, tokens))
-            spent = {OURS: added(spent[OURS], own), LLAMA_CPP: added(spent[LLAMA_CPP], theirs)}
+        for ours, theirs in ways:
+            (mine, own), (other, peers) = timed(ours), timed(theirs)
+            spent = {names[0]: added(spent[names[0]], own), names[1]: added(spent[names[1]], peers)}
             agreement = with_chat(agreement, mine[0], other[0])
         rounds.append(spent)
         done(f"round {number + 1} of {repeats}")
-    facts: Facts = {
-        "gguf": gguf.name,
-        "questions": len(chats),
+    told: Facts = {
+        **facts,
+        "questions": len(ways),
         "prompt_tokens": agreement.prompt_tokens,
         "same_choices": agreement.same_choices,
         "largest_difference": agreement.largest_difference,
     }
-    return Comparison(f"options of {len(chats)} questions weighed", rows_of([OURS, LLAMA_CPP], rounds, {}), facts)
+    return Comparison(f"options of {len(ways)} questions weighed", rows_of(list(names), rounds, {}), told)
 
 
 class LlamaCpp:

@@ -12,7 +12,7 @@ import pytest
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from evals.figures import ItemFigures, depth_grid
-from evals.html_report.table import draw_heat
+from evals.html_report.table import grid_rows
 from evals.record import Sample
 from tasks.family import PERCENT
 from tasks.labels import DEPTH, LENGTH
@@ -54,8 +54,9 @@ def test_the_benchmark_is_one_that_every_verb_takes_and_no_blind_rule_answers(fo
     assert longvid("report", run, "--format", "html", "-o", page).returncode == 0
     text = page.read_text()
     assert "Where in the video, and how long it is" in text
-    assert "0–20 %, 10–30 s: " in text
-    assert "n = 1" in text
+    assert all(f'<th scope="col">{length}</th>' in text for length in ("10–30 s", "1–2 min"))
+    assert '<th scope="row">0–20 %</th>' in text
+    assert "<br>n = 1</td>" in text
 
 
 def test_the_event_is_shown_where_the_row_says_and_nowhere_else(folder: Path) -> None:
@@ -100,7 +101,9 @@ def test_a_cell_has_its_figure_interval_and_count_and_columns_stand_by_length() 
     grid = depth_grid(ItemFigures("accuracy", values, True), samples, labels)
     assert grid is not None
     assert (grid.rows, grid.columns) == (("0–20 %", "80–100 %"), ("2 min", "10 min"))
-    drawn = draw_heat(grid, PERCENT)
-    assert {cell.count for cell in drawn.cells} == {"n = 12"}
-    assert all("–" in cell.interval for cell in drawn.cells)
+    drawn = grid_rows(grid, PERCENT)
+    assert [name for name, _ in drawn] == ["0–20 %", "80–100 %"]
+    cells = [cell for _, line in drawn for cell in line if cell is not None]
+    assert [(cell.figure, cell.count, cell.shade) for cell in cells] == [("50.0 %", "n = 12", 5)] * 4
+    assert all("–" in cell.interval for cell in cells)
     assert depth_grid(ItemFigures("accuracy", values, True), samples, {}) is None
