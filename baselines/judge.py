@@ -1,4 +1,4 @@
-"""A language model as a judge: what it is asked reaches it as it is."""
+"""A language model as a judge: it gets the judge's prompt unchanged."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ OWN = frozenset({"prompt", "route"})
 
 
 def compose_plain(asks: Sequence[Ask]) -> list[Composed]:
-    """The prompts alone."""
+    """Return the prompts without any additions."""
     return [Composed(Chat(ask.prompt, reply_start=ask.reply_start)) for ask in asks]
 
 
 def build_judge(options: Mapping[str, str]) -> PromptedModel:
-    """Load the language model that `llm=…` and further options of `blind` name. Raises ModelError for others."""
+    """Load the language model given by `llm=…` and other options of `blind`. Raises ModelError for other options."""
     if "llm" not in options:
         raise ModelError("--judge needs a language model: --judge llm=smollm2, or llm=openai:NAME with base_url=URL")
     if given := sorted(OWN & options.keys()):
-        raise ModelError(f"--judge {given[0]}= is decided by the judge's protocol: leave it out")
+        raise ModelError(f"--judge {given[0]}= is fixed by the judge's protocol: leave it out")
     typed: BlindOptions = typed_options("blind", {**options, "route": str(Route.GENERATE)})
     llm = load_for(typed)
     info = info_with_prompts(llm.info.name, llm, ())

@@ -25,7 +25,7 @@ LENGTHS = "video-seconds.v1"
 def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     """Find the benchmark's folder under the first data root that has it; any root will do if it needs no files.
 
-    Raises DataError that says where it was looked for and how to fetch the files.
+    Raises DataError, with the places searched and how to get the files.
     """
     if benchmark.place is not None:
         return benchmark.place
@@ -68,15 +68,15 @@ def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: boo
 
 
 def varied(task: Task[Any], variant: str) -> Task[Any]:
-    """The task with its questions asked several times, as `split_variant` reads it off a name.
+    """Return the task with its questions asked several times, as `variant` (see `split_variant`) says.
 
-    Raises DataError if the family has no options.
+    Raises DataError if the family has no options, or if the answers were judged.
     """
     from tasks.multiple_choice import MultipleChoiceTask
 
     found = VARIANT.fullmatch(variant)
     if found and found["judged"]:
-        raise DataError(f"{task.info.name} is judged by 'longvid judge RUN', which also scores such a record again")
+        raise DataError(f"{task.info.name}: use 'longvid judge RUN' to judge answers or to score judged ones again")
     if not isinstance(task, MultipleChoiceTask):
         raise DataError(f"{task.info.name} has no options: --rotations and --repeats are for multiple choice")
     rotations, repeats = (found["rotations"], found["repeats"]) if found else (None, None)
@@ -87,7 +87,7 @@ def varied(task: Task[Any], variant: str) -> Task[Any]:
 
 
 def with_variant(pool: str, rotations: str | None, repeats: int | None = None) -> str:
-    """The pool's name with what --rotations (N or `all`) and --repeats say. Raises DataError for anything else."""
+    """Add --rotations (N or `all`) and --repeats to a pool's name. Raises DataError for another --rotations."""
     named = pool
     if rotations is not None:
         named += "+rotations" + ("" if rotations == "all" else f"-{rotations}")
@@ -137,14 +137,14 @@ def with_videos(benchmark: Benchmark, videos: Path | None) -> Benchmark:
 
 
 def is_place(path: Path) -> bool:
-    """Whether a path is a folder or a JSON-lines file, which may hold a user's own benchmark."""
+    """Return whether a path is a folder or a JSON-lines file, which may hold a user's own benchmark."""
     from tasks.files import is_file, is_json_lines
 
     return path.is_dir() or (is_json_lines(path) and is_file(path))
 
 
 def holds_benchmark(path: Path) -> bool:
-    """Whether a path is a folder with a benchmark's files, or a JSON-lines file."""
+    """Return whether a path is a folder with a benchmark's files, or a JSON-lines file."""
     from tasks.folder import is_benchmark_folder
 
     return is_place(path) and (not path.is_dir() or is_benchmark_folder(path))

@@ -1,7 +1,7 @@
-"""`longvid export RUN --to FORM -o PLACE`: a finished run in other projects' forms, with its intervals.
+"""`longvid export RUN --to FORM -o PLACE`: write a finished run in another project's format, with its intervals.
 
-It writes files. Only `--to wandb --send` sends anything. What a form has no field for stands in its notes or details: a
-figure never leaves without its interval and what chance would get.
+The command writes files; only `--to wandb --send` sends anything. What a format has no field for goes into its notes or
+details, so that no figure is exported without its interval and the chance level.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 Form = Literal["every-eval-ever", "hf-eval-results", "wandb"]
 Relationship = Literal["first_party", "third_party", "collaborative", "other"]
 SCHEMA = "0.3.0"
-"""The version of Every Eval Ever's schema that is written."""
+"""Version of Every Eval Ever's schema that the files follow."""
 UNKNOWN, LIBRARY = "unknown", "longvid"
 UNSAFE = str.maketrans(dict.fromkeys('<>:"\\|?*/', "_"))
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a run does not tell of itself: the model's name on the hub, and who measured it."""
+    """Facts that a run does not record: the model's name on the hub, and who evaluated it."""
 
     model_id: str
     organization: str = "not stated"
@@ -46,36 +46,38 @@ class Named:
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a complete run.")],
-    to: Annotated[Form, typer.Option("--to", help="The form to write.")],
+    to: Annotated[Form, typer.Option("--to", help="The format to write.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="A folder; for hf-eval-results a .yaml file in the model's repository.")
     ],
     model_id: Annotated[
         str | None,
-        typer.Option(help="The model as OWNER/NAME; default: its hub name where the run tells, else longvid/…."),
+        typer.Option(help="The model as OWNER/NAME; default: its hub name if the run records one, else longvid/…."),
     ] = None,
-    organization: Annotated[str, typer.Option(help="every-eval-ever: who ran it.")] = "not stated",
+    organization: Annotated[str, typer.Option(help="every-eval-ever: who ran the evaluation.")] = "not stated",
     relationship: Annotated[
-        Relationship, typer.Option(help="every-eval-ever: what they are to the model's makers.")
+        Relationship, typer.Option(help="every-eval-ever: their relationship to the model's developer.")
     ] = "other",
     samples: Annotated[
-        bool, typer.Option("--samples", help="every-eval-ever: each question and answer, too; mind the licence.")
+        bool, typer.Option("--samples", help="every-eval-ever: also each question and answer; mind the licence.")
     ] = False,
     dataset: Annotated[str | None, typer.Option(help="hf-eval-results: the benchmark on the hub, OWNER/NAME.")] = None,
-    task_id: Annotated[str | None, typer.Option(help="hf-eval-results: its task; default: the pool's name.")] = None,
+    task_id: Annotated[
+        str | None, typer.Option(help="hf-eval-results: the benchmark's task; default: the pool's name.")
+    ] = None,
     project: Annotated[str, typer.Option(help="wandb: the project.")] = LIBRARY,
-    send: Annotated[bool, typer.Option("--send", help="wandb: send it to the server; else nothing leaves.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="wandb: send the run to the server.")] = False,
     data: DATA = None,
     videos: VIDEOS = None,
 ) -> None:
-    """Write a complete run in the form of another project. Nothing is sent without --send."""
+    """Write a complete run in another project's format. Nothing is sent without --send."""
     from evals.store import read_results, read_samples
 
     results = read_results(run)
     if results.status != "complete":
-        raise RecordError(f"{run} is {results.status}: only a run with an answer to every item is a result to export")
+        raise RecordError(f"{run} is {results.status}: only a complete run can be exported")
     if send and to != "wandb":
-        raise RecordError("--send is for --to wandb; the other forms are files of yours to hand in")
+        raise RecordError("--send is for --to wandb; the other formats are files that you submit yourself")
     named = Named(model_id or model_name(results), organization, relationship)
     if to == "hf-eval-results":
         if dataset is None:
@@ -98,7 +100,7 @@ def export(
 
 
 def model_name(results: Results) -> str:
-    """The model as OWNER/NAME: of a video language model its hub name, of everything else its name with ours."""
+    """Return the model as OWNER/NAME: a video language model's hub name, or `longvid/` and the model's name."""
     options = results.model.effective or results.model.options
     told = options.get("llm", "").partition(":")[2] or options.get("model", "")
     if results.model.name == "vlm" and told.count("/") == 1 and not told.startswith((".", "/")):
@@ -107,12 +109,12 @@ def model_name(results: Results) -> str:
 
 
 def created(results: Results) -> datetime:
-    """When the run began."""
+    """Return the time at which the run began."""
     return datetime.fromisoformat(results.provenance.created)
 
 
 def epoch(results: Results) -> str:
-    """The same in seconds since 1970, as texts of the schema have it: the export of a run is the same every time."""
+    """Return the run's start in seconds since 1970, as the schema's text; with it, repeated exports are identical."""
     return str(int(created(results).timestamp()))
 
 
@@ -120,10 +122,13 @@ def epoch(results: Results) -> str:
 
 
 def eee_path(results: Results, named: Named) -> Path:
-    """Where the datastore has the file: by benchmark, developer and model, named after the run's digest."""
+    """Return the file's path in the datastore: benchmark, developer and model; its name is derived from the run.
+
+    Raises ModelError for a model that is not given as OWNER/NAME.
+    """
     owner, slash, name = named.model_id.partition("/")
     if not slash or not owner or not name:
-        raise ModelError(f"--model-id is of the form OWNER/NAME, not '{named.model_id}'")
+        raise ModelError(f"--model-id must have the form OWNER/NAME, not '{named.model_id}'")
     digest = sha256(f"{results.fingerprint}{epoch(results)}".encode()).digest()
     file = UUID(bytes=digest[:16], version=4)
     return Path(
@@ -132,17 +137,17 @@ def eee_path(results: Results, named: Named) -> Path:
 
 
 def evaluation_id(results: Results, named: Named) -> str:
-    """The run's name in the datastore."""
+    """Return the run's id in the datastore."""
     return f"{results.task.name}/{named.model_id}/{epoch(results)}"
 
 
 def result_id(results: Results, metric: Metric) -> str:
-    """A figure's name in it."""
+    """Return a figure's id in the datastore."""
     return f"{results.task.name}/{metric.name}"
 
 
 def aggregate(results: Results, named: Named, path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The file of a run's figures, of schema 0.3."""
+    """Return the content of the file of a run's figures; `rows` are the samples that go into a file beside it."""
     at = created(results).isoformat()
     made: dict[str, Any] = {
         "schema_version": SCHEMA,
@@ -174,7 +179,7 @@ def aggregate(results: Results, named: Named, path: Path, rows: Sequence[Mapping
 
 
 def model_info(results: Results, named: Named) -> dict[str, Any]:
-    """The model with its options as texts; whoever serves one over HTTP may be anybody."""
+    """Describe the model, with its options as texts. Who deploys a model that is served over HTTP is unknown."""
     model = results.model
     options = model.effective or model.options
     served = options.get("llm", "").startswith("openai:")
@@ -191,7 +196,7 @@ def model_info(results: Results, named: Named) -> dict[str, Any]:
 
 
 def evaluation_result(results: Results, metric: Metric) -> dict[str, Any]:
-    """One figure with its uncertainty, its protocol and its floors."""
+    """Describe one figure with its uncertainty, its protocol and its floors."""
     from tasks.registry import family_of
 
     unit = family_of(results.task.family).unit(metric.name)
@@ -230,7 +235,7 @@ def evaluation_result(results: Results, metric: Metric) -> dict[str, Any]:
 
 
 def uncertainty(metric: Metric) -> dict[str, Any]:
-    """The interval in the schema's own fields, where there is one."""
+    """Return the sample size and, if there is one, the interval, in the schema's own fields."""
     found: dict[str, Any] = {"num_samples": metric.n}
     if metric.interval is not None:
         low, high = metric.interval
@@ -244,7 +249,7 @@ def uncertainty(metric: Metric) -> dict[str, Any]:
 
 
 def judging(results: Results, metric: Metric) -> dict[str, Any]:
-    """Who judged a figure, where a language model did."""
+    """Describe the language model that judged a figure; empty if none did."""
     if "judge" not in results.protocol or not metric.name.startswith("judged"):
         return {}
     judge = results.protocol["judge"]
@@ -258,7 +263,7 @@ def judging(results: Results, metric: Metric) -> dict[str, Any]:
 
 
 def generation_args(results: Results) -> dict[str, Any]:
-    """How answers were drawn, as far as the run's options tell, and the command."""
+    """Return the command, and the generation settings among the run's options."""
     options = results.model.effective or results.model.options
     found: dict[str, Any] = {"execution_command": join(results.provenance.argv)}
     for name in ("temperature", "top_p"):
@@ -272,7 +277,7 @@ def generation_args(results: Results) -> dict[str, Any]:
 
 
 def source_data(results: Results) -> dict[str, Any]:
-    """The benchmark: by its address where its source is one."""
+    """Describe the benchmark, by its address if its source contains one."""
     task = results.task
     details = {"items_sha256": task.items_sha256, "licence": task.licence, "citation": task.citation}
     addresses = [word.strip("(),;") for word in task.source.split() if word.startswith("https://")]
@@ -281,7 +286,7 @@ def source_data(results: Results) -> dict[str, Any]:
 
 
 def sample_rows(results: Results, named: Named, task: Task[Any], samples: Mapping[str, Sample]) -> list[dict[str, Any]]:
-    """A row for each answered item that has a score of its own. Raises DataError where none has."""
+    """Return a row for each answered item that has its own score. Raises DataError if none has."""
     from tasks.registry import family_of
 
     family = family_of(results.task.family)
@@ -293,12 +298,12 @@ def sample_rows(results: Results, named: Named, task: Task[Any], samples: Mappin
         if sample is not None and value is not None:
             rows.append(sample_row(results, named, item, sample, value))
     if not rows:
-        raise DataError(f"{results.task.name} has no figure of single items: leave out --samples")
+        raise DataError(f"{results.task.name} has no scores of single items: leave out --samples")
     return rows
 
 
 def sample_row(results: Results, named: Named, item: Item, sample: Sample, value: float) -> dict[str, Any]:
-    """An item with its answer, as the schema of instances has it."""
+    """Describe an item and its answer, as the schema of instances requires."""
     from tasks.registry import family_of
 
     shown = family_of(results.task.family).show(item)
@@ -339,12 +344,12 @@ def sample_row(results: Results, named: Named, item: Item, sample: Sample, value
 
 
 def lines_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as JSON lines."""
+    """Format rows as JSON lines."""
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
 
 def write_eee(out: Path, path: Path, made: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write the figures and, where there are rows, the items beside them."""
+    """Write the figures and, if there are rows, the file of samples. Return the paths of both."""
     from evals.store import write_atomic
 
     place = out / path
@@ -361,7 +366,10 @@ def write_eee(out: Path, path: Path, made: Mapping[str, Any], rows: Sequence[Map
 
 
 def hub_entry(results: Results, dataset: str, task_id: str | None) -> dict[str, Any]:
-    """The primary figure as `.eval_results/*.yaml` of a model's repository has it; its interval is in the notes."""
+    """Return the entry for `.eval_results/*.yaml` in a model's repository: the primary figure, its interval as a note.
+
+    Raises RecordError if the figure is unknown.
+    """
     from tasks.registry import family_of
 
     metric = results.primary
@@ -383,13 +391,16 @@ def hub_entry(results: Results, dataset: str, task_id: str | None) -> dict[str, 
 
 
 def write_yaml(path: Path, entry: Mapping[str, Any]) -> Path:
-    """Write a list of one entry as YAML: texts in quotes as JSON has them, which YAML reads alike."""
+    """Write a list of one entry as YAML, with values as JSON, which YAML includes.
+
+    Raises RecordError if the file is not a .yaml file or exists.
+    """
     from evals.store import write_atomic
 
     if path.suffix not in (".yaml", ".yml"):
         raise RecordError(f"{path}: name a .yaml file, in the model's repository under .eval_results/")
     if path.exists():
-        raise RecordError(f"{path} is there already: name another file, and put the entries together by hand")
+        raise RecordError(f"{path} already exists: name another file, and merge the entries by hand")
     lines = []
     for key, value in entry.items():
         if isinstance(value, Mapping):
@@ -409,7 +420,7 @@ def write_yaml(path: Path, entry: Mapping[str, Any]) -> Path:
 
 
 def summary_of(results: Results) -> dict[str, float | int | str]:
-    """The figures with the ends of their intervals, flat, and what an item cost."""
+    """Return the figures, the ends of their intervals and the seconds per item as a flat dictionary."""
     found: dict[str, float | int | str] = {"status": results.status, "items": results.counts.answered}
     for metric in results.metrics:
         if metric.value is not None:
@@ -425,7 +436,10 @@ def summary_of(results: Results) -> dict[str, float | int | str]:
 
 
 def write_wandb(results: Results, out: Path, project: str, *, send: bool) -> Path:
-    """Write a run of Weights & Biases into a folder, offline unless it is to be sent. Raises ModelError without it."""
+    """Write a Weights & Biases run into a folder, and send it if asked to. Return the run's folder.
+
+    Raises ModelError if wandb is not installed.
+    """
     try:
         import wandb
     except ImportError:

@@ -1,7 +1,7 @@
-"""`longvid flags RUN…`: find the questions that models answer correctly without the video, and figures without those.
+"""`longvid flags RUN…`: find the questions that models answer correctly without the video, and score without those.
 
-The rule is our choice: a question is flagged if every run is right, in all of its rotations if it was rotated. By luck
-alone that happens too; the file says how often.
+The rule is our choice: a question is flagged if every run answers it correctly, in all rotations if there are any.
+Random guesses are flagged too; the file says how many to expect.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NEEDS, GUESSABLE = "needs the video", "answered without it"
 NEED = "does it need the video?"
 """The kind of label under which pages break a figure down by flags."""
 NEEDS_FIGURE = "needs_the_video"
-"""The primary figure's name on the questions that need the video, where it stands beside that on all."""
+"""Name of the primary figure on the questions that need the video, in tables that also have the one on all."""
 
 
 class BlindRun(Row):
-    """A run that the flags were made from."""
+    """A blind run that the flags were made from."""
 
     name: str
     model: str
@@ -84,7 +84,7 @@ def flags(
     count = len(made.guessable)
     console.say(
         f"{count:,} of {made.questions:,} questions of {made.task} are answered correctly by all {len(made.runs)} "
-        f"blind runs; {made.by_luck:.1f} would be by luck alone"
+        f"blind runs; {made.by_luck:.1f} would be expected by luck alone"
     )
     console.say(f"flags: {out}\nnext: longvid report RUN --flags {out}")
 
@@ -124,14 +124,17 @@ def make_flags(records: Sequence[Record]) -> Flags:
 
 
 def right_by_question(record: Record) -> dict[str, bool]:
-    """Whether a blind run is right in all rotations of a question. Raises RecordError for an incomplete run."""
+    """Return by question whether a blind run answers it correctly in all rotations.
+
+    Raises RecordError for a run that is incomplete, saw the video, is not of multiple choice, or lacks public answers.
+    """
     run = record.run
     if run.task.family != "multiple-choice":
         raise RecordError(f"{record.folder} is a run of {run.task.name}: flags are for multiple choice")
     if run.model.system != System.TEXT:
         raise RecordError(
-            f"{record.folder}: its model is not declared to see no video ('{run.model.system or 'not declared'}'): "
-            "flags are made from blind runs, such as those of -m blind"
+            f"{record.folder}: its model is of the kind '{run.model.system or 'not declared'}', not '{System.TEXT}': "
+            "flags are made from runs that see no video, such as those of -m blind"
         )
     if record.results is None or record.results.status != "complete":
         raise RecordError(f"{record.folder} is not complete: finish the run first")
@@ -139,7 +142,7 @@ def right_by_question(record: Record) -> dict[str, bool]:
     for key, sample in record.samples.items():
         value = sample.scores.get("accuracy")
         if value is None:
-            raise RecordError(f"{record.folder}: whether '{key}' is right is not public")
+            raise RecordError(f"{record.folder}: the right answer to '{key}' is not public")
         right[question_id(key)] = right.get(question_id(key), True) and value == 1
     return right
 
@@ -154,7 +157,7 @@ def luck_by_question(record: Record) -> dict[str, float]:
 
 
 def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, list[Group]]:
-    """Return a run's figure on the questions that need the video, and on those answered without it.
+    """Return a run's scores, and its figure on the questions that need the video and on those answered without it.
 
     Raises RecordError if the flags are of another benchmark or lack questions of the run.
     """
@@ -174,13 +177,13 @@ def by_need(folder: Path, task_name: str, made: Flags) -> tuple[ItemFigures, lis
 
 
 def flags_of(task_name: str, given: Sequence[Flags]) -> Flags | None:
-    """Those of the flags that are of a task's benchmark and pool."""
+    """Return the flags of a task's benchmark and pool; None if none are given for it."""
     told = split_variant(task_name)[0]
     return next((made for made in given if made.task == told), None)
 
 
 def needs_metric(folder: Path, results: Results, made: Flags) -> Metric:
-    """A run's primary figure on the questions that need the video. Raises RecordError as `by_need` does."""
+    """Return a run's primary figure on the questions that need the video. Raises RecordError as `by_need` does."""
     figures, groups = by_need(folder, results.task.name, made)
     found = next((part for part in groups if part.label == NEEDS), None)
     return Metric(
@@ -197,6 +200,6 @@ def needs_metric(folder: Path, results: Results, made: Flags) -> Metric:
 
 
 def need_labels(ids: Sequence[str], made: Flags) -> Mapping[str, str]:
-    """Say of each item, by id, whether it needs the video."""
+    """Return a label for each item, by id: whether it needs the video."""
     known = set(made.guessable)
     return {key: GUESSABLE if question_id(key) in known else NEEDS for key in ids}

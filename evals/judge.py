@@ -1,7 +1,7 @@
-"""`longvid judge RUN --judge llm=…`: a finished run's free answers judged by a language model, as a run of its own.
+"""`longvid judge RUN --judge llm=…`: have a language model judge a finished run's free answers, as a separate run.
 
-The judge's words are the new record's raw outputs. The same command goes on where it stopped, and reads them again with
-today's rules; with other labels it only counts anew.
+The judge's replies are the new record's raw outputs. The same command resumes and parses them again with the current
+rules; with other labels, only the agreement is computed again.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
 
 class LabelRow(TypedDict):
-    """A line of a file of labels: whether people find the run's answer to a question right."""
+    """A line of a labels file: whether people judge the run's answer to a question to be right."""
 
     id: str
     right: bool
 
 
 def judge(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A complete run of questions answered in free words.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A complete run of questions with free-text answers.")],
     judge: Annotated[
         list[str],
         typer.Option("--judge", metavar="KEY=VALUE", help="The judge: llm=…, and its other options."),
     ],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: beside the run.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run directory; default: next to the run.")] = None,
     labels: Annotated[
-        Path | None, typer.Option(help='People\'s verdicts on its answers, JSON lines {"id": …, "right": true}.')
+        Path | None, typer.Option(help='Human verdicts on the answers, as JSON lines {"id": …, "right": true}.')
     ] = None,
     data: DATA = None,
     videos: VIDEOS = None,
 ) -> None:
-    """Have a language model judge the free answers of a run. Its agreement with labels comes first.
+    """Have a language model judge a run's free-text answers, and measure how far it agrees with human labels.
 
-    The figure goes by the judge's name and stands in no table beside another judge's.
+    The result carries the judge's name and is never in one table with another judge's.
     """
     from baselines.judge import build_judge
     from tasks.registry import parse_options
@@ -69,9 +69,10 @@ def judge_run(
     data: Path | None = None,
     videos: Path | None = None,
 ) -> tuple[Path, Results]:
-    """Have a model that is built judge a run's answers; the new run's folder and results.
+    """Have a loaded model judge a run's answers. Return the new run's folder and results.
 
-    Raises RecordError for a run that is not complete or not of free answers, DataError for labels that don't fit.
+    Raises RecordError for a run that is not complete or has no free-text answers, DataError for faulty labels or if no
+    question has known answers.
     """
     from evals.run_verb import run_with_progress
     from evals.runner import RunSettings
@@ -85,7 +86,7 @@ def judge_run(
 
 
 def judged_task(folder: Path, built: object, labels: Path | None, data: Path | None, videos: Path | None) -> JudgedTask:
-    """The task of judging a run's answers."""
+    """Build the task of judging a run's answers."""
     from evals.benchmarks import task_of_run
     from evals.store import read_results, read_run, read_samples
     from tasks.free_answers import FreeAnswerTask
@@ -95,7 +96,7 @@ def judged_task(folder: Path, built: object, labels: Path | None, data: Path | N
     run = read_run(folder)
     task = task_of_run(run, data, videos)
     if not isinstance(task, FreeAnswerTask):
-        raise RecordError(f"{folder} is a run of {run.task.name}: a judge is for questions answered in free words")
+        raise RecordError(f"{folder} is a run of {run.task.name}: only free-text answers can be judged")
     if (status := read_results(folder).status) != "complete":
         raise RecordError(f"{folder} is {status}: finish the run first")
     samples = read_samples(folder)
@@ -104,7 +105,7 @@ def judged_task(folder: Path, built: object, labels: Path | None, data: Path | N
     }
     items = judged_items(task.items(), replies)
     if not items:
-        raise DataError(f"{run.task.name}: no question has known answers, so that there is nothing to judge against")
+        raise DataError(f"{run.task.name}: no question has known answers to judge against")
     info = built.info if isinstance(built, Model) else ModelInfo(type(built).__name__)
     named = Judge(info.name, info.weights_sha256, load_judge_prompt())
     right = read_labels(labels, {item.id for item in items}) if labels else {}
@@ -112,7 +113,7 @@ def judged_task(folder: Path, built: object, labels: Path | None, data: Path | N
 
 
 def judged_record(run: Run, task: JudgedTask) -> Run:
-    """The new run: of the system that answered, by its protocol and its judge's, held to the very replies."""
+    """Return the new run's record: that of the system that answered, with the judge and the replies in its protocol."""
     from evals.provenance import collect
 
     replies = json.dumps([[item.id, item.reply] for item in task.items()], ensure_ascii=False)
@@ -128,7 +129,7 @@ def judged_record(run: Run, task: JudgedTask) -> Run:
 
 
 def read_labels(path: Path, known: set[str]) -> Mapping[str, bool]:
-    """People's verdicts by item id. Raises DataError naming the line for an unknown id or one that is there twice."""
+    """Read human verdicts by item id. Raises DataError naming the line for an unknown or repeated id."""
     from tasks.files import read_rows
 
     found: dict[str, bool] = {}
@@ -143,7 +144,7 @@ def read_labels(path: Path, known: set[str]) -> Mapping[str, bool]:
 
 
 def show(folder: Path, results: Results) -> None:
-    """The agreement first, then the figure under its judge's name, then the floors and warnings."""
+    """Print the judge's agreement with the labels, then the figure, then the warnings."""
     from evals.benchmark_app import in_words
 
     figures = {metric.name: metric for metric in results.metrics}

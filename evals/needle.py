@@ -1,7 +1,7 @@
-"""`longvid needle VIDEO… -o FOLDER`: kitchen's brief events laid into videos of one's own, as a benchmark in a folder.
+"""`longvid needle VIDEO… -o FOLDER`: insert kitchen's brief events into your own videos and write a benchmark folder.
 
-As in `kitchen-needle`, each video gives five copies with one event each, in each fifth of it another, and all five are
-asked the same question with the same options: whatever does not look scores exactly a fifth.
+As in `kitchen-needle`, each video gives five copies. Each copy has one event, a different one in each fifth of the
+video, and all five get the same question with the same options. A model that ignores the video scores exactly 20 %.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUESTION = "For a moment a drawing is shown that does not belong to the video. W
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """How copies are made: frames a second, the longest short side in pixels, and the seed of what is laid where."""
+    """How copies are made: frames per second, the shorter side's limit in pixels, and the seed of the events."""
 
     fps: int
     side: int
@@ -37,15 +37,15 @@ class Copies:
 
 def needle(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO…", help="Video files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The benchmark's folder to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The benchmark folder to write.")],
     name: Annotated[str | None, typer.Option(help="The benchmark's name; default: the folder's.")] = None,
-    fps: Annotated[int, typer.Option(min=1, max=60, help="Frames a second of the copies.")] = 4,
-    side: Annotated[int, typer.Option(min=32, help="The copies' shorter side in pixels, at most.")] = 360,
-    seed: Annotated[int, typer.Option(help="Seed of which event is laid where.")] = 0,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="Frames per second of the copies.")] = 4,
+    side: Annotated[int, typer.Option(min=32, help="Largest size in pixels of the copies' shorter side.")] = 360,
+    seed: Annotated[int, typer.Option(help="Seed of the events and their positions.")] = 0,
 ) -> None:
-    """Lay a drawn event of three seconds into each fifth of your videos, and write the questions which it was.
+    """Insert a drawing, shown for three seconds, into each fifth of your videos, and ask which drawing it was.
 
-    The copies have no sound. What is finished is kept: the same command goes on where an interrupted one stopped.
+    The copies have no sound. The same command resumes an interrupted one.
     """
     from tasks.durable import write_atomic
     from tasks.folder import QUESTIONS, SETTINGS
@@ -54,7 +54,7 @@ def needle(
     choices = Copies(fps, side, seed)
     settings = settings_of(name or out.resolve().name, choices)
     if (out / SETTINGS).is_file() and (out / SETTINGS).read_text(encoding="utf-8") != settings:
-        raise DataError(f"{out / SETTINGS} is of other needles (name, fps, side or seed differ): choose another --out")
+        raise DataError(f"{out / SETTINGS} has another name, fps, side or seed: choose another --out")
     (out / "videos").mkdir(parents=True, exist_ok=True)
     write_atomic(out / SETTINGS, settings)
     rows = []
@@ -64,11 +64,11 @@ def needle(
             tick(path.name)
     write_atomic(out / QUESTIONS, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     console.say(f"{len(rows)} questions about copies of {len(found)} videos: {out / QUESTIONS}")
-    console.say(f"next: longvid run {console.path_text(out)} -m MODEL; the picture is on the run's page")
+    console.say(f"next: longvid run {console.path_text(out)} -m MODEL; the run's page shows accuracy by depth")
 
 
 def video_files(places: Sequence[Path]) -> list[Path]:
-    """The videos that are named, and those in named folders. Raises DataError for none, or two of one name."""
+    """Return the given videos and those in given folders. Raises DataError if there are none or two have one name."""
     from tasks.video_files import is_video_name
 
     found: dict[str, Path] = {}
@@ -80,12 +80,12 @@ def video_files(places: Sequence[Path]) -> list[Path]:
             if not path.is_file():
                 raise DataError(f"there is no video {path}")
             if (other := found.setdefault(path.stem, path)) != path:
-                raise DataError(f"{other} and {path} have one name: their copies would, too; rename one")
+                raise DataError(f"{other} and {path} have the same name, and so would their copies; rename one")
     return list(found.values())
 
 
 def settings_of(name: str, choices: Copies) -> str:
-    """The benchmark's settings as TOML."""
+    """Return the benchmark's settings as TOML."""
     told = {
         "name": name,
         "version": "1",
@@ -98,7 +98,10 @@ def settings_of(name: str, choices: Copies) -> str:
 
 
 def lay_into(path: Path, out: Path, choices: Copies) -> list[dict[str, object]]:
-    """Write the copies of a video that are missing; the rows of the questions about all five. Raises a VideoError."""
+    """Write the missing copies of a video and return the questions about all five.
+
+    Raises VideoError if the video can't be read, and DataError if it is too short.
+    """
     from encoders.video_file import probe
     from tasks.kitchen.needle import SECONDS, haystack, laid_out, lay_needles, video_frames
     from tasks.splice import encode, splice
@@ -119,7 +122,7 @@ def lay_into(path: Path, out: Path, choices: Copies) -> list[dict[str, object]]:
 
 
 def row_of(source: Path, copy: Path, laid: Needle, seconds: int) -> dict[str, object]:
-    """A question about a copy, as `questions.jsonl` has it."""
+    """Return the question about a copy as a row of `questions.jsonl`."""
     from tasks.kitchen.needle import DRAWN
     from tasks.labels import DEPTH, FIFTHS
 
@@ -136,7 +139,7 @@ def row_of(source: Path, copy: Path, laid: Needle, seconds: int) -> dict[str, ob
 
 
 def copied_size(path: Path, side: int) -> tuple[int, int]:
-    """Height and width of the upright copies: those of the picture as it is shown, even, and at most `side` across."""
+    """Return the even height and width of a video's copies: as displayed, the shorter side at most `side` pixels."""
     from encoders.decode import kept_size
     from encoders.video_file import open_video, probe
 
@@ -149,7 +152,7 @@ def copied_size(path: Path, side: int) -> tuple[int, int]:
 
 
 def resampled(path: Path, fps: int, size: tuple[int, int]) -> Iterator[VideoFrame]:
-    """A video's pictures at `fps` a second, upright in (height, width): what is on screen at each moment."""
+    """Yield the frames on screen every 1/`fps` seconds, upright and scaled to `size` (height, width)."""
     from encoders.decode import frames_between
     from encoders.video_file import probe
 
@@ -168,7 +171,7 @@ def resampled(path: Path, fps: int, size: tuple[int, int]) -> Iterator[VideoFram
 
 
 def upright(frame: VideoFrame, size: tuple[int, int]) -> VideoFrame:
-    """A frame turned upright, in (height, width), as the encoder takes it."""
+    """Return a frame turned upright and scaled to `size` (height, width)."""
     import av
     import numpy as np
 

@@ -56,7 +56,7 @@ class Step(Row):
 
 
 class Sweep(Row):
-    """A curve: points as given, steps between neighbours and between the ends, and the finding in words."""
+    """A curve: its points, the steps between neighbours and from first to last, and the finding in words."""
 
     schema_version: Literal[1] = 1
     task: str
@@ -95,7 +95,7 @@ def sweep(
     option, values = parse_values(over)
     options = parse_options(model_option or [])
     if option in options:
-        raise ModelError(f"{option} is given by --over and by -M; leave one of them out")
+        raise ModelError(f"{option} is given by --over and by -M; remove one of them")
     named, pool = find_target(benchmark)
     found = with_videos(named, videos)
     task = load_task(found, pool or found.pools[0], data, to_ask=True)
@@ -118,7 +118,7 @@ def parse_values(over: str) -> tuple[str, tuple[str, ...]]:
     option, equals, listed = over.partition("=")
     values = tuple(value.strip() for value in listed.split(","))
     if not option.strip() or not equals or len(values) < 2 or not all(values):
-        raise ModelError(f"--over is of the form key=value,value,… with at least two values, not '{over}'")
+        raise ModelError(f"--over must have the form key=value,value,… with at least two values, not '{over}'")
     if len(set(values)) < len(values):
         raise ModelError(f"--over names a value twice: {listed}")
     return option.strip(), values
@@ -133,7 +133,7 @@ def make_sweep(
     folders: Sequence[Path],
     seed: int = 0,
 ) -> Sweep:
-    """Build the curve of finished runs. Raises RecordError if a run has no results or two share no item."""
+    """Build the curve from finished runs. Raises RecordError if a run has no results or two have no item in common."""
     from evals.compare.record import read_records
     from evals.leaderboard.rows import cost_columns
 
@@ -142,7 +142,7 @@ def make_sweep(
     for value, record in zip(values, records, strict=True):
         results = record.results
         if results is None or results.primary.value is None:
-            raise RecordError(f"{record.folder} has no figure to draw")
+            raise RecordError(f"{record.folder} has no figure to plot")
         cost = cost_columns(results.cost, None)
         points.append(
             Point(
@@ -175,7 +175,7 @@ def make_sweep(
 
 
 def steps_of(pairs: Sequence[tuple[Record, Record]], task: Task[Any], seed: int) -> list[Step]:
-    """Return the pairs' differences; a step is supported if both its corrected p-value and its interval say so."""
+    """Compare the pairs. A step is supported if its corrected p-value is below `LEVEL` and its interval excludes 0."""
     from evals.compare.build import compare
     from tasks.statistics import holm
 
@@ -195,7 +195,7 @@ def steps_of(pairs: Sequence[tuple[Record, Record]], task: Task[Any], seed: int)
 
 
 def finding_of(told: Sweep, family: str) -> str:
-    """State in a sentence or two what the curve supports: no more than its steps do."""
+    """Summarise the curve in a sentence or two, claiming only changes that its steps support."""
     unit = family_of(family).unit(told.points[0].metric.name)
     figure = told.points[0].metric.name.replace("_", " ")
 
@@ -225,7 +225,7 @@ def signed(value: float) -> str:
 
 
 def rows_of(told: Sweep, family: str) -> list[tuple[str, ...]]:
-    """Return the curve's rows as text."""
+    """Return the rows of the curve's table."""
     unit = family_of(family).unit(told.points[0].metric.name)
     steps = {step.other: step for step in told.steps}
     rows: list[tuple[str, ...]] = []
@@ -276,7 +276,7 @@ def sweep_page(told: Sweep, family_name: str) -> str:
 
 
 def alt_of(told: Sweep, family: str) -> str:
-    """Describe the picture in words."""
+    """Describe the plot in words, for screen readers."""
     unit = family_of(family).unit(told.points[0].metric.name)
     values = ", ".join(f"{point.value}: {unit.text(point.metric.value or 0.0)}" for point in told.points)
     return f"{told.points[0].metric.name} over {told.option}: {values}"
@@ -313,7 +313,7 @@ def curve(told: Sweep, family: str) -> Markup:
 
 
 def places_of(values: Sequence[str]) -> tuple[list[float], bool]:
-    """Return the values' positions on the axis, and whether these are their log2 or only their order."""
+    """Return the values' positions on the axis, and whether it is logarithmic; if not, positions are their order."""
     try:
         numbers = [float(value) for value in values]
     except ValueError:

@@ -1,8 +1,8 @@
-"""The judged-answer family: whether a language model finds that a free answer says what a known one says.
+"""The judged-answer family: a language model judges whether a free-text answer means the same as a known one.
 
-A judge is itself a model: its figure is worth what its verdicts agree with people's. So a task of this family goes by
-the name of its judge and prompt, and a figure of another judge never stands in one table with it. Where people's labels
-are given, the agreement (accuracy, Cohen's kappa) stands beside the figure.
+A judge is itself a model, and its figure is only as good as its agreement with people. A task's name therefore contains
+its judge and prompt, so that figures of different judges are never in one table. If human labels are given, the
+agreement with them (accuracy, Cohen's kappa) is reported with the figure.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NO_LABELS: Mapping[str, bool] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class JudgedItem:
-    """A question with its known answers and what a system replied; None where its reply held no answer."""
+    """A question with its known answers and a system's reply, which is None if it contained no answer."""
 
     id: str
     cluster: str
@@ -48,7 +48,7 @@ class JudgedItem:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Who judges: the language model's name, the digest of its weights where that is known, and its prompt."""
+    """A judge: the language model's name, the digest of its weights if known, and its prompt."""
 
     name: str
     weights_sha256: str | None
@@ -56,12 +56,12 @@ class Judge:
 
     @property
     def slug(self) -> str:
-        """What tasks' names have of it."""
+        """The judge's part of a task's name."""
         return f"{re.sub(r'[^A-Za-z0-9.-]+', '-', self.name).strip('-')}.{self.prompt.name}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a run's protocol has of it."""
+        """The judge's entries in a run's protocol."""
         weights = {"judge_weights_sha256": self.weights_sha256} if self.weights_sha256 else {}
         return {
             "judge": self.name,
@@ -72,7 +72,7 @@ class Judge:
 
 
 def judged_info(info: TaskInfo, judge: Judge, count: int) -> TaskInfo:
-    """The task of judged answers: named after its judge, its digest that of the questions and the judge."""
+    """Return the info of a task of judged answers: its name contains the judge, its digest covers the judge too."""
     digest = text_sha256(info.items_sha256, judge.name, judge.weights_sha256 or "", judge.prompt.sha256)
     return replace(
         info,
@@ -86,7 +86,7 @@ def judged_info(info: TaskInfo, judge: Judge, count: int) -> TaskInfo:
 
 
 def judged_items(asked: Sequence[FreeItem], replies: Mapping[str, str | None]) -> list[JudgedItem]:
-    """The questions that have known answers, with the replies to them."""
+    """Return the questions that have known answers, with the replies to them."""
     return [
         JudgedItem(item.id, item.cluster, item.clip, item.question, item.answers, replies[item.id], item.labels)
         for item in asked
@@ -95,7 +95,7 @@ def judged_items(asked: Sequence[FreeItem], replies: Mapping[str, str | None]) -
 
 
 class JudgedTask:
-    """Implements the Task API: the model that is asked is the judge. `right` are people's verdicts by item id."""
+    """Implements the Task API, with the judge as the model. `right` holds human verdicts by item id."""
 
     def __init__(
         self, info: TaskInfo, items: Sequence[JudgedItem], judge: Judge, right: Mapping[str, bool] = NO_LABELS
@@ -131,7 +131,7 @@ class JudgedTask:
         ]
 
     def asked_of(self, item: JudgedItem) -> str:
-        """What the judge is asked about an item."""
+        """Return the prompt that asks the judge about an item."""
         return self.judge.prompt.fill(
             "user", question=item.question, references=" / or: ".join(item.answers), reply=item.reply or ""
         )
@@ -165,7 +165,7 @@ class JudgedTask:
         return Summary((primary, *agreement, unread), details, tuple(warnings))
 
     def agreement(self, known: Sequence[tuple[Score, float]]) -> tuple[Metric, ...]:
-        """How far the judge agrees with people on the items that they labelled; nothing without labels."""
+        """Return the judge's agreement with people on the labelled items; empty if there are none."""
         both = [(score, value, self.right[score.item_id]) for score, value in known if score.item_id in self.right]
         if not both:
             return ()
@@ -176,7 +176,7 @@ class JudgedTask:
 
 
 def verdict_warnings(primary: Metric, asked: int) -> list[str]:
-    """Between what bounds the figure lies where verdicts could not be read, which count neither way."""
+    """Warn of verdicts that could not be read and are left out, with the bounds of the figure that includes them."""
     unread = asked - primary.n
     if not unread:
         return []
@@ -189,7 +189,7 @@ def verdict_warnings(primary: Metric, asked: int) -> list[str]:
 
 
 def agreement_warnings(agreement: Sequence[Metric], judge: Judge) -> list[str]:
-    """That a judge is not to be believed, or that nobody knows."""
+    """Warn if the judge's agreement with people is unknown or not shown to be better than chance."""
     if not agreement:
         told = (
             f"how far {judge.name} ({judge.prompt.name}) agrees with people on these answers is not known: "
@@ -203,7 +203,7 @@ def agreement_warnings(agreement: Sequence[Metric], judge: Judge) -> list[str]:
 
 
 def words(item: JudgedItem) -> ItemText:
-    """The question, what was replied and what is known to answer it."""
+    """Describe a question, the reply and the known answers in words."""
     said = "nothing" if item.reply is None else f"“{item.reply}”"
     return ItemText(title=f"{item.question} Reply: {said}", references=item.answers)
 
@@ -213,11 +213,11 @@ FAMILY = Family(
     terms=(
         (
             "judged accuracy",
-            "the share of answers of which a language model, the judge, finds that they say what a known answer says.",
+            "the share of answers that a language model, the judge, finds to mean the same as a known answer.",
         ),
         (
             "judge agreement, kappa",
-            "how often the judge's verdict is that of people, and Cohen's kappa: 1 is always, 0 as often as by chance.",
+            "how often the judge's verdict equals people's, and Cohen's kappa: 1 is full agreement, 0 that of chance.",
         ),
     ),
     beside={JUDGED: (AGREEMENT, KAPPA)},
@@ -229,5 +229,5 @@ FAMILY = Family(
 
 
 def load_judge_prompt() -> Prompt:
-    """The judge's prompt of today's version."""
+    """Load the current version of the judge's prompt."""
     return load_prompt("tasks", PROMPT)

@@ -54,7 +54,7 @@ SAMPLED_ROUTES = frozenset({Route.GENERATE, Route.GIVEN})
 ROTATION = "+r"
 """Separates a question's id from the number of positions that its options are rotated by."""
 REPEAT = "+n"
-"""Separates the id of a question, or of one of its rotations, from the number of times that it was asked before."""
+"""Separates the id of a question, or of one of its rotations, from the index of its repeat, from 0."""
 RIGHT_PLACE = "place of the right option"
 REPEATED = "repeat"
 MAJORITY, SAME_ANSWER, DEVIATION = "majority_accuracy", "same_answer", "deviation_between_repeats"
@@ -80,7 +80,7 @@ class ChoiceItem:
 
     An index that no option has (-1) means that none of them is right: every choice is wrong. `evidence` holds the
     segments of the video, in seconds, that the answer depends on, if the benchmark gives them. Like labels they are
-    part of no question and no digest. `draw` is how often the question was asked before.
+    part of no question and no digest. `draw` is the index of the repeat, from 0.
     """
 
     id: str
@@ -95,7 +95,7 @@ class ChoiceItem:
 
     @property
     def right_option(self) -> int | None:
-        """The right option's index; None if the answer is not public, or none of the options."""
+        """Index of the right option; None if the answer is not public or no option is right."""
         return self.answer if self.answer is not None and 0 <= self.answer < len(self.options) else None
 
 
@@ -214,8 +214,7 @@ class MultipleChoiceTask:
         Every rotation is an item in its question's cluster, so that intervals keep a question's answers together.
         Without a count each option is in each position once; all questions then need the same number of options.
 
-        Raises DataError for a count above the fewest options of a question, or if a count has
-        to be given.
+        Raises DataError for a count below 2 or above the fewest options of a question, or if a count is required.
         """
         sizes = sorted({len(item.options) for item in self._items})
         if count is None and sizes[0] < sizes[-1]:
@@ -234,9 +233,9 @@ class MultipleChoiceTask:
         return other
 
     def repeated(self, times: int) -> Self:
-        """The task that asks each question so many times, for models that draw their answers.
+        """Return the task that asks each question several times, for models that sample their answers.
 
-        Every time is an item, in its question's cluster, so that an interval keeps a question's answers together.
+        Every repeat is an item in its question's cluster, so that intervals keep a question's answers together.
         """
         other = copy(self)
         other.repeats = times
@@ -276,8 +275,8 @@ class MultipleChoiceTask:
             name = getattr(getattr(model, "info", None), "name", type(model).__name__)
             msg = (
                 f"{self.info.name} asks each question {self.repeats} times, and '{name}' answers the same every time: "
-                f"--repeats is for models that draw their answers, by -M route={Route.GENERATE} with -M temperature= "
-                f"above 0 (a class of your own says so with is_sampled = True)"
+                f"--repeats is for models that sample their answers: use -M route={Route.GENERATE} and -M temperature= "
+                f"above 0 (a class of your own declares it with is_sampled = True)"
             )
             raise ModelError(msg)
         by_query = route is Route.SIMILARITY and isinstance(model, QueryVideoEncoder)
@@ -364,7 +363,7 @@ class MultipleChoiceTask:
 
 
 def moved_on(item: ChoiceItem, shift: int) -> ChoiceItem:
-    """Rotate a question's options by `shift` positions."""
+    """Return a question with its options rotated by `shift` positions."""
     count = len(item.options)
     options = tuple(item.options[(place - shift) % count] for place in range(count))
     answer, labels = item.answer, dict(item.labels)
@@ -375,28 +374,28 @@ def moved_on(item: ChoiceItem, shift: int) -> ChoiceItem:
 
 
 def asked_again(item: ChoiceItem, draw: int) -> ChoiceItem:
-    """A question that was asked `draw` times before."""
+    """Return a question as the item of its repeat `draw`, from 0."""
     labels = {**item.labels, REPEATED: str(draw + 1)}
     return replace(item, id=f"{item.id}{REPEAT}{draw}", labels=labels, draw=draw)
 
 
 def asked_once(item_id: str) -> str:
-    """The id of what is asked several times, whichever time an item is."""
+    """Return the id without the repeat: of the question, or of its rotation."""
     asked, mark, draw = item_id.rpartition(REPEAT)
     return asked if mark and draw.isdigit() else item_id
 
 
 def question_id(item_id: str) -> str:
-    """The question's id, whichever of its rotations and repeats an item is."""
+    """Return the question's id, without the rotation and the repeat."""
     item_id = asked_once(item_id)
     question, mark, shift = item_id.rpartition(ROTATION)
     return question if mark and shift.isdigit() else item_id
 
 
 def with_repeats(summary: Summary, scores: Sequence[Score], items: Mapping[str, ChoiceItem], repeats: int) -> Summary:
-    """The summary with what the answer given most often scores, how often two are the same, and how repeats differ.
+    """Add to a summary the accuracy of the majority answer, the answers' agreement, and the spread between repeats.
 
-    Of questions that were answered every time. Where several answers are given equally often, each counts its share.
+    Only questions that were answered in every repeat count.
     """
     from tasks.statistics import fraction_metric
 
@@ -422,14 +421,14 @@ def with_repeats(summary: Summary, scores: Sequence[Score], items: Mapping[str, 
 
 
 def majority_share(answers: Sequence[int | str | None], item: ChoiceItem) -> float:
-    """The part of the most frequent answers that is right: 1 or 0, and between them where several are as frequent."""
+    """Return the share of right ones among the most frequent answers: 1 or 0, or a fraction if several are tied."""
     counts = Counter(answers)
     most = [answer for answer, count in counts.items() if count == max(counts.values())]
     return float(item.right_option is not None and item.right_option in most) / len(most)
 
 
 def pairs_alike(answers: Sequence[int | str | None]) -> float:
-    """The share of pairs of answers that are the same; what could not be read is like nothing."""
+    """Return the share of pairs of answers that are the same; replies that could not be read match nothing."""
     total = len(answers) * (len(answers) - 1)
     alike = sum(count * (count - 1) for answer, count in Counter(answers).items() if answer is not None)
     return alike / total
@@ -689,16 +688,16 @@ FAMILY = Family(
         (
             "rotations",
             (
-                "each question is asked several times, its options moved on by a place each time; accuracy is over all "
-                "of these answers, and right in all rotations the share of questions with no wrong one among them."
+                "each question is asked several times, its options rotated by one position each time; accuracy is over "
+                "all of these answers, right in all rotations the share of questions with no wrong answer."
             ),
         ),
         (
             "repeats",
             (
-                "each question is asked several times of a model that draws its answers; accuracy is over all of them, "
-                "majority accuracy that of the answer given most often, same answer the share of pairs of answers to a "
-                "question that agree."
+                "each question is asked several times of a model that samples its answers; accuracy is over all of "
+                "them, majority accuracy that of the most frequent answer, same answer the share of pairs of answers "
+                "to a question that agree."
             ),
         ),
         ("accuracy", "the share of questions about a video for which the right option was chosen."),

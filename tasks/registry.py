@@ -1,7 +1,7 @@
 """Find models and benchmarks by name: ours and third parties' in the same way.
 
 A package declares its own in the entry-point groups `longvid.models`, `longvid.benchmarks` and `longvid.families`;
-`--plugin MODULE` or `--plugin FILE.py` (or the variable LONGVID_PLUGINS) adds a module that is not installed; and
+`--plugin MODULE` or `--plugin FILE.py` (or the variable LONGVID_PLUGINS) adds a module that is not installed, and
 `package.module:Class` or `path/to/file.py:Class` names a model directly. Entries are declarations, so that listing
 imports neither torch nor the models.
 """
@@ -178,7 +178,7 @@ class Benchmark:
         return (self.files[0].name,) if self.files else self.needs
 
     def is_in(self, folder: Path) -> bool:
-        """Whether its data are in a folder; without marker files, whether the folder exists."""
+        """Return whether the benchmark's data are in a folder; without marker files, whether the folder exists."""
         return any(any(folder.glob(marker)) for marker in self.markers) if self.markers else folder.exists()
 
     def pools_in(self, folder: Path) -> tuple[str, ...]:
@@ -191,11 +191,11 @@ class Benchmark:
         return self.everything or self.pools[-1]
 
     def names(self) -> dict[str, str]:
-        """Task names by pool."""
+        """Return the task names by pool."""
         return dict(zip(self.pools, self.task_names or tuple(f"{self.name}@{p}" for p in self.pools), strict=True))
 
     def pool_of(self, task_name: str) -> str | None:
-        """The pool that a task's name stands for, with how often it is asked; None for another benchmark's."""
+        """Return the pool in a task's name, with its variant (see `split_variant`), or None for another benchmark's."""
         told, variant = split_variant(task_name)
         return next((pool + variant for pool, name in self.names().items() if name == told), None)
 
@@ -203,13 +203,11 @@ class Benchmark:
 VARIANT = re.compile(
     r"(?P<rotations>\+rotations(-[1-9][0-9]?)?)?(\+repeats-(?P<repeats>[1-9][0-9]?))?(?P<judged>\+judged-[\w.-]+)?\Z"
 )
-"""How the name of a pool or task ends whose questions are asked several times (with their options in rotated order, as
-they are, or both), or whose answers a language model judged.
-"""
+"""The end of the name of a pool or task whose questions are rotated or repeated, or whose answers were judged."""
 
 
 def split_variant(name: str) -> tuple[str, str]:
-    """A pool's or task's name, and what it ends in where questions are asked several times: "+rotations-3"."""
+    """Split the name of a pool or task into its base and its variant, such as "+rotations-3", or ""."""
     found = VARIANT.search(name)
     return (name, "") if found is None else (name[: found.start()], found.group())
 
@@ -296,7 +294,7 @@ def _benchmarks(plugins: str, only: str | None = None) -> Catalogue[Benchmark]:
 def _catalogue(
     group: str, kind: type[EntryT], plugins: str, error: type[LongvidError], only: str | None = None
 ) -> Catalogue[EntryT]:
-    """All entries of a group, or of our own `only` the one of that name, if there is one: importing all takes long."""
+    """Load the entries of a group. If `only` names one of ours, our others are skipped: importing all takes long."""
     entries: dict[str, EntryT] = {}
     faults: list[str] = []
     for source, load in (*_installed(group, only), *_named(plugins)):
@@ -316,13 +314,13 @@ def _catalogue(
             entries[entry.name] = entry
     ours = {point.name for point in _points(group) if _package(point) == OURS}
     if only in ours and not ours.isdisjoint(entries.keys() - {only}):
-        # A stranger's entry has the name of one of ours that was not imported.
+        # A plugin's entry has the name of one of ours that was not imported: load all, to report it.
         return _catalogue(group, kind, plugins, error)
     return Catalogue(MappingProxyType(entries), tuple(faults))
 
 
 def _installed(group: str, only: str | None = None) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The installed packages' entry points, ours first and the others by name; of ours `only` one, if it is ours."""
+    """Yield the installed packages' entry points, ours first; if `only` names one of ours, our others are skipped."""
     points = sorted(_points(group), key=lambda p: (_package(p) != OURS, _package(p), p.name))
     if any(_package(point) == OURS and point.name == only for point in points):
         points = [point for point in points if _package(point) != OURS or point.name == only]
@@ -331,13 +329,13 @@ def _installed(group: str, only: str | None = None) -> Iterator[tuple[str, Calla
 
 
 def entry_names(group: str) -> list[str]:
-    """The names of a group's entry points, without importing what they name."""
+    """Return the names of a group's entry points, without importing their targets."""
     return sorted({point.name for point in _points(group)})
 
 
 @cache
 def _points(group: str) -> EntryPoints:
-    """The group's entry points in all installed packages, whose files are read once."""
+    """Return the group's entry points in all installed packages; cached, because it reads every package's files."""
     return entry_points(group=group)
 
 
@@ -355,7 +353,7 @@ def _package(point: EntryPoint) -> str:
 
 @cache
 def _name_of(package: Distribution) -> str:
-    """A package's name, to find which its whole description is read anew each time."""
+    """Return a package's name; cached, because `Distribution.name` parses all of the metadata on each access."""
     return package.name
 
 
@@ -446,7 +444,7 @@ def find_benchmark(name: str) -> Benchmark:
 
 
 def known_benchmark(name: str) -> Benchmark | None:
-    """The benchmark of a name, None where there is none; of our own no other is imported."""
+    """Return the benchmark of a name, None if there is none, without importing our other benchmarks."""
     return _benchmarks(os.environ.get(PLUGINS, ""), name).entries.get(name)
 
 

@@ -1,7 +1,7 @@
-"""Videos that are alike but for a short piece: the whole is encoded once, and each piece put into a copy of it.
+"""Replace a short piece of an encoded video in each of several copies, encoding the whole video only once.
 
-A piece begins and ends at key frames, so that everything around it is copied as it was encoded: the copies differ in
-their pieces alone, down to the last bit, and take little longer than copying a file.
+A piece begins and ends at key frames, so everything around it is copied without being encoded again. The copies are
+identical outside their pieces, and making one takes little longer than copying a file.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ OPTIONS = {
     "forced-idr": "1",
     "threads": "1",
 }
-"""Ours: key frames where they are asked for and every 40 frames, no frame that looks ahead; bytes repeat."""
+"""Our choice: key frames as requested and every 40 frames, no B-frames, one thread so that bytes are reproducible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The frames from number `first` on that a piece of `count` frames takes the place of."""
+    """The `count` frames, from number `first` on, that a piece replaces."""
 
     first: int
     count: int
 
     @property
     def cuts(self) -> tuple[int, int]:
-        """Where key frames have to be: the piece's first frame, and the first behind it."""
+        """The frames that must be key frames: the piece's first, and the first after it."""
         return self.first, self.first + self.count
 
 
 def encode(frames: Iterable[VideoFrame], fps: int, target: Path | io.BytesIO, cuts: Iterable[int] = ()) -> int:
-    """Write frames of one size to an H.264 .mp4 with key frames at the numbers `cuts`; how many they were.
+    """Write frames of one size to an H.264 .mp4 with key frames at the numbers `cuts`. Return the number of frames.
 
-    Raises DataError where there is no frame.
+    Raises DataError if there is no frame.
     """
     import av
     from av.video.frame import PictureType
@@ -65,16 +65,16 @@ def encode(frames: Iterable[VideoFrame], fps: int, target: Path | io.BytesIO, cu
             container.mux(stream.encode(frame))
             count = number + 1
         if not count:
-            raise DataError("there is no picture to make a video of")
+            raise DataError("there are no frames to make a video of")
         container.mux(stream.encode(None))
     return count
 
 
 def splice(whole: Path, window: Window, piece: Sequence[VideoFrame], fps: int, out: Path) -> None:
-    """Write a copy of a video that `encode` wrote with the window's cuts, with `piece` in the window.
+    """Copy a video that `encode` wrote with the window's cuts, with `piece` in place of the window's frames.
 
-    `out` appears only when it is complete. Raises DataError where the piece is not as long as its window, or comes out
-    of the encoder in another form than the video.
+    `out` appears only once it is complete. Raises DataError if the piece is not as long as its window, or its encoded
+    form does not match the video's.
     """
     import av
 
@@ -91,7 +91,7 @@ def splice(whole: Path, window: Window, piece: Sequence[VideoFrame], fps: int, o
     ):
         video = source.streams.video[0]
         if video.codec_context.extradata != pieces.streams.video[0].codec_context.extradata:
-            raise DataError(f"{whole}: its encoder's settings are not those of the piece")
+            raise DataError(f"{whole} was encoded with other settings than the piece")
         stream = container.add_stream_from_template(video)
         for packet in put_in(source.demux(video), pieces.demux(video=0), window):
             packet.stream = stream
@@ -99,7 +99,10 @@ def splice(whole: Path, window: Window, piece: Sequence[VideoFrame], fps: int, o
 
 
 def put_in(whole: Iterable[Packet[Any]], piece: Iterable[Packet[Any]], window: Window) -> Iterator[Packet[Any]]:
-    """The packets of the whole, the window's taken from the piece at the same times; raises DataError without keys."""
+    """Yield the packets of the whole, those in the window replaced by the piece's with the same times.
+
+    Raises DataError if the window does not begin and end at key frames.
+    """
     new = (packet for packet in piece if packet.dts is not None)
     number = -1
     for packet in whole:
@@ -107,7 +110,7 @@ def put_in(whole: Iterable[Packet[Any]], piece: Iterable[Packet[Any]], window: W
             continue
         number += 1
         if number in window.cuts and not packet.is_keyframe:
-            raise DataError(f"frame {number} is no key frame: the video was not made for this window")
+            raise DataError(f"frame {number} is not a key frame: the video was not encoded for this window")
         if window.first <= number < window.first + window.count:
             taken = next(new)
             taken.pts, taken.dts, taken.duration = packet.pts, packet.dts, packet.duration

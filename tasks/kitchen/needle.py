@@ -1,9 +1,9 @@
-"""`kitchen-needle` (ours): one event of three seconds somewhere in a long video, and the question which it was.
+"""`kitchen-needle` (ours): a question about one event of three seconds somewhere in a long video.
 
-A video of 2 to 60 minutes shows a dish being cooked in long steps, without brief events. Into five copies of it one
-event each is laid, in each fifth of the video another, at a moment drawn uniformly. All five are asked the same
-question with the same options, which are the five events in one order: so each option is right once, and whatever does
-not look at the video scores exactly a fifth on the five together.
+A video of 2 to 60 minutes shows a dish being cooked in long steps, without brief events. Five copies are made of it.
+Each has one event, a different one in each fifth of the video, at a uniformly random time. All five get the same
+question with the same options, the five events in a fixed order. Each option is therefore right once, and a model that
+ignores the video scores exactly 20 % on the five.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 MINUTES = (2, 5, 10, 20, 60)
-"""Lengths of the videos (ours)."""
+"""Lengths of the videos (our choice)."""
 DISHES, DEPTHS = 20, 5
-"""Dishes of each length, and into how many equal parts of a video an event is laid."""
+"""Number of dishes of each length, and of equal parts of a video that get an event."""
 SECONDS = 3
-"""How long the event is: that of kitchen's brief events."""
+"""Length of an event, as of kitchen's other brief events."""
 SHORTEST = DEPTHS * (SECONDS + 1)
 FIRST_FAMILY = 1_000
-"""Recipes of the test split from here on: no video of kitchen's other benchmarks shows them."""
+"""Index of the first recipe in the test split; kitchen's other benchmarks show none of these recipes."""
 EVENTS: Mapping[str, str] = MappingProxyType({**{name: a.sentence for name, a in ACCENTS.items()}, **SIGNALS})
-"""What may be laid in, each with its sentence."""
+"""The events that can be inserted, with their sentences."""
 QUESTION = "Which of these happens in the video?"
 DRAWN: Mapping[str, str] = MappingProxyType(
     {
@@ -64,7 +64,7 @@ DRAWN: Mapping[str, str] = MappingProxyType(
         "tap": "a ladle",
     }
 )
-"""What an event's pictures show, for whoever does not know kitchen's world."""
+"""What the drawings of the events show, in words that do not assume a kitchen."""
 NEEDLES = "needles.json"
 PICTURES_KEPT = 2_000
 PER_LENGTH = DISHES * DEPTHS
@@ -75,12 +75,12 @@ POOLS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "100": (100, "a6285074858542019e149de24a56b9850d606ae4ce8b0b60e3ffe59914037263"),
     }
 )
-"""Items and their digest by pool: the shortest videos come first, so that the pools are part of each other."""
+"""Number of items and their digest by pool. The shortest videos come first, so each pool is part of the larger ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """An event laid into a fifth (`depth`, from 0) of a video from second `start` on, among the `options`."""
+    """An event inserted at second `start`, in one fifth of a video (`depth`, from 0), and the question's options."""
 
     depth: int
     start: int
@@ -88,7 +88,7 @@ class Needle:
     options: tuple[str, ...]
 
     def window(self, fps: int = DEFAULT.fps) -> Window:
-        """The frames that show it, at so many a second."""
+        """Return the frames that show the event in a video of `fps` frames per second."""
         return Window(self.start * fps, SECONDS * fps)
 
     @property
@@ -98,17 +98,17 @@ class Needle:
 
 
 def kind_of(event: str) -> Kind:
-    """The kind of one of `EVENTS`."""
+    """Return the kind of one of `EVENTS`."""
     return "accent" if event in ACCENTS else "signal"
 
 
 def lay_needles(seed: str, duration: float) -> tuple[Needle, ...]:
-    """Five needles in the fifths of a video of `duration` seconds: five events in an order drawn by `seed`.
+    """Draw five events, and a time for each in its fifth of a video of `duration` seconds.
 
     Raises DataError for a video whose fifths are too short.
     """
     if duration < SHORTEST:
-        raise DataError(f"a video for needles has at least {SHORTEST} s, not {duration:.1f} s")
+        raise DataError(f"a video for needles must last at least {SHORTEST} s, not {duration:.1f} s")
     fifth = duration / DEPTHS
     rng = Random(f"{VERSION}/needle/{seed}")
     options = tuple(rng.sample(sorted(EVENTS), DEPTHS))
@@ -119,7 +119,7 @@ def lay_needles(seed: str, duration: float) -> tuple[Needle, ...]:
 
 
 def haystack(number: int) -> Plan:
-    """The dish of this number without brief events, in a video of its length; the shortest come first."""
+    """Plan the video of a dish, by its number, without brief events; the shortest videos come first."""
     length, dish = divmod(number, DISHES)
     minutes = MINUTES[length]
     name = f"kitchen-needle-{minutes}min-{dish:02d}"
@@ -135,12 +135,12 @@ def haystack(number: int) -> Plan:
 
 
 def needles(plan: Plan) -> tuple[Needle, ...]:
-    """The needles of a haystack."""
+    """Return the needles of a haystack."""
     return lay_needles(plan.id, plan.duration)
 
 
 def needle_pictures(needle: Needle, plan: Plan, size: int, fps: int = DEFAULT.fps) -> NDArray[np.uint8]:
-    """The event's pictures at so many a second, uint8 [T, size, size, 3], with the vessel of a dish."""
+    """Render the event's frames at `fps` per second, uint8 [T, size, size, 3], with the vessel of the plan's dish."""
     end = needle.start + SECONDS
     event = Event(kind_of(needle.event), needle.event, "", float(needle.start), float(end), mirrored=False)
     window = needle.window(fps)
@@ -150,7 +150,7 @@ def needle_pictures(needle: Needle, plan: Plan, size: int, fps: int = DEFAULT.fp
 
 
 def laid_out(needle: Needle, plan: Plan, size: tuple[int, int], fps: int) -> NDArray[np.uint8]:
-    """The event's pictures in the middle of frames of another shape, (height, width), in the colour behind them."""
+    """Render the event's frames centred in frames of `size` (height, width), on its background colour."""
     height, width = size
     side = min(size)
     pictures = needle_pictures(needle, plan, side, fps)
@@ -162,7 +162,7 @@ def laid_out(needle: Needle, plan: Plan, size: tuple[int, int], fps: int) -> NDA
 
 
 def video_frames(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Iterator[VideoFrame]:
-    """Pictures as the encoder takes them."""
+    """Yield pictures as the frames that the encoder takes."""
     import av
 
     for picture in pictures:
@@ -170,7 +170,7 @@ def video_frames(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> I
 
 
 def haystack_frames(plan: Plan) -> Iterator[VideoFrame]:
-    """A haystack's frames, a few pictures at a time, so that memory doesn't grow with the video."""
+    """Yield a haystack's frames, rendered a few at a time, so that memory use does not grow with the video's length."""
     kept, fps = Pictures(PICTURES_KEPT), plan.config.fps
     count = int(plan.duration * fps)
     for first in range(0, count, fps * SECONDS):
@@ -179,12 +179,12 @@ def haystack_frames(plan: Plan) -> Iterator[VideoFrame]:
 
 
 def needle_id(plan: Plan, needle: Needle) -> str:
-    """The name of the video with the needle, and of the question about it."""
+    """Return the id of the video with the needle, which is also the id of the question about it."""
     return f"{plan.id}-{needle.depth + 1}"
 
 
 def write_copies(folder: Path, number: int, depths: Sequence[int]) -> list[Path]:
-    """Write the videos of one haystack with the needles of some depths; they share everything else."""
+    """Write the copies of one haystack with the needles at `depths`. Return their paths."""
     plan = haystack(number)
     wanted = [needle for needle in needles(plan) if needle.depth in depths]
     (folder / VIDEOS).mkdir(parents=True, exist_ok=True)
@@ -201,9 +201,9 @@ def write_copies(folder: Path, number: int, depths: Sequence[int]) -> list[Path]
 
 
 def generate(folder: Path, videos: Sequence[int]) -> Iterator[Made]:
-    """Write what is laid where, and those of the videos (by their places) that are missing or damaged.
+    """Write the list of needles, and make those of `videos` (by index) that are missing or damaged.
 
-    Raises DataError where the folder holds needles of another world; nothing there is overwritten.
+    Raises DataError if the folder holds needles of another world; these are not overwritten.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_once(folder / NEEDLES, json.dumps(needle_rows(), indent=1) + "\n")
@@ -225,14 +225,14 @@ def generate(folder: Path, videos: Sequence[int]) -> Iterator[Made]:
 
 
 def write_all(folder: Path, work: tuple[int, Sequence[int]]) -> list[tuple[str, str]]:
-    """Write a haystack's copies; the names and digests of the files."""
+    """Write a haystack's copies. Return the names and digests of the files."""
     from tasks.digests import file_sha256
 
     return [(f"{VIDEOS}/{path.name}", file_sha256(path)) for path in write_copies(folder, *work)]
 
 
 def needle_rows() -> list[dict[str, object]]:
-    """What is laid where, a row a video."""
+    """Return each video's event, time and question, one row per video."""
     return [
         {
             "id": needle_id(plan, needle),
@@ -249,7 +249,7 @@ def needle_rows() -> list[dict[str, object]]:
 
 
 def choice_items(folder: Path) -> list[ChoiceItem]:
-    """All questions, those about the shortest videos first."""
+    """Return all questions, those about the shortest videos first."""
     return [
         ChoiceItem(
             id=key,
@@ -272,7 +272,7 @@ def choice_items(folder: Path) -> list[ChoiceItem]:
 
 
 def load(folder: Path, pool: str = "400") -> MultipleChoiceTask:
-    """Build the questions of a pool. Raises DataError where they are not the pinned ones."""
+    """Build the task of a pool. Raises DataError if its questions are not the pinned ones."""
     count, digest = POOLS[pool]
     items = choice_items(folder)[:count]
     info = task_info(f"kitchen-needle@{pool}", "multiple-choice", "accuracy", 1 / DEPTHS, "dish", (count, digest))
@@ -292,7 +292,7 @@ BENCHMARK: Benchmark = replace(
     folder="kitchen/needle",
     everything="500",
     video_gigabytes=0.4,
-    videos="The videos are in {folder}/videos, what is laid where in {folder}/needles.json.",
+    videos="The videos are in {folder}/videos, their events and times in {folder}/needles.json.",
     generated=Generated(
         "tasks.kitchen.needle:generate", {pool: range(count) for pool, (count, _) in POOLS.items()}, NEEDLES
     ),

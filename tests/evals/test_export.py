@@ -1,4 +1,4 @@
-"""Exported runs: accepted by the other project's own code, with intervals, and nothing that was not asked for."""
+"""Exported runs are accepted by the other projects' own code and have intervals; nothing else is exported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.evals.conftest import assert_one_line, longvid
 
 @dataclass
 class Half:
-    """Knows every second question."""
+    """A model that answers every second question correctly."""
 
     route: str = "given"
 
@@ -54,7 +54,7 @@ def exported(run: Path, out: Path, *more: str) -> list[Path]:
 
 
 def validated(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What the project's own validator says of each file, with all its checks."""
+    """Return the report of the project's own validator on each file, with all its checks."""
     pytest.importorskip("every_eval_ever", reason="every-eval-ever is not installed: see the Makefile")
     from every_eval_ever.validator.validate import _local_path_context, validate_file
 
@@ -134,7 +134,7 @@ def test_the_hub_reads_the_entry_back(run: Path, tmp_path: Path) -> None:
     assert "95 % interval" in (entry.notes or "")
     assert "chance 50.0 %" in (entry.notes or "")
     again = longvid("export", run, "--to", "hf-eval-results", "--dataset", "me/own", "-o", file)
-    assert_one_line(again, "is there already")
+    assert_one_line(again, "already exists")
 
 
 def test_an_offline_run_of_wandb_is_written_and_nothing_is_sent(

@@ -132,7 +132,7 @@ def refused(own: Path, tmp_path: Path) -> Mapping[str, tuple[list[Path], str]]:
     return {
         "one run": ([blind], "two or more different blind runs"),
         "the same run twice": ([blind, blind], "two or more different blind runs"),
-        "a run that sees": ([blind, run(own, tmp_path / "sees", "q0", system="encoder")], "declared to see no video"),
+        "a run that sees": ([blind, run(own, tmp_path / "sees", "q0", system="encoder")], "runs that see no video"),
     }
 
 

@@ -1,4 +1,4 @@
-"""A judge of free answers: its agreement comes first, its figure goes by its name, its words are kept."""
+"""A judge of free answers: its agreement is measured, its figure carries its name, and its replies are kept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Speaker:
 
 @dataclass
 class Judge:
-    """Says yes to what it takes for a dog, after a thought; asked how often is counted."""
+    """A judge that says yes to replies that contain one of `takes`, after reasoning, and records what it is asked."""
 
     takes: tuple[str, ...] = ("dog", "hound")
     name: str = "judge-7b"

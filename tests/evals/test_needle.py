@@ -1,4 +1,4 @@
-"""Needles in videos of one's own: a benchmark that every verb takes, and its picture of depth and length."""
+"""Needles in the user's own videos: a benchmark folder that every command accepts, and accuracy by depth and length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.evals.conftest import assert_one_line, longvid
 
 
 def write_video(path: Path, seconds: int, fps: int = 8) -> Path:
-    """Noise that stays, in a picture wider than high."""
+    """Write a video of one wide noise picture that does not change."""
     picture = np.random.default_rng(0).integers(0, 255, (36, 64, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
@@ -86,7 +86,7 @@ def test_what_can_hold_no_needles_is_refused_in_a_line(tmp_path: Path) -> None:
     assert_one_line(longvid("needle", tmp_path / "none.mp4", "-o", tmp_path / "b"), "there is no video")
     (tmp_path / "more").mkdir()
     write_video(tmp_path / "more" / "short.mp4", 9)
-    assert_one_line(longvid("needle", short, tmp_path / "more", "-o", tmp_path / "c"), "have one name")
+    assert_one_line(longvid("needle", short, tmp_path / "more", "-o", tmp_path / "c"), "have the same name")
 
 
 def test_a_cell_has_its_figure_interval_and_count_and_columns_stand_by_length() -> None:

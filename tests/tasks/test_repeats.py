@@ -1,4 +1,4 @@
-"""Questions asked several times of a model that draws its answers: mean, majority, and how far answers repeat."""
+"""Asking a sampling model each question several times: mean, majority and agreement of its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.evals.conftest import assert_one_line, longvid
 
 @dataclass
 class Draws:
-    """Says what is listed for a question, the draw's number deciding which; asked how often is counted."""
+    """A model with a listed reply for each draw of a question, which records what it is asked."""
 
     replies: dict[str, str]
     route: str = "generate+parse"
@@ -45,7 +45,7 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
-# Right three times of three, twice, once and once beside two others that are as frequent.
+# Right answers among the three draws: three, two, one, and one that is as frequent as the two wrong ones.
 REPLIES = {"q0": "AAA", "q1": "ABA", "q2": "BBA", "q3": "ABC"}
 
 

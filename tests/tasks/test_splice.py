@@ -1,4 +1,4 @@
-"""A piece put into a copy of an encoded video changes that piece and nothing else."""
+"""Replacing a piece in a copy of an encoded video changes that piece and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WINDOW = Window(13, 6)
 
 
 def frames(levels: NDArray[np.int64], height: int = 32, width: int = 48) -> list[av.VideoFrame]:
-    """A grey gradient of each level, so that neighbours differ."""
+    """Return a frame with a grey gradient for each level, so that neighbouring pixels differ."""
     ramp = np.linspace(0, 40, width)[None, :, None]
     made = [np.broadcast_to(level + ramp, (height, width, 3)).astype(np.uint8) for level in levels]
     return [av.VideoFrame.from_ndarray(np.ascontiguousarray(one), format="rgb24") for one in made]
@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_refused_and_leaves_no_file(whole: Path, tmp_path: 
     out = tmp_path / "copy.mp4"
     with pytest.raises(DataError, match="5 frames for a window of 6"):
         splice(whole, WINDOW, frames(np.full(5, 200)), 4, out)
-    with pytest.raises(DataError, match="frame 14 is no key frame"):
+    with pytest.raises(DataError, match="frame 14 is not a key frame"):
         splice(whole, Window(14, 6), frames(np.full(6, 200)), 4, out)
     with pytest.raises(DataError, match="settings"):
         splice(whole, WINDOW, frames(np.full(6, 200), height=64), 4, out)
@@ -67,5 +67,5 @@ def test_what_does_not_fit_is_refused_and_leaves_no_file(whole: Path, tmp_path: 
 
 
 def test_a_video_of_no_pictures_is_refused() -> None:
-    with pytest.raises(DataError, match="no picture"):
+    with pytest.raises(DataError, match="no frames"):
         encode([], 4, io.BytesIO())

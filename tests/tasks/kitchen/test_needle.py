@@ -1,4 +1,4 @@
-"""kitchen-needle: pinned items that no blind rule answers, and videos that show the event where they say."""
+"""kitchen-needle: pinned items that no blind rule can answer, and videos that show each event at the recorded time."""
 
 from __future__ import annotations
 
