@@ -17,8 +17,8 @@ from encoders.pretrain.world import World
 from tasks.errors import DataError, ModelError
 from tasks.task import JsonValue
 
-View: TypeAlias = Literal["image", "clip", "video"]
-"""The part of a video that is read: one frame, a clip of some seconds, or all of it."""
+View: TypeAlias = Literal["image", "clip", "video", "facts"]
+"""The part of a video that is read: one frame, a clip of some seconds, all of it, or what is true of it."""
 
 
 @dataclass(frozen=True, slots=True)

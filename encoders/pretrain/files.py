@@ -313,6 +313,8 @@ def open_source(data: DataSettings, size: int, *, held_out: bool = False) -> Sou
     view = data.view or "video"
     if data.kitchen is not None:
         return KitchenSource(data.kitchen, view, frames=data.frames, fps=data.fps, size=size, centred=held_out)
+    if view == "facts":
+        raise ModelError("data: view 'facts': only data.kitchen knows what is true of a video")
     for name, read in READERS.items():
         files = getattr(data, name)
         if files is not None:

@@ -12,7 +12,11 @@ from itertools import combinations, islice
 from random import Random
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from encoders.pretrain.data import Sample, TextView, View
+from encoders.pretrain.facts import facts_picture
 from encoders.pretrain.settings import KitchenSettings
 from encoders.pretrain.step import Request
 from tasks.kitchen.benchmark import PROMPTS
@@ -271,10 +275,10 @@ class KitchenSource:
     def _sample(self, plan: Plan, rng: Random) -> Sample:
         if self._view == "image":
             return self._image(plan, rng)
-        start, end = (0.0, plan.duration) if self._view == "video" else self._stretch(plan, rng)
+        start, end = self._stretch(plan, rng) if self._view == "clip" else (0.0, plan.duration)
         stamps = [start + (end - start) * (i + 0.5) / self._frames for i in range(self._frames)]
         events = events_shown(plan, start, end)
-        whole = self._view == "video"
+        whole = self._view != "clip"
         true: tuple[TextView, ...] = ()
         if self._settings.statements:
             apart = self._settings.brief_apart
@@ -283,6 +287,8 @@ class KitchenSource:
                 if whole
                 else clip_statements(plan, events, start, end, brief_apart=apart)
             )
+            if kinds := self._settings.kinds:
+                true = tuple(view for view in true if view.kind in kinds)
         sample = self._told(plan, stamps, events, true, rng)
         if whole and self._centred:
             sample = replace(sample, questions=benchmark_questions(plan))
@@ -302,7 +308,11 @@ class KitchenSource:
         between = self._settings.between
         false = false_tellings(events, plan, rng, self._settings.false_captions, between)
         caption = TextView(telling(events, plan, between), false)
-        return Sample(plan.id, render(plan, stamps, self._size, self._pictures), (caption,), true)
+        pixels = facts_picture(true, self._size) if self._view == "facts" else self._rendered(plan, stamps)
+        return Sample(plan.id, pixels, (caption,), true)
+
+    def _rendered(self, plan: Plan, stamps: list[float]) -> NDArray[np.uint8]:
+        return render(plan, stamps, self._size, self._pictures)
 
     def _stretch(self, plan: Plan, rng: Random) -> tuple[float, float]:
         """Choose a window or, for the share `steps` of clips, one step from its beginning to its end."""

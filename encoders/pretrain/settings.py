@@ -20,10 +20,17 @@ from encoders.vit import MaskBy
 from tasks.errors import ModelError
 from tasks.files import is_file, parse_toml, read_toml
 
-Stage = Literal["image", "short", "long", "lm", "captions"]
+Stage = Literal["image", "short", "texts", "long", "lm", "captions"]
 COMMON = "common"
 SOURCES = ("kitchen", "manifest", "folder", "shards")
-VIEW_OF: Mapping[Stage, View] = {"image": "image", "short": "clip", "long": "video", "lm": "video", "captions": "video"}
+VIEW_OF: Mapping[Stage, View] = {
+    "image": "image",
+    "short": "clip",
+    "texts": "facts",
+    "long": "video",
+    "lm": "video",
+    "captions": "video",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class KitchenSettings:
     `false_captions` limits the reordered paragraphs of each. Of clips, the share `steps` shows one step from start to
     end, and `between` separates the sentences of the others. Each whole video has `questions` answered questions of
     kitchen-qa's kinds, as captions after that task's prompt. `statements` are made if used; with `brief_apart`,
-    those of brief events are separate kinds.
+    those of brief events are separate kinds. `kinds`, if not empty, leaves only statements of these.
     """
 
     videos: int
@@ -81,6 +88,7 @@ class KitchenSettings:
     questions: int = 0
     statements: bool = True
     brief_apart: bool = False
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

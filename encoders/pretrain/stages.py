@@ -31,6 +31,7 @@ from encoders.pretrain.contrastive import Collate, ContrastiveStep, Views
 from encoders.pretrain.data import Loader, Sample, Source, TextView, mixed, prefetched
 from encoders.pretrain.engine import autocast
 from encoders.pretrain.evaluate import Evaluation
+from encoders.pretrain.facts import FactsEncoder
 from encoders.pretrain.files import open_source
 from encoders.pretrain.kitchen import KitchenSource
 from encoders.pretrain.language import KitchenTexts, LanguageEvaluation, LanguageStep
@@ -83,6 +84,8 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
         return prepare_language(settings, world)
     if settings.stage == "captions":
         return prepare_captions(settings, weights_of, world)
+    if settings.stage == "texts":
+        return prepare_texts(settings, weights_of, world)
     start = load_start(settings.model, weights_of)
     config = encoder_config(settings, start[0].config if start else None, where)
     source = stage_source(settings, settings.data, config.vision)
@@ -112,6 +115,30 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
     shown = twin.encoder if twin else encoder
     job = Job(step, batches, measured(settings, shown, tokenizer, world), sharing_units(encoder), twin)
     return Prepared(job, partial(save_encoder, shown, tokenizer), facts)
+
+
+def prepare_texts(settings: StageSettings, weights_of: StageWeights, world: World) -> Prepared:
+    """Build the stage. Raises ModelError for `scratch` and for data other than kitchen's."""
+    start = load_start(settings.model, weights_of)
+    if start is None or settings.data.kitchen is None:
+        raise ModelError("the stage 'texts' goes on from an encoder, and knows the facts of data.kitchen only")
+    encoder, tokenizer = start
+    reader = FactsEncoder(encoder, seed=settings.seed)
+    if world.device.type == "cpu" and isinstance(encoder.text, BertTower):
+        encoder.text.use_plain_attention()
+    reader.to(world.device)
+    source = stage_source(settings, settings.data, encoder.config.vision)
+    facts: dict[str, JsonValue] = {
+        "init": settings.model.init,
+        "initial_weights_sha256": state_digest(encoder),
+        "data": source.facts,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "trainable": sum(p.numel() for p in reader.parameters()),
+    }
+    step = ContrastiveStep(reader, statements=settings.loss.statements)
+    batches = stage_batches(settings, source, reader, tokenizer, world)
+    job = Job(step, batches, measured(settings, reader, tokenizer, world))
+    return Prepared(job, partial(save_encoder, encoder, tokenizer), facts)
 
 
 def load_start(model: ModelSettings, weights_of: StageWeights) -> tuple[DualEncoder, TextTokenizer] | None:

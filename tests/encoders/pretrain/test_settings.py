@@ -70,7 +70,7 @@ def test_changes_come_last(path):
         ("training.log=3", r"training: training plan: save \(100\) must be a multiple of log \(3\)"),
         ("model.vision.widht=3", "widht"),
         ("model.mask=true", "mask must be of type float"),
-        ("data.view='film'", "view is 'film'; it must be 'image', 'clip' or 'video'"),
+        ("data.view='film'", "view is 'film'; it must be 'image', 'clip', 'video' or 'facts'"),
         ("loss.views.captions='all'", "loss: views: captions"),
         ("loss.views.statements=3", "loss: views bring 3 statements"),
         ("training.rates='text'", "must be a table"),
