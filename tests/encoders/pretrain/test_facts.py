@@ -100,7 +100,7 @@ def test_an_encoder_from_scratch_has_no_texts_to_go_on_from(start: Path) -> None
 
 def test_files_have_no_facts(tmp_path: Path) -> None:
     data = DataSettings(batch=4, view="facts", folder=FileSettings(str(tmp_path)))
-    with pytest.raises(ModelError, match="view 'facts': only data.kitchen knows"):
+    with pytest.raises(ModelError, match=r"view 'facts': only data\.kitchen knows"):
         open_source(data, SIDE)
 
 
