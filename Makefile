@@ -13,8 +13,8 @@ SEED ?= 1
 SEEDS ?= 0 1 2
 RECIPE ?= recipe
 QUICK_STAGES ?= image short short-masked long-start long lm captions-short
-RECIPE_STAGES ?= image short short-masked long-start texts-bound texts long-full lm captions-short captions-long
-SHIPPED_STAGES ?= $(filter-out long-start texts-bound texts,$(RECIPE_STAGES))
+RECIPE_STAGES ?= image short short-masked texts-bound texts long-minute long-full lm captions-short captions-long
+SHIPPED_STAGES ?= $(filter-out texts-bound texts long-minute,$(RECIPE_STAGES))
 RECIPE_OUT ?= runs/recipe/seed-$(SEED)
 QUICK_OUT ?= runs/recipe-quick/seed-$(SEED)
 PRETRAIN = OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --config kitchen-tiny --seed $(SEED) --resume

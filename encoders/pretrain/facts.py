@@ -2,7 +2,7 @@
 
 An encoder can say only what its texts tell apart. After the short stages "the flame was turned up just before the egg
 went in" is nearly the sum of a vector for the flame and one for the egg: of a video with both signals, each before an
-ingredient of its own, no vector can say which came before which. Here a bag of true statements stands for the video,
+ingredient of its own, no vector can say which came before which. Here a bag of true facts stands for the video,
 so that nothing but the texts is left to learn, without the cost of pixels.
 """
 
@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders.dual import DualEncoder, unit
-from encoders.pretrain.data import TextView
 
 MARKS = 3
-"""Places that each statement marks: two statements that share one still differ in the others."""
+"""Places that each fact marks: two facts that share one still differ in the others."""
 WIDTH, HIDDEN = 128, 512
 
 
-def facts_picture(statements: Iterable[TextView], side: int) -> NDArray[np.uint8]:
-    """Mark the true statements in a picture, [1, side, side, 3] of 0 and 1: a video's facts as pixels of their own."""
+def facts_picture(facts: Iterable[str], side: int) -> NDArray[np.uint8]:
+    """Mark facts in a picture, [1, side, side, 3] of 0 and 1: what is true of a video as pixels of their own."""
     picture = np.zeros(side * side * 3, dtype=np.uint8)
-    for view in statements:
-        digest = hashlib.sha256(view.text.encode()).digest()
+    for fact in facts:
+        digest = hashlib.sha256(fact.encode()).digest()
         picture[[int.from_bytes(digest[4 * at : 4 * at + 4]) % picture.size for at in range(MARKS)]] = 1
     return picture.reshape(1, side, side, 3)
 

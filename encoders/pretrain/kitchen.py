@@ -12,9 +12,6 @@ from itertools import combinations, islice
 from random import Random
 from types import MappingProxyType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from encoders.pretrain.data import Sample, TextView, View
 from encoders.pretrain.facts import facts_picture
 from encoders.pretrain.settings import KitchenSettings
@@ -308,11 +305,11 @@ class KitchenSource:
         between = self._settings.between
         false = false_tellings(events, plan, rng, self._settings.false_captions, between)
         caption = TextView(telling(events, plan, between), false)
-        pixels = facts_picture(true, self._size) if self._view == "facts" else self._rendered(plan, stamps)
-        return Sample(plan.id, pixels, (caption,), true)
-
-    def _rendered(self, plan: Plan, stamps: list[float]) -> NDArray[np.uint8]:
-        return render(plan, stamps, self._size, self._pictures)
+        if self._view == "facts":
+            # The dish is one of 27, too rare to be learnt as a fact of its own: the steps say what it is made of.
+            facts_told = [*(view.text for view in true), *(sentence(event, plan) for event in events)]
+            return Sample(plan.id, facts_picture(facts_told, self._size), (caption,), true)
+        return Sample(plan.id, render(plan, stamps, self._size, self._pictures), (caption,), true)
 
     def _stretch(self, plan: Plan, rng: Random) -> tuple[float, float]:
         """Choose a window or, for the share `steps` of clips, one step from its beginning to its end."""
