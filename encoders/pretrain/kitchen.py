@@ -141,19 +141,29 @@ TURNED = {"flame": "the flame was turned up", "lid": "the lid was put on"}
 ENDED = {"smoke": "in the end it smoked", "foam": "in the end it foamed over"}
 
 
-def whole_statements(plan: Plan, events: Sequence[Event], *, brief_apart: bool = False) -> tuple[TextView, ...]:
+def whole_statements(
+    plan: Plan, events: Sequence[Event], *, brief_apart: bool = False, signals: bool = False
+) -> tuple[TextView, ...]:
     """Return the statements about a whole video: those of the world, and the small statements."""
     composed = (TextView(fact.text, fact.negatives, fact.kind) for fact in facts(plan))
-    views = (*composed, *small_statements(plan, events, 0.0, plan.duration))
+    sides = signal_sides(events) if signals else ()
+    views = (*composed, *small_statements(plan, events, 0.0, plan.duration), *sides)
     return told_apart(views) if brief_apart else views
 
 
 def clip_statements(
-    plan: Plan, events: Sequence[Event], start: float, end: float, *, brief_apart: bool = False
+    plan: Plan,
+    events: Sequence[Event],
+    start: float,
+    end: float,
+    *,
+    brief_apart: bool = False,
+    signals: bool = False,
 ) -> tuple[TextView, ...]:
     """Return the statements about events between two moments (seconds): small ones, ordered pairs, and counts."""
     views = (
         *small_statements(plan, events, start, end),
+        *(signal_sides(events) if signals else ()),
         *(
             _claimed(Before(a.what, b.what), "before")
             for kind in ONCE
@@ -200,6 +210,18 @@ def small_statements(plan: Plan, events: Sequence[Event], start: float, end: flo
             yield _chosen(texts, INGREDIENTS.index(following), "next")
     if any(event.kind == "outcome" for event in events):
         yield _chosen([ENDED[outcome] for outcome in OUTCOMES], OUTCOMES.index(plan.outcome), "outcome")
+
+
+def signal_sides(events: Sequence[Event]) -> Iterator[TextView]:
+    """Yield on which side of the flame and of the lid each ingredient went in (our choice).
+
+    What came next after a signal takes knowing when the signal was, which no other statement asks.
+    """
+    for signal in (event for event in events if event.what in TURNED):
+        for event in events:
+            if event.kind == "ingredient":
+                both = [f"the {event.what} went in {side} {TURNED[signal.what]}" for side in SIDES]
+                yield _chosen(both, int(event.start > signal.start), signal.what)
 
 
 BRIEF_KINDS = {"order": "accents", "before": "accents-before", "when": "accents-when"}
@@ -278,11 +300,9 @@ class KitchenSource:
         whole = self._view != "clip"
         true: tuple[TextView, ...] = ()
         if self._settings.statements:
-            apart = self._settings.brief_apart
+            asked = {"brief_apart": self._settings.brief_apart, "signals": self._settings.signals}
             true = (
-                whole_statements(plan, events, brief_apart=apart)
-                if whole
-                else clip_statements(plan, events, start, end, brief_apart=apart)
+                whole_statements(plan, events, **asked) if whole else clip_statements(plan, events, start, end, **asked)
             )
             if kinds := self._settings.kinds:
                 true = tuple(view for view in true if view.kind in kinds)
@@ -291,8 +311,8 @@ class KitchenSource:
             sample = replace(sample, questions=benchmark_questions(plan))
         if not whole or not self._settings.questions:
             return sample
-        asked = answered_questions(plan, rng, self._settings.questions)
-        return replace(sample, captions=(*sample.captions, *asked))
+        answered = answered_questions(plan, rng, self._settings.questions)
+        return replace(sample, captions=(*sample.captions, *answered))
 
     def _image(self, plan: Plan, rng: Random) -> Sample:
         event = rng.choice(events_shown(plan, 0.0, plan.duration))

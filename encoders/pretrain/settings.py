@@ -76,7 +76,8 @@ class KitchenSettings:
     `false_captions` limits the reordered paragraphs of each. Of clips, the share `steps` shows one step from start to
     end, and `between` separates the sentences of the others. Each whole video has `questions` answered questions of
     kitchen-qa's kinds, as captions after that task's prompt. `statements` are made if used; with `brief_apart`,
-    those of brief events are separate kinds. `kinds`, if not empty, leaves only statements of these.
+    those of brief events are separate kinds; with `signals`, there are those of the sides of flame and lid. `kinds`, if
+    not empty, leaves only statements of these.
     """
 
     videos: int
@@ -88,6 +89,7 @@ class KitchenSettings:
     questions: int = 0
     statements: bool = True
     brief_apart: bool = False
+    signals: bool = False
     kinds: tuple[str, ...] = ()
 
 

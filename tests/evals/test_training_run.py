@@ -18,7 +18,7 @@ CONFIG = CONFIGS / "kitchen-tiny.toml"
 
 def without_what_came_later(value: Any) -> Any:
     """Settings as they were written before clips, masks by time, balance and the like existed."""
-    later = {"clips", "mask_by", "balance", "brief_apart", "held_out", "tune_text_proj", "kinds"}
+    later = {"clips", "mask_by", "balance", "brief_apart", "held_out", "tune_text_proj", "signals", "kinds"}
     if isinstance(value, dict):
         return {key: without_what_came_later(part) for key, part in value.items() if key not in later}
     return value

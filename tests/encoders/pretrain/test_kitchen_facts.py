@@ -116,3 +116,16 @@ def test_the_questions_measured_have_the_benchmarks_own_options():
     for item in of_video:
         (view,) = [view for view in asked if view.text == item.options[item.answer]]
         assert {view.text, *view.false} == set(item.options)
+
+
+def test_sides_of_flame_and_lid_agree_with_the_plan_and_come_only_when_asked_for():
+    for plan in PLANS:
+        events = events_shown(plan, 0.0, plan.duration)
+        at = {event.what: event.start for event in plan.of_kind("signal")}
+        told = {view.text for view in whole_statements(plan, events, signals=True) if view.kind in {"flame", "lid"}}
+        assert told == {
+            f"the {event.what} went in {'before' if event.start < at[signal] else 'after'} {turned}"
+            for event in plan.of_kind("ingredient")
+            for signal, turned in (("flame", "the flame was turned up"), ("lid", "the lid was put on"))
+        }
+        assert {"flame", "lid"}.isdisjoint(view.kind for view in whole_statements(plan, events))
