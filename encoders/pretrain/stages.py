@@ -118,12 +118,16 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
 
 
 def prepare_texts(settings: StageSettings, weights_of: StageWeights, world: World) -> Prepared:
-    """Build the stage. Raises ModelError for `scratch` and for data other than kitchen's."""
+    """Build the stage; without `adapt.tune_text` it measures what texts as they are let an encoder say at most.
+
+    Raises ModelError for `scratch` and for data other than kitchen's.
+    """
     start = load_start(settings.model, weights_of)
     if start is None or settings.data.kitchen is None:
         raise ModelError("the stage 'texts' goes on from an encoder, and knows the facts of data.kitchen only")
     encoder, tokenizer = start
     reader = FactsEncoder(encoder, seed=settings.seed)
+    encoder.text.requires_grad_(settings.model.adapt.tune_text)
     if world.device.type == "cpu" and isinstance(encoder.text, BertTower):
         encoder.text.use_plain_attention()
     reader.to(world.device)
@@ -133,7 +137,7 @@ def prepare_texts(settings: StageSettings, weights_of: StageWeights, world: Worl
         "initial_weights_sha256": state_digest(encoder),
         "data": source.facts,
         "parameters": sum(p.numel() for p in encoder.parameters()),
-        "trainable": sum(p.numel() for p in reader.parameters()),
+        "trainable": sum(p.numel() for p in reader.parameters() if p.requires_grad),
     }
     step = ContrastiveStep(reader, statements=settings.loss.statements)
     batches = stage_batches(settings, source, reader, tokenizer, world)

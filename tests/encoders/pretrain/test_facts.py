@@ -95,6 +95,17 @@ def test_the_text_tower_trains_and_the_vision_tower_stays_as_it_was(start: Path,
     assert {name for name in after if name.startswith("text.bert.encoder") and "weight" in name} <= changed
 
 
+def test_texts_may_stay_as_they_are_to_measure_what_they_let_an_encoder_say(start: Path, tmp_path: Path) -> None:
+    stage = prepared(start, "data.batch=4", "loss.views.circle=4", "model.adapt.tune_text=false")
+    train(stage.job, settings(start).training, tmp_path, seed=0)
+    stage.save(tmp_path / "texts.safetensors")
+    before, after = (load_encoder(path).encoder.state_dict() for path in (start, tmp_path / "texts.safetensors"))
+    assert {name for name, value in after.items() if not torch.equal(value, before[name])} <= {
+        "text_proj.weight",
+        "log_scale",
+    }
+
+
 def test_an_encoder_from_scratch_has_no_texts_to_go_on_from(start: Path) -> None:
     with pytest.raises(ModelError, match="the stage 'texts' goes on from an encoder"):
         prepared(start, 'model.init="scratch"')
