@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,13 +39,15 @@ BAD_FRAMES = f"ids whose {FRAMES_FIELD} is not a whole number"
 class Choice:
     """One line of a predictions file: the answer as written and, if given, a count of frames.
 
-    `fault` names what is wrong with the line besides its answer; it matters only if the id is asked for.
+    `fault` names what is wrong with the line besides its answer; it matters only if the id is asked for. `beside` holds
+    the other fields that could be an answer, as indices.
     """
 
     id: str
     answer: object
     frames: int | None = None
     fault: str = ""
+    beside: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
@@ -137,7 +140,10 @@ def from_row(place: str, row: Mapping[str, object], field: str | None, key: str 
         fault = BAD_FRAMES
     if field is None and any(differ(row[names[0]], value) for name, value in row.items() if ANSWER_NAME.search(name)):
         fault = DIFFER
-    return Choice(key, row[names[0]], frames, fault)
+    passed_over = {names[0], FRAMES_FIELD, *ID_FIELDS}
+    others = {} if field else {name: choice_of(value) for name, value in row.items() if name not in passed_over}
+    beside = {name: choice for name, choice in others.items() if choice is not None}
+    return Choice(key, row[names[0]], frames, fault, beside)
 
 
 def differ(answer: object, other: object) -> bool:
@@ -233,6 +239,32 @@ def index_of(answer: object) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_READ else None
 
 
+def choice_of(value: object) -> int | None:
+    """Return the index that an index or a letter stands for, None for anything else."""
+    index = index_of(value)
+    return letter_of(value) if index is None else index
+
+
+def model_field(
+    read: Sequence[Choice], answers: Mapping[str, tuple[int | None, int | None]], pool: Sequence[ChoiceItem]
+) -> str | None:
+    """Return the field that may be the model's, where the answers read are all right.
+
+    Files that score 100 % and have a second field of choices are nearly always right answers with a model's beside
+    them, whatever its name. None if there is no such field.
+    """
+    if any(item.answer is None or answers[item.id][0] != item.answer for item in pool):
+        return None
+    options = {item.id: len(item.options) for item in pool}
+    rows = [choice for choice in read if choice.id in options]
+    for name in rows[0].beside if rows else ():
+        beside = [(choice, choice.beside.get(name, -1)) for choice in rows]
+        choices = all(0 <= index < options[choice.id] for choice, index in beside)
+        if choices and any(index != answers[choice.id][0] for choice, index in beside):
+            return name
+    return None
+
+
 def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: MultipleChoiceTask) -> Predictions:
     """Read a file's choices as predictions; an invalid choice has no answer, which counts as wrong.
 
@@ -244,6 +276,11 @@ def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: Mu
     field = file.field or field_beside_right_answers(file.path, task.items())
     read = read_predictions(file.path, field)
     answers = checked_answers(file.path, read, task.items(), everything.items(), invalid_as_wrong=file.invalid_as_wrong)
+    if field is None and (other := model_field(read, answers, task.items())):
+        raise DataError(
+            f"predictions file {file.path} is refused: every answer is right, and '{other}' may be the model's "
+            f"(name the model's by --field)"
+        )
     known = {item.id for item in task.items()}
     invalid = sum(index is None for index, _ in answers.values())
     notes = []

@@ -221,6 +221,32 @@ def test_two_answer_fields_that_differ_are_refused_until_one_is_named(
     assert checked_answers(path, read_predictions(path, "answer"), task.items(), task.items())["q00"] == (0, None)
 
 
+@pytest.mark.parametrize("other", ["model", "letter", "selected", "top1", "label"])
+@pytest.mark.parametrize("value", [2, "2", "C", "(c)"])
+def test_right_answers_throughout_beside_choices_of_any_name_are_refused(
+    tmp_path: Path, other: str, value: object
+) -> None:
+    task = toy_task()
+    rows = [{"q_uid": item.id, "answer": item.answer, other: value} for item in task.items()]
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=rf"every answer is right, and '{other}' may be the model's \(name .* --field"):
+        read_choices(PredictionsFile(tmp_path / "p.json"), task, task)
+    for field, right in ((other, False), ("answer", True)):
+        found = read_choices(PredictionsFile(tmp_path / "p.json", field), task, task).answers
+        assert all(found[item.id].answer == item.answer for item in task.items()) == right  # type: ignore[union-attr]
+
+
+def test_right_answers_beside_numbers_that_are_no_choices_are_taken(tmp_path: Path) -> None:
+    task = toy_task()
+    rows = [
+        {"q_uid": item.id, "answer": item.answer, "seconds": 180, "count_frame": 4, "same": item.answer}
+        for item in task.items()
+    ]
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    found = read_choices(PredictionsFile(tmp_path / "p.json"), task, task).answers
+    assert {key: row.answer for key, row in found.items()} == {item.id: item.answer for item in task.items()}  # type: ignore[union-attr]
+
+
 def test_two_answer_fields_that_agree_are_one_answer(tmp_path: Path, task: MultipleChoiceTask) -> None:
     path = rows_file(tmp_path / "p.json", {"q_uid": "q00", "answer": 0, "pred": "0", "response": "It is the first."})
     assert check(path, task) == dict(GOOD)
