@@ -6,6 +6,7 @@ LongVideoBench has both. A missing or empty file is an error, never a video with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tasks.files import is_file, parse_json, read_text, shown, typed
 from tasks.task import Clip
 
 WHAT = "subtitles"
+_TIMES = re.compile(r"\d+:\d+\S*\s*-{1,2}>\s*\S*\d+:\d+\S*")
 FORMATS = {".srt": "srt", ".vtt": "vtt"}
 
 
@@ -100,7 +102,11 @@ def timed_text(text: str, kind: str, path: Path) -> list[Line]:
         events = SSAFile.from_string(text, format_=kind).events
     except (Pysubs2Error, ValueError) as error:
         raise DataError(f"{WHAT} {path} are not {kind.upper()} ({' '.join(str(error).split())[:200]})") from error
-    return [Line(event.start / 1000, event.end / 1000, " ".join(event.plaintext.split())) for event in events]
+    lines = [Line(event.start / 1000, event.end / 1000, " ".join(event.plaintext.split())) for event in events]
+    # Lines whose times can't be read are otherwise taken for more words of the line before.
+    if unread := next((found for line in lines if (found := _TIMES.search(line.text))), None):
+        raise DataError(f"{WHAT} {path}: {shown(unread.group())} are not times such as 00:01:02,500 --> 00:01:04,000")
+    return lines
 
 
 def json_lines(text: str, where: str) -> list[Line]:

@@ -57,6 +57,8 @@ def test_lines_seen_are_those_said_at_the_frames_shown() -> None:
         ("a.srt", None, r"subtitles .*a\.srt are missing"),
         ("a.srt", "", r"a\.srt hold no words"),
         ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n<i> </i>\n", r"a\.srt hold no words"),
+        ("a.srt", SRT + "\n3\n00:00:05 --> 00:00:07\nmore\n", r'a\.srt: "00:00:05 --> 00:00:07" are not times such as'),
+        ("a.srt", SRT + "\n3\n0:05,000 --> 0:07,000\nmore\n", r'a\.srt: "0:05,000 --> 0:07,000" are not times such as'),
         ("a.txt", SRT, r"a\.txt must be a file \.srt, \.vtt or \.json"),
         ("a.json", "[]", r"a\.json hold no words"),
         ("a.json", '[{"start": "soon", "end": "00:00:02", "line": "x"}]', r"entry 1: field 'start' must be a time"),
