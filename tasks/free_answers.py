@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,8 +49,18 @@ class FreeItem:
 
 
 def words_of(text: str) -> list[str]:
-    """Split an answer into words as SQuAD does."""
-    return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
+    """Split an answer into words as SQuAD does, with all of Unicode's punctuation and one spelling of each character.
+
+    An answer of nothing but articles or signs ("A", "+") is a word itself, which SQuAD counts as equal to any other.
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    bare = "".join(letter for letter in plain.translate(PUNCTUATION) if unicodedata.category(letter)[0] != "P")
+    return ARTICLES.sub(" ", bare).split() or bare.split() or plain.split()
+
+
+def is_wordless(text: str) -> bool:
+    """Whether a reply has neither letter nor digit, nor any other sign that could be an answer."""
+    return all(unicodedata.category(letter)[0] in "PZC" for letter in text)
 
 
 def exact_match(said: str, known: Sequence[str]) -> float:
@@ -120,10 +131,11 @@ class FreeAnswerTask:
         if not item.answers:
             return Score(item.id, item.cluster, prediction.answer, {UNSCORED: None})
         said = "" if prediction.answer is None else str(prediction.answer)
-        unread = not words_of(said)
+        exact = exact_match(said, item.answers)
+        unread = is_wordless(said) and not exact
         values = {
             F1: 0.0 if unread else token_f1(said, item.answers),
-            EXACT: 0.0 if unread else exact_match(said, item.answers),
+            EXACT: exact,
             UNPARSED: float(unread),
         }
         return Score(item.id, item.cluster, prediction.answer, values)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from longvid import compare, evaluate
 from tasks.answer_text import final_answer
 from tasks.errors import DataError, ModelError
-from tasks.free_answers import exact_match, overlap, token_f1
+from tasks.free_answers import FreeItem, exact_match, free_question, overlap, token_f1
+from tasks.task import Clip, Prediction
 from tests.evals.conftest import assert_one_line, longvid
 
 WORDS = st.lists(st.sampled_from(["red", "blue", "ball", "dog", "he"]), max_size=6)
@@ -34,6 +35,32 @@ WORDS = st.lists(st.sampled_from(["red", "blue", "ball", "dog", "he"]), max_size
 def test_the_figures_are_squads(said: str, known: list[str], exact: float, f1: float) -> None:
     assert exact_match(said, known) == exact
     assert token_f1(said, known) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "exact"),
+    [
+        ("A", "a", 1),
+        ("The.", "the", 1),
+        ("+", "+", 1),
+        ("the", "a", 0),
+        ("-", "+", 0),
+        ("\u201cRed\u201d", "red", 1),
+        ("\u7ea2\u8272\u3002", "\u7ea2\u8272", 1),
+        ("cafe\u0301", "caf\u00e9", 1),
+        ("\uff13", "3", 1),
+        ("stra\u00dfe", "STRASSE", 1),
+    ],
+)
+def test_signs_articles_and_spellings_of_a_character_decide_no_answer(said: str, known: str, exact: float) -> None:
+    assert exact_match(said, [known]) == exact
+    assert token_f1(said, [known]) == exact
+
+
+@pytest.mark.parametrize(("said", "unread"), [("A", 0), ("+", 0), ("the", 0), ("...", 1), (" ", 1), ("\u3002", 1)])
+def test_only_a_reply_without_any_word_or_sign_is_unread(said: str, unread: float) -> None:
+    item = FreeItem("q", "v", Clip("v", 0.0, 9.0), "What is thrown?", ("a ball",))
+    assert free_question(item).score(item, Prediction("q", said)).values["unparsed"] == unread
 
 
 @given(WORDS, WORDS)
