@@ -23,12 +23,13 @@ import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
 from tasks.answer_words import VOCABULARY
 from tasks.routes import MAX_OPTIONS
 
-PARSER_VERSION = "choice-parser.v4"
+PARSER_VERSION = "choice-parser.v5"
 UNPARSED = "unparsed"
 RULES = ("marked", "statement", "label", "alone", "quoted")  # how strongly each commits, the strongest first
 MARKED, STATEMENT, LABEL, ALONE, QUOTED = RULES
@@ -71,7 +72,8 @@ _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"  # scripts withou
 _WORD = rf"[^\W_{_CJK}]"
 _TOKEN = re.compile(
     rf"""(?<![\w.])[a-z](?:\.[a-z])+\b\.? | \b(?i:Mr|Mrs|Ms|Dr|St|vs|etc|approx|cf|Fig)\.(?=\s)
-    | \d+(?:[-.,:/]\d+)*(?!\w) | [{_CJK}] | {_WORD}+(?:[-'/\u2011]{_WORD}+)* | \.{{2,}} | \n | [-=]>
+    | (?<![\w)\]])-?\d+(?:[-.,:/]\d+)*(?!\w) | \d+(?:[-.,:/]\d+)*(?!\w)
+    | [{_CJK}] | {_WORD}+(?:[-'/\u2011]{_WORD}+)* | \.{{2,}} | \n | [-=]>
     | [^\s"“”„«»「」『』【】*\#`$_{{}}\\']""",
     re.VERBOSE,
 )
@@ -138,6 +140,11 @@ _PASSED_OVER = frozenset("\n()[]")  # within a quoted option
 _NO_ONE = -1  # the "option" of a text that two options share, and of a statement that contradicts itself
 
 
+def _is_number(word: str) -> bool:
+    """Whether a token is a number; "-4" is one, and not the number four."""
+    return word.removeprefix("-")[:1].isdigit()
+
+
 class _Quotes:
     """The options' texts as tokens. Case, white space, brackets, mark-up and punctuation at the ends don't matter."""
 
@@ -157,7 +164,7 @@ class _Quotes:
     @staticmethod
     def _key(text: str) -> tuple[str, ...]:
         words = [word.casefold() for word in _TOKEN.findall(text) if word not in _PASSED_OVER]
-        real = [i for i, word in enumerate(words) if word[0].isalnum()]
+        real = [i for i, word in enumerate(words) if word[0].isalnum() or _is_number(word)]
         return tuple(words[real[0] : real[-1] + 1]) if real else ()
 
     def at(self, words: Sequence[str], position: int) -> tuple[int, int] | None:
@@ -216,7 +223,7 @@ def _kind_at(raw: Sequence[str], words: Sequence[str], position: int, count: int
             return ("L", 1) if lone else (kind, len(phrase))
     if re.fullmatch("[a-z]", word):
         return ("L" if raw[position].isupper() else "l"), 1
-    if word[0].isdigit():
+    if _is_number(word):
         return "D", 1
     return _PUNCTUATION.get(word, "\n" if word == "\n" else "w" if word[0].isalnum() else "%"), 1
 
@@ -236,7 +243,8 @@ def _sentences(text: str, quotes: _Quotes) -> list[_Sentence]:
     def close(end: str, *, line: bool) -> None:
         nonlocal starts_line, label
         if current:
-            made.append(_Sentence(tuple(current), "".join(t.kind for t in current), end, starts_line, at_end=False))
+            tokens = _negations_first(current)
+            made.append(_Sentence(tokens, "".join(t.kind for t in tokens), end, starts_line, at_end=False))
         current.clear()
         starts_line, label = line, False
 
@@ -259,6 +267,26 @@ def _sentences(text: str, quotes: _Quotes) -> list[_Sentence]:
             current.append(token)
     close("", line=True)
     return made
+
+
+_NEGATES_WHAT_PRECEDES = frozenset(
+    ("ではなく", "ではなくて", "じゃなく", "じゃなくて", "でなく", "아니라", "아니고", "değil")
+)
+_BUT = _Token("c", "but")
+
+
+def _negations_first(tokens: Sequence[_Token]) -> tuple[_Token, ...]:
+    """Put "B ではなく D" in the order of "not B but D", which the patterns know."""
+    made: list[_Token] = []
+    for token in tokens:
+        if token.kind == "X" and token.word.replace(" ", "") in _NEGATES_WHAT_PRECEDES and made:
+            particle = made.pop() if made[-1].kind in "=," and len(made) > 1 else None
+            if made[-1].kind in "LlS":
+                made[-1:] = [token, made[-1], _BUT]
+                continue
+            made += [particle] if particle else []
+        made.append(token)
+    return tuple(made)
 
 
 def _split_verdicts(text: str) -> str:
@@ -326,11 +354,11 @@ _BEGINS = re.compile(r"F?(?P<value>S)(?=[,-])")  # "Yes, he does."
 _LABEL = re.compile(r"[-(]*(?P<bullet>)[FN]?(?P<noun>O?)(?P<value>[Ll])(?:(?P<mark>[)d])|[:,-](?=S|.*))")
 _CHAIN = re.compile(r"(?:^|(?P<before>[^,;:>(&cCWB-]*)(?P<mark>[,;:>(&cCWB-]))(?:[FPKEmtWC=gGO#]|r[FP]{0,3}E)*$")
 _TAKES_BACK = re.compile(
-    r"^[cFC]*(?:X,)?[cFC,W]*(?:[PtE][m=h]*|[Pt]?=)[Fgl]*(?:R|X[FmgP=]*(?:G|N|g))|^[cFC,]*(?:P?[Fm=N]*)X?(?:R|XG)[.,]?$|^[cC,]*(?:X,?)?W(?!E)|^[cCF,]*X[,F]*$"
+    r"^[cFC]*(?:X,)?[cFC,W]*(?:[PtE][m=h]*|[Pt]?=)[Fgl]*(?:R|X[FmgP=]*(?:G|N|g))|^[cFC,]*(?:P?[Fm=N]*)X?(?:R|X[Fg]*[GN])[.,]?$|^[cC,]*(?:X,?)?W(?!E)|^[cCF,]*X[,F]*$"
 )
 _CORRECTS = re.compile(r"(?:[cC,X]{0,9},)?(?:X,)?W")
 _SELF_DOUBT = re.compile(
-    r"[,;(-]?c?[PF]*(?:[tP][m=]*|=)[Fg]*(?:R|X[FmgP=]*(?:G|N|K))|c[^LS]{0,6}(?:X[Fm]*[KG]|H|W)|X[,.]?$|R[.,]?$"
+    r"[,;(-]?c?[PF]*(?:[tP][m=]*|=)[Fgl]*(?:R|X[FmgP=]*(?:G|N|K))|c[^LS]{0,6}(?:X[Fm]*[KG]|H|W)|[(,-]?[PF]*[XR][.,)]{0,2}$"
 )
 
 
@@ -495,12 +523,22 @@ def _short_forms(
         if full and not trailing and not bullet and not digits and not early and (not lower or len(sentences) == 1):
             return [_Commitment(option, ALONE, bool(re.search("[CW]", kinds)))]
     begins = _BEGINS.match(kinds)
-    if begins and index == 0 and finished and len(sentence.names()) == 1 and not re.search("[WcJHA]", kinds):
+    unreserved = not re.search(r"[WcJHA]|[,-][FPtlm=]*[XR]\)?$", kinds)
+    if begins and index == 0 and finished and len(sentence.names()) == 1 and unreserved:
         return [_Commitment(_option_of(tokens, begins), ALONE)]
     label = _LABEL.match(kinds)
     if label and sentence.starts_line:
         return _label(sentences, index, label, labels, finished=finished)
     return []
+
+
+def _numbered(sentences: Sequence[_Sentence]) -> set[int | None]:
+    """Return the letters of a numbered list that holds nothing else: "1. B 2. D"."""
+    return {
+        after.tokens[0].option
+        for before, after in pairwise(sentences)
+        if before.end == "." and before.kinds.endswith("D") and re.fullmatch("L[,;]?D?", after.kinds)
+    }
 
 
 _WEIGHING = frozenset(
@@ -532,7 +570,8 @@ def _label(
         or not marked
         or (tokens[at].kind == "l" and text is None)
         or re.search("[XRHJ]" if text is not None else "[XRHJ?|]", rest)
-        or (text is None and rest[:1] in ("D", "%"))
+        or rest.startswith("W")
+        or (text is None and (rest[:1] in ("D", "%") or rest[:2] == "L)"))
         or (option == 0 and (not finished or (not last and not sentences[-1].end)))  # where such a list begins
         or (index and (not last or kinds.startswith("-")))
         or _WEIGHING.intersection(t.word for s in sentences[:index] for t in s.tokens)
@@ -560,24 +599,40 @@ def _decide(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str
         adjacent = bool(found)
         named = here if found else named | here
         held += found
-    if held and not finished and not adjacent and _weighs_on(sentences[-1], held[-1].option):
+    if held and not finished and not adjacent and _turns_away(sentences, held[-1].option, labels):
         return _NO_ONE, UNPARSED
     return _strongest(sentences, held) if held else _quoted(sentences, finished=finished)
 
 
-def _weighs_on(sentence: _Sentence, option: int) -> bool:
-    """Whether a sentence that was cut weighs on: "However, option B …", "Let me check …"."""
-    if sentence.end:
+_CHECKS = r"let me|let's|let us|(?:i|we) (?:must|should|need|want)\b"
+
+
+def _turns_away(sentences: Sequence[_Sentence], option: int, labels: AbstractSet[int | None]) -> bool:
+    """Whether what was cut weighs on after the choice of `option`, or chooses another: "B" and, cut, "(edit: D"."""
+    last = sentences[-1]
+    if last.end:
         return False
-    turns = sentence.kinds.startswith("c") and any(t.kind == "L" and t.option != option for t in sentence.tokens)
-    opening = next((token.word for token in sentence.tokens if token.kind not in "c,"), "")
-    return turns or opening in ("let me", "let's", "let us")
+    others = [c for c in _commitments(sentences, len(sentences) - 1, labels, finished=True) if c.option != option]
+    lone = re.fullmatch(r"(?:D[:)])?L\)?", last.kinds) is not None
+    return _weighs_on(last, option) or any(lone or c.rule in (MARKED, STATEMENT) for c in others)
+
+
+def _weighs_on(sentence: _Sentence, option: int) -> bool:
+    """Whether a sentence that was cut weighs on: "However, …", "But wai", "Let me check …", "I need to …"."""
+    kinds, words = sentence.kinds, [token.word for token in sentence.tokens]
+    if re.match(_CHECKS, " ".join(words[:3])):
+        return True
+    others = any(t.kind == "L" and t.option != option for t in sentence.tokens)
+    # "But wai" and "However, I …" are told from "But there is no …", which goes on to give reasons.
+    turns = others or _WEIGHING.intersection(words) or re.match("c,?(?:w?$|P?[Pm])", kinds)
+    return kinds.startswith("c") and bool(turns)
 
 
 def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int, *, adjacent: bool) -> bool:
     """Whether a sentence adds a second choice to the one before: "Answer: A." and the text of B, or "… or B"."""
     if not found:
-        return re.match(r"[|&].*[LS]", sentence.kinds) is not None
+        asked = sentence.end == "?" and sentence.kinds.startswith("|")  # "… or is it?"
+        return asked or re.match(r"[|&].*[LS]", sentence.kinds) is not None
     text = sentence.kinds == "S" and adjacent and not sentence.starts_line
     return text and found[0].option not in (option, _NO_ONE)
 
@@ -588,6 +643,8 @@ def _strongest(sentences: Sequence[_Sentence], held: Sequence[_Commitment]) -> t
     best = [c for c in held if RULES.index(c.rule) == strongest]
     last = best[-1]
     if len({c.option for c in best}) > 1 and not last.concludes:
+        return _NO_ONE, UNPARSED
+    if last.rule == ALONE and len(_numbered(sentences)) > 1:
         return _NO_ONE, UNPARSED
     contradicted = {c.option for c in held if c.rule in (ALONE, LABEL)} - {last.option}
     if last.rule == STATEMENT and contradicted and not last.concludes and not _only_texts(sentences, contradicted):

@@ -53,6 +53,7 @@ _END_WORD = re.compile(r"(?:end|close|stop)\b|.*\b(?:suffix|end)$")
 _LONGEST_NAME = 40
 _BLOCK = re.compile(r"p|br|hr|div|h[1-6]|ul|ol|li|tr|table|pre|blockquote|section|article")
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|s|strike)>[^<\n]{1,300}</\1>(?=\s*[^\s<])", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--(?:[^-]|-(?!->)){0,2000}-->")
 _CHANNEL = re.compile(r"\s*(\w{0,20})")
 
 
@@ -371,6 +372,9 @@ _LATEX_BOX = re.compile(
     r"\\(?:boxed|fbox|framebox)\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,300}\}){0,300}\}){0,300})\}"  # braces within braces
 )
 _LATEX = re.compile(r"\\[a-zA-Z]+\*?|\\[\[\]()]")
+_ASKED_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s?\{([^{}]{0,300})\}\$?\s?\?")  # "\boxed{B}? No."
+_LATEX_NOT = re.compile(r"\\(?:neg|lnot|not|sim|nsim)(?![a-zA-Z])")
+_BANG = re.compile(r"(?<![\w!?.])!(?=[(\[]?[A-Za-z](?![\w']))")  # "!B", as programs negate
 _QUOTE_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 _LETTER_IN_BRACKETS = re.compile(r"[(\[{【]\s?([A-Za-z])\s?[)\]}】]")
 _OTHER_TURN = re.compile(
@@ -402,7 +406,7 @@ def answer_part(reply: str) -> Iterator[str]:
     if "&" in text:
         text = html.unescape(text)
     if "~~" in text or "<" in text:
-        text = _STRUCK.sub(" ", text)
+        text = _COMMENT.sub(" ", _STRUCK.sub(" ", text))
     text = re.sub(r"</\w{0,20}\s{0,9}$", "\n", text)  # a closing tag that is cut
     text = _without_spoken_reasoning(_without_reasoning(text).lstrip(_TURN))
     turns = [turn for turn in text.split(_TURN) if turn.strip(f"{OPEN}{CLOSE} \n\t")]
@@ -410,7 +414,10 @@ def answer_part(reply: str) -> Iterator[str]:
     if text.count(OPEN) == 1 and (inner := text.partition(OPEN)[2]).strip(f"{CLOSE} \n\t"):
         text = OPEN + inner  # what stands before the answer's own place led up to it
     text = _json_answer(text)
+    text = _BANG.sub(" not ", text.replace("!=", " \u2260 "))
     if "\\" in text:
+        text = _LATEX_NOT.sub(" not ", text)
+        text = _ASKED_BOX.sub(r" \1? ", text)
         text = re.sub(r"\\[a-zA-Z]+\s?\{(\(?[A-Za-z]\)?\.?)\}(?=\s?\})", r"\1", text)
         text = _LATEX.sub("", _LATEX_BOX.sub(rf" {OPEN}\1{CLOSE} ", text))
     if ">" in text:

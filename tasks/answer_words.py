@@ -47,7 +47,9 @@ VOCABULARY: Mapping[str, str] = {
     "R": """wrong / incorrect / false / inaccurate / unlikely / improbable / implausible / least / less / lesser
         / worst / worse / rejected / reject / rejects / eliminated / eliminate / eliminates / excluded
         / exclude / excludes / excluding / ruled out / rule out / rules out / ruling out / discard
-        / discarded / dismiss / dismissed / mistake / mistaken / error / erroneous / invalid / unsupported
+        / discarded / dismiss / dismissed / mistake / mistaken / trick / red herring / a lie / a joke / error
+        / erroneous
+        / invalid / unsupported
         / irrelevant / distractor / decoy / trap / second / third / runner / next / other / except / avoid
         / opposite / nope / impossible / ❌ / ✗ / ✘ / ✖ / × / tempting / misleading / hardly / doubtful
         / questionable / doubt / disagree / weak / weaker / weakest / poor / far from / anything but
@@ -68,7 +70,9 @@ VOCABULARY: Mapping[str, str] = {
         / don't / didn't / won't / wouldn't / shouldn't / couldn't / nobody / nothing / without / ain't
         / hasn't / haven't / nicht / kein / keine / nie / weder / nunca / ni / tampoco / non / ne / n'est
         / pas / jamais / não / nem / не / нет / ни / 不 / 不是 / 没 / 没有 / 無 / 非 / 否 / 别
-        / ではありません / ではない / ではなく / じゃない / ありません / ない / 아닙니다 / 아니다 / 아니라
+        / のではありません / のではない / ではありません / ではない / ではなく / ではなくて
+        / じゃない / じゃなくて / じゃなく / でなく / ありません / ない / 아닙니다
+        / 아니다 / 아니라 / 아니고
         / 아니에요 / 않 / नहीं / ليس / ليست / لا / niet / geen / inte / ikke / değil / không / bukan / tidak
         / ไม่ / nicht die / no es""",
     # supposed or weighed
@@ -93,7 +97,8 @@ VOCABULARY: Mapping[str, str] = {
     "A": """example / for example / for instance / instance / e.g. / format / template / sample / instruction
         / instructions / prompt / says / said / claim / claims / claimed / argue / argues / argued / tells
         / told / stated / states / asserts / suggested / answered / answers / replied / wrote / user
-        / teacher / student / classmate / friend / expert / model / critic / skeptic / temptation / dice
+        / teacher / student / most people / many people / some people / others / everyone else / the majority
+        / most viewers / classmate / friend / expert / model / critic / skeptic / temptation / dice
         / dicen / diría / dit / disent / sagt / sagen / diz / dizem / говорит / говорят / считают
         / утверждает / 有人 / 有些人 / と言う人 / 어떤 사람""",
     # is
@@ -114,7 +119,8 @@ VOCABULARY: Mapping[str, str] = {
         / kiezen
         / choose / select / pick / go with / going with / go for / going for / opt for / settle on / choosing
         / selecting / picking / vote for / elijo / escojo / selecciono / choisis / wähle / nehme / escolho
-        / seleciono / marco / выбираю / выберу / выбрать / 选择 / 選擇 / 选 / 選 / 应选 / 应该选 / 选出
+        / seleciono / marco / выбираю / выберу / выбрать / 选择 / 選擇
+        / 选 / 選 / 应选 / 应选择 / 应该选 / 应该选择 / 选出
         / 선택합니다 / scelgo / kies""",
     # fits
     "U": """describes / matches / fits / captures / reflects / summarizes / summarises / represents / aligns
@@ -140,7 +146,8 @@ VOCABULARY: Mapping[str, str] = {
     "F": """of the given options / of the options / of these options / of all options / of all the options
         / among the options / among the given options / from the given options / if i had to choose
         / if i had to guess / if i had to pick / if i have to choose / if i have to guess
-        / if i must choose / if forced to choose / if i were to choose / if i were to guess / oh / fairly / pretty
+        / if i must choose / if forced to choose / forced to choose / if pressed / if i were to choose
+        / if i were to guess / oh / fairly / pretty
         / absolutely / totally / strongly / the / very / clearly / definitely
         / certainly / probably / surely / indeed / then / simply / just / here / to be / presumably
         / undoubtedly / obviously / evidently / quite / really / now / yes / ok / okay / well / so far
@@ -172,7 +179,13 @@ VOCABULARY: Mapping[str, str] = {
         / 综上所述 / 于是 / 由此 / したがって / よって / だから / 従って / 따라서 / 그러므로 / 그래서
         / इसलिए / لذلك / إذن / quindi / dus / bu nedenle / vì vậy / jadi""",
     # a reply that corrects itself
-    "W": """wait / hmm / hm / actually / oops / sorry / correction : / on second thought / scratch that
+    "W": """wait / hmm / hm / actually / oops / sorry / correction : / revised answer / updated answer
+        / corrected answer / new answer / edit : / update : / revised :
+        / revision : / amended : / ignore that / disregard that / forget that
+        / cancel that / ignore the above / disregard the above / ignore my answer / disregard my answer
+        / on second thought / on second thoughts / scratch that / scrap that
+        / make that / i mean / i meant / changed my mind / i changed my mind / i've changed my mind / april fools
+        / don't trust that / i no longer think so / i don't think so
         / let me reconsider / let me rethink / let me re-think / let me think again / let me check again
         / hold on / my mistake / strike that / never mind / nevermind / i take that back / i take it back
         / on reflection / upon reflection / reconsidering / rethinking / to correct myself / i was wrong
@@ -182,14 +195,15 @@ VOCABULARY: Mapping[str, str] = {
         / стоп / извините / вернее / 等等 / 等一下 / 抱歉 / 更正 / 不对 , / いや / 待って / 訂正 / 잠깐
         / 아니 , / 죄송 / 정정""",
     # but
-    "c": """but / however / yet / although / though / while / whereas / nevertheless / nonetheless / despite
+    "c": """but / on the other hand / alternatively / then again / that said / having said that / however
+        / yet / although / though / while / whereas / nevertheless / nonetheless / despite
         / even if / even though / still , / aber / jedoch / sondern / obwohl / während / pero / sino
         / aunque / mientras / sin embargo / mais / cependant / bien que / toutefois / mas / porém / embora
         / enquanto / но / однако / хотя / а / 但 / 但是 / 而是 / 然而 / 虽然 / しかし / でも / ですが
         / が 、 / 하지만 / 그러나 / 그렇지만 / लेकिन / لكن / بل / ma / maar""",
     # endings of assertions in verb-final languages
     "T": """を選びます / を選択します / を選ぶ / です / だ / である / になります / となります / でしょう
-        / だと思います / と思います / だと考えます / です。 / 입니다 / 이다 / 예요 / 이에요 / 이라고
+        / だと思います / だと思う / と思います / と思う / だと考えます / です。 / 입니다 / 이다 / 예요 / 이에요 / 이라고
         / 라고 생각합니다 / 라고 / 을 선택합니다 / 를 선택합니다 / 号 / 番 / 呢 / है / olur / 'dir / 로
         / 으로""",
     # that

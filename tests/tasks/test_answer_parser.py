@@ -537,6 +537,11 @@ def test_an_unfinished_reply_is_never_read_as_another_letter():
     assert wrong_and_unread(rows, finished=False)[0] == []
 
 
+def test_a_cut_reply_is_read_only_where_it_had_chosen_before_the_cut():
+    rows = [(WRITTEN["options"][row["options"]], row["right"], row["reply"]) for row in WRITTEN["cut"]]
+    assert wrong_and_unread(rows, finished=False) == ([], [])
+
+
 @pytest.mark.parametrize(
     "turn",
     [
