@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from encoders.build import state_digest
 from encoders.causal_lm.load import (
@@ -45,12 +44,11 @@ from encoders.pretrain.settings import (
     merged,
 )
 from encoders.pretrain.step import Batches, Job, Request, seed_of
-from encoders.pretrain.world import World
+from encoders.pretrain.world import World, sharing_units
 from encoders.tokens import TextTokenizer, train_tokenizer
 from encoders.transfer import transfer
 from encoders.v2t.model import VideoToText, build_connector, config_for
 from encoders.v2t.weights import Part, lm_part, save_video_to_text
-from encoders.vit import Attention, Mlp
 from encoders.weights import load_encoder, save_encoder
 from tasks.digests import file_sha256
 from tasks.errors import DataError, ModelError
@@ -174,15 +172,6 @@ def encoder_config(settings: StageSettings, start: EncoderConfig | None, where: 
     data = merged(dataclasses.asdict(base), {"vision": model.vision, "text": model.text})
     data |= {"name": settings.name, "adapt": dataclasses.asdict(model.adapt)}
     return EncoderConfig.from_dict(data, f"{where}: model")
-
-
-def sharing_units(encoder: DualEncoder) -> tuple[nn.Module, ...]:
-    """Return the units that FSDP shards: attention and feed-forward layers of the vision tower.
-
-    Norms are not among them and stay in float32. Nor is the text tower: the number of texts, and so the number of its
-    calls, differs between processes.
-    """
-    return tuple(module for module in encoder.vision.modules() if isinstance(module, Attention | Mlp))
 
 
 def stage_source(

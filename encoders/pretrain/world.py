@@ -15,7 +15,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from encoders.device import find_device
+from encoders.dual import DualEncoder
 from encoders.pretrain.step import trainable
+from encoders.vit import Attention, Mlp
 
 T = TypeVar("T")
 
@@ -103,6 +105,15 @@ class _Gather(torch.autograd.Function):
         distributed.all_reduce(whole)
         first = distributed.get_rank() * ctx.rows
         return whole[first : first + ctx.rows]
+
+
+def sharing_units(encoder: DualEncoder) -> tuple[nn.Module, ...]:
+    """Return the units that FSDP shards: attention and feed-forward layers of the vision tower.
+
+    Norms are not among them and stay in float32. Nor is the text tower: the number of texts, and so the number of its
+    calls, differs between processes.
+    """
+    return tuple(module for module in encoder.vision.modules() if isinstance(module, Attention | Mlp))
 
 
 def shard(step: nn.Module, units: Sequence[nn.Module], world: World, *, bfloat16: bool) -> None:

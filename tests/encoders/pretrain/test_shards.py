@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import torch
@@ -46,9 +47,20 @@ WHOLE = {"ddp": (DDP, 0), "fsdp": (FSDP, 0), "chunks": (FSDP, 2), "half": (HALF,
 IN_PARTS = {"resumed": (FSDP, FSDP), "changed": (DDP, FSDP), "alone": (FSDP, None)}
 
 
+PATIENCE = timedelta(minutes=15)  # so long only on a machine that is busy with much else
+
+
 def worker(rank, address, root, names):
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2, timeout=PATIENCE)
+    try:
+        run_all(rank, root, names)
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def run_all(rank, root, names):
     world = World(rank, 2)
     for name in names:
         plan, chunk = WHOLE.get(name, (None, 0))
@@ -62,21 +74,22 @@ def worker(rank, address, root, names):
         interrupted(world, root / name, first)
         if then is not None:
             train(job_of(world, then), then, root / name, seed=0, world=world)
-    distributed.barrier()
-    distributed.destroy_process_group()
 
 
 def run_two(root, names):
+    """This process is the first of the two: only the other one has to start."""
     for name in names:
         (root / name).mkdir()
-    context = multiprocessing.get_context("spawn")
-    address = f"file://{root}/meet-{names[0]}"
-    processes = [context.Process(target=worker, args=(rank, address, root, names)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(900)  # so long only on a machine that is busy with much else
-        assert process.exitcode == 0
+    address, threads = f"file://{root}/meet-{names[0]}", torch.get_num_threads()
+    second = multiprocessing.get_context("spawn").Process(target=worker, args=(1, address, root, names))
+    second.start()
+    try:
+        worker(0, address, root, names)
+        second.join(PATIENCE.total_seconds())
+        assert second.exitcode == 0
+    finally:
+        second.kill()
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ import torch
 from encoders.pretrain.checkpoint import Plan
 from encoders.pretrain.contrastive import Balance, Collate, ContrastiveStep, StatementLoss, Views
 from encoders.pretrain.data import Loader, Sample, TextView
-from encoders.pretrain.stages import sharing_units
 from encoders.pretrain.step import BadSample, Job, Request
-from encoders.pretrain.world import World
+from encoders.pretrain.world import World, sharing_units
 from encoders.tokens import byte_tokenizer
 from tests.encoders.small import encoder
 
