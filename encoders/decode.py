@@ -223,6 +223,7 @@ def _read_index(video: OpenVideo, seek_to: int | None, last: int, *, by_pts: boo
     corrupt: list[int] = []
     beyond: Packet[VideoStream] | None = None
     read = packets(video, seek_to)
+    sound_to = video.breaks_at
     late = 0
     for packet in read:
         if packet.dts is not None and packet.dts > last:
@@ -231,7 +232,7 @@ def _read_index(video: OpenVideo, seek_to: int | None, last: int, *, by_pts: boo
             if late >= REORDER_DEPTH:
                 beyond = packet
                 break
-        if packet.is_corrupt:
+        if packet.is_corrupt or (sound_to is not None and packet.pos is not None and packet.pos >= sound_to):
             corrupt.append(len(key))
         stamps["pts"].append(_NO_STAMP if packet.pts is None else packet.pts)
         stamps["dts"].append(_NO_STAMP if packet.dts is None else packet.dts)

@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from encoders.cut_off import is_cut_off, tells_length
+from encoders.cut_off import breaks_at, is_cut_off, tells_length
 from encoders.video_errors import (
     CoverArtOnlyError,
     DamagedVideoError,
@@ -90,6 +90,11 @@ class OpenVideo:
     def is_cut_off(self) -> bool:
         """Whether the file is truncated, judging by its container structure."""
         return is_cut_off(self.path, self.container.format.name)
+
+    @property
+    def breaks_at(self) -> int | None:
+        """The byte from which the container's structure is broken, in the formats where FFmpeg doesn't say so."""
+        return breaks_at(self.path, self.container.format.name)
 
     @property
     def tells_length(self) -> bool:

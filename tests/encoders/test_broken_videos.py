@@ -6,6 +6,8 @@ import errno
 import multiprocessing
 import random
 import socket
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -28,7 +30,7 @@ from encoders.video_errors import (
     UnreadableVideoError,
     VideoError,
 )
-from encoders.video_file import blame_file, probe
+from encoders.video_file import blame_file, open_video, probe
 from tasks.errors import DataError
 from tests.encoders.videos import ODD_BUT_WHOLE, clip, plain_read
 
@@ -143,7 +145,7 @@ def test_frames_after_the_next_key_frame_outlive_the_damage(shared_data: Path, t
     data[at : at + 30_000] = random.Random(0).randbytes(30_000)
     path = tmp_path / "hole.mp4"
     path.write_bytes(data)
-    plain = plain_read(whole)
+    plain = plain_read(whole, until=84)
     survived = refused = 0
     for start in range(60, 84):
         try:
@@ -155,6 +157,57 @@ def test_frames_after_the_next_key_frame_outlive_the_damage(shared_data: Path, t
             assert np.array_equal(frames.pixels, plain.pixels[[plain.shown_at(frames.seconds[0])]])
     assert refused >= 1
     assert survived >= 18
+
+
+MANGLED: Mapping[str, Callable[[bytes], bytes]] = {
+    "missing": lambda data: data[: len(data) // 2] + data[len(data) // 2 + len(data) // 20 :],
+    "twice": lambda data: data[: len(data) // 2] + data[len(data) // 2 - len(data) // 20 :],
+    "moved": lambda data: (
+        data[: len(data) // 3] + data[len(data) * 2 // 3 :] + data[len(data) // 3 : len(data) * 2 // 3]
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=["x.mkv", "x.webm", "x.flv", "x.wmv"])
+def remade(request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real film, small, in a container where FFmpeg passes over what it can't read."""
+    path = tmp_path_factory.mktemp("remade") / request.param
+    codec, more = {
+        ".mkv": ("libx264", {"bf": "2"}),
+        ".webm": ("libvpx", {}),
+        ".flv": ("libx264", {"bf": "0"}),
+        ".wmv": ("wmv2", {}),
+    }[path.suffix]
+    with av.open(broken(shared_data, "bbb_5s.mp4")) as source, av.open(path, "w") as copy:
+        stream = copy.add_stream(codec, rate=25, options={"g": "25", **more})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for number, frame in enumerate(source.decode(video=0)):
+            small = frame.reformat(160, 96, "yuv420p")
+            small.pts, small.time_base = number, Fraction(1, 25)
+            copy.mux(stream.encode(small))
+        copy.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("how", list(MANGLED))
+def test_bytes_that_are_missing_doubled_or_moved_give_no_wrong_frame(remade: Path, tmp_path: Path, how: str) -> None:
+    path = tmp_path / remade.name
+    path.write_bytes(MANGLED[how](remade.read_bytes()))
+    plain = plain_read(remade)
+    refused = 0
+    for start in (0.0, 1.2, 2.2, 3.1, 4.2):
+        try:
+            frames = read_frames(clip(path, start, start + 0.7), POLICY)
+        except VideoError:
+            refused += 1
+        else:
+            assert np.array_equal(frames.pixels, plain.pixels[[plain.shown_at(second) for second in frames.seconds]])
+    assert refused
+
+
+def test_a_whole_file_breaks_nowhere(remade: Path) -> None:
+    with open_video(remade) as video:
+        assert video.breaks_at is None
 
 
 def test_the_whole_folder_is_read_within_a_time_limit(shared_data: Path) -> None:
