@@ -18,15 +18,23 @@ FILES_KNOWN = 1 << 14
 
 
 def looked_at(clip: Clip) -> ClipRow:
-    """Describe the clip and the current state of its file, without reading it.
+    """Describe the clip and the current state of its file, without reading it; its subtitles are read.
 
-    Raises OSError if the file can't be examined.
+    Raises OSError if a file can't be examined.
     """
-    row = ClipRow(video=clip.video_id, start=clip.start, end=known_end(clip))
+    spoken = subtitles_of(clip)
+    row = ClipRow(video=clip.video_id, start=clip.start, end=known_end(clip), subtitles=spoken)
     if clip.path is None or not clip.path.is_file():
         return row
     found = clip.path.stat()
     return row.model_copy(update={"bytes": found.st_size, "stamp": stamp_of(found)})
+
+
+def subtitles_of(clip: Clip) -> str | None:
+    """Return the digest of the clip's subtitle file, None without one. Raises OSError."""
+    if clip.subtitles is None or not clip.subtitles.is_file():
+        return None
+    return content_of(clip.subtitles, stamp_of(clip.subtitles.stat()), WHOLE)
 
 
 def known_end(clip: Clip) -> float | None:
@@ -87,14 +95,23 @@ def difference(row: ClipRow | None, clip: Clip) -> str:
             f"{stretch_text(clip.start, known_end(clip))}"
         )
     now = looked_at(clip)
+    if other_subtitles(row, now):
+        return f"{clip.subtitles} holds other subtitles than when it was answered"
     if row.bytes is None or now.bytes is None or clip.path is None or row.stamp == now.stamp:
         return ""
-    if row.bytes != now.bytes:
-        return f"{clip.path} is another file than the one it was answered about ({now.bytes} bytes, not {row.bytes})"
     method = WHOLE if row.content is None else row.content.partition(":")[0]
-    if row.content != content_of(clip.path, now.stamp or "", method):
-        return f"{clip.path} is another file than the one it was answered about (its content differs)"
-    return ""
+    if row.bytes != now.bytes:
+        how = f"{now.bytes} bytes, not {row.bytes}"
+    elif row.content != content_of(clip.path, now.stamp or "", method):
+        how = "its content differs"
+    else:
+        return ""
+    return f"{clip.path} is another file than the one it was answered about ({how})"
+
+
+def other_subtitles(one: ClipRow, other: ClipRow) -> bool:
+    """Whether two answers had subtitles that differ; a file that one of them lacked contradicts nothing."""
+    return one.subtitles != other.subtitles and None not in (one.subtitles, other.subtitles)
 
 
 def stretch_text(start: float, end: float | None) -> str:
@@ -106,7 +123,7 @@ def same_clip(one: ClipRow | None, other: ClipRow | None) -> bool:
     """Whether two runs' answers are about the same clip, as far as both records say."""
     if one is None or other is None:
         return True
-    if not same_stretch(one, other.video, other.start, other.end):
+    if not same_stretch(one, other.video, other.start, other.end) or other_subtitles(one, other):
         return False
     if one.bytes is None or other.bytes is None:
         return True

@@ -115,7 +115,8 @@ class ClipRow(Row):
 
     `content` is a digest prefixed with its method: `sha256` of the whole file if frames of it were looked at, else
     `sha256-of-samples`. `stamp` (the file's times and inode) shows without reading the file that it is unchanged. All
-    three are null if there was no file; `end` is null for the end of a video of unknown length.
+    three are null if there was no file; `end` is null for the end of a video of unknown length. `subtitles` is the
+    digest of the subtitle file, null if the benchmark names none or it was missing.
     """
 
     video: str
@@ -124,6 +125,7 @@ class ClipRow(Row):
     bytes: int | None = None
     content: str | None = None
     stamp: str | None = None
+    subtitles: str | None = None
 
 
 class ErrorRow(Row):

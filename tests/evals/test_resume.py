@@ -187,6 +187,20 @@ def test_a_file_replaced_under_the_same_name_is_asked_again(tmp_path: Path, size
     assert look(task, tmp_path / "run") == ([], [])
 
 
+def test_other_subtitles_under_the_same_name_are_asked_about_again(tmp_path: Path) -> None:
+    spoken = tmp_path / "v.srt"
+    spoken.write_text("1\n00:00:01,000 --> 00:00:02,000\nsalt\n")
+    first, *others = toy_task(3).items()
+    items = [replace(first, clip=replace(first.clip, subtitles=spoken)), *others]
+    task = MultipleChoiceTask(toy_task(3).info, items, toy_task(3).prompts)
+    look(task, tmp_path / "run")
+    assert look(task, tmp_path / "run") == ([], [])
+    spoken.write_text("1\n00:00:01,000 --> 00:00:02,000\nmilk\n")
+    asked, why = look(task, tmp_path / "run")
+    assert asked == ["q00"]
+    assert "v.srt holds other subtitles than when it was answered" in why[0]
+
+
 def test_a_file_of_another_size_with_the_old_time_is_asked_again(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     video.write_bytes(b"one")
