@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from encoders.dual import contrastive_loss
 from tests.encoders.small import encoder, texts, videos
+from tests.encoders.two_processes import in_two
 
 WORDS = ("a pan", "an onion", "the oven", "salt")
 
@@ -18,16 +18,11 @@ def frozen_front():
     return model
 
 
-def worker(rank, address, results):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+def gradients(rank):
     model = DistributedDataParallel(frozen_front())
     part = slice(2 * rank, 2 * rank + 2)
     contrastive_loss(model(videos(4)[part], texts(*WORDS[part]))).backward()
-    if rank == 0:
-        results.put({n: p.grad.numpy() for n, p in model.module.named_parameters() if p.grad is not None})
-    distributed.barrier()
-    distributed.destroy_process_group()
+    return {name: p.grad for name, p in model.module.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.slow
@@ -36,15 +31,7 @@ def test_data_parallel_gradients_are_the_mean_of_the_processes(tmp_path):
     losses = [contrastive_loss(model(videos(4)[s], texts(*WORDS[s]))) for s in (slice(0, 2), slice(2, 4))]
     (sum(losses) / 2).backward()
     expected = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    address = f"file://{tmp_path}/meet"
-    processes = [context.Process(target=worker, args=(rank, address, results)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    found = results.get(timeout=300)
-    for process in processes:
-        process.join(60)
+    found = in_two(tmp_path, gradients)
     assert set(found) == set(expected)
     for name, gradient in found.items():
-        torch.testing.assert_close(torch.from_numpy(gradient), expected[name], rtol=1e-4, atol=1e-6, msg=name)
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6, msg=name)

@@ -119,9 +119,9 @@ def test_a_gap_is_sought_over_where_that_costs_less_than_reading_on(
 
 
 @given(data=st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_stretch_of_a_file_gives_the_frames_of_a_plain_read(shared_data: Path, data: st.DataObject) -> None:
-    names = ["bikes_10s.mp4", "person_139s_10fps.mp4", "vfr_vp8_45s.webm", "bbb_5s.mp4", "nasa_13s.mp4"]
+    names = ["bikes_10s.mp4", "vfr_vp8_45s.webm", "bbb_5s.mp4", "nasa_13s.mp4"]
     path = find(shared_data, data.draw(st.sampled_from(names)))
     plain = plain_read(path)
     start = data.draw(st.floats(0, plain.seconds[-1] - 0.1))

@@ -82,7 +82,7 @@ def test_every_commands_help_ends_with_an_example_of_it_that_parses(path: tuple[
 
 def test_a_missing_captions_file_is_one_line(shared_data: Path, tmp_path: Path) -> None:
     arguments = ("--model", "aggregator", "-M", f"captions={tmp_path}/none.json", "--data", shared_data)
-    done = longvid_process("egoschema", "run", *arguments, "--out", tmp_path / "run")
+    done = longvid("egoschema", "run", *arguments, "--out", tmp_path / "run")
     assert_one_line(done, f"{tmp_path}/none.json", "does not exist")
     assert not (tmp_path / "run").exists()
 

@@ -64,7 +64,22 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {split: folder / f"{split}.json" for split in ("train", "val")}
 
 
-def settings(lm: str, steps: int = 6) -> AggregatorSettings:
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What a captioner said of the same videos, in so few words that prompts are short."""
+    folder = tmp_path_factory.mktemp("spoken")
+    for split in ("train", "val"):
+        rows = [
+            {"video": f"{make_plan(split, index).id}.mp4", "start": start, "end": start + 16, "text": "salt goes in"}
+            for index in range(2)
+            for start in (0, 16)
+        ]
+        lines = "".join(json.dumps({**row, "captioner": "someone"}) + "\n" for row in rows)
+        (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    return {split: folder / f"{split}.jsonl" for split in ("train", "val")}
+
+
+def settings(lm: str, steps: int = 3) -> AggregatorSettings:
     plan = Plan(steps=steps, lr=3e-2, weight_decay=0.0, dtype="float32", log=1, save=steps)
     return AggregatorSettings("tiny", plan, llm=lm, dtype="float32", batch=1, videos=2, held_out=1)
 
@@ -81,10 +96,8 @@ def test_training_weighs_what_the_test_weighs(lm: str, captions: dict[str, Path]
         assert means.tolist() == pytest.approx(tested.scores, abs=1e-4)
 
 
-def test_the_loss_falls_and_the_adapter_serves_the_aggregator(
-    lm: str, captions: dict[str, Path], tmp_path: Path
-) -> None:
-    prepared = prepare_aggregator(settings(lm), captions["train"], captions["val"], World())
+def test_the_loss_falls_and_the_adapter_serves_the_aggregator(lm: str, spoken: dict[str, Path], tmp_path: Path) -> None:
+    prepared = prepare_aggregator(settings(lm), spoken["train"], spoken["val"], World())
     step, batches = prepared.job.step, prepared.job.batches(0)
     batch = next(batches).batch
     assert isinstance(batch, QuestionBatch)
@@ -98,16 +111,8 @@ def test_the_loss_falls_and_the_adapter_serves_the_aggregator(
     assert adapted.info.details["lora"] == "tiny"
 
 
-def test_it_learns_from_what_a_captioner_said_of_a_folder_of_videos(lm: str, tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        rows = [
-            {"video": f"{make_plan(split, index).id}.mp4", "start": start, "end": start + 16, "text": "salt goes in"}
-            for index in range(2)
-            for start in (0, 16)
-        ]
-        lines = "".join(json.dumps({**row, "captioner": "someone"}) + "\n" for row in rows)
-        (tmp_path / f"{split}.jsonl").write_text(lines, encoding="utf-8")
-    prepared = prepare_aggregator(settings(lm), tmp_path / "train.jsonl", tmp_path / "val.jsonl", World())
+def test_it_learns_from_what_a_captioner_said_of_a_folder_of_videos(lm: str, spoken: dict[str, Path]) -> None:
+    prepared = prepare_aggregator(settings(lm), spoken["train"], spoken["val"], World())
     assert prepared.facts["captioner"] == "someone"
     batch = next(prepared.job.batches(0)).batch
     assert isinstance(batch, QuestionBatch)

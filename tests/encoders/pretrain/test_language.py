@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -46,9 +46,9 @@ data = { kitchen = { split = "val", videos = 12 } }
 """
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> StageSettings:
-    path = tmp_path / "recipe.toml"
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> StageSettings:
+    path = tmp_path_factory.mktemp("settings") / "recipe.toml"
     path.write_text(CONFIG)
     return read_settings(path, "lm")
 
@@ -64,20 +64,33 @@ def trained(settings: StageSettings, run: Path) -> Prepared:
     return stage
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A whole training: its run, and the digest of the folder that was saved from it."""
+
+    run: Path
+    digest: str
+
+
+@pytest.fixture(scope="module")
+def whole(settings: StageSettings, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("whole")
+    return Trained(folder / "run", trained(settings, folder / "run").save(folder / "words.safetensors"))
+
+
 def curve(run: Path) -> list[dict[str, object]]:
     return [{key: value for key, value in row.items() if key not in WALL_CLOCK} for row in read_rows(run / METRICS)]
 
 
-def test_the_loss_falls_and_is_measured_on_held_out_texts(settings: StageSettings, tmp_path: Path) -> None:
-    trained(settings, tmp_path / "run")
-    rows = read_rows(tmp_path / "run" / METRICS)
+def test_the_loss_falls_and_is_measured_on_held_out_texts(whole: Trained) -> None:
+    rows = read_rows(whole.run / METRICS)
     losses = [float(row["loss"]) for row in rows if row["kind"] == "train"]
     held_out = next(row for row in rows if row["kind"] == "evaluation")
     assert losses[-1] < 0.8 * losses[0]
     assert float(held_out["loss"]) < 0.8 * losses[0]
 
 
-def test_an_interrupted_training_continues_to_the_bit(settings: StageSettings, tmp_path: Path) -> None:
+def test_an_interrupted_training_continues_to_the_bit(settings: StageSettings, whole: Trained, tmp_path: Path) -> None:
     class StoppedError(Exception):
         pass
 
@@ -85,22 +98,24 @@ def test_an_interrupted_training_continues_to_the_bit(settings: StageSettings, t
         if at == 6:
             raise StoppedError
 
-    trained(settings, tmp_path / "whole")
     (tmp_path / "broken").mkdir()
     with pytest.raises(StoppedError):
         train(prepared(settings).job, settings.training, tmp_path / "broken", seed=0, watch=Watch(step=stop))
     trained(settings, tmp_path / "broken")
-    assert curve(tmp_path / "broken") == curve(tmp_path / "whole")
-    one, other = (read_tensors(checkpoints(tmp_path / run)[-1] / "model.safetensors") for run in ("whole", "broken"))
+    assert curve(tmp_path / "broken") == curve(whole.run)
+    runs = (whole.run, tmp_path / "broken")
+    one, other = (read_tensors(checkpoints(run)[-1] / "model.safetensors") for run in runs)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_the_same_seed_gives_the_same_folder_and_another_seed_another(settings: StageSettings, tmp_path: Path) -> None:
-    digests = [
-        trained(replace(settings, seed=seed), tmp_path / name).save(tmp_path / f"{name}.safetensors")
-        for name, seed in (("one", 0), ("two", 0), ("three", 1))
-    ]
-    assert digests[0] == digests[1] != digests[2]
+def test_the_same_seed_gives_the_same_folder_and_another_seed_another(
+    settings: StageSettings, whole: Trained, tmp_path: Path
+) -> None:
+    again, other = (
+        trained(replace(settings, seed=seed), tmp_path / str(seed)).save(tmp_path / f"{seed}.safetensors")
+        for seed in (0, 1)
+    )
+    assert whole.digest == again != other
 
 
 def test_the_folder_reads_as_any_language_model_and_says_the_same(settings: StageSettings, tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from copy import deepcopy
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
 
 from encoders.pretrain.checkpoint import METRICS, Plan, checkpoints, read_rows
 from encoders.pretrain.engine import train
@@ -16,6 +14,7 @@ from encoders.weights import read_tensors, save_tensors
 from tasks.errors import ModelError
 from tests.encoders.pretrain.test_engine import StoppedError, curve, state, stop_after
 from tests.encoders.pretrain.toy import PLAN, toy_job
+from tests.encoders.two_processes import in_two
 
 # A clip that bites in every step: whoever takes the norm of a share for the whole trains otherwise.
 DDP = replace(PLAN, clip=0.5, evaluate=4)
@@ -47,19 +46,6 @@ WHOLE = {"ddp": (DDP, 0), "fsdp": (FSDP, 0), "chunks": (FSDP, 2), "half": (HALF,
 IN_PARTS = {"resumed": (FSDP, FSDP), "changed": (DDP, FSDP), "alone": (FSDP, None)}
 
 
-PATIENCE = timedelta(minutes=15)  # so long only on a machine that is busy with much else
-
-
-def worker(rank, address, root, names):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2, timeout=PATIENCE)
-    try:
-        run_all(rank, root, names)
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
-
-
 def run_all(rank, root, names):
     world = World(rank, 2)
     for name in names:
@@ -77,19 +63,9 @@ def run_all(rank, root, names):
 
 
 def run_two(root, names):
-    """This process is the first of the two: only the other one has to start."""
     for name in names:
         (root / name).mkdir()
-    address, threads = f"file://{root}/meet-{names[0]}", torch.get_num_threads()
-    second = multiprocessing.get_context("spawn").Process(target=worker, args=(1, address, root, names))
-    second.start()
-    try:
-        worker(0, address, root, names)
-        second.join(PATIENCE.total_seconds())
-        assert second.exitcode == 0
-    finally:
-        second.kill()
-        torch.set_num_threads(threads)
+    in_two(root, run_all, root, names)
 
 
 @pytest.fixture(scope="module")
