@@ -572,8 +572,9 @@ def read_chat_letters(body: Json, ids: Sequence[int]) -> list[float] | None:
     content = _part(choice, "logprobs").get("content")
     if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
         return None
-    rows = [content[0], *(row for row in content[0].get("top_logprobs") or () if isinstance(row, dict))]
-    told = {row.get("token"): row.get("logprob") for row in rows}
+    tops = content[0].get("top_logprobs")
+    rows = [content[0], *(row for row in (tops if isinstance(tops, list) else ()) if isinstance(row, dict))]
+    told = {row["token"]: row.get("logprob") for row in rows if isinstance(row.get("token"), str)}
     names = [f"{ID_PREFIX}{token}" for token in ids]
     return [_logprob(told[name]) for name in names] if all(name in told for name in names) else None
 
@@ -591,7 +592,7 @@ def read_prompt_logprobs(body: Json, ids: Sequence[int]) -> list[float]:
     found = [row.get(str(token)) if isinstance(row, dict) else None for row, token in zip(last, ids, strict=False)]
     if len(last) != len(ids) or not all(isinstance(entry, dict) for entry in found):
         raise ServerFaultError("the server sent log-likelihoods of tokens other than those asked for")
-    return [_logprob(entry["logprob"]) for entry in found if isinstance(entry, dict)]
+    return [_logprob(entry.get("logprob")) for entry in found if isinstance(entry, dict)]
 
 
 def read_embeddings(body: Json, count: int, dimensions: int | None) -> list[list[float]]:
@@ -667,7 +668,7 @@ def _content(content: object) -> object:
         return content
     texts = []
     for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = str(part.get("type")) if isinstance(part, dict) else None
         if kind in REASONING_PARTS:
             continue
         text = part.get("text") if kind in TEXT_PARTS else None

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baselines.llm.client import RefusedError, read_chat, read_chat_letters, read_prompt_logprobs
+from baselines.llm.client import RefusedError, ServerFaultError, read_chat, read_chat_letters, read_prompt_logprobs
 from baselines.llm.load import load_seeing
 from baselines.llm.protocol import Chat, Shown
 from baselines.llm.vision import FramesLostError, split_thought
@@ -269,6 +269,24 @@ def test_a_letter_that_is_not_told_leaves_no_likelihoods() -> None:
     assert read_chat_letters(body, [66, 65]) == [-2.0, -1.0]
     assert read_chat_letters(body, [65, 67]) is None
     assert read_chat_letters({"choices": [{"finish_reason": "length"}]}, [65]) is None
+
+
+@pytest.mark.parametrize(
+    "first", [{"top_logprobs": 5}, {"token": ["A"]}, {"token": {}}, {"token": "x", "top_logprobs": [{"token": [1]}]}]
+)
+def test_letters_of_another_shape_are_letters_that_are_missing(first: dict[str, object]) -> None:
+    body = {"choices": [{"finish_reason": "length", "logprobs": {"content": [first]}}]}
+    assert read_chat_letters(body, [65]) is None
+
+
+def test_a_part_whose_kind_is_no_text_and_a_token_without_its_likelihood_are_the_servers_faults() -> None:
+    for kind in (["text"], {}):
+        message = {"content": [{"type": kind, "text": "B"}]}
+        with pytest.raises(ServerFaultError, match="a part that is not text"):
+            read_chat({"choices": [{"finish_reason": "stop", "message": message}]})
+    body = {"choices": [{"finish_reason": "length"}], "prompt_logprobs": [{"8": {}}]}
+    with pytest.raises(ServerFaultError, match="a log-likelihood that is not a number: None"):
+        read_prompt_logprobs(body, [8])
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content", "thinking"])
