@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PROBE = "A person stirs the soup; 12 ½ cups, c'est prêt: 鍋 🍲."
 OWN = ("[PAD]", "[CLS]", "[SEP]")
+HIGHEST_ID = 10_000_000
 SPECIALS = (("[CLS]", "[SEP]", "[PAD]"), ("<start_of_text>", "<end_of_text>", "<end_of_text>"))
 """Start, end and padding tokens a vocabulary may have: BERT's, or open_clip's."""
 
@@ -118,7 +119,11 @@ def read_tokenizer(text: str, source: str) -> TextTokenizer:
     from tokenizers import Tokenizer
 
     with foreign_file(f"{source} is not a tokenizer file"):
-        found = as_text_tokenizer(Tokenizer.from_str(text), source)
+        tokenizer = Tokenizer.from_str(text)
+        # The library counts through every unused id, which takes gigabytes long before the last possible one.
+        if highest := [id_ for id_ in tokenizer.get_vocab().values() if id_ > HIGHEST_ID]:
+            raise ModelError(f"{source} has a token with the id {max(highest)}, past any vocabulary's ({HIGHEST_ID})")
+        found = as_text_tokenizer(tokenizer, source)
         try:
             found.reader.encode(PROBE, add_special_tokens=False)
         except ModelError as error:

@@ -1,3 +1,6 @@
+import json
+import time
+
 import pytest
 import torch
 
@@ -113,6 +116,19 @@ def test_a_foreign_or_missing_tokenizer_file_is_refused_by_name(tmp_path):
         load_tokenizer(tmp_path / "none.json")
     with pytest.raises(ModelError, match=r"x\.json is not a tokenizer"):
         read_tokenizer("{}", "x.json")
+
+
+@pytest.mark.parametrize("place", ["vocabulary", "added"])
+def test_an_id_in_the_billions_is_refused_before_the_ids_below_it_are_counted(place: str) -> None:
+    content = json.loads(byte_tokenizer().to_json())
+    if place == "vocabulary":
+        content["model"]["vocab"]["a"] = 10**9
+    else:
+        content["added_tokens"][0]["id"] = content["model"]["vocab"]["[PAD]"] = 10**9
+    began = time.process_time()
+    with pytest.raises(ModelError, match=r"^x\.json has a token with the id 1000000000, past any vocabulary's"):
+        read_tokenizer(json.dumps(content), "x.json")
+    assert time.process_time() - began < 1
 
 
 def test_no_texts_are_refused():
