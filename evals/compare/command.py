@@ -21,7 +21,9 @@ PAIR = 2
 
 
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="A B…", help="Run directories; each is compared with the first.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="A B…", help="Run directories; each is compared with the first.")
+    ],
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Compare runs with different protocols, and say so in the result.")
     ] = False,

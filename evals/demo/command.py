@@ -28,7 +28,7 @@ def demo(
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = JOBS,
     wide: WIDE = False,
 ) -> None:
-    """Make the built-in benchmark's videos, run the plan's systems on it, and end with the leaderboard and what it shows.
+    """Make the built-in benchmark's videos, run the plan's systems, and end with the leaderboard and what it shows.
 
     Each step is an ordinary command, shown at the top of its log. Finished steps are not repeated.
     """

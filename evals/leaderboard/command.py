@@ -27,7 +27,7 @@ def leaderboard(
         typer.Option(
             "--out",
             "-o",
-            help="File to write; its suffix sets the format unless --format does. A folder gets an index and a page per run.",
+            help="File to write; its suffix sets the format unless --format does. A folder gets all runs' pages.",
         ),
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="table, json, csv, markdown or html.")] = None,

@@ -15,7 +15,7 @@ from lab.bench.sizing import EXAMPLE as SIZING_EXAMPLE
 from lab.bench.sizing import sizing
 
 app = typer.Typer(
-    help="Measure speed side by side with other libraries. Those not installed are named: pip install 'longvid[peers]'.",
+    help="Measure speed side by side with other libraries. Names those not installed: pip install 'longvid[peers]'.",
     no_args_is_help=True,
     # What stands in square brackets is no markup.
     rich_markup_mode=None,
