@@ -56,7 +56,7 @@ class BertSelfAttention(nn.Module):
             if mask is not None:
                 least = torch.finfo(weights.dtype).min
                 weights = weights + torch.zeros_like(mask, dtype=weights.dtype).masked_fill(~mask, least)
-            mixed = functional.softmax(weights, dim=-1) @ value
+            mixed: Tensor = functional.softmax(weights, dim=-1) @ value
         else:
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return mixed.transpose(1, 2).flatten(2)

@@ -190,7 +190,7 @@ def reels(order: Iterable[str], items: Mapping[str, Item]) -> dict[str, Reel]:
             continue
         if moments := reel_moments(clip, getattr(items[key], "evidence", ())):
             videos.setdefault(clip.path, {})[key] = moments
-    made = {}
+    made: dict[str, Reel] = {}
     for path, asked in videos.items():
         distinct = sorted(set(asked.values()))
         for place in range(0, len(distinct), READ_AT_ONCE):
