@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.adapt import add_modules, freeze, trainable_patterns
+from encoders.bert import Bert
 from encoders.config import AdaptConfig, EncoderConfig, TextConfig
 from encoders.tokens import TextBatch
 from encoders.vit import AttentionPool, Block, FactorizedBlock, Patches, Positions, VisionTower, inflate
@@ -24,33 +25,19 @@ def pool_chunks(vectors: Tensor, weights: Tensor, batch: TextBatch) -> Tensor:
 
 
 class BertTower(nn.Module):
-    """Average over the token outputs of transformers' BERT, start and end tokens included (our choice)."""
+    """Average over BERT's token outputs, start and end tokens included (our choice)."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        from transformers import BertConfig, BertModel
-
-        shape = BertConfig(
-            vocab_size=config.vocabulary,
-            hidden_size=config.width,
-            num_hidden_layers=config.depth,
-            num_attention_heads=config.heads,
-            intermediate_size=config.mlp,
-            max_position_embeddings=config.context,
-            hidden_act=config.activation,
-            layer_norm_eps=config.eps,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-        self.bert = BertModel(shape, add_pooling_layer=False)
+        self.bert = Bert(config)
 
     def use_plain_attention(self) -> None:
         """Switch from SDPA to plain attention: on CPU, SDPA's backward pass takes three times as long."""
-        self.bert.set_attn_implementation("eager")
+        self.bert.use_plain_attention()
 
     def forward(self, batch: TextBatch) -> Tensor:
         """Return [texts, width]: every token of a text has the same weight, whatever its chunk."""
-        out = self.bert(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
+        out = self.bert(batch.ids, batch.mask)
         real = batch.mask[..., None].to(out.dtype)
         lengths = batch.mask.sum(1)
         means = (out * real).sum(1) / lengths[:, None].to(out.dtype)

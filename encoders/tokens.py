@@ -31,6 +31,8 @@ OWN = ("[PAD]", "[CLS]", "[SEP]")
 HIGHEST_ID = 10_000_000
 SPECIALS = (("[CLS]", "[SEP]", "[PAD]"), ("<start_of_text>", "<end_of_text>", "<end_of_text>"))
 """Start, end and padding tokens a vocabulary may have: BERT's, or open_clip's."""
+FEW = 32
+"""Below so many texts, waking a batch's threads takes longer than the texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +95,20 @@ class TextTokenizer:
         room = context - 2
         chunks: list[list[int]] = []
         owner: list[int] = []
-        for number, encoding in enumerate(self.reader.encode_batch(list(texts), add_special_tokens=False)):
-            for first in range(0, max(len(encoding.ids), 1), room):
-                chunks.append([self.start, *encoding.ids[first : first + room], self.end])
+        for number, of_text in enumerate(self._ids(texts)):
+            for first in range(0, max(len(of_text), 1), room):
+                chunks.append([self.start, *of_text[first : first + room], self.end])
                 owner.append(number)
         lengths = torch.tensor([len(chunk) for chunk in chunks])
         mask = torch.arange(max(int(lengths.max()), length or 0)) < lengths[:, None]
         ids = torch.full(mask.shape, self.pad, dtype=torch.long)
         ids[mask] = torch.tensor(list(chain.from_iterable(chunks)))
         return TextBatch(ids, mask, torch.tensor(owner), len(texts))
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if len(texts) < FEW:
+            return [self.reader.encode(text, add_special_tokens=False).ids for text in texts]
+        return [encoding.ids for encoding in self.reader.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def as_text_tokenizer(tokenizer: Tokenizer, source: str) -> TextTokenizer:

@@ -7,7 +7,7 @@ the model that the config describes has been held against the shapes in the weig
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from encoders.adapt import add_modules, trainable_patterns
 from encoders.config import EncoderConfig, foreign_file, read_json
@@ -174,10 +175,29 @@ def _check_described(config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]
         trainable_patterns(config.adapt, config.vision)
     except ModelError as error:
         raise ModelError(f"{config_path(path)}: adapt: {error}") from error
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         described = DualEncoder(config)
         add_modules(described.vision, config.adapt)
     check_shapes(described.state_dict(), shapes, str(path))
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it, `torch.nn.init` leaves tensors as they are.
+
+    For the meta device: its tensors hold no values, but drawing them imports PyTorch's compiler, which takes a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        named = dict(kwargs or {})
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def _check_suffix(path: Path) -> None:

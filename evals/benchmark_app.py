@@ -48,7 +48,7 @@ ROTATIONS = Annotated[
 ]
 REPEATS = Annotated[
     int | None,
-    typer.Option(min=2, max=99, metavar="N", help="Ask each question N times; for models that draw their answers."),
+    typer.Option(min=2, max=99, metavar="N", help="Ask each question N times; for models that sample their answers."),
 ]
 LIMIT = Annotated[int | None, typer.Option(min=1, help="Only the first N items: a partial run, not a result.")]
 WIDE = Annotated[bool, typer.Option("--wide", help="Show all columns, however wide the table gets.")]

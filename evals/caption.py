@@ -29,7 +29,7 @@ def caption(
     cut: Annotated[
         str, typer.Option(help="uniform:N seconds, shots, shots:N (no longer than N), whole, or a JSON file.")
     ] = "uniform:16",
-    prompt: Annotated[str, typer.Option(help="What is asked: a prompt file in baselines/prompts.")] = "segment.v1",
+    prompt: Annotated[str, typer.Option(help="The prompt: a file in baselines/prompts.")] = "segment.v1",
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest caption, in tokens.")] = 64,
     pool: Annotated[str | None, typer.Option(help="A benchmark's item set; default: its first.")] = None,
     data: DATA = None,

@@ -79,7 +79,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="needle",
-        summary="Lay a brief event into videos of your own, as a benchmark.",
+        summary="Insert a brief event into videos of your own, to make a benchmark.",
         target="evals.needle:needle",
         example="longvid needle videos/lecture.mp4 videos/match.mkv -o needles",
     ),
@@ -121,7 +121,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="leaderboard",
-        summary="Records side by side: one table per task and pool.",
+        summary="Show records side by side: one table per task and pool.",
         target="evals.leaderboard.command:leaderboard",
         example="longvid leaderboard runs -o leaderboard.json",
     ),

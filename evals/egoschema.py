@@ -37,7 +37,7 @@ def submit(
 
 def set_score(
     folder: RUN_FOLDER,
-    accuracy: Annotated[float, typer.Argument(help="The server's accuracy, as a fraction of 1.")],
+    accuracy: Annotated[float, typer.Argument(help="The server's accuracy, from 0 to 1.")],
     source: Annotated[str, typer.Option(help="Where the score comes from.")],
     data: DATA = None,
 ) -> None:

@@ -23,7 +23,7 @@ def kitchen_annotations(
 ) -> None:
     """Write sentences and times of a split's videos: error-free captions.
 
-    Read as captions by -M captions=FILE and by 'longvid train-aggregator'.
+    -M captions=FILE and 'longvid train-aggregator' read them as captions.
     """
     from tasks.kitchen.files import write_split
 

@@ -26,7 +26,7 @@ def captions(
     meteor: Annotated[
         Path | None,
         typer.Option(
-            metavar="JAR", help="meteor-1.5.jar; default: one that is found; METEOR is skipped if there is none."
+            metavar="JAR", help="meteor-1.5.jar; by default it is searched for, and METEOR skipped if there is none."
         ),
     ] = None,
 ) -> None:

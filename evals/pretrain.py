@@ -155,7 +155,7 @@ AGGREGATOR = Path("kitchen-aggregator")
 
 
 def train_aggregator(
-    captions: Annotated[Path, typer.Option(help="Captions of kitchen's training videos: see below.")],
+    captions: Annotated[Path, typer.Option(help="Captions of kitchen's training videos: see above.")],
     held_out: Annotated[Path, typer.Option(help="Captions of val videos, to measure on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter, its record and checkpoints.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file, or a shipped one's name.")] = AGGREGATOR,
@@ -171,7 +171,7 @@ def train_aggregator(
     Captions come from the annotations (longvid kitchen-annotations) or from a captioner (longvid kitchen-videos,
     then longvid caption).
 
-    An aggregator with it: --model aggregator -M captions=FILE -M llm=smollm2 -M lora=OUT/NAME.safetensors
+    To use it: --model aggregator -M captions=FILE -M llm=smollm2 -M lora=OUT/NAME.safetensors
     """
     from baselines.aggregator_training import prepare_aggregator, read_aggregator_settings
     from encoders.pretrain.world import join_world

@@ -74,7 +74,7 @@ def sweep(
         str, typer.Argument(metavar="BENCHMARK[@POOL]", help="A benchmark's name, or the folder of your own.")
     ],
     model: MODEL,
-    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The option, and its values.")],
+    over: Annotated[str, typer.Option("--over", metavar="KEY=V1,V2,…", help="The option and the values to try.")],
     model_option: OPTIONS = None,
     data: DATA = None,
     videos: VIDEOS = None,

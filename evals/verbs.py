@@ -24,10 +24,10 @@ BENCHMARK = Annotated[
     str,
     typer.Argument(
         metavar="BENCHMARK[@POOL]",
-        help="A benchmark, first of all: one that 'longvid benchmarks' lists, or the folder of your own.",
+        help="A benchmark that 'longvid benchmarks' lists, or the folder of your own; goes before the options.",
     ),
 ]
-RUN = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, first of all.")]
+RUN = Annotated[str, typer.Argument(metavar="RUN", help="A run directory; goes before the options.")]
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:

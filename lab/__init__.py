@@ -10,7 +10,7 @@ from tasks.registry import CommandEntry
 COMMANDS = (
     CommandEntry(
         name="bench",
-        summary="Measure speed side by side with the peers.",
+        summary="Measure speed side by side with other libraries.",
         target="lab.bench.command:app",
     ),
     CommandEntry(

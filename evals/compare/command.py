@@ -21,16 +21,18 @@ PAIR = 2
 
 
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="A B…", help="Run directories; the first is compared with.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="A B…", help="Run directories; each is compared with the first.")
+    ],
     allow_mismatch: Annotated[
-        bool, typer.Option("--allow-mismatch", help="Compare runs of different protocol, and say so in the result.")
+        bool, typer.Option("--allow-mismatch", help="Compare runs with different protocols, and say so in the result.")
     ] = False,
     form: Annotated[str, typer.Option("--format", help="table, markdown or json (with all items named).")] = "table",
-    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     data: DATA = None,
     wide: WIDE = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A page of two runs: the same questions under both.")
+        Path | None, typer.Option(metavar="FILE", help="Write a page of two runs: the same questions under both.")
     ] = None,
 ) -> None:
     """Compare runs on the items that all answered: differences with intervals, a test, wins and losses, a conclusion.

@@ -28,7 +28,7 @@ def demo(
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = JOBS,
     wide: WIDE = False,
 ) -> None:
-    """Make the built-in benchmark's videos, run the plan's systems on it, end with the leaderboard and what it shows.
+    """Make the built-in benchmark's videos, run the plan's systems, and end with the leaderboard and what it shows.
 
     Each step is an ordinary command, shown at the top of its log. Finished steps are not repeated.
     """
@@ -44,7 +44,7 @@ def suite(
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; use 1 on one GPU.")] = 1,
     wide: WIDE = False,
 ) -> None:
-    """Run the systems of a plan side by side on its benchmarks, end with the leaderboard and what it shows.
+    """Run the systems of a plan side by side on its benchmarks, and end with the leaderboard and what it shows.
 
     Each step is an ordinary command, shown at the top of its log. Finished steps are not repeated.
     """

@@ -91,7 +91,6 @@ SLOW_TO_IMPORT = (
     "encoders.build",
     "encoders.v2t.task_model",
     "evals.run_verb",
-    "transformers.models.bert.modeling_bert",
     "transformers.models.llama.modeling_llama",
 )
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from baselines.captions import CaptionFile, clean_caption
 from baselines.segments import clock
@@ -24,6 +24,10 @@ from tasks.errors import DataError
 from tasks.family import Family, ItemText, Ranking
 from tasks.multiple_choice import option_names
 from tasks.task import Clip, Item
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NOTE, READ, CAPTIONS_DIGEST = "captions", "captions_text", "captions_sha256"
 STRETCH = re.compile(r"\[(?:(\d{1,3}):)?(\d{1,6}):(\d\d)-[\d:]{1,12}\]\s*", re.ASCII)
@@ -143,34 +147,114 @@ def strip(clip: Clip, seen: Sequence[float], count: int = STRIP, evidence: Stret
     return Strip(frames, seen=bool(times))
 
 
-THUMB_WIDTH, THUMB_HEIGHT, THUMB_QUALITY = 72, 54, 40
-MOST_THUMBS = 160
-"""Our choice: how many items of a page's list have a thumbnail, from both ends of their order."""
+REEL = 8
+REEL_PIXELS, REEL_QUALITY, REEL_GAP = 6_144, 40, 2
+MOST_REELS, MOST_VIDEOS = 500, 160
+"""Our choice: how many items of a page's list have pictures, and of how many videos, so that a page is soon made."""
+READ_AT_ONCE = 32
 
 
-def thumbnail(clip: Clip, seen: Sequence[float], evidence: Stretches = ()) -> Frame | None:
-    """Return a very small picture from the clip's evidence; None if its video can't be read."""
-    if clip.path is None or not clip.path.is_file():
-        return None
-    telling = evidence_times(evidence, clip, seen, 1) or spread([t for t in seen if clip.start <= t <= clip.end], 1)
-    at = telling[0] if telling else clip.start + 0.5 * (clip.end - clip.start)
-    return small_picture(clip.path, at) if isfinite(at) else None
+@dataclass(frozen=True, slots=True)
+class Reel:
+    """Small pictures of an item in order of time, side by side in one image; `telling` says which show the evidence.
+
+    `thumb` is one of them by itself.
+    """
+
+    src: str
+    seconds: tuple[float, ...]
+    telling: tuple[bool, ...]
+    width: int
+    height: int
+    thumb: Frame
+
+    @property
+    def size(self) -> int:
+        """Size in the page, in bytes."""
+        return len(self.src) + len(self.thumb.src) + REEL_BYTES + REEL_TIME_BYTES * len(self.seconds)
 
 
-@lru_cache(maxsize=2048)
-def small_picture(path: Path, seconds: float) -> Frame | None:
-    """Return a frame of a video as a thumbnail; cached, since the pages of several runs show the same ones."""
+Moments = tuple[tuple[float, bool], ...]
+"""Times of a video, each with whether it lies in the evidence."""
+
+
+def reels(order: Iterable[str], items: Mapping[str, Item]) -> dict[str, Reel]:
+    """Return the reels of the first items of an order whose video can be read.
+
+    Their times depend on the item alone, so that the pages of several runs share them.
+    """
+    videos: dict[Path, dict[str, Moments]] = {}
+    for key in islice((key for key in order if key in items), MOST_REELS):
+        clip = items[key].clip
+        if clip.path is None or not (clip.path in videos or (len(videos) < MOST_VIDEOS and clip.path.is_file())):
+            continue
+        if moments := reel_moments(clip, getattr(items[key], "evidence", ())):
+            videos.setdefault(clip.path, {})[key] = moments
+    made: dict[str, Reel] = {}
+    for path, asked in videos.items():
+        distinct = sorted(set(asked.values()))
+        for place in range(0, len(distinct), READ_AT_ONCE):
+            part = tuple(distinct[place : place + READ_AT_ONCE])
+            of = dict(zip(part, read_reels(path, part), strict=True))
+            made |= {key: reel for key, moments in asked.items() if (reel := of.get(moments)) is not None}
+    return made
+
+
+def reel_moments(clip: Clip, evidence: Stretches) -> Moments:
+    """Choose `REEL` times of a clip: half of them or more from the evidence segments, if there are any, the rest even.
+
+    Empty if the clip's length is unknown.
+    """
+    span = clip.end - clip.start
+    if not isfinite(span) or span <= 0:
+        return ()
+    inside = [(max(a, clip.start), min(b, clip.end)) for a, b in evidence if a < clip.end and b > clip.start]
+    most = min(max(REEL // 2, len(inside)), REEL - 2)
+    each, more = divmod(most, len(inside)) if inside else (0, 0)
+    counts = [each + (place < more) for place in range(len(inside))] if each else [1] * len(inside)
+    telling = {
+        start + (2 * n + 1) / (2 * count) * (end - start)
+        for (start, end), count in zip(inside, counts, strict=True)
+        for n in range(count)
+    }
+    chosen = set(spread(tuple(telling), most))
+    rest = REEL - len(chosen)
+    even = {clip.start + (2 * n + 1) / (2 * rest) * span for n in range(rest)}
+    return tuple((at, any(start <= at <= end for start, end in inside)) for at in sorted(chosen | even))
+
+
+@lru_cache(maxsize=1024)
+def read_reels(path: Path, asked: tuple[Moments, ...]) -> tuple[Reel | None, ...]:
+    """Decode the reels of a video in one pass; one by one if a time of any of them can't be read."""
     try:
         from encoders.decode import decode
         from encoders.sampling import FramePolicy
         from encoders.video_errors import VideoError
     except ImportError:
-        return None
+        return (None,) * len(asked)
+    times = sorted({at for moments in asked for at, _ in moments})
+    policy = FramePolicy(count=len(times), size=None, fit="keep", pixels=REEL_PIXELS)
     try:
-        pixels = decode(path, (seconds,), FramePolicy(count=1, size=None)).pixels
+        pixels = dict(zip(times, decode(path, tuple(times), policy).pixels, strict=True))
     except VideoError:
-        return None
-    return frame_of(pixels[0], seconds, (THUMB_WIDTH, THUMB_HEIGHT), THUMB_QUALITY)
+        return tuple(read_reels(path, (one,))[0] for one in asked) if len(asked) > 1 else (None,)
+    return tuple(reel_of(moments, [pixels[at] for at, _ in moments]) for moments in asked)
+
+
+def reel_of(moments: Moments, pictures: Sequence[NDArray[np.uint8]]) -> Reel:
+    """Join pictures uint8 [H, W, 3] into one image; the first of the evidence, or the middle one, is the thumbnail."""
+    import numpy as np
+
+    telling = tuple(inside for _, inside in moments)
+    first = telling.index(True) if any(telling) else len(moments) // 2
+    thumb = frame_of(pictures[first], moments[first][0], (THUMB_WIDTH, THUMB_HEIGHT), THUMB_QUALITY)
+    gap = ((0, 0), (0, REEL_GAP), (0, 0))
+    joined = np.concatenate([np.pad(picture, gap, constant_values=128) for picture in pictures], axis=1)
+    whole = frame_of(joined, moments[0][0], (joined.shape[1], joined.shape[0]), REEL_QUALITY)
+    return Reel(whole.src, tuple(at for at, _ in moments), telling, whole.width, whole.height, thumb)
+
+
+THUMB_WIDTH, THUMB_HEIGHT, THUMB_QUALITY = 72, 54, 40
 
 
 def evidence_times(evidence: Stretches, clip: Clip, seen: Sequence[float], count: int) -> list[float]:
@@ -204,6 +288,7 @@ def frame_of(picture: object, seconds: float, size: tuple[int, int] = (WIDTH, HE
 
 LINE_WIDTH = 600.0
 MARKS, MARK_BYTES = 40, 12
+REEL_BYTES, REEL_TIME_BYTES = 400, 40  # approximate size of a reel's markup, and of each of its times
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +361,7 @@ class ItemView:
     captions: tuple[CaptionLine, ...] = ()
     line: Timeline | None = None
     video: str = ""
-    thumb: Frame | None = None
+    reel: Reel | None = None
 
     @property
     def size(self) -> int:
@@ -452,8 +537,8 @@ def worst_and_best(ordered: Sequence[Standing], count: int) -> tuple[list[str], 
     return worst, best
 
 
-# Bytes for items as text, for captions, pictures and thumbnails: with everything else a page stays under 5 MB.
-ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET, THUMB_BUDGET = 2_400_000, 500_000, 1_150_000, 350_000
+# Bytes for items as text, for captions, large pictures and reels: with everything else a page stays under 5 MB.
+ITEM_BUDGET, CAPTION_BUDGET, PICTURE_BUDGET, REEL_BUDGET = 2_400_000, 500_000, 1_150_000, 350_000
 HIT_FRAMES = 2
 
 
@@ -479,11 +564,11 @@ class Card:
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes left for captions, pictures and thumbnails."""
+    """Bytes left for captions, large pictures and reels."""
 
     captions: int = CAPTION_BUDGET
     pictures: int = PICTURE_BUDGET
-    thumbs: int = THUMB_BUDGET
+    reels: int = REEL_BUDGET
 
     def admit_captions(self, lines: tuple[CaptionLine, ...]) -> tuple[CaptionLine, ...]:
         """Return the captions, or none if they would exceed the budget."""
@@ -493,12 +578,12 @@ class Budget:
         self.captions -= size
         return lines
 
-    def admit_thumb(self, picture: Frame | None) -> Frame | None:
-        """Return the thumbnail, or None if it would exceed the budget."""
-        if picture is None or len(picture.src) > self.thumbs:
+    def admit_reel(self, made: Reel | None) -> Reel | None:
+        """Return the reel, or None if it would exceed the budget."""
+        if made is None or made.size > self.reels:
             return None
-        self.thumbs -= len(picture.src)
-        return picture
+        self.reels -= made.size
+        return made
 
     def admit_strip(self, made: Strip) -> Strip:
         """Return the pictures, or an empty strip with the reason if they would exceed the budget."""
@@ -561,18 +646,18 @@ def from_both_ends(order: Sequence[EachT]) -> Iterator[EachT]:
         yield order[step // 2 if step % 2 == 0 else len(order) - 1 - step // 2]
 
 
-def with_thumbs(
-    views: Sequence[ItemView], items: Mapping[str, Item], samples: Mapping[str, Sample], budget: Budget
-) -> list[ItemView]:
-    """Add thumbnails within the budget, first to the views at both ends of the order."""
-    made = list(views)
-    for place in islice(from_both_ends(range(len(made))), MOST_THUMBS):
-        item, frames = items.get(made[place].key), samples[made[place].key].frames
-        if item is not None:
-            seen = frames.seconds if frames else ()
-            picture = thumbnail(item.clip, seen, getattr(item, "evidence", ()))
-            made[place] = replace(made[place], thumb=budget.admit_thumb(picture))
-    return made
+def admitted_reels(
+    order: Sequence[str], kept: Mapping[str, HasSize], items: Mapping[str, Item], budget: Budget
+) -> dict[str, Reel]:
+    """Return reels of the kept items, the first of the order first, as many as fit.
+
+    They come last: theirs is also what captions, large pictures and the items' texts have left.
+    """
+    texts = sum(view.size for view in kept.values())
+    budget.reels += budget.captions + budget.pictures + max(0, ITEM_BUDGET - texts)
+    budget.captions = budget.pictures = 0
+    found = reels(order, items)
+    return {key: reel for key in order if (reel := budget.admit_reel(found.get(key))) is not None}
 
 
 def within_budget(keys: Iterable[str], view_of: Callable[[str], ViewT], budget: int = ITEM_BUDGET) -> dict[str, ViewT]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -17,10 +17,11 @@ from evals.html_report.items import (
     CaptionLine,
     Frame,
     ItemView,
+    Reel,
     Strip,
+    admitted_reels,
     item_view,
     strip,
-    thumbnail,
     within_budget,
 )
 from evals.html_report.render import render, terms
@@ -78,6 +79,7 @@ class PairItem:
     strip: Strip
     labels: Mapping[str, str]
     thumb: Frame | None = None
+    reel: Reel | None = None
 
     @property
     def size(self) -> int:
@@ -150,21 +152,23 @@ def pair_items(
         samples = [again(record, key, item, task) for record in records]
         labels = sample_labels(samples[0], labels_of(item) if item is not None else None)
         views = [item_view(sample, item, None, labels, {}, family) for sample in samples]
-        pictures, picture = Strip(), None
+        pictures = Strip()
         if item is not None and (key in wins or key in losses) and pictured < STRIPS:
             seen = next((sample.frames.seconds for sample in samples if sample.frames), ())
             pictures = budget.admit_strip(strip(item.clip, seen, evidence=getattr(item, "evidence", ())))
             pictured += bool(pictures.frames)
-            picture = budget.admit_thumb(thumbnail(item.clip, seen, getattr(item, "evidence", ())))
         read = [budget.admit_captions(view.captions) for view in views]
         outcome = outcome_of(samples, family, won=key in wins, lost=key in losses)
         return PairItem(
             views[0].id, outcome, views[0].title, tuple(options(*views)), views[0].references, views[0], views[1],
-            read[0], read[1], pictures, views[0].labels, picture,
+            read[0], read[1], pictures, views[0].labels,
         )  # fmt: skip
 
     apart = [key for two in zip_longest(pair.wins, pair.losses) for key in two if key is not None]
     kept = within_budget([*apart, *pair.ties], made)
+    for key, reel in admitted_reels(list(kept), kept, items, budget).items():
+        large = bool(kept[key].strip.frames)
+        kept[key] = replace(kept[key], thumb=reel.thumb, reel=None if large else reel)
     order = (*pair.wins, *pair.losses, *pair.ties)
     return [kept[key] for key in order if key in kept], len(order) - len(kept)
 

@@ -17,12 +17,12 @@ from evals.html_report.items import (
     Budget,
     Card,
     ItemView,
+    admitted_reels,
     from_both_ends,
     item_view,
     make_cards,
     standing_of,
     with_captions,
-    with_thumbs,
     within_budget,
     worst_and_best,
 )
@@ -326,7 +326,9 @@ def run_page(
     table = run_table(files)
     lowest, highest = (list(make_cards(views, items, samples, budget, family)) for views in (worst, best))
     kept_views = [kept[one.key] for one in ordered if one.key in kept]
-    shown = with_thumbs(with_captions(kept_views, budget), items, samples, budget)
+    shown = with_captions(kept_views, budget)
+    pictured = admitted_reels(list(kept), kept, items, budget)
+    shown = [replace(view, reel=pictured.get(view.key)) for view in shown]
     made = breakdowns(figures, samples, labels) if figures else []
     grid = depth_grid(figures, samples, labels) if figures else None
     return render(
@@ -350,6 +352,7 @@ def run_page(
         no_pictures=no_pictures([*lowest, *highest]),
         items=shown,
         left_out=len(ordered) - len(kept),
+        unpictured=len(shown) - len(pictured) if pictured else 0,
         outcomes=[(o, sum(v.outcome == o for v in shown)) for o in OUTCOMES if any(v.outcome == o for v in shown)],
         has_items=bool(items),
         kinds=label_kinds(shown),

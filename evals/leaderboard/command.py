@@ -27,7 +27,7 @@ def leaderboard(
         typer.Option(
             "--out",
             "-o",
-            help="File to write; its suffix sets the format unless --format does. A folder gets pages of all runs.",
+            help="File to write; its suffix sets the format unless --format does. A folder gets all runs' pages.",
         ),
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="table, json, csv, markdown or html.")] = None,
@@ -40,7 +40,7 @@ def leaderboard(
     flags: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A file of 'longvid flags': the figure on the questions that need the video, too; repeatable."
+            help="A file that 'longvid flags' wrote: adds the figure on the questions that need the video; repeatable."
         ),
     ] = None,
     wide: WIDE = False,

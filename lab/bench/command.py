@@ -15,7 +15,7 @@ from lab.bench.sizing import EXAMPLE as SIZING_EXAMPLE
 from lab.bench.sizing import sizing
 
 app = typer.Typer(
-    help="Measure speed side by side with the peers; what is not installed is named: pip install 'longvid[peers]'.",
+    help="Measure speed side by side with other libraries. Names those not installed: pip install 'longvid[peers]'.",
     no_args_is_help=True,
     # What stands in square brackets is no markup.
     rich_markup_mode=None,
@@ -138,7 +138,7 @@ def decode(
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """Sample frames with ours, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
+    """Sample frames with longvid, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
     from lab.bench.decode import bench_decode
 
     samplings = tuple(counts or ())
@@ -154,7 +154,7 @@ def metrics(
     repeats: REPEATS = 5,
     json: JSON = None,
 ) -> None:
-    """Score YouCook2's validation segments with ours and with pycocoevalcap."""
+    """Score YouCook2's validation segments with longvid and with pycocoevalcap."""
     from evals.benchmarks import benchmark_folder
     from lab.bench.metrics import bench_metrics, shifted
     from tasks.registry import benchmarks

@@ -305,6 +305,7 @@ def test_items_have_thumbnails_and_a_picture_is_enlarged_and_left_by_keys(
 ) -> None:
     browser.open(pages["pictures"])
     assert browser.evaluate("document.querySelectorAll('.item summary img.thumb').length") == 6
+    assert browser.evaluate("document.querySelectorAll('.item .reel img').length") == 6
     browser.evaluate("document.querySelector('button.zoom').focus()")
     browser.press("Enter")
     large = "document.querySelector('dialog[open] img')"

@@ -9,7 +9,7 @@ import pytest
 
 from evals.compare.build import compare
 from evals.compare.record import read_records
-from evals.html_report.items import captions_of, evidence_times, strip, timeline
+from evals.html_report.items import REEL, captions_of, evidence_times, reel_moments, reels, strip, timeline
 from evals.html_report.pair_page import pair_page
 from evals.html_report.run_page import read_run_files, run_page
 from evals.store import read_samples
@@ -146,6 +146,45 @@ def test_a_strip_has_ten_frames_with_the_evidence_among_them(shared_data: Path) 
     made = strip(Clip("v", 0.0, 9.0, path), (), evidence=((4.0, 4.2),))
     assert len(made.frames) == 10
     assert any(abs(frame.seconds - 4.1) < 0.11 for frame in made.frames)
+
+
+def test_half_of_a_reel_s_frames_or_more_are_of_the_evidence_and_the_others_of_the_whole_clip() -> None:
+    clip = Clip("v", 100.0, 200.0)
+    assert [at for at, _ in reel_moments(clip, ())] == [106.25 + 12.5 * n for n in range(REEL)]
+    one = reel_moments(clip, ((110.0, 118.0),))
+    assert [at for at, telling in one if telling] == [111.0, 112.5, 113.0, 115.0, 117.0]
+    assert [at for at, telling in one if not telling] == [137.5, 162.5, 187.5]
+    many = reel_moments(clip, [(102.0 + 5 * n, 103.0 + 5 * n) for n in range(19)])
+    assert [sum(telling for _, telling in moments) for moments in (one, many)] == [5, 6]
+    assert [len(moments) for moments in (one, many)] == [REEL, REEL]
+    assert reel_moments(clip, ((300.0, 310.0),)) == reel_moments(clip, ())
+    assert reel_moments(Clip("v", 0.0, float("inf")), ()) == ()
+
+
+def test_a_time_that_cannot_be_read_costs_the_other_items_of_a_video_nothing(shared_data: Path) -> None:
+    pytest.importorskip("torch")
+    path = shared_data / "videos" / "natural" / "bikes_10s.mp4"
+    item = next(iter(toy_task(1).items()))
+    items = {
+        name: replace(item, clip=Clip("v", start, start + 9.0, path)) for name, start in (("good", 0.0), ("bad", 900.0))
+    }
+    made = reels(["bad", "good"], items)
+    assert made.keys() == {"good"}
+    assert made["good"].width > REEL * made["good"].height > 0
+
+
+def test_every_item_of_a_pair_s_list_has_pictures_where_the_video_is_at_hand(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = shared_data / "videos" / "natural" / "bikes_10s.mp4"
+    plain = toy_task(8)
+    items = [replace(item, clip=replace(item.clip, end=9.0, path=path)) for item in plain.items()]
+    task = MultipleChoiceTask(plain.info, items, plain.prompts)
+    for name, share in (("first", 0.2), ("other", 0.8)):
+        run_as(task, Right(task, share), tmp_path / name, options={"of": name})
+    records = read_records([tmp_path / "first", tmp_path / "other"])
+    page = Elements(pair_page(records, compare(records, task), task))
+    assert len(page.texts("details", "item")) == len(page.texts("div", "strip")) == 8
+    assert 0 < len(page.texts("figure", "reel")) < 8
 
 
 def test_videos_are_played_from_the_evidence_only_where_that_is_asked_for(

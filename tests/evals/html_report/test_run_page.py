@@ -11,7 +11,7 @@ import pytest
 from baselines.captions import load_captions
 from baselines.floors import RandomVectors
 from evals.figures import Breakdown, Group, ItemFigures
-from evals.html_report.items import STRIP
+from evals.html_report.items import REEL, STRIP
 from evals.html_report.run_page import breakdown_views, read_run_files, run_captions, run_page, stages, write_run_page
 from evals.html_report.table import beside_title
 from evals.imports import import_run
@@ -170,9 +170,9 @@ def test_a_run_whose_video_is_at_hand_has_pictures_and_hits_with_thumbnails(shar
     page = Elements(run_page(read_run_files(tmp_path), task))
     pictures = [attributes for tag, attributes, _ in page.found if tag == "img"]
     cards = 2 * (STRIP + 3 * 2)  # the worst and the best item of three, each with its three hits
-    assert len(pictures) == cards + 3  # and a thumbnail for each item of the list
+    assert len(pictures) == cards + 3 * 2  # and for each item of the list a thumbnail and its frames
     assert all((picture["src"] or "").startswith("data:image/jpeg;base64,") for picture in pictures)
-    assert page.texts("figcaption")[-1].endswith(" s")
+    assert [len(text.split(" s")) - 1 for text in page.texts("figure", "reel")] == [REEL] * 3
 
 
 @pytest.mark.parametrize("name", ["zero_bytes.mp4", "not_there.mp4"])

@@ -11,26 +11,31 @@ from typing import Any
 
 import pytest
 
+import evals.html_report.items
 import evals.html_report.run_page
 from baselines.captions import CaptionFile, load_captions
 from evals.compare.build import compare
 from evals.compare.record import read_records
 from evals.html_report.items import (
-    MOST_THUMBS,
+    MOST_VIDEOS,
+    REEL,
     STRIP,
     Budget,
     CaptionLine,
     Frame,
     ItemView,
+    Moments,
+    Reel,
     Strip,
     from_both_ends,
     item_view,
+    reels,
     within_budget,
 )
 from evals.html_report.pair_page import pair_page
 from evals.html_report.run_page import CARDS, read_run_files, run_page
 from evals.record import Sample
-from tasks.multiple_choice import MultipleChoiceTask
+from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 from tasks.task import Clip, FramesSeen
 from tests.evals.compare.runs import Right, run_as
 from tests.evals.conftest import ToyModel, run_toy, toy_task
@@ -44,7 +49,7 @@ def test_500_real_questions_with_captions_and_pictures_stay_under_5_mb(
 ) -> None:
     pytest.importorskip("av")
     video = shared_data / "videos" / "natural" / "flipping_a_pancake_10s.mkv"
-    items = [replace(item, clip=Clip(item.id, 0, 10, video)) for item in egoschema_500.items()]
+    items = [replace(item, clip=Clip(item.id, 0, 9, video)) for item in egoschema_500.items()]
     task = MultipleChoiceTask(egoschema_500.info, items, egoschema_500.prompts)
     run_toy(task, ToyModel(), tmp_path, batch_size=500)
     captions = load_captions(shared_data / "captions" / "egoschema_lavila_1s.json")
@@ -53,9 +58,12 @@ def test_500_real_questions_with_captions_and_pictures_stay_under_5_mb(
     found = Elements(page)
     assert len(found.texts("details", "item")) == 500
     assert len(found.texts("details", "captions")) > 12
-    pictures = [attributes.get("class") for tag, attributes, _ in found.found if tag == "img"]
-    assert pictures.count(None) == 12 * STRIP
-    assert pictures.count("thumb") == MOST_THUMBS
+    pictures = [attributes for tag, attributes, _ in found.found if tag == "img"]
+    thumbs = [one for one in pictures if one.get("class") == "thumb"]
+    listed = [one for one in pictures if (one.get("alt") or "").startswith(f"{REEL} frames")]
+    assert len(pictures) == 12 * STRIP + len(thumbs) + len(listed)
+    assert len(thumbs) == len(listed) > 100
+    assert f"Pictures are of {len(listed)} of the 500 items" in page
 
 
 def test_items_with_the_longest_fields_are_left_out_from_the_middle(tmp_path: Path) -> None:
@@ -126,6 +134,25 @@ def test_a_budget_is_never_overspent() -> None:
     strip = Strip((Frame("y" * 400, 0.0, 1, 1),))
     assert [len(budget.admit_strip(strip).frames) for _ in range(4)] == [1, 1, 0, 0]
     assert budget.admit_strip(strip).why_not
-    small = Budget(thumbs=1_000)
-    assert [small.admit_thumb(Frame("y" * 400, 0.0, 1, 1)) is None for _ in range(3)] == [False, False, True]
-    assert min(budget.captions, budget.pictures, small.thumbs) >= 0
+    reel = Reel("y" * 300, (), (), 1, 1, Frame("y" * 100, 0.0, 1, 1))
+    small = Budget(reels=2 * reel.size + 1)
+    assert [small.admit_reel(reel) is None for _ in range(3)] == [False, False, True]
+    assert min(budget.captions, budget.pictures, small.reels) >= 0
+
+
+def test_reels_are_of_so_many_videos_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(path: Path, asked: tuple[Moments, ...]) -> tuple[None, ...]:
+        read.append(len(asked))
+        return (None,) * len(asked)
+
+    monkeypatch.setattr(evals.html_report.items, "read_reels", counted)
+    items = {}
+    for number in range(3 * MOST_VIDEOS):
+        path = tmp_path / f"{number // 2}.mp4"
+        path.touch()
+        clip = Clip(f"v{number // 2}", float(number), number + 9.0, path)
+        items[f"q{number}"] = ChoiceItem(f"q{number}", "c", clip, "What?", ("a", "b"), 0)
+    assert reels(items, items) == {}
+    assert read == [2] * MOST_VIDEOS
