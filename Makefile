@@ -98,7 +98,7 @@ test-gpu: $(READY) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu
 
 # On a machine that has torch and NumPy and little else; rehearse it with
-# make gpu DEVICE=cpu GPU_BENCH='--sizes tiny --frames 16 --methods jst-mask0 --repeats 1'
+# make gpu DEVICE=cpu GPU_BENCH='--sizes tiny --frames 16 --methods jst-mask0 --repeats 1 --vlm tiny --vlm-frames 16'
 DEVICE ?= cuda
 GPU_BENCH ?=
 GPU_OUT ?= runs/gpu
@@ -106,7 +106,7 @@ GPU_OUT ?= runs/gpu
 WHEELS ?=
 GPU_PEERS ?= pytest hypothesis peft open_clip_torch transformers torchcodec
 
-gpu: ## all of the encoder's figures on a GPU (a JSON file, tables) and, with pytest, the tests that need one; WHEELS=FOLDER installs what is missing
+gpu: ## all figures of encoders, and of a video language model of random weights, on a GPU (a JSON file, tables) and, with pytest, the tests that need one; WHEELS=FOLDER installs what is missing
 	mkdir -p $(GPU_OUT)
 	@for name in $(if $(WHEELS),$(GPU_PEERS)); do \
 		$(PYTHON) -m pip install -q --no-index --find-links "$(WHEELS)" $$name \

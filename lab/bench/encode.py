@@ -324,7 +324,7 @@ def _clock_training(row: CostRow, method: Method, tower: VisionTower, optimiser:
             seconds = median_seconds(partial(_train, tower, optimiser, pixels, keep), device, repeats)
             return replace(row, train_batch=batch, train_seconds=seconds)
         batch //= 2
-        _free(device)
+        free(device)
     return row
 
 
@@ -426,7 +426,7 @@ def compare_forward(work: Work, done: Callable[[str], None]) -> Iterator[Compari
         ways = {OURS: _forward(ours, case, videos, work), case.peer: _forward(theirs, case, videos, work)}
         facts: Facts = {"size": case.size, "frames": case.frames, "videos": videos}
         yield in_turn(case.label("forward", videos), ways, work.repeats, done, facts=facts)
-        _free(work.device)
+        free(work.device)
 
 
 def compare_step(work: Work, done: Callable[[str], None]) -> Iterator[Comparison]:
@@ -443,7 +443,7 @@ def compare_step(work: Work, done: Callable[[str], None]) -> Iterator[Comparison
         ways[case.peer] = _step(partial(build_peer, case.build, case.config, work.device), 0.0, case, work)
         facts: Facts = {"size": case.size, "frames": case.frames, "videos": 1}
         yield in_turn(case.label("training step", 1), ways, work.repeats, done, facts=facts)
-        _free(work.device)
+        free(work.device)
 
 
 class Pooled(nn.Module):
@@ -488,7 +488,7 @@ def _forward(build: Callable[[], nn.Module], case: Case, videos: int, work: Work
     def measured() -> Measured:
         return clocked(prepared(), partial(drain, work.device))()
 
-    return _within_memory(measured)
+    return within_memory(measured)
 
 
 def _step(build: Callable[[], nn.Module], mask: float, case: Case, work: Work) -> Way:
@@ -522,10 +522,12 @@ def _step(build: Callable[[], nn.Module], mask: float, case: Case, work: Work) -
         added = torch.cuda.max_memory_allocated(work.device) - before
         return replace(taken, facts={**facts, "peak_bytes": added + held()})
 
-    return _within_memory(measured)
+    return within_memory(measured)
 
 
-def _within_memory(way: Way) -> Way:
+def within_memory(way: Way) -> Way:
+    """Let running out of memory be the reason for a missing figure."""
+
     def run() -> Measured:
         try:
             return way()
@@ -535,7 +537,8 @@ def _within_memory(way: Way) -> Way:
     return run
 
 
-def _free(device: torch.device) -> None:
+def free(device: torch.device) -> None:
+    """Give back what is no longer used."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

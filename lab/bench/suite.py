@@ -1,7 +1,7 @@
-"""The encoder's whole bench on one device: the methods' cost, peers, and attention kernels, as one result.
+"""The whole bench on one device, as one result: encoders, their peers, and questions to a video language model.
 
-`python -m lab.bench.suite` gives all of the encoder's figures on a machine that has torch and NumPy and little else.
-Peers that are not installed are named and left out.
+`python -m lab.bench.suite` gives all of these figures on a machine that has torch and NumPy and little else. Peers that
+are not installed are named and left out, and so is the language model without transformers and torchvision.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from lab.bench.result import (
     table,
     write_plot,
 )
+from lab.bench.vision_language import VisionWork, compare_vision_language
 from tasks.errors import LongvidError, ModelError
 from tasks.machine import machine_facts
 from tasks.task import JsonValue
@@ -135,6 +136,8 @@ def find_bench_device(name: str) -> torch.device:
 SIZES = {"cpu": ("b",), "cuda": ("b", "l"), "meta": ("b", "l")}
 METHODS = {"cpu": ("jst-mask0", "jst-mask75"), "cuda": (), "meta": ()}
 FRAMES = {"cpu": (16,), "cuda": (16, 128, 256), "meta": (16, 128, 256)}
+VLM = {"cpu": ("tiny",), "cuda": ("2b",), "meta": ()}
+VLM_FRAMES = {"cpu": (4,), "cuda": (16, 64, 128), "meta": ()}
 Done = Callable[[str], None]
 
 
@@ -142,7 +145,8 @@ Done = Callable[[str], None]
 class Asked:
     """The command line's request; empty fields default to what the device can do in minutes.
 
-    No methods means all of them on a GPU and on the meta device.
+    No methods means all of them on a GPU and on the meta device. `vlm` and `vlm_frames` are the sizes of video language
+    models and the frames that they are shown.
     """
 
     device: str = "meta"
@@ -151,6 +155,8 @@ class Asked:
     methods: tuple[str, ...] = ()
     repeats: int = 5
     compiled: bool = False
+    vlm: tuple[str, ...] = ()
+    vlm_frames: tuple[int, ...] = ()
 
     def filled(self) -> Asked:
         """Fill in the device's default sizes, frames and methods. Raises ModelError for a missing device."""
@@ -160,6 +166,8 @@ class Asked:
             sizes=self.sizes or SIZES[kind],
             frames=self.frames or FRAMES[kind],
             methods=self.methods or METHODS[kind],
+            vlm=self.vlm or VLM[kind],
+            vlm_frames=self.vlm_frames or VLM_FRAMES[kind],
         )
 
     @property
@@ -173,6 +181,12 @@ class Asked:
         return Work(self.sizes, self.frames, torch.device(self.device), self.repeats, self.compiled)
 
     @property
+    def vision_work(self) -> VisionWork:
+        """Return the work of the video language models; on a CPU, a rehearsal, their frames are small."""
+        work = VisionWork(self.vlm, self.vlm_frames, torch.device(self.device), self.repeats)
+        return work if work.device.type == "cuda" else replace(work, height=64, width=96)
+
+    @property
     def settings(self) -> dict[str, JsonValue]:
         """Return the settings as a result keeps them."""
         return asdict(self)
@@ -181,13 +195,16 @@ class Asked:
 def bench_encode(asked: Asked, done: Done, *, steps: bool = False) -> Result:
     """Measure forward passes against peers, attention by kernel, and the cost of the paper's methods.
 
-    With `steps` the training steps beside the peers', and decoding by the device: all that it can tell of the encoder.
+    With `steps` the training steps beside the peers', decoding by the device, and questions to a video language model:
+    all that it can tell.
     """
     asked = asked.filled()
+    vision = asked.vision_work
     measured = asked.device != "meta"
     comparisons = tuple(compare_forward(asked.work, done)) if measured else ()
     if measured and steps:
         comparisons += (*compare_step(asked.work, done), compare_decoding(asked.device, asked.repeats, done))
+        comparisons += tuple(compare_vision_language(vision, done))
     report = bench(asked.options, lambda row: done(f"{row.size}, {row.frames} frames, {row.method}"))
     result = as_result(report, comparisons, asked.settings)
     own = {"attention_seconds": attention(asked) if measured else {}, "matmul_shares": shares(report)}
@@ -286,6 +303,8 @@ def main(arguments: list[str] | None = None) -> int:
         tuple(given.methods),
         given.repeats,
         given.compile,
+        tuple(given.vlm),
+        tuple(given.vlm_frames),
     )
     try:
         result = bench_encode(asked, _progress, steps=True)
@@ -324,6 +343,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sizes", nargs="+", default=[], help="tiny, b, l; default: b l, on a CPU b")
     parser.add_argument("--frames", nargs="+", type=int, default=[], help="default: 16 128 256, on a CPU 16")
     parser.add_argument("--methods", nargs="*", default=[], help="names; all when left out, on a CPU two")
+    parser.add_argument("--vlm", nargs="+", default=[], help="tiny, 2b, 4b, 8b; default: 2b, on a CPU tiny")
+    parser.add_argument("--vlm-frames", nargs="+", type=int, default=[], help="default: 16 64 128, on a CPU 4")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs, of which the median counts")
     parser.add_argument("--compile", action="store_true", help="torch.compile the timed forward passes, the peers' too")
     parser.add_argument("--json", type=Path, help="write the report here")

@@ -14,11 +14,11 @@ from tokenizers.processors import TemplateProcessing
 from encoders.frames import read_frames
 from encoders.hf_dual import HfDual
 from encoders.sampling import FramePolicy
+from lab.bench.vision_language import byte_tokenizer
 from tasks.errors import LongvidError, ModelError
 from tasks.model import VideoTextEncoder
 from tasks.registry import build_model
 from tasks.task import Clip
-from tests.baselines.llm.tiny_vision import tokenizer_of
 
 TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 SEES = {**TOWER, "image_size": 32, "patch_size": 16}
@@ -28,7 +28,7 @@ LONG = "a person cracks two eggs into a pan and stirs them slowly until they are
 
 
 def tokenizer(*vocabulary: str) -> Any:
-    made = tokenizer_of({}, vocabulary=vocabulary)
+    made = byte_tokenizer({}, vocabulary=vocabulary)
     made.pad_token = made.eos_token
     end = made.convert_tokens_to_ids("<|im_end|>")
     made.backend_tokenizer.post_processor = TemplateProcessing("$0 <|im_end|>", special_tokens=[("<|im_end|>", end)])

@@ -11,26 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer
-from tokenizers.decoders import ByteLevel as ByteDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
-from transformers import PreTrainedTokenizerFast
 
 from encoders.causal_lm.load import dense_folder
 from encoders.causal_lm.smollm2 import find_smollm2
+from lab.bench.vision_language import byte_tokenizer, chat_template, mrope, vision_ids
 from tasks.digests import file_sha256
 
+HEADS, HEAD = 4, 16
+"""How many attention heads a language model has, and how wide each is; engines take some widths only."""
 LAYERS = {
-    "hidden_size": 64,
     "intermediate_size": 96,
     "num_hidden_layers": 2,
-    "num_attention_heads": 4,
+    "num_attention_heads": HEADS,
     "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
 }
 SIDE, PATCH = 28, 14
-CHAT = "<|im_start|>", "<|im_end|>"
 SMOLVLM = {
     "image_token": "<image>",
     "video_token": "<video>",
@@ -40,36 +36,16 @@ SMOLVLM = {
 }
 
 
-def tokenizer_of(
-    specials: Mapping[str, str], *others: str, vocabulary: tuple[str, ...] = ()
-) -> PreTrainedTokenizerFast:
-    """A tokenizer of bytes with the special tokens that a processor looks for by name."""
-    alphabet = [*sorted(ByteLevel.alphabet()), *vocabulary]
-    backend = Tokenizer(BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    backend.decoder = ByteDecoder()
-    for text in dict.fromkeys([*CHAT, "<|end|>", *specials.values(), *others]):
-        backend.add_special_tokens([AddedToken(text, special=True)])
-    made: PreTrainedTokenizerFast = PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|end|>", extra_special_tokens=dict(specials)
-    )
-    return made
+def layers(head: int) -> dict[str, Any]:
+    return {**LAYERS, "hidden_size": HEADS * head}
 
 
-def template(video: str, image: str) -> str:
-    """A chat template in the shape of Qwen's, with a model's own placeholders; `enable_thinking` opens a thought."""
-    return (
-        "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-        "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
-        f"{{% if part.type == 'video' %}}{video}{{% elif part.type == 'image' %}}{image}"
-        "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is defined and enable_thinking %}"
-        "<think>\n{% endif %}{% endif %}"
-    )
+def sections(head: int) -> list[int]:
+    """Of the head's pairs of numbers a quarter for time, the rest for height and width."""
+    return [head // 8, 3 * head // 16, 3 * head // 16]
 
 
-def write_qwen2_5_vl(out: Path, *, head: int = 16) -> None:
-    """`head` is the width of an attention head, of which engines take some only."""
+def write_qwen2_5_vl(out: Path, *, head: int = HEAD) -> None:
     from transformers import (
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,
@@ -78,26 +54,26 @@ def write_qwen2_5_vl(out: Path, *, head: int = 16) -> None:
         Qwen2VLVideoProcessor,
     )
 
-    tokenizer = tokenizer_of({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
+    tokenizer = byte_tokenizer({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
     config = Qwen2_5_VLConfig(
         text_config={
-            **LAYERS, "hidden_size": 4 * head, "vocab_size": len(tokenizer),
-            "rope_parameters": mrope([head // 8, 3 * head // 16, 3 * head // 16]),
+            **layers(head), "vocab_size": len(tokenizer),
+            "rope_parameters": mrope(sections(head)),
         },
         vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 4 * head,
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": HEADS * head,
             "patch_size": PATCH, "fullatt_block_indexes": [1], "window_size": 56,
         },
-        **ids_of(tokenizer),
+        **vision_ids(tokenizer),
     )  # fmt: skip
     sizes = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 10**7}, "patch_size": PATCH}
     processor = Qwen2_5_VLProcessor(
-        Qwen2VLImageProcessor(**sizes), tokenizer, Qwen2VLVideoProcessor(**sizes), chat_template=template(*PADS)
+        Qwen2VLImageProcessor(**sizes), tokenizer, Qwen2VLVideoProcessor(**sizes), chat_template=chat_template(*PADS)
     )
     save(Qwen2_5_VLForConditionalGeneration(config), processor, out)
 
 
-def write_qwen3_vl(out: Path) -> None:
+def write_qwen3_vl(out: Path, *, head: int = HEAD) -> None:
     from transformers import (
         Qwen2VLImageProcessor,
         Qwen3VLConfig,
@@ -106,24 +82,26 @@ def write_qwen3_vl(out: Path) -> None:
         Qwen3VLVideoProcessor,
     )
 
-    tokenizer = tokenizer_of({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
+    tokenizer = byte_tokenizer({"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}, *QWEN)
     config = Qwen3VLConfig(
-        text_config={**LAYERS, "head_dim": 16, "vocab_size": len(tokenizer), "rope_parameters": mrope([2, 3, 3])},
+        text_config={
+            **layers(head), "head_dim": head, "vocab_size": len(tokenizer), "rope_parameters": mrope(sections(head)),
+        },
         vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64,
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": HEADS * head,
             "patch_size": PATCH, "num_position_embeddings": 64, "deepstack_visual_indexes": [0],
         },
-        **ids_of(tokenizer),
+        **vision_ids(tokenizer),
     )  # fmt: skip
     sizes = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 10**7}, "patch_size": PATCH}
     processor = Qwen3VLProcessor(
         Qwen2VLImageProcessor(**sizes), tokenizer, Qwen3VLVideoProcessor(**sizes),
-        chat_template=template("<|video_pad|>", PADS[1]),
+        chat_template=chat_template("<|video_pad|>", PADS[1]),
     )  # fmt: skip
     save(Qwen3VLForConditionalGeneration(config), processor, out)
 
 
-def write_smolvlm(out: Path) -> None:
+def write_smolvlm(out: Path, *, head: int = HEAD) -> None:
     from transformers import (
         SmolVLMConfig,
         SmolVLMForConditionalGeneration,
@@ -132,9 +110,9 @@ def write_smolvlm(out: Path) -> None:
         SmolVLMVideoProcessor,
     )
 
-    tokenizer = tokenizer_of(SMOLVLM)
+    tokenizer = byte_tokenizer(SMOLVLM)
     config = SmolVLMConfig(
-        text_config={**LAYERS, "model_type": "llama", "vocab_size": len(tokenizer)},
+        text_config={**layers(head), "model_type": "llama", "vocab_size": len(tokenizer)},
         vision_config={
             "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
             "image_size": 56, "patch_size": PATCH,
@@ -147,7 +125,7 @@ def write_smolvlm(out: Path) -> None:
     processor = SmolVLMProcessor(
         SmolVLMImageProcessor(**longest, do_image_splitting=False), tokenizer,
         SmolVLMVideoProcessor(**longest, num_frames=8, fps=1), image_seq_len=4,
-        chat_template=template("<video>", "<image>"),
+        chat_template=chat_template("<video>", "<image>"),
     )  # fmt: skip
     save(SmolVLMForConditionalGeneration(config), processor, out)
 
@@ -193,11 +171,11 @@ def write_seeing_smollm2(out: Path) -> None:
     SmolVLMProcessor(
         SmolVLMImageProcessor(**longest, do_image_splitting=False), tokenizer,
         SmolVLMVideoProcessor(**longest, num_frames=8, fps=1), image_seq_len=4,
-        chat_template=template("<video>", "<image>"),
+        chat_template=chat_template("<video>", "<image>"),
     ).save_pretrained(out)  # fmt: skip
 
 
-def write_llava_onevision(out: Path) -> None:
+def write_llava_onevision(out: Path, *, head: int = HEAD) -> None:
     from transformers import (
         LlavaOnevisionConfig,
         LlavaOnevisionForConditionalGeneration,
@@ -206,10 +184,10 @@ def write_llava_onevision(out: Path) -> None:
         LlavaOnevisionVideoProcessor,
     )
 
-    tokenizer = tokenizer_of({"image_token": "<image>", "video_token": "<video>"})
+    tokenizer = byte_tokenizer({"image_token": "<image>", "video_token": "<video>"})
     side = {"height": 56, "width": 56}
     config = LlavaOnevisionConfig(
-        text_config={**LAYERS, "model_type": "qwen2", "vocab_size": len(tokenizer)},
+        text_config={**layers(head), "model_type": "qwen2", "vocab_size": len(tokenizer)},
         vision_config={
             "model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
             "num_attention_heads": 2, "image_size": 56, "patch_size": PATCH, "vision_use_head": False,
@@ -221,12 +199,12 @@ def write_llava_onevision(out: Path) -> None:
     processor = LlavaOnevisionProcessor(
         LlavaOnevisionImageProcessor(size=side, image_grid_pinpoints=[[56, 56]]), tokenizer,
         LlavaOnevisionVideoProcessor(size=side), num_image_tokens=16, vision_feature_select_strategy="full",
-        chat_template=template("<video>\n", "<image>\n"),
+        chat_template=chat_template("<video>\n", "<image>\n"),
     )  # fmt: skip
     save(LlavaOnevisionForConditionalGeneration(config), processor, out)
 
 
-def write_internvl(out: Path) -> None:
+def write_internvl(out: Path, *, head: int = HEAD) -> None:
     from transformers import (
         GotOcr2ImageProcessor,
         InternVLConfig,
@@ -235,7 +213,7 @@ def write_internvl(out: Path) -> None:
         InternVLVideoProcessor,
     )
 
-    tokenizer = tokenizer_of(
+    tokenizer = byte_tokenizer(
         {
             "start_image_token": "<img>",
             "end_image_token": "</img>",
@@ -245,7 +223,7 @@ def write_internvl(out: Path) -> None:
     )
     side = {"height": 56, "width": 56}
     config = InternVLConfig(
-        text_config={**LAYERS, "model_type": "qwen2", "vocab_size": len(tokenizer)},
+        text_config={**layers(head), "model_type": "qwen2", "vocab_size": len(tokenizer)},
         vision_config={
             "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
             "image_size": [56, 56], "patch_size": [PATCH, PATCH],
@@ -257,23 +235,13 @@ def write_internvl(out: Path) -> None:
     processor = InternVLProcessor(
         GotOcr2ImageProcessor(size=side, crop_to_patches=False, max_patches=1), tokenizer,
         InternVLVideoProcessor(size=side), image_seq_length=4,
-        chat_template=template("<video>\n", "<IMG_CONTEXT>\n"),
+        chat_template=chat_template("<video>\n", "<IMG_CONTEXT>\n"),
     )  # fmt: skip
     save(InternVLForConditionalGeneration(config), processor, out)
 
 
 QWEN = ("<|vision_start|>", "<|vision_end|>")
 PADS = ("<|vision_start|><|video_pad|><|vision_end|>", "<|vision_start|><|image_pad|><|vision_end|>")
-
-
-def mrope(sections: list[int]) -> dict[str, Any]:
-    return {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": sections}
-
-
-def ids_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    names = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>"}
-    names |= {"vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}
-    return {name: tokenizer.convert_tokens_to_ids(text) for name, text in names.items()}
 
 
 def save(model: Any, processor: Any, out: Path) -> None:
@@ -289,7 +257,7 @@ def save(model: Any, processor: Any, out: Path) -> None:
     processor.save_pretrained(out)
 
 
-WRITERS: Mapping[str, Callable[[Path], None]] = {
+WRITERS: Mapping[str, Callable[..., None]] = {
     "qwen2_5_vl": write_qwen2_5_vl,
     "qwen3_vl": write_qwen3_vl,
     "smolvlm": write_smolvlm,
