@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from baselines.llm.options import Sampling
 from baselines.llm.protocol import Chat, Shown
 from baselines.llm.vision_local import TransformersVisionModel, load_vision_model
 from encoders.frames import Frames
 from tasks.errors import ModelError
+from tests.baselines.llm.by_hand import ByHand
 from tests.baselines.llm.tiny_vision import WRITERS
 
 OPTIONS = (" a pan", " a pancake, which is turned", " eggs")
@@ -34,10 +34,8 @@ def llm(folder: Path) -> TransformersVisionModel:
 
 
 @pytest.fixture(scope="module")
-def by_hand(folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    return AutoModelForImageTextToText.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+def by_hand(folder: Path) -> ByHand:
+    return ByHand.load(folder)
 
 
 def shown(form: str = "video", seed: int = 0, count: int = 6) -> Shown:
@@ -50,62 +48,24 @@ def chat(form: str = "video", seed: int = 0, user: str = "What is cooked?", **mo
     return Chat(user, system="Look closely.", shown=shown(form, seed), **more)
 
 
-def inputs_by_hand(processor: Any, asked: Chat, more: str = "") -> Any:
-    """The documented way: a template, then the processor with the frames and their times."""
-    from transformers.video_utils import VideoMetadata
-
-    assert asked.shown is not None
-    frames = asked.shown.frames
-    video = asked.shown.form == "video"
-    parts = [{"type": "video"}] if video else [{"type": "image"}] * len(frames.pixels)
-    messages = [
-        {"role": "system", "content": [{"type": "text", "text": asked.system}]},
-        {"role": "user", "content": [*parts, {"type": "text", "text": asked.user}]},
-    ]
-    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    text += asked.reply_start + more
-    if not video:
-        return processor(text=[text], images=[list(frames.pixels)], return_tensors="pt")
-    times = VideoMetadata(
-        total_num_frames=15_000, fps=1000.0, duration=15.0, frames_indices=[round(1000 * s) for s in frames.seconds]
-    )
-    given = {"videos": [frames.pixels], "video_metadata": [times], "do_sample_frames": False}
-    return processor(text=[text], return_tensors="pt", **given)
-
-
-@torch.inference_mode()
-def likelihoods_by_hand(model: Any, processor: Any, asked: Chat, texts: tuple[str, ...]) -> list[float]:
-    start = inputs_by_hand(processor, asked)["input_ids"].shape[1]
-    found = []
-    for text in texts:
-        inputs = inputs_by_hand(processor, asked, text)
-        logits = model(**inputs).logits[0].log_softmax(-1)
-        ids = inputs["input_ids"][0]
-        found.append(float(sum(logits[at - 1, ids[at]] for at in range(start, len(ids)))))
-    return found
-
-
 @pytest.mark.parametrize("form", ["video", "images"])
 def test_a_reply_is_the_one_that_transformers_writes_by_hand(
-    llm: TransformersVisionModel, by_hand: tuple[Any, Any], form: str
+    llm: TransformersVisionModel, by_hand: ByHand, form: str
 ) -> None:
-    model, processor = by_hand
     asked = chat(form)
-    inputs = inputs_by_hand(processor, asked)
-    whole = model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     (reply,) = llm.generate([asked], 12)
-    assert reply.text == processor.tokenizer.decode(whole, skip_special_tokens=True)
-    assert reply.usage.prompt == inputs["input_ids"].shape[1]
+    assert reply.text == by_hand.reply(asked, 12)
+    assert reply.usage.prompt == by_hand.prompt_tokens(asked)
 
 
 @pytest.mark.parametrize("form", ["video", "images"])
 @pytest.mark.parametrize("texts", [OPTIONS, LETTERS], ids=["options", "letters"])
 def test_likelihoods_are_those_that_transformers_gives_by_hand(
-    llm: TransformersVisionModel, by_hand: tuple[Any, Any], form: str, texts: tuple[str, ...]
+    llm: TransformersVisionModel, by_hand: ByHand, form: str, texts: tuple[str, ...]
 ) -> None:
     asked = chat(form, reply_start="Answer:")
     (scores,) = llm.score([asked], [texts])
-    assert scores.logprobs == pytest.approx(likelihoods_by_hand(*by_hand, asked, texts), abs=1e-3)
+    assert scores.logprobs == pytest.approx(by_hand.likelihoods(asked, texts), abs=1e-3)
     assert scores.tokens == tuple(map(len, texts))
 
 
