@@ -483,6 +483,8 @@ ROUNDING = 1e-5
 """Our choice: a log-softmax in float32 may exceed 0 by this much."""
 LARGEST, SMALLEST = 1e18, 1e-18
 """Our choice: entries of a vector whose squares overflow float32, and norms that count as zero."""
+FLOOR = -9999.0
+"""What vLLM's server writes for minus infinity: options that all have it would tie, and the first would be chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -714,6 +716,10 @@ def _logprob(value: object) -> float:
     number = float(value) if type(value) is float or (type(value) is int and abs(value) <= MOST_TOKENS) else math.nan
     if not math.isfinite(number):
         raise ServerFaultError(f"the server sent a log-likelihood that is not a number: {_shown(value)}")
+    if number <= FLOOR:
+        raise ServerFaultError(
+            f"the server sent a log-likelihood of {number:g}, which stands for an infinite one"
+        )
     if number > ROUNDING:
         raise ServerFaultError(f"the server sent a log-likelihood above 0, which is impossible: {_shown(value)}")
     return min(number, 0.0)

@@ -255,7 +255,7 @@ def test_likelihoods_of_other_tokens_than_asked_are_a_fault() -> None:
     for wrong in ([7, 9], [9, 8], [6, 7, 8, 9, 9]):
         with pytest.raises(ModelError):
             read_prompt_logprobs(logprobs_of((7, -1.0), (8, -2.0), (9, -0.5)), wrong)
-    for value in (0.5, "x", None, float("nan")):
+    for value in (0.5, "x", None, float("nan"), -9999.0, -1e9):
         with pytest.raises(ModelError):
             read_prompt_logprobs(logprobs_of((8, value)), [8])
     with pytest.raises(RefusedError):
@@ -287,6 +287,14 @@ def test_a_part_whose_kind_is_no_text_and_a_token_without_its_likelihood_are_the
     body = {"choices": [{"finish_reason": "length"}], "prompt_logprobs": [{"8": {}}]}
     with pytest.raises(ServerFaultError, match="a log-likelihood that is not a number: None"):
         read_prompt_logprobs(body, [8])
+
+
+def test_letters_without_a_finite_likelihood_are_a_fault_and_not_a_tie() -> None:
+    tops = [{"token": f"token_id:{code}", "logprob": -9999.0} for code in (65, 66)]
+    content = [{"token": "token_id:65", "logprob": -9999.0, "top_logprobs": tops}]
+    body = {"choices": [{"logprobs": {"content": content}, "finish_reason": "length"}]}
+    with pytest.raises(ServerFaultError, match="-9999, which stands for an infinite one"):
+        read_chat_letters(body, [65, 66])
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content", "thinking"])
