@@ -717,9 +717,7 @@ def _logprob(value: object) -> float:
     if not math.isfinite(number):
         raise ServerFaultError(f"the server sent a log-likelihood that is not a number: {_shown(value)}")
     if number <= FLOOR:
-        raise ServerFaultError(
-            f"the server sent a log-likelihood of {number:g}, which stands for an infinite one"
-        )
+        raise ServerFaultError(f"the server sent a log-likelihood of {number:g}, which stands for an infinite one")
     if number > ROUNDING:
         raise ServerFaultError(f"the server sent a log-likelihood above 0, which is impossible: {_shown(value)}")
     return min(number, 0.0)

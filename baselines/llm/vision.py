@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from baselines.llm.protocol import Chat, Form, LanguageModel, Shown
+from encoders.frames import Frames
 from tasks.errors import ModelError, RunError
 from tasks.task import JsonValue
 
@@ -94,6 +97,7 @@ def sent_notes(shown: Shown | None) -> dict[str, JsonValue]:
     return {"sent_as": shown.form, "sent_frames": count, "sent_width": width, "sent_height": height}
 
 
+PROBE_SIDE = 56
 FEW, MORE = 2, 4
 """Numbers of frames in the probes; some models read videos in pairs of frames."""
 TOLERANCE, LOOSE_TOKENS = 0.15, 3
@@ -171,6 +175,14 @@ def first_frames(shown: Shown, count: int) -> Shown:
     seconds = tuple(frames.seconds[place] + (n - place) * step for n, place in enumerate(chosen))
     picked = replace(frames, pixels=frames.pixels[chosen], seconds=seconds, frame_seconds=seconds)
     return Shown(picked, shown.form, shown.duration)
+
+
+def probe_frames(form: Form, *, seconds: float = 1.0) -> Shown:
+    """Return two small frames with a pattern."""
+    rows = np.arange(PROBE_SIDE * PROBE_SIDE * 3, dtype=np.uint32).reshape(PROBE_SIDE, PROBE_SIDE, 3)
+    pixels = np.stack([rows % 251, rows % 241]).astype(np.uint8)
+    times = (seconds * 0.5, seconds * 1.5)
+    return Shown(Frames(pixels, times, times, 1.0), form, 2 * seconds)
 
 
 def pixels_key(shown: Shown) -> tuple[int, ...]:

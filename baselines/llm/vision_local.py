@@ -59,6 +59,7 @@ from baselines.llm.vision import (
     first_frames,
     message_parts,
     pixels_key,
+    probe_frames,
     sent_notes,
     split_thought,
     true_times,
@@ -96,7 +97,6 @@ REMEDY = (
 )
 SAME = 1e-3
 """Our choice: how far logits of two parts may be from those of the whole, as a share of their spread."""
-PROBE_SIDE = 56
 PROBE_TEXTS = (" a pan of eggs", " a", " nothing")
 QUESTIONS_TOGETHER = 8
 """Our choice: questions per call on a GPU; those about one video take one forward pass."""
@@ -496,7 +496,7 @@ class TransformersVisionModel:
             return Places(None)
         wanted = inspect.signature(place.get_rope_index).parameters
         given = {name: value for name, value in prepared.vision.items() if name in wanted}
-        return Places(place.get_rope_index(torch.tensor([prepared.ids]), **given)[0])
+        return Places(behind_frames(place.get_rope_index(torch.tensor([prepared.ids]), **given)[0], prepared.seen))
 
     def _check_room(self, item: str, prompt: int, extra: int, what: str) -> None:
         check_room(item, prompt, extra, what, context=self.context, model=self.info.name)
@@ -631,6 +631,15 @@ class Guide:
         return [*following, self.end] if whole and following else following
 
 
+def behind_frames(positions: Tensor, seen: int) -> Tensor:
+    """Place what follows the frames behind all of their positions, times included, as Qwen's models were trained.
+
+    transformers 5 counts a video's height and width alone, so that words fall among the times of its frames.
+    """
+    late = int(positions[..., :seen].amax() + 1 - positions[..., seen].amin()) if seen else 0
+    return positions if late <= 0 else torch.cat([positions[..., :seen], positions[..., seen:] + late], -1)
+
+
 def branch(cache: Cache) -> Cache:
     """Return a cache to extend: the same one if it can be cropped afterwards, else a copy."""
     return cache if croppable(cache) else deepcopy(cache)
@@ -721,14 +730,6 @@ def warpers_of(sampling: Sampling) -> LogitsProcessorList:
         if sampling.top_p < 1:
             chosen.append(TopPLogitsWarper(sampling.top_p))
     return chosen
-
-
-def probe_frames(form: Form, *, seconds: float = 1.0) -> Shown:
-    """Return two small frames with a pattern."""
-    rows = np.arange(PROBE_SIDE * PROBE_SIDE * 3, dtype=np.uint32).reshape(PROBE_SIDE, PROBE_SIDE, 3)
-    pixels = np.stack([rows % 251, rows % 241]).astype(np.uint8)
-    times = (seconds * 0.5, seconds * 1.5)
-    return Shown(Frames(pixels, times, times, 1.0), form, 2 * seconds)
 
 
 def read_processor(folder: Path) -> Any:  # noqa: ANN401 - untyped processors

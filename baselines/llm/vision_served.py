@@ -40,7 +40,6 @@ from baselines.llm.protocol import (
     ContinuationScores,
     Form,
     Reply,
-    Shown,
     check_max_tokens,
     check_room,
     describe_chat,
@@ -64,13 +63,13 @@ from baselines.llm.vision import (
     first_frames,
     message_parts,
     pixels_key,
+    probe_frames,
     sent_notes,
     split_thought,
     true_times,
 )
 from baselines.models import VisionOptions
 from encoders.control_tokens import neutral
-from encoders.frames import Frames
 from tasks.errors import ModelError
 from tasks.model import BatchHint, ModelInfo
 from tasks.task import JsonValue, TokenUsage
@@ -78,7 +77,6 @@ from tasks.task import JsonValue, TokenUsage
 JPEG_QUALITY = 90
 LETTERS_TOLD = 20
 """Number of likeliest tokens that can be requested from servers that don't take token ids."""
-PROBE_SIDE = 64
 ECHO_BYTES_PER_TOKEN = 512
 GUESSED = 0.5
 """Our choice: relative error allowed in the estimated tokens of other words."""
@@ -357,7 +355,7 @@ class ServedVisionModel:
         """
         if not self._served.vllm or send == "images":
             return ("images",)
-        body = self._body(Chat("?", shown=probe_video()), 1)
+        body = self._body(Chat("?", shown=probe_frames("video")), 1)
         try:
             self._post(body, read_usage)
         except RefusedError as error:
@@ -393,12 +391,6 @@ def words_of(chat: Chat) -> list[str]:
     """Return all texts of a chat."""
     among = [text for _, text in chat.shown.between] if chat.shown else []
     return [text for text in (chat.system, *among, chat.user, chat.reply_start) if text]
-
-
-def probe_video() -> Shown:
-    """Return two small frames."""
-    pixels = np.full((2, PROBE_SIDE, PROBE_SIDE, 3), 127, dtype=np.uint8)
-    return Shown(Frames(pixels, (0.5, 1.5), (0.5, 1.5), 1.0), "video", 2.0)
 
 
 def jpeg(picture: NDArray[np.uint8]) -> str:

@@ -28,11 +28,12 @@ from baselines.llm.vision import (
     costs_by,
     first_frames,
     pixels_key,
+    probe_frames,
     sent_notes,
     split_thought,
     true_times,
 )
-from baselines.llm.vision_local import SeeingWriter, probe_frames, processor_sha256, read_processor
+from baselines.llm.vision_local import SeeingWriter, processor_sha256, read_processor
 from baselines.llm.vllm import (
     FINISHED,
     QUIET,

@@ -11,6 +11,27 @@ import torch
 from baselines.llm.protocol import Chat
 
 
+def place_words_behind_videos(model: Any) -> None:
+    """Give words behind a video the positions of transformers 4 and of Qwen's training: behind its last frame's time.
+
+    transformers 5 goes on behind its height and width, whatever the times of its frames.
+    """
+    inner = model.model
+    given, video = inner.get_rope_index, model.config.video_token_id
+
+    def placed(input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        positions, delta = given(input_ids, *args, **kwargs)
+        shown = (input_ids[0] == video).nonzero()
+        if len(shown) == 0:
+            return positions, delta
+        words = int(shown[-1]) + 1
+        positions = positions.clone()
+        positions[:, :, words:] += positions[:, :, :words].max() + 1 - positions[0, 0, words]
+        return positions, (positions.max() + 1 - input_ids.shape[1]).reshape(1, 1)
+
+    inner.get_rope_index = placed
+
+
 @dataclass(frozen=True)
 class ByHand:
     """A model and its processor, asked one continuation at a time."""
@@ -23,6 +44,8 @@ class ByHand:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32").eval()
+        if model.config.model_type == "qwen2_5_vl":
+            place_words_behind_videos(model)
         return cls(model, AutoProcessor.from_pretrained(folder))
 
     def inputs(self, asked: Chat, more: str = "") -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from baselines.llm.options import Sampling
 from baselines.llm.protocol import Chat, Shown
@@ -139,6 +140,22 @@ def test_more_than_the_context_is_refused_before_it_is_read(folder: Path) -> Non
 def draw(folder: Path, **fields: Any) -> list[str]:
     llm = load_vision_model(str(folder), sampling=Sampling(**fields), dtype="float32", device="cpu")
     return [llm.generate([chat(seed=8)], 8)[0].text for _ in range(2)]
+
+
+@pytest.mark.parametrize("folder", ["qwen2_5_vl"], indirect=True)
+def test_words_behind_a_video_come_after_the_times_of_all_its_frames(
+    llm: TransformersVisionModel, by_hand: ByHand
+) -> None:
+    asked = chat()
+    inputs = by_hand.inputs(asked)
+    grids = {name: inputs[name] for name in ("mm_token_type_ids", "video_grid_thw", "second_per_grid_ts")}
+    positions, _ = by_hand.model.model.get_rope_index(inputs["input_ids"], **grids)
+    video = inputs["input_ids"][0] == by_hand.model.config.video_token_id
+    last = int(video.nonzero()[-1])
+    assert positions[0, 0, video].max() > positions[1:, 0, video].max()
+    assert positions[0, 0, last + 1] == positions[:, 0, video].max() + 1
+    prepared = llm._prepare(asked)
+    assert torch.equal(llm._places(prepared).of(0)["position_ids"], positions)
 
 
 @pytest.mark.parametrize("folder", ["qwen3_vl"], indirect=True)
