@@ -55,8 +55,8 @@ def shape_of(
 
 
 def mrope(sections: list[int], theta: float = 10_000.0) -> dict[str, Any]:
-    """Return the parameters of rotary positions in time, height and width."""
-    return {"rope_type": "default", "rope_theta": theta, "mrope_section": sections}
+    """Return the parameters of Qwen3-VL's rotary positions, in which time, height and width take turns."""
+    return {"rope_type": "default", "rope_theta": theta, "mrope_section": sections, "mrope_interleaved": True}
 
 
 TINY: dict[str, Any] = {
@@ -189,7 +189,8 @@ def processor_of() -> Any:  # noqa: ANN401 - untyped processors
 
     pads = {name: VISION_TOKENS[f"{name}_id"] for name in ("image_token", "video_token")}
     tokenizer = byte_tokenizer(pads, *VISION_TOKENS.values())
-    sizes = {"size": {"shortest_edge": 32 * 32, "longest_edge": 10**9}, "patch_size": TOWER["patch_size"]}
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    sizes = {"size": {"shortest_edge": 32 * 32, "longest_edge": 10**9}, "patch_size": TOWER["patch_size"], **half}
     image = "<|vision_start|><|image_pad|><|vision_end|>"
     return Qwen3VLProcessor(
         Qwen2VLImageProcessor(**sizes), tokenizer, Qwen3VLVideoProcessor(**sizes),

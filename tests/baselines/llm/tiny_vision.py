@@ -58,7 +58,7 @@ def write_qwen2_5_vl(out: Path, *, head: int = HEAD) -> None:
     config = Qwen2_5_VLConfig(
         text_config={
             **layers(head), "vocab_size": len(tokenizer),
-            "rope_parameters": mrope(sections(head)),
+            "rope_parameters": {**mrope(sections(head)), "mrope_interleaved": False},
         },
         vision_config={
             "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": HEADS * head,
@@ -93,7 +93,9 @@ def write_qwen3_vl(out: Path, *, head: int = HEAD) -> None:
         },
         **vision_ids(tokenizer),
     )  # fmt: skip
-    sizes = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 10**7}, "patch_size": PATCH}
+    # Of pictures and videos alike, as published: vLLM takes the pictures' for both.
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    sizes = {"size": {"shortest_edge": SIDE * SIDE, "longest_edge": 10**7}, "patch_size": PATCH, **half}
     processor = Qwen3VLProcessor(
         Qwen2VLImageProcessor(**sizes), tokenizer, Qwen3VLVideoProcessor(**sizes),
         chat_template=chat_template("<|video_pad|>", PADS[1]),
