@@ -15,7 +15,7 @@ from PIL import Image
 
 from baselines.llm.options import Sampling
 from baselines.llm.protocol import Chat, Shown
-from baselines.llm.vision import FramesLostError, SeeingModel
+from baselines.llm.vision import SeeingModel
 from baselines.llm.vision_served import ServedVisionModel, jpeg, load_served_vision
 from baselines.models import VisionOptions
 from encoders.frames import read_frames
@@ -44,10 +44,6 @@ REPLY_TOKENS = 12
 ENGINE = '{"enforce_eager": true, "max_num_seqs": 16, "max_num_batched_tokens": 4096, "skip_mm_profiling": true}'
 
 
-def options(folder: Path, **more: object) -> VisionOptions:
-    return VisionOptions(llm=f"vllm:{folder}", dtype=DTYPE, context=CONTEXT, **{"engine": ENGINE, **more})  # type: ignore[arg-type]
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pytest.importorskip("vllm")
@@ -72,24 +68,29 @@ def chats(shared_data: Path) -> list[Chat]:
 
 def choices_agree(engine: SeeingModel, by_hand: ByHand, chats: Sequence[Chat], seen: Sequence[Chat]) -> None:
     """All four routes; `seen` are the chats with the frames that the engine was really shown."""
+    enough = math.ceil(0.98 * len(chats))
     for texts in (OPTIONS, LETTERS):
         ours = engine.score(chats, [texts] * len(chats))
-        theirs = [by_hand.likelihoods(chat, texts) for chat in seen]
-        pairs = [(one.logprobs, other) for one, other in zip(ours, theirs, strict=True)]
-        assert sum(np.argmax(a) == np.argmax(b) for a, b in pairs) >= math.ceil(0.98 * len(chats))
-        assert all(a == pytest.approx(b, abs=0.01) for a, b in pairs)
+        theirs = np.array([by_hand.likelihoods(chat, texts) for chat in seen])
+        means = theirs / [len(text) for text in texts]  # its tokens are bytes
+        assert np.abs(np.array([one.logprobs for one in ours]) - theirs).max() < 0.01
+        assert sum(np.argmax([one.means for one in ours], 1) == np.argmax(means, 1)) >= enough
     unstarted = [replace(chat, reply_start="") for chat in chats]
     seen = [replace(chat, reply_start="") for chat in seen]
     replies = engine.generate(unstarted, REPLY_TOKENS)
-    # vLLM keeps back the bytes of a letter that is not whole when the reply is cut.
-    written = [by_hand.reply(chat, REPLY_TOKENS).rstrip("\ufffd") for chat in seen]
-    same = [reply.text.rstrip("\ufffd") == other for reply, other in zip(replies, written, strict=True)]
-    assert sum(same) >= math.ceil(0.98 * len(chats))
+    written = [by_hand.reply(chat, REPLY_TOKENS) for chat in seen]
+    same = [legible(reply.text) == legible(other) for reply, other in zip(replies, written, strict=True)]
+    assert sum(same) >= enough
     assert [reply.usage.prompt for reply in replies] == [by_hand.prompt_tokens(chat) for chat in seen]
+    assert len({reply.text for reply in replies}) > len(QUESTIONS)
     guided = engine.generate([replace(chat, choices=LETTERS) for chat in unstarted], 4)
     likeliest = [LETTERS[int(np.argmax(by_hand.likelihoods(chat, LETTERS)))] for chat in seen]
-    assert sum(a.text == b for a, b in zip(guided, likeliest, strict=True)) >= math.ceil(0.98 * len(chats))
-    assert len({reply.text for reply in replies}) > len(QUESTIONS)
+    assert sum(a.text == b for a, b in zip(guided, likeliest, strict=True)) >= enough
+
+
+def legible(text: str) -> str:
+    """Without what differs in form alone: control codes, and the bytes of a letter that is cut off by the end."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text).rstrip("\ufffd")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,21 +99,13 @@ def test_a_video_in_this_process_gets_the_answers_of_transformers_by_every_route
 ) -> None:
     from baselines.llm.vision_vllm import load_vllm_vision
 
-    engine = load_vllm_vision(str(folders[kind]), options(folders[kind]), Sampling())
+    options = VisionOptions(llm=f"vllm:{folders[kind]}", engine=ENGINE, dtype=DTYPE, context=CONTEXT)
+    engine = load_vllm_vision(str(folders[kind]), options, Sampling())
     assert engine.forms == ("video", "images")
     choices_agree(engine, ByHand.load(folders[kind]), chats, chats)
     notes = engine.generate(chats[:1], 1)[0].notes
     assert notes["sent_as"] == "video"
     assert notes["vision_tokens"] >= FRAMES[0] // 2  # type: ignore[operator]
-
-
-def test_an_engine_that_prunes_a_video_is_found_out(folders: dict[str, Path], chats: list[Chat]) -> None:
-    from baselines.llm.vision_vllm import load_vllm_vision
-
-    pruning = ENGINE.replace("}", ', "video_pruning_rate": 0.5}')
-    engine = load_vllm_vision(str(folders[SERVED]), options(folders[SERVED], engine=pruning), Sampling())
-    with pytest.raises(FramesLostError, match='"video_pruning_rate": 0'):
-        engine.generate(chats[:1], 1)
 
 
 @pytest.fixture(scope="module")
