@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from baselines.llm.protocol import Chat, ContinuationScores, Reply
     from baselines.llm.vision_local import TransformersVisionModel
+    from tasks.task import JsonValue
 
 OURS, APART, BY_HAND = "ours", "each option with its whole prompt", "transformers' generate, one by one"
 ANSWER_TOKENS = 32
@@ -101,7 +102,8 @@ def byte_tokenizer(
     backend.decoder = ByteDecoder()
     for text in dict.fromkeys([*CHAT, END, *specials.values(), *others]):
         backend.add_special_tokens([AddedToken(text, special=True)])
-    made: PreTrainedTokenizerFast = PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    made: PreTrainedTokenizerFast = fast(
         tokenizer_object=backend, eos_token=CHAT[1], pad_token=END, extra_special_tokens=dict(specials)
     )
     return made
@@ -170,11 +172,12 @@ def build(size: str, device: torch.device) -> Built:
     from tasks.model import ModelInfo
 
     processor, own = processor_of(), processor_of()
-    config = Qwen3VLConfig(**SHAPES[size], **vision_ids(processor.tokenizer))
+    config: Any = Qwen3VLConfig(**SHAPES[size], **vision_ids(processor.tokenizer))
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     torch.manual_seed(0)
     with torch.device(device):
-        model: Any = AutoModelForImageTextToText.from_config(config, dtype=dtype).eval()
+        auto: Any = AutoModelForImageTextToText
+        model = auto.from_config(config, dtype=dtype).eval()
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     parameters = model.num_parameters()
     use_float32_head(model)
@@ -190,9 +193,14 @@ def processor_of() -> Any:  # noqa: ANN401 - untyped processors
     pads = {name: VISION_TOKENS[f"{name}_id"] for name in ("image_token", "video_token")}
     tokenizer = byte_tokenizer(pads, *VISION_TOKENS.values())
     half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    sizes = {"size": {"shortest_edge": 32 * 32, "longest_edge": 10**9}, "patch_size": TOWER["patch_size"], **half}
+    sizes: dict[str, Any] = {
+        "size": {"shortest_edge": 32 * 32, "longest_edge": 10**9},
+        "patch_size": TOWER["patch_size"],
+        **half,
+    }
+    processor: Any = Qwen3VLProcessor
     image = "<|vision_start|><|image_pad|><|vision_end|>"
-    return Qwen3VLProcessor(
+    return processor(
         Qwen2VLImageProcessor(**sizes), tokenizer, Qwen3VLVideoProcessor(**sizes),
         chat_template=chat_template("<|video_pad|>", image),
     )  # fmt: skip
@@ -251,7 +259,8 @@ def _compare_routes(built: Built, frames: int, work: VisionWork, done: Callable[
             f"{route}: {work.questions} questions about {work.videos} videos of {frames} frames of "
             f"{work.width}×{work.height}, {llm.info.name} of random weights ({billions:.2g} billion parameters)"
         )
-        facts = {"size": llm.info.name, "frames": frames, "questions": work.questions, "options": len(OPTIONS)}
+        size: dict[str, JsonValue] = {"size": llm.info.name, "frames": frames}
+        facts = {**size, "questions": work.questions, "options": len(OPTIONS)}
         yield in_turn(label, ways, work.repeats, done, facts=facts)
 
 
