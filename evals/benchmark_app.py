@@ -399,7 +399,8 @@ def add_report(app: typer.Typer, benchmark: Benchmark) -> None:
         flags: Annotated[
             Path | None,
             typer.Option(
-                help="A file made by 'longvid flags': also show figures without the questions that blind runs answer."
+                help="A file made by 'longvid flags', or a shipped one's name: also show figures without the questions "
+                "that blind runs answer."
             ),
         ] = None,
         media: Annotated[bool, typer.Option("--media", help="Let the page play the videos on this machine.")] = False,

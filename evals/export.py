@@ -435,17 +435,9 @@ def summary_of(results: Results) -> dict[str, float | int | str]:
     return found
 
 
-def write_wandb(results: Results, out: Path, project: str, *, send: bool) -> Path:
-    """Write a Weights & Biases run into a folder, and send it if asked to. Return the run's folder.
-
-    Raises ModelError if wandb is not installed.
-    """
-    try:
-        import wandb
-    except ImportError:
-        raise ModelError("--to wandb needs the package wandb: pip install 'longvid[wandb]'") from None
-    out.mkdir(parents=True, exist_ok=True)
-    config = {
+def config_of(results: Results) -> dict[str, str]:
+    """Return what was run as a flat dictionary: the task, the model, its options and the protocol."""
+    return {
         "task": results.task.name,
         "items_sha256": results.task.items_sha256,
         "model": results.model.name,
@@ -453,9 +445,37 @@ def write_wandb(results: Results, out: Path, project: str, *, send: bool) -> Pat
         **{f"option/{name}": value for name, value in (results.model.effective or results.model.options).items()},
         **{f"protocol/{name}": value for name, value in results.protocol.items()},
     }
+
+
+def write_wandb(results: Results, out: Path, project: str, *, send: bool) -> Path:
+    """Write a Weights & Biases run into a folder, and send it if asked to. Return the run's folder.
+
+    Raises ModelError if wandb is not installed, RecordError if wandb can't write or send the run.
+    """
+    try:
+        import wandb
+    except ImportError:
+        raise ModelError("--to wandb needs the package wandb: pip install 'longvid[wandb]'") from None
+    out.mkdir(parents=True, exist_ok=True)
     mode: Literal["online", "offline"] = "online" if send else "offline"
-    made = wandb.init(project=project, name=results.name, config=config, dir=str(out), mode=mode)
-    made.summary.update(summary_of(results))
-    place = Path(made.dir).parent
-    made.finish()
+    # What wandb notes of its own accord (this machine, its packages, load, folders and git state) is not the run's.
+    settings = wandb.Settings(
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+        disable_git=True,
+        disable_code=True,
+        console="off",
+    )
+    try:
+        made = wandb.init(
+            project=project, name=results.name, config=config_of(results), dir=str(out), mode=mode, settings=settings
+        )
+        made.summary.update(summary_of(results))
+        place = Path(made.dir).parent
+        made.finish()
+    except wandb.Error as error:
+        what = "send" if send else "write"
+        raise RecordError(f"wandb can't {what} the run: {' '.join(str(error).split())}") from error
     return place

@@ -23,6 +23,7 @@ from tasks.durable import write_atomic
 from tasks.errors import RecordError
 from tasks.multiple_choice import question_id
 from tasks.registry import System, split_variant
+from tasks.resources import file_or_shipped, resource
 from tasks.task import Metric
 
 NEEDS, GUESSABLE = "needs the video", "answered without it"
@@ -30,6 +31,8 @@ NEED = "does it need the video?"
 """The kind of label under which pages break a figure down by flags."""
 NEEDS_FIGURE = "needs_the_video"
 """Name of the primary figure on the questions that need the video, in tables that also have the one on all."""
+SHIPPED = resource("evals", "flag_files")
+"""Files of flags by pool and model; they hold ids of questions and nothing else of a benchmark."""
 
 
 class BlindRun(Row):
@@ -57,8 +60,12 @@ class Flags(Row):
     sha256: str | None = None
 
 
-def read_flags(path: Path) -> Flags:
-    """Read a file of flags. Raises RecordError if it is not one, or was changed by hand."""
+def read_flags(given: Path) -> Flags:
+    """Read a file of flags, or a shipped one by its name.
+
+    Raises DataError if there is no such file, RecordError if it is not of flags or was changed by hand.
+    """
+    path = file_or_shipped(given, SHIPPED, "file of flags", ".json")
     content = read_content(path)
     found = validated(path, content, Flags)
     if changed := changed_by_hand(content):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evals.record import Results, Run
-    from tasks.judged_answers import JudgedTask
+    from tasks.judged_answers import JudgedItem, JudgedTask
+    from tasks.task import TaskInfo
 
 
 class LabelRow(TypedDict):
@@ -54,10 +56,22 @@ def judge(
     from tasks.registry import parse_options
 
     options = parse_options(judge)
+    asked = judged_answers(run, labels, data, videos)
     with console.working("loading the judge"):
         built = build_judge(options)
-    folder, results = judge_run(run, built, out=out, labels=labels, data=data, videos=videos)
+    folder, results = judge_answers(asked, built, out)
     show(folder, results)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersToJudge:
+    """A complete run's free-text answers to questions with known answers; `right` holds human verdicts by item id."""
+
+    folder: Path
+    run: Run
+    info: TaskInfo
+    items: tuple[JudgedItem, ...]
+    right: Mapping[str, bool]
 
 
 def judge_run(
@@ -74,24 +88,25 @@ def judge_run(
     Raises RecordError for a run that is not complete or has no free-text answers, DataError for faulty labels or if no
     question has known answers.
     """
+    return judge_answers(judged_answers(folder, labels, data, videos), built, out)
+
+
+def judge_answers(asked: AnswersToJudge, built: object, out: Path | None) -> tuple[Path, Results]:
+    """Have a loaded model judge answers. Return the new run's folder and results."""
     from evals.run_verb import run_with_progress
     from evals.runner import RunSettings
-    from evals.store import read_run
 
-    run = read_run(folder)
-    task = judged_task(folder, built, labels, data, videos)
-    place = out or folder.with_name(f"{folder.name}-judged-{task.judge.slug}")
-    record = judged_record(run, task)
-    return place, run_with_progress(task, built, record, RunSettings(place))
+    task = judged_task(asked, built)
+    place = out or asked.folder.with_name(f"{asked.folder.name}-judged-{task.judge.slug}")
+    return place, run_with_progress(task, built, judged_record(asked.run, task), RunSettings(place))
 
 
-def judged_task(folder: Path, built: object, labels: Path | None, data: Path | None, videos: Path | None) -> JudgedTask:
-    """Build the task of judging a run's answers."""
+def judged_answers(folder: Path, labels: Path | None, data: Path | None, videos: Path | None) -> AnswersToJudge:
+    """Read what there is to judge, which needs no judge. Raises RecordError and DataError as `judge_run` does."""
     from evals.benchmarks import task_of_run
     from evals.store import read_results, read_run, read_samples
     from tasks.free_answers import FreeAnswerTask
-    from tasks.judged_answers import Judge, JudgedTask, judged_info, judged_items, load_judge_prompt
-    from tasks.model import Model, ModelInfo
+    from tasks.judged_answers import judged_items
 
     run = read_run(folder)
     task = task_of_run(run, data, videos)
@@ -106,10 +121,18 @@ def judged_task(folder: Path, built: object, labels: Path | None, data: Path | N
     items = judged_items(task.items(), replies)
     if not items:
         raise DataError(f"{run.task.name}: no question has known answers to judge against")
+    right = read_labels(labels, {item.id for item in items}) if labels else {}
+    return AnswersToJudge(folder, run, task.info, tuple(items), right)
+
+
+def judged_task(asked: AnswersToJudge, built: object) -> JudgedTask:
+    """Build the task of judging a run's answers with a loaded model."""
+    from tasks.judged_answers import Judge, JudgedTask, judged_info, load_judge_prompt
+    from tasks.model import Model, ModelInfo
+
     info = built.info if isinstance(built, Model) else ModelInfo(type(built).__name__)
     named = Judge(info.name, info.weights_sha256, load_judge_prompt())
-    right = read_labels(labels, {item.id for item in items}) if labels else {}
-    return JudgedTask(judged_info(task.info, named, len(items)), items, named, right)
+    return JudgedTask(judged_info(asked.info, named, len(asked.items)), asked.items, named, asked.right)
 
 
 def judged_record(run: Run, task: JudgedTask) -> Run:

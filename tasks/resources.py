@@ -26,7 +26,7 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("longvid")
 
 
-def file_or_shipped(given: Path, folder: Path, what: str) -> Path:
+def file_or_shipped(given: Path, folder: Path, what: str, suffix: str = ".toml") -> Path:
     """Find a file by its path, or by its name in `folder`, with or without its suffix.
 
     Both `kitchen-tiny` and `configs/pretrain/kitchen-tiny.toml`, its path in earlier clones, are found.
@@ -34,9 +34,9 @@ def file_or_shipped(given: Path, folder: Path, what: str) -> Path:
     """
     if given.exists():
         return given
-    inside = folder / f"{given.name.removesuffix('.toml')}.toml"
+    inside = folder / f"{given.name.removesuffix(suffix)}{suffix}"
     if inside.is_file():
         return inside
-    known = ", ".join(sorted(path.stem for path in folder.glob("*.toml")))
+    known = ", ".join(sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}")))
     msg = f"there is no {what} {given}; name a file, or one of those that come with longvid: {known}"
     raise DataError(msg)

@@ -37,6 +37,8 @@ from tasks.task import Task, few_clusters
 
 FRAMES = "frames_"
 NONE = "none recorded"
+UNKNOWN = "unknown"
+FRAME_POLICY = "frame policy"
 DIGEST = " sha256"
 DIGEST_SHOWN = 12
 
@@ -44,7 +46,11 @@ DIGEST_SHOWN = 12
 def mismatches(first: Record, other: Record) -> tuple[Mismatch, ...]:
     """List what differs between two runs' protocols, with both values; digests only of texts of the same name."""
     ours, theirs = facts(first), facts(other)
-    names = [what for what in dict.fromkeys((*ours, *theirs)) if ours.get(what, NONE) != theirs.get(what, NONE)]
+    names = [
+        what
+        for what in dict.fromkeys((*ours, *theirs))
+        if ours.get(what, NONE) != theirs.get(what, NONE) and not (what == FRAME_POLICY and unknown_which(ours, theirs))
+    ]
     return tuple(
         Mismatch(what=what, first=ours.get(what, NONE), other=theirs.get(what, NONE))
         for what in names
@@ -63,18 +69,29 @@ def facts(record: Record) -> dict[str, str]:
     return {
         "task": f"{task.name} (version {task.version})",
         "item set": task.items_sha256[:DIGEST_SHOWN],
-        "frame policy": frame_policy(record),
+        FRAME_POLICY: frame_policy(record),
         **{key.replace("_", " "): value for key, value in {**protocol, **digests}.items()},
     }
 
 
 def frame_policy(record: Record) -> str:
-    """Describe the frame policy in words; if none is recorded, the mean number of frames, if known."""
+    """Describe the frame policy in words; if none is recorded, the mean number of frames, if known.
+
+    What an imported run was shown is unknown where its file doesn't say; a run made here without a frame saw none.
+    """
     told = {key.removeprefix(FRAMES): v for key, v in record.run.model.details.items() if key.startswith(FRAMES)}
     if told:
         return ", ".join(f"{key} {value}" for key, value in sorted(told.items()))
     counts = [sample.frames.count for sample in record.samples.values() if sample.frames is not None]
-    return f"unknown ({sum(counts) / len(counts):.1f} frames a clip)" if counts else NONE
+    if counts:
+        return f"{UNKNOWN} ({sum(counts) / len(counts):.1f} frames a clip)"
+    return UNKNOWN if record.run.imported else NONE
+
+
+def unknown_which(ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
+    """Whether neither frame policy is known, and at most one number of frames, so that nothing says they differ."""
+    policies = (ours[FRAME_POLICY], theirs[FRAME_POLICY])
+    return UNKNOWN in policies and all(policy.startswith(UNKNOWN) for policy in policies)
 
 
 def require_same_figure(records: Sequence[Record]) -> None:

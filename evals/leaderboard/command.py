@@ -40,7 +40,8 @@ def leaderboard(
     flags: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A file that 'longvid flags' wrote: adds the figure on the questions that need the video; repeatable."
+            help="A file that 'longvid flags' wrote, or a shipped one's name: adds the figure on the questions that "
+            "need the video; repeatable."
         ),
     ] = None,
     wide: WIDE = False,

@@ -291,7 +291,7 @@ BENCHMARK: Benchmark = replace(
     ),
     folder="kitchen/needle",
     everything="500",
-    video_gigabytes=0.4,
+    video_gigabytes=0.63,
     videos="The videos are in {folder}/videos, their events and times in {folder}/needles.json.",
     generated=Generated(
         "tasks.kitchen.needle:generate", {pool: range(count) for pool, (count, _) in POOLS.items()}, NEEDLES

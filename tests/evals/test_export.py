@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from gzip import decompress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,7 +19,7 @@ from evals.export import summary_of
 from evals.store import read_results
 from longvid import evaluate
 from tasks.model import OptionRequest
-from tests.evals.conftest import assert_one_line, longvid
+from tests.evals.conftest import Handler, assert_one_line, longvid, longvid_process, serving
 
 
 @dataclass
@@ -147,6 +151,69 @@ def test_an_offline_run_of_wandb_is_written_and_nothing_is_sent(
         return
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "w").rglob("run-*.wandb"))
+
+
+class Receiver(Handler):
+    """Answers wandb's client as its server does, as far as sending one run goes, and keeps what was sent."""
+
+    sent: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:  # noqa: N802 - the base class looks for this name
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.startswith("/sdk/"):  # the client's own telemetry
+            self.answer({})
+            return
+        text = (decompress(body) if self.headers["Content-Encoding"] == "gzip" else body).decode()
+        self.sent.append(text)
+        project = {"id": "p", "name": "longvid", "entity": {"id": "e", "name": "me"}}
+        bucket = {"id": "x", "name": "run", "displayName": "half", "config": "{}", "project": project}
+        user = {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
+        operation = json.loads(text).get("operationName")
+        data = {
+            "Viewer": {"viewer": user},
+            "UpsertBucket": {"upsertBucket": {"bucket": bucket, "inserted": True}},
+            "CreateRunFiles": {"createRunFiles": {"runID": "x", "uploadHeaders": [], "files": []}},
+        }
+        self.answer({"data": data.get(operation, {})})
+
+    def answer(self, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_a_sent_run_arrives_with_its_intervals_and_without_facts_about_this_machine(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install 'longvid[wandb]'")
+    Receiver.sent.clear()
+    with serving(Receiver) as address:
+        done = longvid_process(
+            *("export", run, "--to", "wandb", "--send", "-o", tmp_path / "w"),
+            env={**os.environ, "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": address},
+        )
+    assert done.returncode == 0, done.stderr
+    (summary,) = (
+        json.loads(json.loads(text)["files"]["wandb-summary.json"]["content"][0])
+        for text in Receiver.sent
+        if '"complete":true' in text
+    )
+    primary = read_results(run).primary
+    assert (summary["accuracy/low"], summary["accuracy/high"]) == primary.interval
+    everything = "".join(Receiver.sent)
+    assert '"own@all' in everything.replace("\\", "")
+    for private in (f'"host":"{platform.node()}"', sys.executable, str(tmp_path)):
+        assert private not in everything
+
+
+def test_sending_without_a_login_is_refused_in_a_line(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install 'longvid[wandb]'")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = longvid("export", run, "--to", "wandb", "--send", "-o", tmp_path / "w")
+    assert_one_line(done, "wandb can't send the run: No API key configured")
 
 
 def test_a_summary_has_every_figure_with_both_ends(run: Path) -> None:

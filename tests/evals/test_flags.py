@@ -127,6 +127,17 @@ def test_flags_survive_being_written_and_a_change_by_hand_is_noticed(own: Path, 
         read_flags(file)
 
 
+def test_a_shipped_file_is_found_by_its_name_and_an_unknown_name_lists_those_there_are(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_flags([read_record(run(own, tmp_path / name, "q0")) for name in "ab"])
+    write_flags(made, tmp_path / "shipped" / "own@all.guesser.json")
+    monkeypatch.setattr("evals.flags.SHIPPED", tmp_path / "shipped")
+    assert read_flags(Path("own@all.guesser")).guessable == ("q0",)
+    done = longvid("leaderboard", tmp_path, "--flags", "own@all.other")
+    assert_one_line(done, "there is no file of flags own@all.other", "longvid: own@all.guesser")
+
+
 def refused(own: Path, tmp_path: Path) -> Mapping[str, tuple[list[Path], str]]:
     blind = run(own, tmp_path / "blind", "q0")
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,3 +156,22 @@ def test_what_can_not_be_judged_is_refused_in_a_line(run: Path, tmp_path: Path) 
     file.write_text('{"id": "q1", "right": "yes"}\n')
     with pytest.raises(DataError, match="line 1"):
         read_labels(file, set(SAYS))
+
+
+@pytest.mark.parametrize("case", ["partial", "no free answers", "faulty labels"])
+def test_the_run_and_its_labels_are_checked_before_the_judge_is_loaded(run: Path, tmp_path: Path, case: str) -> None:
+    own, more = tmp_path / "own", []
+    if case == "partial":
+        folder, told = evaluate(Speaker(), own, out=tmp_path / "part", limit=3).folder, "is partial: finish the run"
+    elif case == "no free answers":
+        shutil.copytree(own, tmp_path / "choices")
+        (tmp_path / "choices" / "answers.jsonl").unlink()
+        question = {"video": "v", "start": 0, "end": 9, "question": "Who?", "options": ["a", "b"], "answer": 0}
+        (tmp_path / "choices" / "questions.jsonl").write_text(json.dumps(question))
+        folder = evaluate("longest-option", tmp_path / "choices", out=tmp_path / "longest").folder
+        told = "only free-text answers can be judged"
+    else:
+        folder, told = run, "no judged question has the id 'other'"
+        more = ["--labels", labels(tmp_path / "labels.jsonl", {"other": True})]
+    # Loading this judge would fail with an error of its own.
+    assert_one_line(longvid("judge", folder, "--judge", f"llm=transformers:{tmp_path / 'no model'}", *more), told)

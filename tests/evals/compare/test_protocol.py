@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from evals.imports import import_run
+from evals.new_run import describe_import
+from tasks.choice_files import prediction
 from tasks.errors import RecordError
 from tasks.multiple_choice import MultipleChoiceTask
 from tests.evals.compare.runs import Right, compared, edit_run, run_as
@@ -63,6 +66,33 @@ def test_two_frame_budgets_are_not_mixed(big: MultipleChoiceTask, tmp_path: Path
         run_as(big, Right(big, 0.5, details={"frames_count": count}), tmp_path / str(count))
     with pytest.raises(RecordError, match="frame policy is count 64, not count 16"):
         compared(big, tmp_path / "16", tmp_path / "64")
+
+
+def brought_in(task: MultipleChoiceTask, folder: Path, frames: int | None) -> Path:
+    """A run of predictions made elsewhere, whose file tells a number of frames or none."""
+    answers = {item.id: prediction(item.id, 1, frames) for item in task.items()}
+    import_run(task, describe_import(task, folder.name, {"route": "unknown"}, "digest", []), folder, answers)
+    return folder
+
+
+@pytest.mark.parametrize(("first", "other"), [(22, None), (None, 22), (None, None)])
+def test_two_imports_are_compared_where_a_file_does_not_say_what_was_seen(
+    big: MultipleChoiceTask, tmp_path: Path, first: int | None, other: int | None
+) -> None:
+    folders = brought_in(big, tmp_path / "a", first), brought_in(big, tmp_path / "b", other)
+    assert compared(big, *folders).pairs[0].mismatches == ()
+
+
+def test_two_imports_of_different_numbers_of_frames_are_refused(big: MultipleChoiceTask, tmp_path: Path) -> None:
+    folders = brought_in(big, tmp_path / "a", 22), brought_in(big, tmp_path / "b", 8)
+    with pytest.raises(RecordError, match=r"unknown \(8\.0 frames a clip\), not unknown \(22\.0 frames a clip\)"):
+        compared(big, *folders)
+
+
+def test_an_import_is_not_taken_for_a_run_that_saw_no_frame(big: MultipleChoiceTask, tmp_path: Path) -> None:
+    run_as(big, Right(big, 0.5), tmp_path / "blind")
+    with pytest.raises(RecordError, match="frame policy is unknown, not none recorded"):
+        compared(big, tmp_path / "blind", brought_in(big, tmp_path / "theirs", None))
 
 
 def test_a_reply_read_by_another_parser_is_refused_until_scored_again(
