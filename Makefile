@@ -63,8 +63,7 @@ recipe: $(READY) ## the tiny encoders and their video-to-text from a seed, on on
 
 recipe-quick: $(READY) ## the recipe with the long stage of an earlier version, `long`, in about an hour of one core
 	for stage in $(QUICK_STAGES); do $(PRETRAIN) --stage $$stage --out $(QUICK_OUT) || exit 1; done
-	$(PRETRAIN) --stage captions-long --out $(QUICK_OUT) --set 'model.init="long"' \
-		--set 'v2t.lm_dtype="bfloat16"'
+	$(PRETRAIN) --stage captions-long --out $(QUICK_OUT) --set 'model.init="long"'
 
 aggregator: aggregator-oracle aggregator-shortvivit ## both adapters below
 
