@@ -495,8 +495,6 @@ def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | No
     if folder.kind == PAIRS:
         return RetrievalItem(str(row.get("id", f"p{number}")), cluster, clip, row["text"], labels)
     options = tuple(row["options"])
-    if blank := next((place for place, option in enumerate(options, start=1) if not option.strip()), None):
-        raise DataError(f"field 'options, entry {blank}' must be a text, not {shown(options[blank - 1])}")
     if len(options) > MAX_OPTIONS and (not folder.alone or route in LETTER_ROUTES):
         more = TOO_MANY_FOR_LETTERS if folder.alone else f"a question has 2 to {MAX_OPTIONS} (field 'options')"
         raise DataError(f"{len(options)} options, but {more}")
