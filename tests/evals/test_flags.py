@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from evals.compare.record import read_record
-from evals.flags import GUESSABLE, NEEDS, NEEDS_FIGURE, by_need, make_flags, read_flags, write_flags
+from evals.flags import GUESSABLE, NEEDS, NEEDS_FIGURE, SHIPPED, by_need, make_flags, read_flags, write_flags
 from evals.leaderboard.build import collect_leaderboard
 from longvid import evaluate
 from tasks.errors import RecordError
+from tasks.kitchen.benchmark import load_qa
 from tasks.model import OptionRequest
 from tests.evals.conftest import assert_one_line, longvid
 
@@ -136,6 +137,17 @@ def test_a_shipped_file_is_found_by_its_name_and_an_unknown_name_lists_those_the
     assert read_flags(Path("own@all.guesser")).guessable == ("q0",)
     done = longvid("leaderboard", tmp_path, "--flags", "own@all.other")
     assert_one_line(done, "there is no file of flags own@all.other", "longvid: own@all.guesser")
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.json")), ids=lambda path: path.stem)
+def test_a_shipped_file_names_questions_of_its_pool_and_no_path_of_a_machine(path: Path) -> None:
+    flags = read_flags(Path(path.stem))
+    benchmark, _, pool = flags.task.partition("@")
+    known = {item.id for item in load_qa(Path("nowhere"), pool).items()}
+    assert benchmark == "kitchen-qa"
+    assert len(known) == flags.questions
+    assert set(flags.guessable) <= known
+    assert all(not Path(value).is_absolute() for run in flags.runs for value in run.options.values())
 
 
 def refused(own: Path, tmp_path: Path) -> Mapping[str, tuple[list[Path], str]]:
