@@ -137,5 +137,5 @@ def test_facts_teach_the_text_tower_to_bind_a_signal_to_the_ingredient_after_it(
     stage = prepared(short)
     train(stage.job, settings(short, steps=300).training, tmp_path, seed=0)
     stage.save(tmp_path / "texts.safetensors")
-    assert interaction(short) < 0.01
-    assert interaction(tmp_path / "texts.safetensors") > 0.1
+    assert interaction(short) < 0.005
+    assert interaction(tmp_path / "texts.safetensors") > 10 * interaction(short)
