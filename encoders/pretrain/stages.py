@@ -134,7 +134,7 @@ def prepare_texts(settings: StageSettings, weights_of: StageWeights, world: Worl
         "init": settings.model.init,
         "initial_weights_sha256": state_digest(encoder),
         "data": source.facts,
-        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "parameters": sum(p.numel() for p in {*encoder.parameters(), *reader.parameters()}),
         "trainable": sum(p.numel() for p in reader.parameters() if p.requires_grad),
     }
     step = ContrastiveStep(reader, statements=settings.loss.statements)

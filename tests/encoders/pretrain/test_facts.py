@@ -85,6 +85,7 @@ def test_kinds_leave_the_others_out_of_statements_and_facts() -> None:
 
 def test_the_text_tower_trains_and_the_vision_tower_stays_as_it_was(start: Path, tmp_path: Path) -> None:
     stage = prepared(start, "data.batch=4", "loss.views.circle=4")
+    assert stage.facts["trainable"] < stage.facts["parameters"]
     train(stage.job, settings(start).training, tmp_path, seed=0)
     stage.save(tmp_path / "texts.safetensors")
     before, after = (load_encoder(path).encoder.state_dict() for path in (start, tmp_path / "texts.safetensors"))
