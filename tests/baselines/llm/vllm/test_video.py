@@ -146,7 +146,7 @@ def test_sixty_four_frames_all_arrive_over_http(served: ServedVisionModel, share
     tokens = []
     for count in (32, 64):
         frames = read_frames(clip, FramePolicy(count=count, size=None, fit="keep", pixels=5_000))
-        (reply,) = served.generate([Chat("What is done?", shown=Shown(frames, "video", end))], 1)
+        (reply,) = served.generate([Chat("What is done?", shown=Shown(frames, "video", end))], 16)
         tokens.append(reply.notes["vision_tokens"])
     assert tokens[1] == pytest.approx(2 * tokens[0], rel=0.1)  # type: ignore[operator]
 
