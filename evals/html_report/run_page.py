@@ -325,10 +325,7 @@ def run_page(
     metric = shown_metric(results)
     table = run_table(files)
     lowest, highest = (list(make_cards(views, items, samples, budget, family)) for views in (worst, best))
-    kept_views = [kept[one.key] for one in ordered if one.key in kept]
-    shown = with_captions(kept_views, budget)
-    pictured = admitted_reels(list(kept), kept, items, budget)
-    shown = [replace(view, reel=pictured.get(view.key)) for view in shown]
+    shown, unpictured = listed_items([one.key for one in ordered if one.key in kept], kept, items, budget)
     made = breakdowns(figures, samples, labels) if figures else []
     grid = depth_grid(figures, samples, labels) if figures else None
     return render(
@@ -352,7 +349,7 @@ def run_page(
         no_pictures=no_pictures([*lowest, *highest]),
         items=shown,
         left_out=len(ordered) - len(kept),
-        unpictured=len(shown) - len(pictured) if pictured else 0,
+        unpictured=unpictured,
         outcomes=[(o, sum(v.outcome == o for v in shown)) for o in OUTCOMES if any(v.outcome == o for v in shown)],
         has_items=bool(items),
         kinds=label_kinds(shown),
@@ -360,6 +357,16 @@ def run_page(
         terms=terms([results.task.family]),
         captions_read=captions is None or CAPTIONS_DIGEST in results.model.details,
     )
+
+
+def listed_items(
+    order: Sequence[str], kept: Mapping[str, ItemView], items: Mapping[str, Item], budget: Budget
+) -> tuple[list[ItemView], int]:
+    """Return the kept views in order with their captions and reels, and how many have none if others have one."""
+    shown = with_captions([kept[key] for key in order], budget)
+    pictured = admitted_reels(list(kept), kept, items, budget)
+    found = [replace(view, reel=pictured.get(view.key)) for view in shown]
+    return found, len(found) - len(pictured) if pictured else 0
 
 
 def all_labels(

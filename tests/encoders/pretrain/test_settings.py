@@ -11,6 +11,7 @@ from encoders.pretrain.world import World
 from encoders.shipped import CONFIGS
 from encoders.v2t.model import VideoToTextConfig
 from tasks.errors import ModelError
+from tests.evals.conftest import ROOT
 
 TEXT = """
 [common.data]
@@ -146,3 +147,15 @@ def test_clips_and_images_come_among_the_videos_with_masks_and_names_of_their_ow
     assert shown == [(4, 8), (4, 8), (8, 32), (1, None)]
     later = [loaded.batch for loaded in islice(batches(5), 3)]
     assert all(one.pixels.equal(other.pixels) for one, other in zip(found[5:], later, strict=True))
+
+
+@pytest.mark.parametrize("variable", ["RECIPE_STAGES", "QUICK_STAGES"])
+def test_every_stage_that_make_runs_is_in_the_file_and_starts_from_one_before_it(variable):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (line,) = [line for line in makefile.splitlines() if line.startswith(f"{variable} ?= ")]
+    done = {"scratch"}
+    for stage in line.partition("?= ")[2].split():
+        settings = read_settings(CONFIGS / "kitchen-tiny.toml", stage)
+        assert settings.model.init in done
+        done.add(stage)
+        assert settings.stage != "captions" or settings.v2t.lm in done

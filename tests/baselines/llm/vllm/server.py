@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -54,3 +55,14 @@ class VllmServer:
         with suppress(ProcessLookupError):  # it may have ended by itself
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+@contextmanager
+def running(folder: Path, name: str, context: int, *more: str) -> Iterator[VllmServer]:
+    """A server that answers, until the end of the block."""
+    started = VllmServer(folder, name, context, *more)
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.kill()

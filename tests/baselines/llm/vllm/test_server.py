@@ -22,7 +22,7 @@ from tasks.model import OptionRequest
 from tasks.routes import Route
 from tasks.task import Prediction
 from tests.baselines.llm.vllm.conftest import CONTEXT, DTYPE, QUESTIONS, Asking, agreement
-from tests.baselines.llm.vllm.server import START_SECONDS, VllmServer
+from tests.baselines.llm.vllm.server import START_SECONDS, VllmServer, running
 
 pytestmark = pytest.mark.vllm
 
@@ -35,12 +35,8 @@ def server() -> Iterator[VllmServer]:
     gguf = find_smollm2()
     head = json.dumps({"head_dtype": "float32"})
     more = ("--max-num-seqs", "64", "--enable-prompt-tokens-details", "--hf-overrides", head)
-    started = VllmServer(dense_folder(gguf, file_sha256(gguf), dtype_of(DTYPE)), "smollm2", CONTEXT, *more)
-    try:
-        started.wait()
+    with running(dense_folder(gguf, file_sha256(gguf), dtype_of(DTYPE)), "smollm2", CONTEXT, *more) as started:
         yield started
-    finally:
-        started.kill()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tasks.task import Clip
 from tests.baselines.llm.by_hand import ByHand
 from tests.baselines.llm.tiny_vision import WRITERS
 from tests.baselines.llm.vllm.conftest import DTYPE
-from tests.baselines.llm.vllm.server import VllmServer
+from tests.baselines.llm.vllm.server import VllmServer, running
 
 pytestmark = pytest.mark.vllm
 KINDS = ("qwen2_5_vl", "qwen3_vl")
@@ -111,12 +111,8 @@ def test_a_video_in_this_process_gets_the_answers_of_transformers_by_every_route
 @pytest.fixture(scope="module")
 def server(folders: dict[str, Path]) -> Iterator[VllmServer]:
     more = ("--max-num-seqs", "8", "--max-num-batched-tokens", "4096", "--skip-mm-profiling")
-    started = VllmServer(folders[SERVED], "tiny", CONTEXT, *more, "--trust-request-mm-kwargs")
-    try:
-        started.wait()
+    with running(folders[SERVED], "tiny", CONTEXT, *more, "--trust-request-mm-kwargs") as started:
         yield started
-    finally:
-        started.kill()
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +158,7 @@ def test_other_times_of_the_same_frames_are_another_prompt(served: ServedVisionM
 
 
 def test_a_server_that_was_not_told_to_trust_times_is_refused_with_what_to_set(folders: dict[str, Path]) -> None:
-    started = VllmServer(folders[SERVED], "tiny", CONTEXT, "--max-num-seqs", "4", "--skip-mm-profiling")
-    try:
-        started.wait()
+    with running(folders[SERVED], "tiny", CONTEXT, "--max-num-seqs", "4", "--skip-mm-profiling") as started:
         asked = VisionOptions(llm="openai:tiny", base_url=started.url, timeout=600)
         with pytest.raises(ModelError, match="start vllm serve with --trust-request-mm-kwargs, or send=images"):
             load_served_vision("tiny", asked, Sampling(), scoring=False)
-    finally:
-        started.kill()

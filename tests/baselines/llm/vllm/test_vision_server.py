@@ -22,7 +22,7 @@ from tasks.model import TextRequest
 from tasks.prompt import load_prompt
 from tasks.task import Clip
 from tests.baselines.llm.vllm.conftest import DTYPE
-from tests.baselines.llm.vllm.server import VllmServer
+from tests.baselines.llm.vllm.server import VllmServer, running
 
 pytestmark = pytest.mark.vllm
 FRAMES = 8
@@ -48,12 +48,8 @@ def served(server: VllmServer, **more: Any) -> VisionOptions:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Iterator[VisionModel]:
     pictures = ("--limit-mm-per-prompt", f'{{"image": {FRAMES}}}')
-    server = VllmServer(folder, "small", 1024, "--max-num-seqs", "8", *pictures)
-    try:
-        server.wait()
+    with running(folder, "small", 1024, "--max-num-seqs", "8", *pictures) as server:
         yield build_vision_model(served(server))
-    finally:
-        server.kill()
 
 
 def test_captions_over_http_are_those_of_transformers_on_the_same_frames(
