@@ -112,6 +112,7 @@ class ApiClient:
         self._slots = threading.BoundedSemaphore(concurrency)
         self._state = threading.Lock()
         self._silent_since: float | None = None
+        self._last_heard = 0.0
         self._hold_until = 0.0
         self._named: set[str] = set()
         headers = HEADERS | ({"Authorization": f"Bearer {key}"} if key else {})
@@ -249,10 +250,11 @@ class ApiClient:
         raise ServerFaultError(f"{message} (asks to wait {hold:g} s)", hold=hold)
 
     def _heard(self, *, alive: bool) -> None:
-        """Note since when the server has been silent, for all threads."""
+        """Note when the server was last heard and since when it has been silent, for all threads."""
         with self._state:
             if alive:
                 self._silent_since = None
+                self._last_heard = time.monotonic()
             elif self._silent_since is None:
                 self._silent_since = time.monotonic()
 
@@ -264,17 +266,19 @@ class ApiClient:
         """Whether to give up: absence and requests to wait are limited in time, other faults in number.
 
         The clock of a silence is shared by all requests, so that once it has run out the next ones fail at their first
-        try instead of waiting as long again.
+        try instead of waiting as long again. A request has a clock of its own only where the server answered others
+        since it started.
         """
         fault = _fault(state)
         now = time.monotonic()
         with self._state:
             silent = 0.0 if self._silent_since is None else now - self._silent_since
+            answers_others = self._last_heard > started
         if silent > self._patience.away:
             return True
-        if fault.away or fault.hold is not None:
+        if fault.hold is not None or (fault.away and answers_others):
             return now + (fault.hold or 0.0) - started > self._patience.away
-        return state.attempt_number > self._patience.retries
+        return not fault.away and state.attempt_number > self._patience.retries
 
     def _wait(self, state: RetryCallState) -> float:
         backoff = wait_random_exponential(multiplier=self._patience.first_wait, max=self._patience.longest_wait)
