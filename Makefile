@@ -22,7 +22,7 @@ QUICK_OUT ?= runs/recipe-quick/seed-$(SEED)
 PRETRAIN = OMP_NUM_THREADS=1 $(BIN)/longvid pretrain --config kitchen-tiny --seed $(SEED) --resume
 AGGREGATOR_OUT ?= runs/recipe/aggregator
 
-.PHONY: demo recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship test test-slow test-gpu gpu test-vllm lint types check clean
+.PHONY: demo recipe recipe-quick aggregator aggregator-oracle aggregator-shortvivit seeds ship study test test-slow test-gpu gpu test-vllm lint types check clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -93,6 +93,12 @@ seeds: $(READY) ## the recipe from several seeds (RECIPE=recipe-quick: the quick
 		$(MAKE) $(RECIPE) SEED=$$seed && LONGVID_CHECKPOINTS=runs/$(RECIPE)/seed-$$seed \
 			$(BIN)/longvid demo --plan seeds --out runs/seeds/$$seed --data data || exit 1; \
 	done
+
+STUDY_METHODS ?= jst-mask0,jst-mask50,jst-mask75,fst-mask75,frame-level-mask75,adapters,lora,last-third,coarse-space
+STUDY_SEEDS ?= 0,1,2,3
+
+study: $(READY) ## the masking study that ships, about an hour and a half of one core; the same command goes on
+	OMP_NUM_THREADS=1 $(BIN)/longvid study masking --methods $(STUDY_METHODS) --seeds $(STUDY_SEEDS)
 
 test: $(READY) ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

@@ -30,13 +30,17 @@ def masking(
     ] = "0,1,2",
     steps: Annotated[int | None, typer.Option(min=2, help="Steps of each method; default: the config's.")] = None,
     methods: Annotated[str, typer.Option(help="Methods by name, with commas between; default: all.")] = "",
+    rates: Annotated[
+        str, typer.Option(help="Learning rates, tried for each method on other videos; one alone serves all.")
+    ] = "5e-4,1e-3,2e-3",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")] = OUT,
     smoke: Annotated[bool, typer.Option("--smoke", help="Two steps of a micro encoder: does it all run?")] = False,
 ) -> None:
     """Study accuracy against memory: masking, factorised, frame-level, adapters, LoRA, last layers, coarse, tubes.
 
     For each seed one image encoder is trained, and every method continues from it with the same videos in the same
-    order. It can be interrupted at any time: the same command resumes, and seeds or methods can be added later.
+    order, at the learning rate that is best for it on other videos. It can be interrupted at any time: the same command
+    resumes, and seeds or methods can be added later.
     """
     from encoders.shipped import CONFIGS
     from evals.store import locked
@@ -44,7 +48,8 @@ def masking(
     from tasks.resources import file_or_shipped
 
     settings = file_or_shipped(config, CONFIGS, "training configuration")
-    plan = Plan(settings, out, _seeds(seeds), tuple(filter(None, methods.split(","))), steps, smoke)
+    chosen = tuple(filter(None, methods.split(",")))
+    plan = Plan(settings, out, _seeds(seeds), chosen, steps, smoke, _rates(rates))
     plan.chosen()
     record = claim(plan, sys.argv)
     try:
@@ -60,17 +65,17 @@ def masking(
 @app.command(epilog="Example: longvid study report studies/masking")
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")] = OUT) -> None:
     """Rewrite table, plot and verdicts from what has been trained so far."""
-    from lab.studies.report import finding_cells, method_cells, method_columns, write_report
+    from lab.studies.report import FINDING_COLUMNS, finding_cells, method_cells, method_columns, write_report
     from lab.studies.summary import summarise
 
     study = summarise(folder)
-    columns = method_columns()
+    columns = method_columns(study)
     console.show_table(
         "accuracy (%) against training memory", columns, [method_cells(m, study) for m in study.methods], columns[3:]
     )
     console.show_table(
         "the paper's findings, in direction",
-        ("finding", "asked of", "difference", "holds above", "here"),
+        FINDING_COLUMNS,
         [finding_cells(found) for found in study.findings],
     )
     for path in write_report(study, folder):
@@ -84,6 +89,18 @@ def _seeds(text: str) -> tuple[int, ...]:
         found = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
         raise ModelError(f"--seeds '{text}': give whole numbers with commas between, like 0,1,2") from None
+    return found
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    from tasks.errors import ModelError
+
+    try:
+        found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < rate < 1 for rate in found):
+        raise ModelError(f"--rates '{text}': give numbers between 0 and 1 with commas between, like 1e-3,2e-3")
     return found
 
 
@@ -107,6 +124,8 @@ def _train(plan: Plan, record: StudyRun) -> None:
 
     todo = left(plan)
     total = len(plan.seeds) * len(plan.chosen())
+    if todo.rates:
+        console.say(f"{plan.out}: {len(todo.rates)} learning rates of methods are still to be tried")
     console.say(f"{plan.out}: {total - len(todo.rows)} of {total} trainings are done, {todo.steps} steps are left")
     with console.progress("training", todo.steps, 0) as tick:
         run(plan, record, tick)

@@ -1,7 +1,8 @@
 """A study's methods, their costs, and their resumable training from the same image encoder.
 
 The methods are those that the paper compares, as changes to one stage: what is masked, seen and trained.
-Their costs are counted exactly, timed alternately, and checked against a separate process.
+Their costs are counted exactly, timed alternately, and checked against a separate process. Each gets the learning rate
+that is best for it on other videos, from a seed of its own (ours).
 """
 
 from __future__ import annotations
@@ -32,7 +33,18 @@ from evals.store import read_row, write_row
 from evals.training import deciding, difference
 from lab.bench.encode import Method, count_method, find_methods, seconds_side_by_side, training_bytes, vision_step
 from lab.bench.ranks import in_its_own_process
-from lab.studies.summary import ROWS, RUN, MethodCost, StudyCosts, StudyRun, Trained, append_trained, read_trained
+from lab.studies.summary import (
+    ROWS,
+    RUN,
+    TUNING,
+    MethodCost,
+    StudyCosts,
+    StudyRun,
+    Trained,
+    append_trained,
+    best_rates,
+    read_trained,
+)
 from tasks.errors import ModelError, RecordError
 from tasks.kitchen.plan import make_plan
 
@@ -81,10 +93,11 @@ def choose_methods(names: tuple[str, ...], depth: int) -> tuple[Method, ...]:
     return tuple(method for method in methods if not names or method.name in names)
 
 
-def as_method(stage: StageSettings, method: Method) -> StageSettings:
-    """Return the stage changed by a method; all else stays the same, including the order of data."""
+def as_method(stage: StageSettings, method: Method, rate: float | None = None) -> StageSettings:
+    """Return the stage changed by a method and its learning rate; all else stays, including the order of data."""
     model = replace(stage.model, mask=method.mask, vision={**stage.model.vision, **method.changes}, adapt=method.adapt)
-    return replace(stage, name=method.name, model=model)
+    training = replace(stage.training, lr=rate) if rate else stage.training
+    return replace(stage, name=method.name, model=model, training=training)
 
 
 ROUNDS = 5
@@ -145,8 +158,10 @@ def resident_bytes(method: Method, vision: VisionConfig, batch: int) -> int:
 
 
 IMAGE, SHORT = "image", "short"
+TUNING_SEED = 1000
+"""The seed of the trainings that choose learning rates: none of the study's own."""
 WORK = "work"
-WEIGHTS = "encoder.safetensors"
+START, WEIGHTS = "start.safetensors", "encoder.safetensors"
 SMOKE = (
     "model.vision = { width = 32, depth = 2, heads = 2, mlp = 64 }",
     "model.text = { width = 32, depth = 1, heads = 2, mlp = 64, vocabulary = 600 }",
@@ -167,7 +182,8 @@ SMOKE = (
 class Plan:
     """A study to be run: a config with the stages `image` and `short`, and the options.
 
-    `steps` overrides the config's for the methods; no `methods` means all.
+    `steps` overrides the config's for the methods; no `methods` means all. Of several `rates`, each method gets the one
+    that is best for it; one alone, or the config's if there is none, serves all.
     """
 
     config: Path
@@ -176,6 +192,7 @@ class Plan:
     methods: tuple[str, ...] = ()
     steps: int | None = None
     smoke: bool = False
+    rates: tuple[float, ...] = ()
 
     def stage(self, name: str, seed: int) -> StageSettings:
         """Read the settings of a stage for a seed. Raises ModelError naming file and key."""
@@ -194,12 +211,17 @@ class Plan:
         """Return the methods to be trained. Raises ModelError for unknown names."""
         return choose_methods(self.methods, self.vision().depth)
 
+    def tried(self) -> tuple[float, ...]:
+        """Return the learning rates to choose from; none if there is no choice."""
+        return self.rates if len(self.rates) > 1 else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is still to be trained: seeds without an image encoder, and rows; both in steps as well."""
+    """What is still to be trained: seeds without an image encoder, rates to be tried, and rows; in steps as well."""
 
     images: tuple[int, ...]
+    rates: tuple[tuple[Method, float], ...]
     rows: tuple[tuple[int, Method], ...]
     steps: int
 
@@ -214,7 +236,8 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
     path = plan.out / RUN
     if path.exists():
         before = read_row(path, StudyRun)
-        different = difference(completed(before, path), settings)
+        rates: dict[str, JsonValue] = {"rates": list(plan.rates)}
+        different = difference({"rates": list(before.rates)}, rates) or difference(completed(before, path), settings)
         if different:
             raise RecordError(f"{plan.out} was started with other settings: {different}; choose another --out")
         return before
@@ -222,6 +245,7 @@ def claim(plan: Plan, argv: Sequence[str]) -> StudyRun:
     run = StudyRun(
         settings=settings,
         smoke=plan.smoke,
+        rates=plan.rates,
         videos=tuple(video for video, _ in videos),
         families=tuple(family for _, family in videos),
         torch_threads=torch.get_num_threads(),
@@ -257,20 +281,37 @@ def left(plan: Plan) -> Left:
     """Return what is left of the plan."""
     done = {(row.seed, row.method) for row in read_trained(plan.out / ROWS)}
     rows = tuple((seed, m) for seed in plan.seeds for m in plan.chosen() if (seed, m.name) not in done)
-    needed = dict.fromkeys(seed for seed, _ in rows)
+    tried = {(row.method, row.rate) for row in read_trained(plan.out / TUNING)}
+    rates = tuple((m, rate) for m in plan.chosen() for rate in plan.tried() if (m.name, rate) not in tried)
+    needed = dict.fromkeys(([TUNING_SEED] if rates else []) + [seed for seed, _ in rows])
     images = tuple(seed for seed in needed if not image_weights(plan, seed).is_file())
-    steps = len(images) * plan.stage(IMAGE, 0).training.steps + len(rows) * plan.stage(SHORT, 0).training.steps
-    return Left(images, rows, steps)
+    steps = len(images) * plan.stage(IMAGE, 0).training.steps
+    return Left(images, rates, rows, steps + (len(rates) + len(rows)) * plan.stage(SHORT, 0).training.steps)
 
 
 def run(plan: Plan, record: StudyRun, tick: Callable[[str], None]) -> None:
     """Train what is left; `tick` is called after each step. Each method's row is on disk before the next begins."""
     todo = left(plan)
-    for seed in dict.fromkeys(seed for seed, _ in todo.rows):
-        if seed in todo.images:
-            train_image(plan, seed, tick)
-        for method in (m for s, m in todo.rows if s == seed):
-            append_trained(plan.out / ROWS, train_method(plan, record, method, seed, tick))
+    for seed in todo.images:
+        train_image(plan, seed, tick)
+    for method, rate in todo.rates:
+        row = train_method(plan, tuning_videos(plan, method, rate), tick)
+        append_trained(plan.out / TUNING, row)
+    rates = best_rates(read_trained(plan.out / TUNING))
+    for seed, method in todo.rows:
+        chosen = rates[method.name] if plan.tried() else next(iter(plan.rates), None)
+        settings = as_method(plan.stage(SHORT, seed), method, chosen)
+        append_trained(plan.out / ROWS, train_method(plan, settings, tick, record.videos))
+
+
+def tuning_videos(plan: Plan, method: Method, rate: float) -> StageSettings:
+    """Return a method's stage with a learning rate, measured on as many other held-out videos."""
+    settings = as_method(plan.stage(SHORT, TUNING_SEED), method, rate)
+    asked = settings.evaluation
+    if asked is None or asked.data.kitchen is None:
+        raise ModelError(f"the study compares on videos of the kitchen: name them in [{SHORT}.evaluation]")
+    kitchen = replace(asked.data.kitchen, first=asked.data.kitchen.first + asked.data.kitchen.videos)
+    return replace(settings, evaluation=replace(asked, data=replace(asked.data, kitchen=kitchen)))
 
 
 def image_weights(plan: Plan, seed: int) -> Path:
@@ -281,26 +322,32 @@ def image_weights(plan: Plan, seed: int) -> Path:
 def train_image(plan: Plan, seed: int, tick: Callable[[str], None]) -> None:
     """Train the image encoder that all methods of a seed start from."""
     path = image_weights(plan, seed)
-    prepared, _, _ = _trained(plan, plan.stage(IMAGE, seed), path.parent, tick)
+    _, prepared, _, _ = _trained(plan, plan.stage(IMAGE, seed), path.parent, tick)
     prepared.save(path)
     shutil.rmtree(path.parent / "checkpoints")
 
 
-def train_method(plan: Plan, record: StudyRun, method: Method, seed: int, tick: Callable[[str], None]) -> Trained:
-    """Train one method from one seed and evaluate it."""
-    settings = as_method(plan.stage(SHORT, seed), method)
-    folder = plan.out / WORK / f"seed{seed}" / method.name
-    prepared, samples, seconds = _trained(plan, settings, folder, tick)
+def train_method(
+    plan: Plan, settings: StageSettings, tick: Callable[[str], None], videos: tuple[str, ...] | None = None
+) -> Trained:
+    """Train one method from one seed and evaluate it, before its first step as well.
+
+    Raises RecordError unless it was asked about `videos`, if given.
+    """
+    folder = plan.out / WORK / f"seed{settings.seed}" / f"{settings.name}-{settings.training.lr:g}"
+    start, prepared, samples, seconds = _trained(plan, settings, folder, tick)
     prepared.save(folder / WEIGHTS)
     trained = load_encoder(folder / WEIGHTS)
     found = outcomes(settings, trained)
-    if found.keys != record.videos:
+    if videos is not None and found.keys != videos:
         raise RecordError(f"{plan.out / RUN} names other videos than those found: tasks/kitchen was changed since")
     row = Trained(
-        method=method.name,
-        seed=seed,
+        method=settings.name,
+        seed=settings.seed,
         steps=settings.training.steps,
         samples=samples,
+        rate=settings.training.lr,
+        start=start,
         loss=_last_loss(folder),
         initial_weights_sha256=str(prepared.facts["initial_weights_sha256"]),
         weights_sha256=state_digest(trained.encoder),
@@ -316,16 +363,21 @@ def train_method(plan: Plan, record: StudyRun, method: Method, seed: int, tick: 
 
 def _trained(
     plan: Plan, settings: StageSettings, folder: Path, tick: Callable[[str], None]
-) -> tuple[Prepared, int, float]:
-    """Prepare a stage and train it to its end, from its last checkpoint if any; return samples and seconds, too."""
+) -> tuple[float, Prepared, int, float]:
+    """Prepare a stage and train it to its end, from its last checkpoint if any.
+
+    Returns R@1 of its held-out videos before the first step, the stage, samples and seconds.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(settings, lambda _: image_weights(plan, settings.seed), World(), settings.name)
+    prepared.save(folder / START)
+    start = float(np.mean(outcomes(settings, load_encoder(folder / START)).text_to_video))
     began = perf_counter()
-    note = f"seed {settings.seed}, {settings.name}"
+    note = f"seed {settings.seed}, {settings.name}, rate {settings.training.lr:g}"
     watch = Watch(step=lambda _, loss: tick(f"{note}, loss {loss:.2f}"))
     job = replace(prepared.job, evaluate=None)
     progress = train(job, settings.training, folder, seed=settings.seed, watch=watch)
-    return prepared, progress.samples, perf_counter() - began
+    return start, prepared, progress.samples, perf_counter() - began
 
 
 def outcomes(settings: StageSettings, trained: LoadedEncoder) -> Outcomes:

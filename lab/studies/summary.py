@@ -10,7 +10,7 @@ freedom makes them valid for as few as two seeds, for which a bootstrap over see
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -29,15 +29,20 @@ from tasks.errors import RecordError
 from tasks.statistics import LEVEL, cluster_codes, wilson_interval
 
 RUN, ROWS, COSTS, STUDY = "run.json", "rows.jsonl", "costs.json", "study.json"
+TUNING = "rates.jsonl"
 Verdict = Literal["reproduced", "not reproduced", "undecided", "not run"]
 
 
 class StudyRun(Row):
-    """The study's settings, written first. `videos` and `families` name the items of every row, in order."""
+    """The study's settings, written first. `videos` and `families` name the items of every row, in order.
+
+    `rates` are the learning rates that were tried for each method.
+    """
 
     schema_version: Literal[1] = 1
     settings: dict[str, JsonValue]
     smoke: bool
+    rates: tuple[float, ...] = ()
     videos: tuple[str, ...]
     families: tuple[str, ...]
     torch_threads: int
@@ -47,13 +52,16 @@ class StudyRun(Row):
 class Trained(Row):
     """One method trained from one seed, with its accuracy on each video (fractions of 1).
 
-    `statements` are shares by kind; None if a video has no statement of the kind.
+    `statements` are shares by kind; None if a video has no statement of the kind. `rate` is the learning rate, `start`
+    text → video R@1 before the first step; earlier versions wrote neither.
     """
 
     method: str
     seed: int
     steps: int
     samples: int
+    rate: float | None = None
+    start: float | None = None
     loss: float
     initial_weights_sha256: str
     weights_sha256: str
@@ -109,20 +117,28 @@ class Figure(Row):
 
 
 class MethodResult(Row):
-    """A method with its cost and its figures."""
+    """A method with its cost and its figures; `rate` and `start` (a mean over seeds) as in its rows."""
 
     method: str
     cost: MethodCost
+    rate: float | None = None
+    start: float | None = None
     figures: tuple[Figure, ...]
 
 
 class FindingResult(Row):
-    """One of the paper's findings, tested on one metric. It holds, in direction, if `value` is above `least`."""
+    """One of the paper's findings, tested on one metric. It holds, in direction, if `value` is above `least`.
+
+    `level` is that of the interval, corrected for the number of findings. `seeds_needed` says from how many seeds a
+    true difference of two points from `least` would be told in four of five studies; None if more videos are needed.
+    """
 
     finding: str
     metric: str
     value: float | None
     interval: tuple[float, float] | None
+    level: float = LEVEL
+    seeds_needed: int | None = None
     least: float
     compared: dict[str, float]
     verdict: Verdict
@@ -178,7 +194,7 @@ class Estimate:
     per_seed: tuple[float, ...]
 
 
-def estimate(scores: Scores, families: tuple[str, ...], *, share: bool = True) -> Estimate:
+def estimate(scores: Scores, families: tuple[str, ...], *, share: bool = True, level: float = LEVEL) -> Estimate:
     """Estimate the mean of `scores` [seeds, videos]. A `share` is within 0 and 1, a difference need not be.
 
     If all items of a share are 0, or all are 1, Wilson's interval on the number of families is used.
@@ -191,7 +207,7 @@ def estimate(scores: Scores, families: tuple[str, ...], *, share: bool = True) -
     parts = [part for part in (_between_families(scores, codes, count), _between_seeds(scores)) if part]
     if not parts:
         return Estimate(value, None, "none (one family, one seed)", per_seed)
-    half = _half_width(parts)
+    half = _half_width(parts, level)
     if half == 0:
         return Estimate(value, None, "none (no family and no seed differs)", per_seed)
     low, high = value - half, value + half
@@ -216,14 +232,37 @@ def _between_seeds(scores: Scores) -> tuple[float, int] | None:
     return float(scores.mean(axis=1).var(ddof=1) / seeds), seeds - 1
 
 
-def _half_width(parts: list[tuple[float, int]]) -> float:
+def _half_width(parts: list[tuple[float, int]], level: float, power: float | None = None) -> float:
+    """Return the half width of an interval, or the difference from it that is told with this `power`."""
     from scipy.stats import t
 
     total = sum(variance for variance, _ in parts)
     if total == 0:
         return 0.0
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
-    return float(t.ppf((1 + LEVEL) / 2, freedom) * total**0.5)
+    quantiles = t.ppf((1 + level) / 2, freedom) + (0.0 if power is None else t.ppf(power, freedom))
+    return float(quantiles * total**0.5)
+
+
+POWER, MOST_SEEDS = 0.8, 100
+
+
+def seeds_needed(scores: Scores, families: tuple[str, ...], difference: float, level: float) -> int | None:
+    """Return from how many seeds a true `difference` would be told in four of five studies (power 0.8, our choice).
+
+    Computed from the variances between families and between seeds of `scores` [seeds, videos]. None for one seed, and
+    if no 100 seeds are enough: then the families are too few.
+    """
+    between_seeds = _between_seeds(scores)
+    between_families = _between_families(scores, *cluster_codes(families))
+    if between_seeds is None:
+        return None
+    of_one = between_seeds[0] * len(scores)
+    for seeds in range(2, MOST_SEEDS + 1):
+        parts = [part for part in (between_families, (of_one / seeds, seeds - 1)) if part]
+        if _half_width(parts, level, POWER) <= difference:
+            return seeds
+    return None
 
 
 Weights = dict[str, float]
@@ -266,6 +305,7 @@ FIXED = (
     Finding("75 % masking costs joint attention less than two points", _over(*JST), -POINTS),
     Finding("joint attention beats the frame-level encoder", _over("jst-mask0", "frame-level")),
     Finding("joint attention beats the factorised one, both 75 % masked", _over("jst-mask75", "fst-mask75")),
+    Finding("joint attention beats the frame-level one, both 75 % masked", _over("jst-mask75", "frame-level-mask75")),
     Finding(
         "masking costs the frame-level encoder more than joint attention",
         _loses_less(JST, ("frame-level-mask75", "frame-level")),
@@ -298,7 +338,7 @@ def findings(memory: Mapping[str, int]) -> tuple[Finding, ...]:
     coarse = tuple(
         Finding(f"{name} loses more than masking at equal memory", {name: -1.0, **at_memory(memory[name], memory)})
         for name in COARSE
-        if name in memory and all(step in memory for step in LADDER)
+        if name in memory and MASKED in memory
     )
     return (*FIXED, *coarse)
 
@@ -306,15 +346,16 @@ def findings(memory: Mapping[str, int]) -> tuple[Finding, ...]:
 def at_memory(wanted: int, memory: Mapping[str, int]) -> Weights:
     """Return weights of joint attention masked to take `wanted` bytes: the two nearest masks, mixed by log memory.
 
-    Beyond the range of masks, the last mask.
+    Only masks in `memory` count. Beyond their range, the last mask.
     """
-    if wanted <= memory[LADDER[0]]:
-        return {LADDER[0]: 1.0}
-    for low, high in pairwise(LADDER):
+    ladder = [name for name in LADDER if name in memory]
+    if wanted <= memory[ladder[0]]:
+        return {ladder[0]: 1.0}
+    for low, high in pairwise(ladder):
         if wanted <= memory[high]:
             share = log(wanted / memory[low]) / log(memory[high] / memory[low])
             return {name: weight for name, weight in ((low, 1 - share), (high, share)) if weight}
-    return {LADDER[-1]: 1.0}
+    return {ladder[-1]: 1.0}
 
 
 def judge(value: float, interval: tuple[float, float] | None, least: float) -> Verdict:
@@ -351,7 +392,13 @@ def summarise(folder: Path) -> Study:
         seeds=tuple(sorted({row.seed for row in trained})),
         chances=chances(trained[0]),
         methods=tuple(
-            MethodResult(method=name, cost=priced[name], figures=figures(by_method[name], run.families))
+            MethodResult(
+                method=name,
+                cost=priced[name],
+                rate=next(iter(by_method[name].values())).rate,
+                start=_mean_start(by_method[name]),
+                figures=figures(by_method[name], run.families),
+            )
             for name in names
         ),
         findings=(*accuracy_findings(by_method, priced, run.families), *memory_findings(priced)),
@@ -360,8 +407,24 @@ def summarise(folder: Path) -> Study:
     return study
 
 
+def _mean_start(rows: BySeed) -> float | None:
+    starts = [row.start for row in rows.values() if row.start is not None]
+    return sum(starts) / len(starts) if starts else None
+
+
+def best_rates(tuned: Sequence[Trained]) -> dict[str, float]:
+    """Return, by method, the learning rate with the best text → video R@1; of equals, the lowest."""
+    best: dict[str, tuple[float, float]] = {}
+    for row in tuned:
+        if row.rate is not None:
+            best[row.method] = max(best.get(row.method, (-1.0, 0.0)), (float(np.mean(row.text_to_video)), -row.rate))
+    return {method: -rate for method, (_, rate) in best.items()}
+
+
 def chances(row: Trained) -> dict[str, float]:
     """Return the chance level of each metric; for `statements`, by the same mean over a video's kinds."""
+    if not row.statements:
+        return dict(row.chances)
     guessed = {
         kind: tuple(None if share is None else row.chances[kind] for share in of_videos)
         for kind, of_videos in row.statements.items()
@@ -371,8 +434,8 @@ def chances(row: Trained) -> dict[str, float]:
 
 
 def metrics(row: Trained) -> tuple[str, ...]:
-    """Return the names of a row's metrics."""
-    return (RETRIEVAL, "video_to_text_r1", STATEMENTS, *row.statements)
+    """Return the names of a row's metrics; those of statements if it was asked for any."""
+    return (RETRIEVAL, "video_to_text_r1", *([STATEMENTS, *row.statements] if row.statements else []))
 
 
 def scores(rows: list[Trained], metric: str) -> Scores:
@@ -423,26 +486,45 @@ def _asked(found: Scores, families: tuple[str, ...]) -> tuple[Scores, tuple[str,
 def accuracy_findings(
     trained: Mapping[str, BySeed], costs: Mapping[str, MethodCost], families: tuple[str, ...]
 ) -> list[FindingResult]:
-    """Judge every finding for every judged metric, over the seeds that all its methods have."""
-    memory = {name: cost.activation_bytes for name, cost in costs.items()}
-    return [_accuracy_finding(finding, metric, trained, families) for finding in findings(memory) for metric in JUDGED]
+    """Judge every finding for every judged metric, over the seeds that all its methods have.
+
+    The intervals hold all at once: their level is Bonferroni's for the number of findings that were run.
+    """
+    memory = {name: cost.activation_bytes for name, cost in costs.items() if name in trained}
+    asked = metrics(next(iter(next(iter(trained.values())).values())))
+    pairs = [(finding, metric) for finding in findings(memory) for metric in JUDGED if metric in asked]
+    found = [(finding, metric, _differences(finding, metric, trained)) for finding, metric in pairs]
+    run = sum(scores is not None for _, _, scores in found)
+    level = 1 - (1 - LEVEL) / max(run, 1)
+    return [_judged(finding, metric, scores, families, level) for finding, metric, scores in found]
 
 
-def _accuracy_finding(
-    finding: Finding, metric: str, trained: Mapping[str, BySeed], families: tuple[str, ...]
-) -> FindingResult:
-    seeds = set.intersection(*({*trained.get(name, {})} for name in finding.weights))
-    result = partial(FindingResult, finding=finding.text, metric=metric, least=finding.least, compared=finding.weights)
+def _differences(finding: Finding, metric: str, trained: Mapping[str, BySeed]) -> Scores | None:
+    """Return the weighted sum of the methods' scores [seeds, videos] over their common seeds, if there are any."""
+    seeds = sorted(set.intersection(*({*trained.get(name, {})} for name in finding.weights)))
     if not seeds:
-        return result(value=None, interval=None, verdict="not run")
+        return None
     parts = [
-        weight * scores([trained[name][seed] for seed in sorted(seeds)], metric)
-        for name, weight in finding.weights.items()
+        weight * scores([trained[name][seed] for seed in seeds], metric) for name, weight in finding.weights.items()
     ]
-    found, of = _asked(np.sum(parts, axis=0), families)
-    mean = estimate(found, of, share=False)
-    verdict = judge(mean.value, mean.interval, finding.least)
-    return result(value=mean.value, interval=mean.interval, verdict=verdict)
+    return np.asarray(np.sum(parts, axis=0))
+
+
+def _judged(
+    finding: Finding, metric: str, differences: Scores | None, families: tuple[str, ...], level: float
+) -> FindingResult:
+    result = partial(FindingResult, finding=finding.text, metric=metric, least=finding.least, compared=finding.weights)
+    if differences is None:
+        return result(value=None, interval=None, verdict="not run")
+    found, of = _asked(differences, families)
+    mean = estimate(found, of, share=False, level=level)
+    return result(
+        value=mean.value,
+        interval=mean.interval,
+        level=level,
+        seeds_needed=seeds_needed(found, of, POINTS, level),
+        verdict=judge(mean.value, mean.interval, finding.least),
+    )
 
 
 def memory_findings(costs: Mapping[str, MethodCost]) -> list[FindingResult]:

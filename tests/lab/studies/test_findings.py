@@ -21,6 +21,12 @@ def test_beyond_the_masks_the_nearest_is_taken(wanted, name):
     assert at_memory(wanted, BYTES) == {name: 1.0}
 
 
+def test_of_masks_that_were_not_run_none_is_mixed_in():
+    ran = {name: BYTES[name] for name in ("jst-mask75", "jst-mask0")}
+    assert set(at_memory(200, ran)) == {"jst-mask75", "jst-mask0"}
+    assert at_memory(10, ran) == {"jst-mask75": 1.0}
+
+
 def test_coarse_methods_are_asked_about_where_their_memory_is_known():
     names = [finding.text for finding in findings({**BYTES, "tubevit": 150, "coarse-time": 200})]
     assert [name for name in COARSE if any(text.startswith(name) for text in names)] == ["coarse-time", "tubevit"]

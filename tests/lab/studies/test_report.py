@@ -20,6 +20,7 @@ from lab.studies.summary import (
     StudyRun,
     Trained,
     append_trained,
+    best_rates,
     read_trained,
     summarise,
 )
@@ -125,6 +126,34 @@ def test_the_same_rows_the_other_way_round_turn_the_verdict(folder):
 
 def test_methods_that_are_equal_throughout_decide_nothing(folder):
     assert set(verdicts(summarise(folder), STATEMENTS).values()) == {"undecided", "not run"}
+
+
+def test_intervals_are_corrected_for_the_findings_that_were_run(folder):
+    found = [f for f in summarise(folder).findings if f.metric != "activation_bytes"]
+    run = [f for f in found if f.value is not None]
+    assert 0 < len(run) < len(found)
+    assert [f.level for f in run] == [pytest.approx(1 - 0.05 / len(run))] * len(run)
+
+
+def test_a_study_that_asked_for_no_statements_is_judged_on_retrieval_alone(folder):
+    rows = [
+        row.model_copy(update={"statements": {}, "chances": {k: v for k, v in row.chances.items() if "r1" in k}})
+        for row in read_trained(folder / ROWS)
+    ]
+    (folder / ROWS).unlink()
+    for row in rows:
+        append_trained(folder / ROWS, row)
+    study = summarise(folder)
+    assert {f.metric for f in study.findings} == {RETRIEVAL, "activation_bytes"}
+    assert "statements" not in markdown(study).lower()
+    write_report(study, folder)
+
+
+def test_of_equal_rates_the_lowest_is_taken(folder):
+    tuned = [trained("lora", 0, right).model_copy(update={"rate": rate}) for right, rate in ((2, 2e-3), (2, 1e-3))]
+    assert best_rates(tuned) == {"lora": 1e-3}
+    better = trained("lora", 0, 3).model_copy(update={"rate": 4e-3})
+    assert best_rates([*tuned, better]) == {"lora": 4e-3}
 
 
 def test_memory_is_counted_so_nothing_about_it_is_undecided(folder):

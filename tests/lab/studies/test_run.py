@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from evals.schema_files import without_wall_clock
-from lab.studies.summary import COSTS, ROWS, RUN, STUDY, read_trained
+from lab.studies.summary import COSTS, ROWS, RUN, STUDY, TUNING, best_rates, read_trained
 from tests.evals.conftest import assert_one_line, longvid
 
 METHODS = "jst-mask75,frame-level"
-SMOKE = ("study", "masking", "--smoke", "--seeds", "0", "--methods", METHODS)
+SMOKE = ("study", "masking", "--smoke", "--seeds", "0", "--methods", METHODS, "--rates", "1e-3,2e-3")
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,25 @@ def test_it_leaves_a_row_for_each_method_with_every_video(study):
     videos = json.loads((study / RUN).read_text())["videos"]
     assert [(row.method, row.seed) for row in rows] == [("jst-mask75", 0), ("frame-level", 0)]
     assert all(len(row.text_to_video) == len(videos) == 12 for row in rows)
-    assert all(len(of_kind) == 12 for row in rows for of_kind in row.statements.values())
     assert len({row.weights_sha256 for row in rows}) == 2
+
+
+def test_each_method_has_the_rate_that_was_best_for_it_on_other_videos(study):
+    tried, rows = read_trained(study / TUNING), read_trained(study / ROWS)
+    assert [(row.method, row.rate) for row in tried] == [
+        (method, rate) for method in METHODS.split(",") for rate in (1e-3, 2e-3)
+    ]
+    assert {row.seed for row in tried}.isdisjoint(row.seed for row in rows)
+    assert {row.method: row.rate for row in rows} == best_rates(tried)
+
+
+def test_methods_of_the_same_function_start_alike_and_no_training_is_in_their_start(study):
+    rows = [*read_trained(study / ROWS), *read_trained(study / TUNING)]
+    starts = {(row.method, row.seed): set() for row in rows}
+    for row in rows:
+        starts[row.method, row.seed].add(row.start)
+    assert all(len(of_method) == 1 for of_method in starts.values())
+    assert all(0 <= row.start <= 1 for row in rows)
 
 
 def test_costs_are_counted_and_measured(study):
@@ -74,6 +91,12 @@ def test_other_settings_in_the_same_folder_are_refused(copy):
     done = longvid(*SMOKE, "--steps", "4", "--out", copy)
     assert done.returncode == 2
     assert_one_line(done, "started with other settings", "training.steps")
+
+
+def test_other_rates_in_the_same_folder_are_refused(copy):
+    done = longvid(*SMOKE[:-1], "1e-3", "--out", copy)
+    assert done.returncode == 2
+    assert_one_line(done, "started with other settings", "rates")
 
 
 @pytest.mark.parametrize(

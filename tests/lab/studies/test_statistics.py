@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lab.studies.summary import CROSSED, ONE_SEED, estimate
+from lab.studies.summary import CROSSED, ONE_SEED, estimate, seeds_needed
 from tasks.statistics import wilson_interval
 
 
@@ -71,3 +71,34 @@ def test_a_share_stays_between_0_and_1():
     low, high = estimate(scores, alone(10)).interval
     assert low == 0
     assert high <= 1
+
+
+def test_as_many_seeds_as_needed_tell_the_difference_in_four_of_five_studies():
+    rng = np.random.default_rng(0)
+    families = tuple(f"{i // 4}" for i in range(400))
+    of_family = np.zeros((1, 400))
+
+    def study(seeds, difference):
+        return difference + rng.normal(0, 0.5, (seeds, 1)) + of_family + rng.normal(0, 0.1, (seeds, 400))
+
+    needed = [seeds_needed(study(8, 0), families, 0.6, 0.95) for _ in range(40)]
+    seeds = round(float(np.median([count for count in needed if count])))
+    told = sum(estimate(study(seeds, 0.6), families, share=False).interval[0] > 0 for _ in range(300))
+    assert 0.7 <= told / 300 <= 0.95
+
+
+def test_no_number_of_seeds_makes_up_for_few_families():
+    scores = drawn(np.random.default_rng(1), 4, 5)
+    assert seeds_needed(scores, tuple(f"{i // 4}" for i in range(20)), 0.02, 0.95) is None
+
+
+def test_one_seed_says_nothing_about_how_many_are_needed():
+    assert seeds_needed(np.random.default_rng(2).normal(0, 1, (1, 40)), alone(40), 1.0, 0.95) is None
+
+
+def test_a_stricter_level_widens_the_interval_and_asks_for_more_seeds():
+    scores = 0.3 * drawn(np.random.default_rng(4), 5, 100)
+    families = tuple(f"{i // 4}" for i in range(400))
+    usual, strict = (estimate(scores, families, share=False, level=level).interval for level in (0.95, 0.99))
+    assert strict[0] < usual[0] < usual[1] < strict[1]
+    assert seeds_needed(scores, families, 0.5, 0.99) > seeds_needed(scores, families, 0.5, 0.95)
