@@ -29,7 +29,7 @@ from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
 from tasks.answer_words import VOCABULARY
 from tasks.routes import MAX_OPTIONS
 
-PARSER_VERSION = "choice-parser.v5"
+PARSER_VERSION = "choice-parser.v6"
 UNPARSED = "unparsed"
 RULES = ("marked", "statement", "label", "alone", "quoted")  # how strongly each commits, the strongest first
 MARKED, STATEMENT, LABEL, ALONE, QUOTED = RULES
@@ -71,7 +71,7 @@ def parse_choice(reply: str, options: Sequence[str], *, finished: bool = True) -
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"  # scripts without spaces, and Korean particles
 _WORD = rf"[^\W_{_CJK}]"
 _TOKEN = re.compile(
-    rf"""(?<![\w.])[a-z](?:\.[a-z])+\b\.? | \b(?i:Mr|Mrs|Ms|Dr|St|vs|etc|approx|cf|Fig)\.(?=\s)
+    rf"""(?<![\w.])[A-Za-z](?:\.[a-z])+\b\.? | \b(?i:Mr|Mrs|Ms|Dr|St|vs|etc|approx|cf|Fig)\.(?=\s)
     | (?<![\w)\]])-?\d+(?:[-.,:/]\d+)*(?!\w) | \d+(?:[-.,:/]\d+)*(?!\w)
     | [{_CJK}] | {_WORD}+(?:[-'/\u2011]{_WORD}+)* | \.{{2,}} | \n | [-=]>
     | [^\s"“”„«»「」『』【】*\#`$_{{}}\\']""",
@@ -198,6 +198,7 @@ def _tokens(text: str, quotes: _Quotes) -> Iterator[_Token]:
             option, length = quoted
             follower = _kind_at(raw, words, position + length, quotes.count)[0]
             whole = follower in "\n.,;:?)(-#" or follower in "TBI|&c=ONGX" or not follower
+            whole = whole and not (kind == "X" and follower in "ONG" and follower)  # "no option", "not true"
             glued = before == "w" and re.match(f"[{_CJK}]", words[position]) is not None
             if (length > _SHORT or whole) and not (length <= _SHORT + 1 and glued):
                 yield _Token("S", " ".join(words[position : position + length]), option)
@@ -316,6 +317,7 @@ _HEAD = rf"""(?:N[FGgNO]*{_REST_OF_HEAD}[FGg]*{_COPULA}
     | [Fg]*G[FGg]*(?:O[FGgN]*{_REST_OF_HEAD})?{_COPULA}
     | (?:(?<=[FP])|^[FgP]*)O{_REST_OF_HEAD}[FGg]*{_COPULA}
     | (?:^[Fg]+(?=:)):[FO]*
+    | (?:P|F*E)F*U[Fg]*(?=O)O
     | V(?:FhO,?)?[FOGgN:,]*
     | \#(?:[FGgONPm=:KtCT,]|l(?=[LO]))*)"""
 _TEXT = r"\)?(?:[:,(>d-]{0,2}(?P<text>S)\)?)?"
@@ -324,8 +326,8 @@ _STATEMENT = re.compile(rf"(?P<head>{_HEAD})\(?O?(?P<value>[LlS]){_TEXT}{_TAIL}"
 _VERB_LAST = re.compile(rf"(?P<head>N[FGg]*)(?P<value>L){_TEXT}T")
 _IS_RIGHT = re.compile(
     rf"""(?P<value>[LS]|(?<=O)l)\)?O?{_TEXT}[,]?
-         (?: (?:[m=]*=[mFgPC,]*|[:-]F*|(?=G)[FgC]*) (?:F*G[FGgN]*O?|[Fg]*[NO]G|[Fg]*N)
-             T*(?=$|[.;,:()BIcT&t-])
+         (?: (?:[m=]*=[mFgPC,]*|[:d-]F*|(?=G)[FgC]*) (?:F*G[FGgN]*O?|[Fg]*[NO]G|[Fg]*N)
+             (?:F*E)?T*(?=$|[.;,:()BIcT&t-])
            | F*(?:G|g)F*U | U[FErNwO]{{0,5}}G(?=$|[.,;BI)]) | =F{{1,3}}[NO]t?[FGg]{{0,4}}U )""",
     re.VERBOSE,
 )
@@ -347,7 +349,7 @@ _BELIEF = re.compile(
 _VERDICT = re.compile(r"[-(]*G+[F:]*O?(?P<value>[LS])\)?$")  # "✅ B"
 _ALONE = re.compile(
     rf"""[-(D]*(?:[FONGgCWc,:(dTm=PK>#-]|l(?=[LO]))*?(?P<value>[LlS])(?P<closed>[)d]?){_TEXT}
-         (?:[)O,:d(-]*T*(?:P=)?[FT)]*$|[,(-]{{1,2}}[FgwDr%]{{0,4}}K[:,D%]{{0,4}}\)?$|,?c[^LSlRXWHhJA|?]*$|[,:(-]*B|[,(]?(?:I|XF*O?[LlS]))""",
+         (?:[)O,:d(-]*T*(?:P=)?[FT)]*$|[,(-]{{1,2}}[FgwDr%]{{0,4}}K[:,D%]{{0,4}}\)?$|,?c[^LSlRXWHhJA|?]+$|[,:(-]*B|[,(]?(?:I|XF*O?[LlS]))""",
     re.VERBOSE,
 )
 _BEGINS = re.compile(r"F?(?P<value>S)(?=[,-])")  # "Yes, he does."
@@ -396,19 +398,25 @@ def _clean_before(sentence: _Sentence, start: int) -> bool:
     before = sentence.kinds[:start]
     supposed = sentence.tokens[0].word in {"had", "were", "should"} and start > 1  # "had he left, …"
     chain = _CHAIN.search(before[-60:])
-    if supposed or chain is None or "J" in before or re.search(r"A[^cC]*$", before):
+    if supposed or chain is None or "J" in before or re.search(r"A[^cC]*$", _without_concession(before)):
         return False
     segment, mark = chain["before"] or "", chain["mark"]
     marked_at = len(before[:-60]) + chain.start("mark") if mark else 0
     if mark == "c" and sentence.tokens[marked_at].word in _CONCEDES:
         return False  # "D, although B is more likely."
+    between = sentence.tokens[0].word == "between"  # "Between B and D, the answer is D"
     conceded = before[-60:][: chain.start("mark")].endswith("c" + segment)  # "although A is plausible, …"
     return not (
         (mark in (":", ">") and re.search("[RXHA]", segment) and not re.search("[LS]", segment))
         or (mark == "," and re.search("[Hh]", segment) and len(segment) <= 4 and not conceded)
         or segment == "w"  # "Allegedly, …" in whichever language
-        or (mark in (",", "&") and re.fullmatch(r".*(?:^|[FONGg|&,])[LlS]\)?", segment))  # a list
+        or (mark in (",", "&") and re.fullmatch(r".*(?:^|[FONGg|&,])[LlS]\)?", segment) and not between)  # a list
     )
+
+
+def _without_concession(before: str) -> str:
+    """Return the kinds behind a conceding clause at the beginning: "Although B could be argued, the answer is D"."""
+    return re.sub("^[CF]*c[^c,]{0,20},", "", before)
 
 
 def _clean_after(sentence: _Sentence, end: int, option: int) -> bool:
@@ -458,6 +466,8 @@ def _stands(sentence: _Sentence, pattern: re.Pattern[str], match: re.Match[str])
         if re.search(r"U[^B]*[cXRHhJ?]", kinds[match.end() - 1 :]):
             return False  # "describes the beginning, but not …"
     word = sentence.tokens[value].word
+    if pattern is _IS_RIGHT and re.search("(?:^|[^rBF])F?E$", kinds[:value]):
+        return False  # "video A", which is none of the options
     if (kinds[value] == "l" and re.match(r"\)?w", kinds[value + 1 :])) or (
         word.isdigit() and re.search("O:?$", kinds[:value])
     ):
@@ -523,13 +533,23 @@ def _short_forms(
         if full and not trailing and not bullet and not digits and not early and (not lower or len(sentences) == 1):
             return [_Commitment(option, ALONE, bool(re.search("[CW]", kinds)))]
     begins = _BEGINS.match(kinds)
-    unreserved = not re.search(r"[WcJHA]|[,-][FPtlm=]*[XR]\)?$", kinds)
-    if begins and index == 0 and finished and len(sentence.names()) == 1 and unreserved:
+    if begins and index == 0 and finished and len(sentence.names()) == 1 and _unreserved(sentence, begins.end()):
         return [_Commitment(_option_of(tokens, begins), ALONE)]
     label = _LABEL.match(kinds)
     if label and sentence.starts_line:
         return _label(sentences, index, label, labels, finished=finished)
     return []
+
+
+def _unreserved(sentence: _Sentence, end: int) -> bool:
+    """Whether what follows "Yes," or "No," speaks of the video, and takes nothing back."""
+    kinds, words = sentence.kinds, [token.word for token in sentence.tokens]
+    says_no = "no" in words[:end]
+    if re.search(r"[WcJHA]", kinds) or (not says_no and re.search(r"[,-][FPtlm=]*[XR]\)?$", kinds)):
+        return False
+    spoken = words[end + 1 : end + 3]
+    of_itself = spoken[:1] in (["i"], ["i'm"], ["i'll"], ["i'd"], ["we"], ["please"], ["let me"])
+    return not of_itself or re.match("P?m?K", kinds[end + 1 :]) is not None
 
 
 def _numbered(sentences: Sequence[_Sentence]) -> set[int | None]:
@@ -563,6 +583,8 @@ def _label(
     text = behind[0].option if rest.startswith("S") else None
     if option is None or (text is not None and text not in (option, _NO_ONE)):
         return [_Commitment(_NO_ONE, LABEL)]
+    if re.search(r"^L$|\(L\)|(?<![LSO])L\)", rest):
+        return [_Commitment(_NO_ONE, LABEL)]  # "B. D.", "(A) bread (B) tent"
     last = index == len(sentences) - 1
     marked = label["mark"] is not None or label["noun"] or text is not None
     weighing = (
@@ -625,7 +647,21 @@ def _weighs_on(sentence: _Sentence, option: int) -> bool:
     others = any(t.kind == "L" and t.option != option for t in sentence.tokens)
     # "But wai" and "However, I …" are told from "But there is no …", which goes on to give reasons.
     turns = others or _WEIGHING.intersection(words) or re.match("c,?(?:w?$|P?[Pm])", kinds)
-    return kinds.startswith("c") and bool(turns)
+    return (kinds.startswith("c") and bool(turns)) or kinds.startswith("|") or _begins_to_correct(words)
+
+
+def _begins_to_correct(words: Sequence[str]) -> bool:
+    """Whether a cut sentence may be the beginning of a correction: "On second", "Wai", "Or"."""
+    said = " ".join(words)
+    if any(
+        " ".join(phrase).startswith(said)
+        for phrase, kind in _PHRASES.get(words[0], ())
+        if kind in "W|" or (kind == "c" and len(phrase) > len(words))
+    ):
+        return True
+    known = any(len(phrase) == 1 for phrase, _ in _PHRASES.get(said, ()))
+    corrects = (first for first, phrases in _PHRASES.items() if any(kind in "W|c" for _, kind in phrases))
+    return not known and any(first.startswith(said) for first in corrects)
 
 
 def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int, *, adjacent: bool) -> bool:

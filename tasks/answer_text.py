@@ -50,6 +50,7 @@ _REASONING_IN_BRACKETS = re.compile(
 _NUMBERED = re.compile(r"unused|extra id|special|0x")
 _PLAIN_TURN_ENDS = frozenset({"eos", "end of turn", "end of utterance", "endoftext", "end of text"})
 _END_WORD = re.compile(r"(?:end|close|stop)\b|.*\b(?:suffix|end)$")
+_PARAMETER = re.compile(r"""parameter\s?(?:=|name\s?=)\s?["']?([a-z ]{1,40})["']?$""")
 _LONGEST_NAME = 40
 _BLOCK = re.compile(r"p|br|hr|div|h[1-6]|ul|ol|li|tr|table|pre|blockquote|section|article")
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(del|s|strike)>[^<\n]{1,300}</\1>(?=\s*[^\s<])", re.IGNORECASE)
@@ -101,6 +102,8 @@ class _Mark:
     def of(cls, match: re.Match[str]) -> _Mark:
         whole = re.sub(r"[_▁:\s-]+", " ", match["name"]).strip().lower()
         closes = bool(match["slash"]) or _END_WORD.match(whole) is not None
+        if parameter := _PARAMETER.match(whole):
+            whole = parameter[1]  # of a tool's call: `<parameter=answer>`, `<parameter name="choice">`
         token, angle = "|" in match["start"] + match["end"], match["start"].startswith("<")
         name = whole.split(" ")[0] if angle and not token and "=" in whole else whole  # attributes
         return cls(match, name.rstrip("/ "), closes, token, angle)
@@ -316,6 +319,7 @@ _ANSWER_KEY = re.compile(
         (?:letter|choice|option|label|key|id|text)?""",
     re.VERBOSE,
 )
+_ARGUMENTS = frozenset({"arguments", "parameters", "args", "input", "toolinput", "actioninput"})  # of a tool's call
 _JSON_DEPTH = 2
 
 
@@ -337,6 +341,8 @@ def _json_answer(text: str, depth: int = _JSON_DEPTH) -> str:
         key = re.sub(r"[\s_-]", "", pair["key"]).casefold()
         if value is not None and (match := _ANSWER_KEY.fullmatch(key)):
             answers.append((bool(match["final"]), _json_answer(value, depth - 1)))
+        elif value is not None and key in _ARGUMENTS and (inner := _json_answer(value, depth - 1)) != value:
+            answers.append((False, inner.replace(OPEN, "").replace(CLOSE, "")))
     closing = re.compile(r"[\s}\]]{0,50}").match(text, end)
     end = closing.end() if closing else end
     finals = [value for final, value in answers if final] or [value for _, value in answers]
@@ -367,6 +373,38 @@ def _json_value(text: str, pair: re.Match[str]) -> tuple[str | None, int]:
     return kind, start
 
 
+_ABOUT_RIGHT = re.compile(
+    r"(?:is |best )?(?:supported|correct|match(?:es)?|verdict|fits?|right|answer|consistent|accurate)", re.IGNORECASE
+)
+_ABOUT_WRONG = re.compile(
+    r"\b(?:eliminat|ruled|rule out|exclud|reject|wrong|incorrect|false|not\b|discard|unsupport|contradict|distract)",
+    re.IGNORECASE,
+)
+_RIGHT_CELL = re.compile(r"[✅✓✔☑]|(?:✅ ?)?(?:yes|correct|right|true|match(?:es)?)", re.IGNORECASE)
+_WRONG_CELL = re.compile(
+    r"[❌✗✘✖]|(?:❌ ?)?(?:no|incorrect|wrong|false|no match|not (?:supported|shown|correct))", re.IGNORECASE
+)
+
+
+def _table_verdicts(text: str) -> str:
+    """Replace a table that calls one option right and all others wrong by the words that say so."""
+    lines = text.splitlines()
+    table = [i for i, line in enumerate(lines) if line.count("|") > 1]
+    if len(table) < _SMALLEST_TABLE or table != list(range(table[0], table[-1] + 1)):
+        return text
+    head, _, *rows = ([cell.strip(" \t*_().:?") for cell in lines[i].strip(" \t|").split("|")] for i in table)
+    if _ABOUT_WRONG.search(head[-1]):
+        return "\n".join([*lines[: table[0]], *lines[table[-1] + 1 :]])
+    if not _ABOUT_RIGHT.fullmatch(head[-1]) or not all(re.fullmatch("[A-Za-z]", row[0]) for row in rows):
+        return text
+    right = [row[0].upper() for row in rows if _RIGHT_CELL.fullmatch(row[-1])]
+    wrong = [row[0].upper() for row in rows if _WRONG_CELL.fullmatch(row[-1])]
+    if len(right) != 1 or len(wrong) != len(rows) - 1:
+        return text
+    return "\n".join([*lines[: table[0]], f"{right[0]} is correct.", *lines[table[-1] + 1 :]])
+
+
+_SMALLEST_TABLE = 4  # a heading, the line below it, and two options
 _CUT = "\ue103"  # marks a quoted answer that is cut off
 _LATEX_BOX = re.compile(
     r"\\(?:boxed|fbox|framebox)\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,300}\}){0,300}\}){0,300})\}"  # braces within braces
@@ -375,8 +413,17 @@ _LATEX = re.compile(r"\\[a-zA-Z]+\*?|\\[\[\]()]")
 _ASKED_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s?\{([^{}]{0,300})\}\$?\s?\?")  # "\boxed{B}? No."
 _LATEX_NOT = re.compile(r"\\(?:neg|lnot|not|sim|nsim)(?![a-zA-Z])")
 _BANG = re.compile(r"(?<![\w!?.])!(?=[(\[]?[A-Za-z](?![\w']))")  # "!B", as programs negate
+_ROMAN = re.compile(r"^[ \t*-]{0,8}\(?(i{1,3}|iv|v|vi{0,3})[.):]", re.IGNORECASE | re.MULTILINE)
+_TURKISH_IS = re.compile(r"\b([A-Z])'(?:d|t)[ıiuü]r\b")  # "B'dir": is B
 _QUOTE_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
-_LETTER_IN_BRACKETS = re.compile(r"[(\[{【]\s?([A-Za-z])\s?[)\]}】]")
+_LETTER_IN_BRACKETS = re.compile(r"[(\[{【〈《⟨]\s?([A-Za-z])\s?[)\]}】〉》⟩]")
+_TICKED = re.compile(r"^([ \t]{0,8}[-*+][ \t]{1,8})\[[xX]\](?=[ \t]*\w)", re.MULTILINE)
+_DECORATION = re.compile("[👉➡🎯🎉😊💡🔍📌⭐🌟✨🎬🎥📝🧠💯🙂😀😃😄😁]")
+_FAREWELL = re.compile(
+    r"""(?<=[.!?*\n])\s{0,9}(?:please\s)?(?:let\sme\sknow\sif|feel\sfree\sto|would\syou\slike|do\syou\swant
+        |if\syou\s(?:need|have|want|would))[^.!?\n]{0,200}[.!?]?\s{0,20}$""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _OTHER_TURN = re.compile(
     r"^[\s*#]{0,6}(?:user|human|question|q)(?:\s?\d{1,3})?[*\s]{0,3}:", re.IGNORECASE | re.MULTILINE
 )
@@ -414,6 +461,12 @@ def answer_part(reply: str) -> Iterator[str]:
     if text.count(OPEN) == 1 and (inner := text.partition(OPEN)[2]).strip(f"{CLOSE} \n\t"):
         text = OPEN + inner  # what stands before the answer's own place led up to it
     text = _json_answer(text)
+    if "|" in text:
+        text = _table_verdicts(text)
+    if len({numeral.lower() for numeral in _ROMAN.findall(text)} & {"i", "ii"}) > 1:
+        text = _ROMAN.sub("1.", text)  # "i. B", "ii. D": numbers, the first of which would be the letter I
+    text = _FAREWELL.sub("", _TICKED.sub(r"\1✅", _DECORATION.sub(" ", text)))
+    text = _TURKISH_IS.sub(r"\1", text)
     text = _BANG.sub(" not ", text.replace("!=", " \u2260 "))
     if "\\" in text:
         text = _LATEX_NOT.sub(" not ", text)

@@ -415,6 +415,8 @@ def test_generated_options_are_read_in_every_form(form, data):
     form=st.sampled_from(["{}", "Answer: {}", "Clearly {} here", "{} {}"]),
 )
 def test_permuting_the_options_permutes_the_answer(options, seed, form):
+    # Where all bring their letters, whether these are the places' or the texts' depends on the order.
+    assume(not all(re.match(r"\W*[A-Z]\W+", option) for option in options))
     reply = form.format(options[0], options[1])
     permuted = random.Random(seed).sample(options, len(options))
     before, after = parse_choice(reply, options), parse_choice(reply, permuted)
