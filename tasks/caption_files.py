@@ -95,8 +95,9 @@ def place(sentences: Sequence[Sentence], clips: Sequence[Clip]) -> Placed:
     texts: dict[int, str] = {}
     for sentence in sentences:
         start, end = sentence.times or (0.0, 0.0)
-        free = (i for i, clip in enumerate(clips) if i not in texts and near(clip, start, end))
-        segment = next(free, None)
+        free = [i for i, clip in enumerate(clips) if i not in texts and near(clip, start, end)]
+        # Of segments that differ by less than the tolerance, the one whose times these are.
+        segment = min(free, key=lambda i: abs(clips[i].start - start) + abs(clips[i].end - end), default=None)
         if segment is None:
             return Placed(
                 {}, fault=f"the sentence at {start:g}–{end:g} s matches no segment, or one that already has a sentence"

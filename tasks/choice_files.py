@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from tasks.multiple_choice import ChoiceItem, MultipleChoiceTask
 
 DIGITS_READ = 9
+TABLE_SUFFIXES = (".csv", ".tsv")
 ID_FIELDS = ("q_uid", "id", "item_id")
 ANSWER_FIELDS = ("answer", "prediction", "pred")
 FRAMES_FIELD = "count_frame"
+FROM_ONE = "answers that seem to be counted from 1, as none is 0 and these are one past the last option"
+ENOUGH_TO_MISS_ZERO = 20
+"""Answers of which one would be option 0: among five options, all others have a chance of 1 % by luck."""
 # Field names of a model's answer; in some files, of the right answer.
 ANSWER_NAME = re.compile(r"answer|pred|response|reply|output|choice|chosen|guess", re.IGNORECASE)
 LONGEST_CHOICE = 4
@@ -40,7 +44,8 @@ class Choice:
     """One line of a predictions file: the answer as written and, if given, a count of frames.
 
     `fault` names what is wrong with the line besides its answer; it matters only if the id is asked for. `beside` holds
-    the other fields that could be an answer, as indices.
+    the other fields that could be an answer, as indices, and `replies` the names of those that are called like replies
+    and hold something else ("The answer is B.", a list).
     """
 
     id: str
@@ -48,6 +53,7 @@ class Choice:
     frames: int | None = None
     fault: str = ""
     beside: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    replies: tuple[str, ...] = ()
 
 
 def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
@@ -58,7 +64,7 @@ def read_predictions(path: Path, field: str | None = None) -> list[Choice]:
     """
     where = f"predictions file {path}"
     data = read_bytes(path, "predictions file")
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in TABLE_SUFFIXES:
         rows = csv_rows(decoded(data, where), where)
         found = [from_row(f"{where}, line {number}", row, field) for number, row in rows]
     elif is_json_lines(path):
@@ -143,7 +149,12 @@ def from_row(place: str, row: Mapping[str, object], field: str | None, key: str 
     passed_over = {names[0], FRAMES_FIELD, *ID_FIELDS}
     others = {} if field else {name: choice_of(value) for name, value in row.items() if name not in passed_over}
     beside = {name: choice for name, choice in others.items() if choice is not None}
-    return Choice(key, row[names[0]], frames, fault, beside)
+    replies = tuple(
+        name
+        for name, value in row.items()
+        if not field and name not in passed_over and name not in beside and value and ANSWER_NAME.search(name)
+    )
+    return Choice(key, row[names[0]], frames, fault, beside, replies)
 
 
 def differ(answer: object, other: object) -> bool:
@@ -193,6 +204,7 @@ def checked_answers(
     letters = [p.id for p in asked if not p.fault and letter_of(p.answer) is not None]
     if invalid_as_wrong:
         grave[LETTERS_AND_INDICES] = letters
+        grave[FROM_ONE] = from_one(asked, options)
     known = {item.id for item in everything}
     strange = {"unknown ids": list(dict.fromkeys(p.id for p in predictions if p.id not in known))}
     faults = named(grave) if invalid_as_wrong else named(excusable | grave)
@@ -205,6 +217,14 @@ def checked_answers(
         msg = f"predictions file {path} is refused: {'; '.join(faults + named(strange))}{hint}"
         raise DataError(msg)
     return {key: answers.get(key, (None, None)) for key in options}
+
+
+def from_one(asked: Sequence[Choice], options: Mapping[str, int]) -> list[str]:
+    """Return the ids whose answer is one past the last option, if no answer is 0: the file counts options from 1."""
+    indices = [(p.id, index_of(p.answer)) for p in asked if not p.fault]
+    if any(index == 0 for _, index in indices):
+        return []
+    return [key for key, index in indices if index == options[key]]
 
 
 def named(faults: Mapping[str, Sequence[str]], least: int = 1) -> list[str]:
@@ -228,14 +248,14 @@ def is_outside(answer: object, options: int) -> bool:
 
 
 def index_of(answer: object) -> int | None:
-    """Return an option's index from 3, "3" or 3.0; None for anything else, including booleans."""
+    """Return an option's index from 3, 3.0, "3" or "3.0"; None for anything else, including booleans."""
     if isinstance(answer, bool):
         return None
     if isinstance(answer, float) and answer.is_integer():
         return int(answer)
     if isinstance(answer, int):
         return answer
-    text = str(answer).strip()
+    text = re.sub(r"\.0{1,3}$", "", str(answer).strip())  # tables write 3.0 where a column lacks a number
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_READ else None
 
 
@@ -251,12 +271,16 @@ def model_field(
     """Return the field that may be the model's, where the answers read are all right.
 
     Files that score 100 % and have a second field of choices are nearly always right answers with a model's beside
-    them, whatever its name. None if there is no such field.
+    them, whatever its name; so have those with a field that is named as replies are, whatever it holds. None if there
+    is no such field.
     """
-    if any(item.answer is None or answers[item.id][0] != item.answer for item in pool):
+    given = [item for item in pool if answers[item.id][0] is not None]
+    if any(item.answer is None or answers[item.id][0] != item.answer for item in given):
         return None
-    options = {item.id: len(item.options) for item in pool}
+    options = {item.id: len(item.options) for item in given}
     rows = [choice for choice in read if choice.id in options]
+    if replies := next((name for choice in rows for name in choice.replies), None):
+        return replies
     for name in rows[0].beside if rows else ():
         beside = [(choice, choice.beside.get(name, -1)) for choice in rows]
         choices = all(0 <= index < options[choice.id] for choice, index in beside)
@@ -282,12 +306,15 @@ def read_choices(file: PredictionsFile, task: MultipleChoiceTask, everything: Mu
             f"(name the model's by --field)"
         )
     known = {item.id for item in task.items()}
-    invalid = sum(index is None for index, _ in answers.values())
+    indices = [index for index, _ in answers.values()]
+    invalid = indices.count(None)
     notes = []
     if field != file.field:
         notes.append(f"another field holds the right answers: the choices are those of '{field}'")
     if invalid:
         notes.append(f"{invalid} of {len(answers)} choices are missing or none of the options: counted as wrong")
+    if len(indices) - invalid >= ENOUGH_TO_MISS_ZERO and 0 not in indices:
+        notes.append("no answer is 0, the first option: a file that counts options from 1 needs 1 subtracted")
     return Predictions(
         answers={key: prediction(key, index, frames) for key, (index, frames) in answers.items()},
         outside=tuple(dict.fromkeys(choice.id for choice in read if choice.id not in known)),

@@ -219,12 +219,16 @@ def typed(kind: type[T], content: object, where: str) -> T:
 def csv_rows(text: str, where: str) -> list[tuple[int, dict[str, str]]]:
     """Read the rows of a CSV text by the names in its header, with their line numbers; blank lines are skipped.
 
+    Cells end with a comma, or, if the header has none, with a tab or a semicolon, as spreadsheets write them.
+
     Raises DataError for a header that names a column twice, a row with more or fewer cells, or an open quotation mark.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    first = text.splitlines()[0] if text else ""
+    delimiter = "," if "," in first else next((mark for mark in "\t;" if mark in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
-        header = next(reader, [])
+        header = [name.strip() for name in next(reader, [])]
         for name in header:
             if header.count(name) > 1:
                 raise DataError(f"{where}, line 1 names the column '{name}' twice")

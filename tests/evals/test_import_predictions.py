@@ -236,6 +236,55 @@ def test_right_answers_throughout_beside_choices_of_any_name_are_refused(
         assert all(found[item.id].answer == item.answer for item in task.items()) == right  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("name", ["response", "prediction", "model_output", "raw_reply"])
+@pytest.mark.parametrize("reply", ["The answer is (B).", ["B"], {"text": "B"}])
+@pytest.mark.parametrize("given", [12, 11])
+def test_right_answers_beside_replies_in_words_are_refused(
+    tmp_path: Path, name: str, reply: object, given: int
+) -> None:
+    task = toy_task()
+    rows = [{"id": item.id, "answer": "ABCDE"[item.answer or 0], name: reply} for item in task.items()[:given]]
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=rf"every answer is right, and '{name}' may be the model's"):
+        read_choices(PredictionsFile(tmp_path / "p.json", invalid_as_wrong=given < 12), task, task)
+    taken = PredictionsFile(tmp_path / "p.json", "answer", invalid_as_wrong=given < 12)
+    assert read_choices(taken, task, task).answers["q02"] == prediction("q02", 4, None)
+
+
+def test_options_counted_from_1_are_refused_though_invalid_answers_count_as_wrong(tmp_path: Path) -> None:
+    task = toy_task()
+    as_json_map(tmp_path / "p.json", [(key, int(index) + 1) for key, index in GOOD])  # type: ignore[call-overload]
+    with pytest.raises(DataError, match="2 answers that seem to be counted from 1"):
+        read_choices(PredictionsFile(tmp_path / "p.json", invalid_as_wrong=True), task, task)
+    as_json_map(tmp_path / "p.json", [("q00", 0), ("q01", 5)])
+    found = read_choices(PredictionsFile(tmp_path / "p.json", invalid_as_wrong=True), task, task).answers
+    assert found["q01"] == prediction("q01", None, None)
+
+
+def test_that_no_answer_is_the_first_option_is_said_of_many(tmp_path: Path) -> None:
+    task = toy_task(24)
+    for first, said in ((1, True), (0, False)):
+        as_json_map(tmp_path / "p.json", [(f"q{i:02d}", first + i % 4) for i in range(24)])
+        notes = read_choices(PredictionsFile(tmp_path / "p.json"), task, task).notes
+        assert any("no answer is 0" in note for note in notes) == said
+
+
+@pytest.mark.parametrize("form", ["{}.0", "{}.00", " {} "])
+def test_whole_numbers_as_tables_write_them_are_indices(
+    write: Callable[[Answers], Path], task: MultipleChoiceTask, form: str
+) -> None:
+    assert check(write([(key, form.format(index)) for key, index in GOOD]), task) == dict(GOOD)
+
+
+@pytest.mark.parametrize(("name", "mark"), [("p.csv", ";"), ("p.csv", "\t"), ("p.tsv", "\t"), ("p.csv", ", ")])
+def test_tables_with_other_marks_between_cells_are_read(
+    tmp_path: Path, task: MultipleChoiceTask, name: str, mark: str
+) -> None:
+    lines = [f"q_uid{mark}answer", *(f"{key}{mark}{index}" for key, index in GOOD)]
+    (tmp_path / name).write_text("\n".join(lines))
+    assert check(tmp_path / name, task) == dict(GOOD)
+
+
 def test_right_answers_beside_numbers_that_are_no_choices_are_taken(tmp_path: Path) -> None:
     task = toy_task()
     rows = [

@@ -50,6 +50,13 @@ def test_two_segments_of_the_same_times_take_their_sentences_in_order() -> None:
     assert place(timed(("cut", 0, 10), ("peel", 0, 10)), twice).texts == {0: "cut", 1: "peel"}
 
 
+@given(st.permutations(range(2)))
+def test_of_segments_that_hardly_differ_each_takes_the_sentence_of_its_own_times(order: list[int]) -> None:
+    close = [Clip("v", 0, 10), Clip("v", 0.4, 10.4)]
+    sentences = timed(*((str(i), close[i].start, close[i].end) for i in order))
+    assert place(sentences, close).texts == {0: "0", 1: "1"}
+
+
 def test_without_time_stamps_the_order_places_as_many_sentences_as_segments() -> None:
     placed = place([Sentence("a"), Sentence("b"), Sentence("c")], CLIPS)
     assert (placed.texts, placed.rule) == ({0: "a", 1: "b", 2: "c"}, BY_ORDER)
