@@ -6,6 +6,7 @@ LongVideoBench has both. A missing or empty file is an error, never a video with
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,18 @@ from tasks.task import Clip
 WHAT = "subtitles"
 _TIMES = re.compile(r"\d+:\d+\S*\s*-{1,2}>\s*\S*\d+:\d+\S*")
 FORMATS = {".srt": "srt", ".vtt": "vtt"}
+LONGEST_TIMES, LOOKED_AHEAD = 200, 10
+EXAMPLES = {"srt": "00:01:02,500 --> 00:01:04,000", "vtt": "00:01:02.500 --> 00:01:04.000"}
+_CUE = {
+    kind: re.compile(
+        r"\s*" + r"\s*(?:-{1,2}>|[–—→])\s*".join(clock.format(which=which) for which in "ab") + r"(?:\s.*)?", re.ASCII
+    )
+    for kind, clock in (
+        ("srt", r"(?P<{which}h>\d{{1,9}}):(?P<{which}m>\d{{1,2}}):(?P<{which}s>\d{{1,2}}[.,]\d{{1,9}})"),
+        ("vtt", r"(?:(?P<{which}h>\d{{1,9}}):)?(?P<{which}m>\d{{1,2}}):(?P<{which}s>\d{{1,2}}\.\d{{1,9}})"),
+    )
+}
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,300}>|<\d[\d:.]{0,30}>|\{\\[^{}]{0,300}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +107,61 @@ def read_subtitles(path: Path) -> tuple[Line, ...]:
 
 
 def timed_text(text: str, kind: str, path: Path) -> list[Line]:
-    """Parse the lines of SRT or WebVTT, without mark-up. Raises DataError."""
-    from pysubs2 import SSAFile
-    from pysubs2.exceptions import Pysubs2Error
+    """Parse the cues of SRT or WebVTT, without mark-up. Raises DataError naming a line that can't be read.
 
-    try:
-        events = SSAFile.from_string(text, format_=kind).events
-    except (Pysubs2Error, ValueError) as error:
-        raise DataError(f"{WHAT} {path} are not {kind.upper()} ({' '.join(str(error).split())[:200]})") from error
-    lines = [Line(event.start / 1000, event.end / 1000, " ".join(event.plaintext.split())) for event in events]
-    # Lines whose times can't be read are otherwise taken for more words of the line before.
-    if unread := next((found for line in lines if (found := _TIMES.search(line.text))), None):
-        raise DataError(f"{WHAT} {path}: {shown(unread.group())} are not times such as 00:01:02,500 --> 00:01:04,000")
-    return lines
+    WebVTT's notes, styles and identifiers are in blocks without times, or before them. SRT knows no blocks: empty lines
+    may be part of its texts, or be left out between two cues, and a number before times is the cue's.
+    """
+    cues: list[tuple[float, float, list[str]]] = []
+    rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    outside = True
+    for number, row in enumerate(rows):
+        if times := cue_times(row, kind, f"{WHAT} {path}, line {number + 1}"):
+            cues.append((*times, []))
+            outside = False
+        elif kind == "vtt" and (not row or outside):
+            outside = True
+        elif not row.strip() or (row.strip().isdecimal() and (outside or is_number(rows, number, len(cues), kind))):
+            continue
+        elif outside:
+            raise DataError(f"{WHAT} {path}, line {number + 1}: {shown(row)} stands before the first times")
+        else:
+            cues[-1][2].append(row)
+    return [Line(start, end, plain(" ".join(words))) for start, end, words in cues]
+
+
+def cue_times(row: str, kind: str, where: str) -> tuple[float, float] | None:
+    """Return the start and end that a line of SRT or WebVTT holds, None if it is no line of times.
+
+    Raises DataError for times that can't be read, and for an end before its start.
+    """
+    found = _CUE[kind].fullmatch(row)
+    if found is None:
+        if "-->" in row or ("->" in row and _TIMES.search(row[:LONGEST_TIMES])):
+            raise DataError(f"{where}: {shown(row.strip())} are not times such as {EXAMPLES[kind]}")
+        return None
+    start, end = (
+        3600 * int(found[f"{which}h"] or 0) + 60 * int(found[f"{which}m"]) + float(found[f"{which}s"].replace(",", "."))
+        for which in "ab"
+    )
+    if end < start:
+        raise DataError(f"{where}: {shown(row.strip())} ends before it starts")
+    return start, end
+
+
+def is_number(rows: Sequence[str], number: int, cues: int, kind: str) -> bool:
+    """Whether a line of digits numbers the cue below it, and is no word of the cue before.
+
+    Between it and the times there may be empty lines, where all line ends were doubled, if it counts the cue rightly.
+    """
+    below = next((rows[at] for at in range(number + 1, min(number + LOOKED_AHEAD, len(rows))) if rows[at].strip()), "")
+    adjacent = number + 1 < len(rows) and bool(rows[number + 1].strip())
+    return _CUE[kind].fullmatch(below) is not None and (adjacent or rows[number].strip() == str(cues + 1))
+
+
+def plain(text: str) -> str:
+    """Remove tags, times within the text, and positions from the words of a cue."""
+    return " ".join(html.unescape(_MARKUP.sub("", text)).split())
 
 
 def json_lines(text: str, where: str) -> list[Line]:

@@ -49,7 +49,7 @@ class Check:
     optional: bool = False
 
 
-REQUIRED = ("numpy", "jsonlines", "pandas", "pydantic", "pooch", "pysubs2", "rich", "scikit-learn", "bm25s", "typer")
+REQUIRED = ("numpy", "jsonlines", "pandas", "pydantic", "pooch", "rich", "scikit-learn", "bm25s", "typer")
 OPTIONAL = {
     "torch": "encoders and language models: pip install 'longvid[llm]'",
     "transformers": "language models: pip install 'longvid[llm]'",

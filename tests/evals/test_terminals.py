@@ -116,7 +116,7 @@ def third_party(path: Path) -> set[str]:
 
 BASE = {
     "_typeshed", "annotated_types", "bm25s", "jinja2", "jsonlines", "markupsafe", "numpy", "pandas", "platformdirs",
-    "pooch", "pydantic", "pydantic_core", "pysubs2", "requests", "rich", "scipy", "sklearn", "typer",
+    "pooch", "pydantic", "pydantic_core", "requests", "rich", "scipy", "sklearn", "typer",
     "typing_extensions", "click",
 }  # fmt: skip
 OWN = {"tasks", "encoders", "baselines", "evals"}
