@@ -29,7 +29,13 @@ JUDGED, AGREEMENT, KAPPA = "judged_accuracy", "judge_agreement", "judge_kappa"
 PROMPT, MOST_TOKENS = "judge-answer.v1", 32
 YES, NO = "yes", "no"
 NO_REPLY = "no reply to judge"
-VERDICT = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+VERDICT = re.compile(
+    r"""\W*(?:(?:(?:the|my|final)\s)*(?:verdict|answer|judge?ment)(?:\sis)?\b\W*)?(yes|no)\b
+        (?!\s*(?:or|and|/|\|)\s*(?:yes|no)\b | [,.!\s…—-]*(?:but|wait|actually|sorry|hmm)\b | \W*(?:yes|no)\b
+           |\s(?:idea|clue|doubt|way|answer|opinion|comment|verdict|one|problem)\b)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A verdict at the reply's beginning; "yes or no", "No idea" and "Yes, wait" are none."""
 NO_LABELS: Mapping[str, bool] = MappingProxyType({})
 
 

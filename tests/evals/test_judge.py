@@ -17,8 +17,9 @@ from evals.leaderboard.build import board_of
 from evals.store import read_samples
 from longvid import compare, evaluate
 from tasks.errors import DataError, ModelError, RecordError
-from tasks.judged_answers import AGREEMENT, JUDGED, KAPPA
+from tasks.judged_answers import AGREEMENT, JUDGED, KAPPA, JudgedItem, JudgedTask
 from tasks.model import ModelInfo, TextReply, TextRequest
+from tasks.task import Clip, Prediction
 from tests.evals.conftest import assert_one_line, longvid
 
 SAYS = {f"q{n}": text for n, text in enumerate(["a dog", "the dog", "cat", "hound", "", "fish"] * 4)}
@@ -133,6 +134,21 @@ def test_unread_verdicts_count_neither_way_and_the_bounds_are_told(run: Path) ->
     _, results = judge_run(run, Judge(takes=("dog", "hound", "fish?")))
     assert (results.primary.value, results.primary.n) == (pytest.approx(12 / 20), 20)
     assert any("between 50.0% and 66.7%" in warning for warning in results.warnings)
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        *(("Yes", "yes"), ("**No.** The colour differs.", "no"), ("Verdict: yes", "yes"), ("The answer is no.", "no")),
+        *(("No, the reply says yes where it asks for a dog.", "no"), ("<think>No.</think>Yes", "yes")),
+        *(("Yes or no?", None), ("yes/no", None), ("No idea.", None), ("Yes and no", None), ("Yes. Wait, no.", None)),
+        *(("no doubt it is the same", None), ("Yes, but", None), ("Noted.", None), ("Yes, no", None)),
+    ],
+)
+def test_a_verdict_is_read_where_the_judge_commits_to_one(reply: str, verdict: str | None) -> None:
+    task = JudgedTask(None, (), None)  # type: ignore[arg-type]  # neither is asked here
+    item = JudgedItem("q", "v", Clip("v", 0.0, 1.0), "Which animal?", ("a dog",), "hound")
+    assert task.reread(item, Prediction("q", None, reply)).answer == verdict
 
 
 def test_a_page_of_judged_answers_can_be_made(run: Path, tmp_path: Path) -> None:
