@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from encoders.sampling import FramePolicy
 from encoders.video_errors import DamagedVideoError, OutsideVideoError, TruncatedVideoError, memory_error
-from encoders.video_file import OpenVideo, blame_file, open_video, quarter_turns, read_packets
+from encoders.video_file import OpenVideo, blame_file, open_video, placing, read_packets
 
 # How far before the first wanted time to look for a key frame before reading from the very beginning.
 _LOOK_BACK_SECONDS = (0.0, 12.0)
@@ -299,7 +299,7 @@ class Canvas:
         # Planes export the buffer protocol; PyAV's stubs don't say so.
         stored = np.frombuffer(plane, np.uint8, height * plane.line_size)  # type: ignore[call-overload]
         rows = stored.reshape(height, plane.line_size)
-        picture = np.rot90(rows[:, : width * 3].reshape(height, width, 3), quarter_turns(frame))
+        picture = placing(frame).upright(rows[:, : width * 3].reshape(height, width, 3))
         picture = centre_crop(picture, self._policy)
         if self._pixels is None:
             self._pixels = np.empty((self._count, *picture.shape), dtype=np.uint8)

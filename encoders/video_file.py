@@ -16,6 +16,7 @@ import av.error
 import numpy as np
 from av.container import Flags, InputContainer
 from av.packet import Packet
+from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -110,7 +111,7 @@ class OpenVideo:
 class VideoInfo:
     """Facts about a video file; `width` and `height` are those of the upright picture.
 
-    `rotation` (degrees, counter-clockwise) turns the stored picture upright.
+    `rotation` (degrees, counter-clockwise) turns the stored picture upright, up to a mirroring of left and right.
 
     `duration` (seconds) is the end of the last frame, counted from the file's beginning; in a truncated file, of the
     last frame that there was. `start` is when the first frame appears; `fps` is None if the rate varies, and
@@ -208,8 +209,9 @@ def probe(path: Path) -> VideoInfo:
     with open_video(path) as video:
         first = _first_frame(video)
         start = video.seconds(first.dts or 0 if first.pts is None else first.pts)
-    rotation = quarter_turns(first) * 90
-    width, height = (first.height, first.width) if rotation in {90, 270} else (first.width, first.height)
+    placed = placing(first)
+    rotation = placed.quarter_turns * 90
+    width, height = (first.height, first.width) if placed.transposed else (first.width, first.height)
     return VideoInfo(path, end, start, width, height, rotation, codec, fps, count)
 
 
@@ -281,6 +283,41 @@ def _first_frame(video: OpenVideo) -> VideoFrame:
     raise DamagedVideoError(f"{video.path}: the video stream holds no frame that can be decoded")
 
 
-def quarter_turns(frame: VideoFrame) -> int:
-    """Return the counter-clockwise quarter turns (0 to 3) that turn the stored picture of `frame` upright."""
-    return round(frame.rotation / 90) % 4
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """How a stored picture is displayed: exchange rows and columns, then left and right, then top and bottom."""
+
+    transposed: bool = False
+    mirrored: bool = False
+    upturned: bool = False
+
+    @property
+    def quarter_turns(self) -> int:
+        """Counter-clockwise quarter turns (0 to 3) of the stored picture, up to a mirroring of left and right."""
+        if self.transposed:
+            return 1 if self.upturned else 3
+        return 2 if self.upturned else 0
+
+    def upright(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a stored picture [H, W, 3] as it is displayed, as a view."""
+        shown = picture.transpose(1, 0, 2) if self.transposed else picture
+        return shown[:: -1 if self.upturned else 1, :: -1 if self.mirrored else 1]
+
+
+_AS_STORED = Placing()
+
+
+def placing(frame: VideoFrame) -> Placing:
+    """Read a frame's display matrix: turns by quarters and mirror images, as phones store them.
+
+    PyAV's `rotation` alone says of a mirror image that it is turned by 180 degrees.
+    """
+    if not len(frame.side_data):
+        return _AS_STORED
+    matrix = next((bytes(data) for data in frame.side_data if data.type == SideData.DISPLAYMATRIX), None)
+    if matrix is None:
+        return _AS_STORED
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32, count=5).tolist()  # x' = ax + cy, y' = bx + dy
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Placing(transposed=True, mirrored=c < 0, upturned=b < 0)
+    return Placing(mirrored=a < 0, upturned=d < 0)

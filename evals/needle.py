@@ -175,13 +175,13 @@ def upright(frame: VideoFrame, size: tuple[int, int]) -> VideoFrame:
     import av
     import numpy as np
 
-    from encoders.video_file import quarter_turns
+    from encoders.video_file import Placing, placing
 
     height, width = size
-    turns = quarter_turns(frame)
-    if not turns:
+    placed = placing(frame)
+    if placed == Placing():
         return frame.reformat(width=width, height=height, format="yuv420p")
-    stored = (height, width) if turns % 2 == 0 else (width, height)
+    stored = (width, height) if placed.transposed else (height, width)
     pixels = frame.to_ndarray(format="rgb24", height=stored[0], width=stored[1])
-    turned = np.ascontiguousarray(np.rot90(pixels, turns), dtype=np.uint8)
+    turned = np.ascontiguousarray(placed.upright(pixels), dtype=np.uint8)
     return av.VideoFrame.from_ndarray(turned, format="rgb24")

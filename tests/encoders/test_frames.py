@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,6 +157,42 @@ def test_rotated_files_come_out_upright(shared_data: Path, name: str, width: int
     pixels = read_frames(clip(path, 0, info.duration), FramePolicy(count=1, size=None)).pixels
     assert (info.width, info.height) == (width, height)
     assert pixels.shape == (1, height, width, 3)
+
+
+# Display matrices by name: x' = ax + cy, y' = bx + dy, of a, b, c, d.
+MATRICES = {
+    "as stored": (1, 0, 0, 1),
+    "mirrored": (-1, 0, 0, 1),
+    "upside down": (1, 0, 0, -1),
+    "turned by 180": (-1, 0, 0, -1),
+    "turned to the right": (0, 1, -1, 0),
+    "turned to the left": (0, -1, 1, 0),
+    "rows for columns": (0, 1, 1, 0),
+    "rows for columns, turned": (0, -1, -1, 0),
+    "nothing": (0, 0, 0, 0),
+}
+
+
+def with_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Write a display matrix into the track header of an MP4 file."""
+    a, b, c, d = (value << 16 for value in matrix)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+@NEEDS_FFMPEG
+@pytest.mark.parametrize("name", MATRICES)
+def test_turned_and_mirrored_pictures_are_shown_as_the_ffmpeg_program_shows_them(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "turned.mp4"
+    source = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=96x64:rate=5:duration=1"]
+    subprocess.run([*source, "-pix_fmt", "yuv420p", str(path)], check=True)
+    with_matrix(path, MATRICES[name])
+    info = probe(path)
+    (picture,) = read_frames(clip(path, 0, 0.2), FramePolicy(count=1, size=None)).pixels
+    assert picture.shape == (info.height, info.width, 3)
+    assert psnr(picture, ffmpeg_frame(path, 0, info.width, info.height)) > 38
 
 
 def test_crop_keeps_the_centre_of_the_scaled_picture(shared_data: Path) -> None:
