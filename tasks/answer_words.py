@@ -16,7 +16,7 @@ VOCABULARY: Mapping[str, str] = {
         / final answer / final choice / final decision / final response / final verdict / final / correction
         / my choice / my pick / my selection / my guess / best guess / closest match / best match / closest fit
         / result / output / selection / predicted answer / short answer / quick answer / most accurate description
-        / most likely description / correct description / accurate description
+        / most likely description / correct description / most fitting description / accurate description
         / best fit / best description / response / answer key / respuesta / solución
         / réponse / antwort / lösung / resposta / a resposta / gabarito / o gabarito / ответ / ответом
         / 答案 / 答 / 解答 / 回答 / 答え / 正解 / 정답 / 정답은 / 답 / 답변 / उत्तर / जवाब / الإجابة
@@ -161,7 +161,12 @@ VOCABULARY: Mapping[str, str] = {
         / among the options / among the given options / from the given options / if i had to choose
         / if i had to guess / if i had to pick / if i have to choose / if i have to guess
         / if i must choose / if forced to choose / forced to choose / if pressed / if i were to choose
-        / if i were to guess / oh / fairly / pretty / alright / all things considered / considering everything
+        / if i were to guess / oh
+        / after analyzing the video / after analyzing the options / after reviewing the video
+        / after reviewing the options / after watching the video / after careful consideration
+        / considering all options / considering all the options / considering the options
+        / considering the evidence
+        / fairly / pretty / alright / all things considered / considering everything
         / out of the options
         / absolutely / totally / strongly / the / very / clearly / definitely
         / certainly / probably / surely / indeed / then / simply / just / here / to be / presumably

@@ -223,7 +223,7 @@ def csv_rows(text: str, where: str) -> list[tuple[int, dict[str, str]]]:
 
     Raises DataError for a header that names a column twice, a row with more or fewer cells, or an open quotation mark.
     """
-    first = text.splitlines()[0] if text else ""
+    first = re.split("[\r\n]", text, maxsplit=1)[0]
     delimiter = "," if "," in first else next((mark for mark in "\t;" if mark in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[tuple[int, dict[str, str]]] = []
