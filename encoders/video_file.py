@@ -312,12 +312,10 @@ def placing(frame: VideoFrame) -> Placing:
 
     PyAV's `rotation` alone says of a mirror image that it is turned by 180 degrees.
     """
-    if not len(frame.side_data):
-        return _AS_STORED
-    matrix = next((bytes(data) for data in frame.side_data if data.type == SideData.DISPLAYMATRIX), None)
+    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
     if matrix is None:
         return _AS_STORED
-    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32, count=5).tolist()  # x' = ax + cy, y' = bx + dy
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32, count=5).tolist()  # x' = ax + cy, y' = bx + dy
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Placing(transposed=True, mirrored=c < 0, upturned=b < 0)
     return Placing(mirrored=a < 0, upturned=d < 0)

@@ -182,6 +182,6 @@ def upright(frame: VideoFrame, size: tuple[int, int]) -> VideoFrame:
     if placed == Placing():
         return frame.reformat(width=width, height=height, format="yuv420p")
     stored = (width, height) if placed.transposed else (height, width)
-    pixels = frame.to_ndarray(format="rgb24", height=stored[0], width=stored[1])
-    turned = np.ascontiguousarray(placed.upright(pixels), dtype=np.uint8)
+    pixels = np.asarray(frame.to_ndarray(format="rgb24", height=stored[0], width=stored[1]), dtype=np.uint8)
+    turned = np.ascontiguousarray(placed.upright(pixels))
     return av.VideoFrame.from_ndarray(turned, format="rgb24")
