@@ -11,8 +11,8 @@ from av.video.frame import VideoFrame
 
 from encoders.decode import Canvas, Decoded, decode, find_wanted, scales
 from encoders.sampling import FramePolicy
-from encoders.video_errors import BackendError
-from encoders.video_file import open_video
+from encoders.video_errors import BackendError, DamagedVideoError
+from encoders.video_file import first_frame, open_video, placing
 
 # Most frames held at the stored size at a time.
 _BATCH = 8
@@ -31,10 +31,13 @@ class _DecoderClass(Protocol):
 def decode_torchcodec(path: Path, seconds: tuple[float, ...], policy: FramePolicy, threads: int = 1) -> Decoded:
     """Do the same as `encoders.decode.decode`; frames agree up to the rounding of scaling RGB instead of YUV.
 
-    The wanted frames are found from the packets, as there. A file that TorchCodec can't decode, or that has no time
-    stamps, is left to PyAV, which tells damage from oddity. Raises BackendError if TorchCodec does not load.
+    The wanted frames are found from the packets, as there. A file that TorchCodec can't decode, that has no time
+    stamps, or that is mirrored, which TorchCodec takes for a turn, is left to PyAV, which tells damage from oddity.
+    Raises BackendError if TorchCodec does not load.
     """
     decoder_class = _decoder_class()
+    if _is_flipped(path):
+        return decode(path, seconds, policy, threads)
     found = find_wanted(path, seconds)
     index = found.index
     with open_video(path) as video:
@@ -52,6 +55,15 @@ def decode_torchcodec(path: Path, seconds: tuple[float, ...], policy: FramePolic
     except (RuntimeError, ValueError, IndexError):
         complete = False
     return Decoded(canvas.pixels, times) if complete else decode(path, seconds, policy, threads)
+
+
+def _is_flipped(path: Path) -> bool:
+    """Whether a video is displayed as a mirror image."""
+    try:
+        with open_video(path) as video:
+            return placing(first_frame(video)).flipped
+    except DamagedVideoError:
+        return False
 
 
 def _decoder_class() -> _DecoderClass:

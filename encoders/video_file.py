@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import SupportsBytes, cast
 
 import av
 import av.error
@@ -207,7 +207,7 @@ def probe(path: Path) -> VideoInfo:
         end = _end(video, ticks, last_length)
         fps = _constant_rate(ticks, video)
     with open_video(path) as video:
-        first = _first_frame(video)
+        first = first_frame(video)
         start = video.seconds(first.dts or 0 if first.pts is None else first.pts)
     placed = placing(first)
     rotation = placed.quarter_turns * 90
@@ -273,7 +273,8 @@ def _constant_rate(ticks: NDArray[np.int64], video: OpenVideo) -> float | None:
     return float(declared if declared and abs(declared / measured - 1) < _SAME_RATE else measured)
 
 
-def _first_frame(video: OpenVideo) -> VideoFrame:
+def first_frame(video: OpenVideo) -> VideoFrame:
+    """Decode the first frame. Raises DamagedVideoError."""
     try:
         for frame in video.container.decode(video.stream):
             return frame
@@ -298,6 +299,11 @@ class Placing:
             return 1 if self.upturned else 3
         return 2 if self.upturned else 0
 
+    @property
+    def flipped(self) -> bool:
+        """Whether a mirror image is displayed, which no turn alone gives."""
+        return (self.mirrored != self.upturned) != self.transposed
+
     def upright(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a stored picture [H, W, 3] as it is displayed, as a view."""
         shown = picture.transpose(1, 0, 2) if self.transposed else picture
@@ -312,7 +318,8 @@ def placing(frame: VideoFrame) -> Placing:
 
     PyAV's `rotation` alone says of a mirror image that it is turned by 180 degrees.
     """
-    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    # PyAV's stubs don't name the keys' and values' types.
+    matrix = cast("Mapping[SideData, SupportsBytes]", frame.side_data).get(SideData.DISPLAYMATRIX)
     if matrix is None:
         return _AS_STORED
     a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32, count=5).tolist()  # x' = ax + cy, y' = bx + dy

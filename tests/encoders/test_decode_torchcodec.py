@@ -10,7 +10,7 @@ from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import BackendError, DamagedVideoError, EmptyVideoError
 from encoders.video_file import probe
-from tests.encoders.videos import clip, psnr
+from tests.encoders.videos import MATRICES, clip, psnr, with_matrix
 
 FILES = [
     "natural/bikes_10s.mp4",
@@ -47,6 +47,19 @@ def test_both_backends_give_the_same_frames(shared_data: Path, name: str, size: 
     # Scaled pixels went through RGB once more in theirs.
     rounding = 38 if size is None else 36
     assert min(psnr(a, b) for a, b in zip(ours.pixels, theirs.pixels, strict=True)) > rounding
+
+
+@pytest.mark.usefixtures("torchcodec")
+@pytest.mark.parametrize("name", MATRICES)
+def test_turned_and_mirrored_pictures_are_those_of_pyav(shared_data: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "turned.mp4"
+    path.write_bytes((shared_data / "videos" / "natural" / "bikes_10s.mp4").read_bytes())
+    with_matrix(path, MATRICES[name])
+    ours, theirs = (
+        read_frames(clip(path, 0, 1), FramePolicy(count=1, size=None), backend=backend)  # type: ignore[arg-type]
+        for backend in ("pyav", "torchcodec")
+    )
+    assert psnr(ours.pixels, theirs.pixels) > 38
 
 
 @pytest.mark.usefixtures("torchcodec")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from encoders.video_errors import MissingVideoError, OutsideVideoError, Truncate
 from encoders.video_file import OpenVideo, probe
 from tasks.task import Clip, FramesSeen
 from tests.encoders.videos import (
+    MATRICES,
     NATURAL,
     ODD_BUT_WHOLE,
     clip,
@@ -30,6 +30,7 @@ from tests.encoders.videos import (
     level,
     plain_read,
     psnr,
+    with_matrix,
     write_video,
 )
 
@@ -157,29 +158,6 @@ def test_rotated_files_come_out_upright(shared_data: Path, name: str, width: int
     pixels = read_frames(clip(path, 0, info.duration), FramePolicy(count=1, size=None)).pixels
     assert (info.width, info.height) == (width, height)
     assert pixels.shape == (1, height, width, 3)
-
-
-# Display matrices by name: x' = ax + cy, y' = bx + dy, of a, b, c, d.
-MATRICES = {
-    "as stored": (1, 0, 0, 1),
-    "mirrored": (-1, 0, 0, 1),
-    "upside down": (1, 0, 0, -1),
-    "turned by 180": (-1, 0, 0, -1),
-    "turned to the right": (0, 1, -1, 0),
-    "turned to the left": (0, -1, 1, 0),
-    "rows for columns": (0, 1, 1, 0),
-    "rows for columns, turned": (0, -1, -1, 0),
-    "nothing": (0, 0, 0, 0),
-}
-
-
-def with_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
-    """Write a display matrix into the track header of an MP4 file."""
-    a, b, c, d = (value << 16 for value in matrix)
-    data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 44
-    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(data)
 
 
 @NEEDS_FFMPEG

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import struct
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
@@ -116,3 +117,26 @@ def ffmpeg_frame(path: Path, second: float, width: int, height: int) -> NDArray[
         [*command, "-pix_fmt", "rgb24", "-f", "rawvideo", "-"], capture_output=True, check=True, timeout=60
     ).stdout
     return np.frombuffer(raw, dtype=np.uint8).reshape(height, width, 3)
+
+
+# Display matrices by name: x' = ax + cy, y' = bx + dy, of a, b, c, d.
+MATRICES = {
+    "as stored": (1, 0, 0, 1),
+    "mirrored": (-1, 0, 0, 1),
+    "upside down": (1, 0, 0, -1),
+    "turned by 180": (-1, 0, 0, -1),
+    "turned to the right": (0, 1, -1, 0),
+    "turned to the left": (0, -1, 1, 0),
+    "rows for columns": (0, 1, 1, 0),
+    "rows for columns, turned": (0, -1, -1, 0),
+    "nothing": (0, 0, 0, 0),
+}
+
+
+def with_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Write a display matrix into the track header of an MP4 file."""
+    a, b, c, d = (value << 16 for value in matrix)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
