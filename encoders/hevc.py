@@ -1,8 +1,8 @@
 """Which packets of an HEVC stream can be left out: pictures that no other picture refers to.
 
 FFmpeg's decoder leaves them out for H.264 (`skip_frame`), for HEVC it does not. What they are is in a packet's first
-bytes: a picture of an even type below 16 is not referred to within its temporal layer, and in the highest layer therefore
-by none (H.265, 7.4.2.2).
+bytes: a picture of an even type below 16 is not referred to within its temporal layer, and thus in the highest layer by
+none (H.265, 7.4.2.2).
 """
 
 from __future__ import annotations
