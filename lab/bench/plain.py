@@ -23,7 +23,7 @@ from encoders.pretrain.contrastive import ContrastiveBatch, ContrastiveStep, cap
 from encoders.pretrain.facts import FactsEncoder
 from encoders.pretrain.language import LanguageBatch, LanguageStep
 from encoders.tokens import TextBatch
-from encoders.v2t.model import Connector, CrossAttention
+from encoders.v2t.model import Connector, CrossAttention, ResamplerLayer, VideoAttention
 from encoders.vit import Block, Patches, VisionTower
 from tasks.errors import ModelError
 
@@ -51,6 +51,9 @@ def take(part: nn.Module, weights: Weights, like: Tensor) -> None:
 class PlainVision(nn.Module):
     """Patches by convolution, positions, the tokens that are kept, a transformer, the mean of its tokens."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, tower: VisionTower) -> None:
         super().__init__()
         config, width, side = tower.config, tower.config.width, tower.config.patch
@@ -74,8 +77,9 @@ class PlainVision(nn.Module):
     def _take(self, tower: VisionTower) -> None:
         side, tubelet = tower.config.patch, tower.config.tubelet
         take(self.image, convolution(tower.image, (side, side)), tower.image.proj.weight)
-        for video in tower.video if self.video is not None else ():
-            take(self.video, convolution(video, (tubelet, side, side)), video.proj.weight)
+        for video in tower.video:
+            if self.video is not None and isinstance(video, Patches):
+                take(self.video, convolution(video, (tubelet, side, side)), video.proj.weight)
         for layer, block in zip(self.blocks.layers, tower.blocks, strict=True):
             if not isinstance(block, Block):
                 raise ModelError("written plainly, there are blocks of one kind alone")
@@ -101,7 +105,7 @@ class PlainVision(nn.Module):
 
 def convolution(patches: Patches, kernel: tuple[int, ...]) -> Weights:
     """Our projection of pixels as a convolution's weights."""
-    weight = patches.proj.weight.unflatten(1, (*kernel, 3)).movedim(-1, 1)
+    weight = patches.proj.weight.view(-1, *kernel, 3).movedim(-1, 1)
     return {"weight": weight.contiguous(), "bias": patches.proj.bias}
 
 
@@ -254,7 +258,8 @@ class PlainLlama(nn.Module):
         if config.model_type != "llama" or config.num_key_value_heads != config.num_attention_heads:
             raise ModelError("written plainly, there is a Llama with as many keys as queries alone")
         dtype, trained = own["model.norm.weight"].dtype, any(part.requires_grad for part in lm.parameters())
-        width, self.theta = config.hidden_size, config.rope_parameters["rope_theta"]
+        width, self.theta = config.hidden_size, float(config.rope_parameters["rope_theta"])
+        self.size = width // config.num_attention_heads
         self.words = nn.Embedding(config.vocab_size, width)
         self.layers = nn.ModuleList(
             PlainLayer(width, config.num_attention_heads, config.intermediate_size, config.rms_norm_eps)
@@ -269,9 +274,8 @@ class PlainLlama(nn.Module):
 
     def angles(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines [length, head width] of the rotary positions."""
-        size = self.words.embedding_dim // self.layers[0].heads
         device = self.words.weight.device
-        rates = self.theta ** -(torch.arange(0, size, 2, device=device) / size)
+        rates = self.theta ** -(torch.arange(0, self.size, 2, device=device) / self.size)
         angle = torch.arange(length, device=device)[:, None] * torch.cat((rates, rates))
         return angle.cos().to(self.words.weight.dtype), angle.sin().to(self.words.weight.dtype)
 
@@ -329,51 +333,62 @@ class PlainAttention(nn.MultiheadAttention):
         return out
 
 
+class PlainResampler(nn.Module):
+    """One layer of a resampler: latents attend to tokens and to themselves, then a feed-forward."""
+
+    def __init__(self, own: ResamplerLayer) -> None:
+        super().__init__()
+        self.norm_latents, self.norm_tokens = deepcopy(own.norm_latents), deepcopy(own.norm_tokens)
+        self.attention = PlainAttention(own.attn)
+        mlp = (own.norm_mlp, own.mlp.fc1, nn.GELU(), own.mlp.fc2)
+        self.mlp = nn.Sequential(*(deepcopy(part) for part in mlp))
+
+    def forward(self, latents: Tensor, tokens: Tensor) -> Tensor:
+        """Latents [B, L, width], tokens [B, N, width] → latents."""
+        queries = self.norm_latents(latents)
+        latents = latents + self.attention.attend(queries, torch.cat([self.norm_tokens(tokens), queries], 1))
+        out: Tensor = latents + self.mlp(latents)
+        return out
+
+
+class PlainLook(nn.Module):
+    """A gated look at the video, added to a language model's hidden states."""
+
+    def __init__(self, own: VideoAttention) -> None:
+        super().__init__()
+        if own.gate is None:
+            raise ModelError("written plainly, cross-attention has gates")
+        self.norm, self.gate, self.attention = deepcopy(own.norm), deepcopy(own.gate), PlainAttention(own.attn)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """[B, N, width] and what is seen [B, L, context] → [B, N, width]."""
+        update = self.attention.attend(self.norm(x.float()), seen)
+        return x + (torch.tanh(self.gate) * update).to(x.dtype)
+
+
 class PlainCaptions(nn.Module):
     """Resampler and gated cross-attention before each layer of a frozen Llama, on tokens that were computed before."""
 
     def __init__(self, step: CaptionStep) -> None:
         super().__init__()
         connector: Connector = step.model.connector
-        resampler = connector.resampler
-        if not connector.config.gated:
-            raise ModelError("written plainly, cross-attention has gates")
+        own = connector.resampler
         self.lm = PlainLlama(step.model.lm)
-        self.proj, self.latents, self.norm = (
-            deepcopy(part) for part in (resampler.proj, resampler.latents, resampler.norm)
-        )
-        self.resampler = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "latents": deepcopy(layer.norm_latents),
-                    "tokens": deepcopy(layer.norm_tokens),
-                    "attention": PlainAttention(layer.attn),
-                    "mlp": nn.Sequential(
-                        deepcopy(layer.norm_mlp), deepcopy(layer.mlp.fc1), nn.GELU(), deepcopy(layer.mlp.fc2)
-                    ),
-                }
-            )
-            for layer in resampler.layers
-        )
-        self.looks = nn.ModuleList(
-            nn.ModuleDict({"norm": deepcopy(layer.norm), "attention": PlainAttention(layer.attn)})
-            for layer in connector.video_layers
-        )
-        self.gates = nn.ParameterList(deepcopy(layer.gate) for layer in connector.video_layers)
+        self.proj, self.latents, self.norm = deepcopy(own.proj), deepcopy(own.latents), deepcopy(own.norm)
+        layers = (layer for layer in own.layers if isinstance(layer, ResamplerLayer))
+        self.resampler = nn.ModuleList(PlainResampler(layer) for layer in layers)
+        self.looks = nn.ModuleList(PlainLook(layer) for layer in connector.video_layers)
 
     def forward(self, batch: CaptionBatch) -> Tensor:
         """The loss of a batch, in nats per token."""
         tokens = self.proj(batch.video)
         latents = self.latents.expand(len(tokens), -1, -1)
         for part in self.resampler:
-            queries = part["latents"](latents)
-            latents = latents + part["attention"].attend(queries, torch.cat([part["tokens"](tokens), queries], 1))
-            latents = latents + part["mlp"](latents)
+            latents = part(latents, tokens)
         seen = self.norm(latents)
         x = self.lm.words(batch.rows.ids)
         cos, sin = self.lm.angles(x.shape[1])
-        for layer, look, gate in zip(self.lm.layers, self.looks, self.gates, strict=True):
-            update = look["attention"].attend(look["norm"](x.float()), seen)
-            x = layer(x + (torch.tanh(gate) * update).to(x.dtype), cos, sin)
+        for layer, look in zip(self.lm.layers, self.looks, strict=True):
+            x = layer(look(x, seen), cos, sin)
         losses, _, count = caption_sums(self.lm.logits(x), batch.rows)
         return losses / count
