@@ -1,8 +1,8 @@
 """Decoding by time stamp with PyAV: exactly the frame on screen at each moment, and no other pixel kept.
 
 Two passes over the packets. The first reads only their time stamps, so that the second knows which frames are
-wanted: it decodes from the key frame before each, hands only wanted frames to the scaler, and in H.264
-lets the decoder drop unwanted frames that no other frame refers to. In a long video both passes seek over the gaps
+wanted: it decodes from the key frame before each, hands only wanted frames to the scaler, and leaves out, in H.264 and
+HEVC, unwanted frames that no other frame refers to. In a long video both passes seek over the gaps
 between wanted frames where that costs less than reading on. Where anything looks doubtful, every
 frame is decoded again on one thread, and a wanted frame that damage may have reached is refused.
 """
@@ -27,6 +27,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from encoders.hevc import NoSuchLayerError, hevc_packets
 from encoders.sampling import FramePolicy
 from encoders.video_errors import DamagedVideoError, OutsideVideoError, TruncatedVideoError, memory_error
 from encoders.video_file import OpenVideo, blame_file, open_video, placing, read_packets
@@ -488,6 +489,8 @@ def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas, first_slot:
             if frame.pts in slots:
                 canvas.draw(frame, slots[frame.pts])
                 missing -= 1
+    except NoSuchLayerError:
+        return None
     except av.error.FFmpegError as error:
         blame_file(video.path, error)
         return None
@@ -495,8 +498,7 @@ def _decode_chosen(video: OpenVideo, wanted: Wanted, canvas: Canvas, first_slot:
 
 
 def _chosen_frames(video: OpenVideo, index: PacketIndex, wanted: set[int]) -> Iterator[VideoFrame]:
-    context = video.stream.codec_context
-    droppable = context.codec.canonical_name == "h264"
+    context, unreferenced = video.stream.codec_context, _Unreferenced(video.stream)
     needed = _needed(index, wanted)
     last = max(wanted)
     # Decoding starts in the middle of the file after a seek, and again wherever packets are skipped.
@@ -518,10 +520,25 @@ def _chosen_frames(video: OpenVideo, index: PacketIndex, wanted: set[int]) -> It
         # Leading pictures of the first key frame refer to frames that were not decoded.
         if skip_before is not None and int(index.pts[position]) < skip_before:
             continue
-        if droppable:
-            context.skip_frame = "DEFAULT" if position in wanted else "NONREF"
+        if unreferenced.left_out(packet, wanted=position in wanted):
+            continue
         yield from context.decode(packet)
     yield from context.decode(None)
+
+
+class _Unreferenced:
+    """Leaves out unwanted frames that no other frame refers to: H.264's by the decoder, HEVC's before it."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._context = stream.codec_context
+        self._h264 = self._context.codec.canonical_name == "h264"
+        self._hevc = hevc_packets(stream)
+
+    def left_out(self, packet: Packet[VideoStream], *, wanted: bool) -> bool:
+        """Whether the decoder need not see the packet. Raises NoSuchLayerError if that can't be told."""
+        if self._h264:
+            self._context.skip_frame = "DEFAULT" if wanted else "NONREF"
+        return self._hevc is not None and self._hevc.unreferenced(packet) and not wanted
 
 
 def _needed(index: PacketIndex, wanted: set[int]) -> NDArray[np.bool_]:

@@ -62,7 +62,7 @@ def train(
         loaded = next(batches)
         torch.manual_seed(seed_of(seed, "step", progress.step, world.rank))
         rate = set_rate(optimiser, plan, progress.step)
-        loss, values = _update(module, loaded, optimiser, plan, world, progress.step)
+        loss, values = update(module, loaded, optimiser, plan, world, progress.step)
         clamp_scales(step)
         bad = collect(loaded.bad, world)
         progress = Progress(progress.step + 1, progress.samples + loaded.samples * world.size, progress.bad + len(bad))
@@ -108,10 +108,13 @@ def _parallel(job: Job, plan: Plan, world: World) -> nn.Module:
     return DistributedDataParallel(step, device_ids=ids, find_unused_parameters=True)
 
 
-def _update(
+def update(
     module: nn.Module, loaded: Loaded, optimiser: torch.optim.Optimizer, plan: Plan, world: World, at: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Make one optimiser step; return the loss and other metrics, detached."""
+    """Make one optimiser step; return the loss and other metrics, detached.
+
+    Raises ModelError, naming step `at`, if the loss or a gradient is no longer finite.
+    """
     with autocast(world.device, plan.dtype):
         loss, metrics = module(loaded.batch.to(world.device))
     optimiser.zero_grad(set_to_none=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,10 +27,15 @@ WIDTH, HIDDEN = 128, 512
 def facts_picture(facts: Iterable[str], side: int) -> NDArray[np.uint8]:
     """Mark facts in a picture, [1, side, side, 3] of 0 and 1: what is true of a video as pixels of their own."""
     picture = np.zeros(side * side * 3, dtype=np.uint8)
-    for fact in facts:
-        digest = hashlib.sha256(fact.encode()).digest()
-        picture[[int.from_bytes(digest[4 * at : 4 * at + 4]) % picture.size for at in range(MARKS)]] = 1
+    picture[[place for fact in facts for place in places_of(fact, picture.size)]] = 1
     return picture.reshape(1, side, side, 3)
+
+
+@lru_cache(maxsize=1 << 16)
+def places_of(fact: str, size: int) -> tuple[int, ...]:
+    """Where a fact marks a picture of `size` numbers; kept, because facts recur from video to video."""
+    digest = hashlib.sha256(fact.encode()).digest()
+    return tuple(int.from_bytes(digest[4 * at : 4 * at + 4]) % size for at in range(MARKS))
 
 
 class FactsEncoder(DualEncoder):

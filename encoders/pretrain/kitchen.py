@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from itertools import combinations, islice
 from random import Random
 from types import MappingProxyType
@@ -244,6 +245,7 @@ def _counted(plan: Plan, events: Sequence[Event]) -> Iterator[TextView]:
         yield _claimed(Count(plan.recipe.counted, times), "count")
 
 
+@lru_cache(maxsize=1 << 16)
 def _claimed(claim: Claim, kind: str) -> TextView:
     return TextView(claim.text, tuple(rival.text for rival in wrong(claim)), kind)
 

@@ -81,6 +81,30 @@ def train_step(
     show(result, json)
 
 
+@app.command(epilog="Example: longvid bench recipe --stage short --stage long-full")
+def recipe(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="A TOML file of stages, or a shipped one's name.")
+    ] = Path("kitchen-tiny"),
+    stages: Annotated[list[str] | None, typer.Option("--stage", help="Repeatable. Default: all of the file.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps in a round, at most.")] = 12,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    repeats: REPEATS = 3,
+    json: JSON = None,
+) -> None:
+    """Time training steps of a recipe's stages against the same models written plainly, and making their data.
+
+    Stages need no weights of earlier ones here. "making the data alone" says what share of a training step it takes.
+    """
+    from encoders.shipped import CONFIGS
+    from lab.bench.recipe import bench_recipe
+    from tasks.resources import file_or_shipped
+
+    config = file_or_shipped(config, CONFIGS, "training configuration")
+    result = bench_recipe(config, stages or (), steps=steps, repeats=repeats, device=device, done=console.note)
+    show(result, json)
+
+
 @app.command("video-to-text", epilog="Example: longvid bench video-to-text --model longvivit-tiny --llm smollm2")
 def video_to_text(
     model: Annotated[str, typer.Option(help="An encoder preset, untrained.")] = "longvivit-tiny",

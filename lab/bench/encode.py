@@ -237,6 +237,11 @@ def drain(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def name_of(device: torch.device) -> str:
+    """Return the device's product name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def matmul_rate(device: torch.device, repeats: int = 20) -> float:
     """Measure FLOP/s of a large square matrix product, in bf16.
 

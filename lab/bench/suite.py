@@ -10,7 +10,7 @@ import argparse
 import importlib.util
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from lab.bench.encode import (
     find_methods,
     matmul_rate,
     method_config,
+    name_of,
 )
 from lab.bench.peers import needed
 from lab.bench.result import (
@@ -40,6 +41,7 @@ from lab.bench.result import (
     NotMeasuredError,
     Report,
     Result,
+    Timing,
     Way,
     as_result,
     clocked,
@@ -138,6 +140,9 @@ METHODS = {"cpu": ("jst-mask0", "jst-mask75"), "cuda": (), "meta": ()}
 FRAMES = {"cpu": (16,), "cuda": (16, 128, 256), "meta": (16, 128, 256)}
 VLM = {"cpu": ("tiny",), "cuda": ("2b",), "meta": ()}
 VLM_FRAMES = {"cpu": (4,), "cuda": (16, 64, 128), "meta": ()}
+STAGES = {"cpu": ("image",), "cuda": ("image", "short", "long-minute", "long-full"), "meta": ()}
+STEPS = {"cpu": 2, "cuda": 12}
+RECIPE_NEEDS = ("tokenizers", "transformers", "safetensors", "pydantic", "jsonlines")
 Done = Callable[[str], None]
 
 
@@ -146,7 +151,7 @@ class Asked:
     """The command line's request; empty fields default to what the device can do in minutes.
 
     No methods means all of them on a GPU and on the meta device. `vlm` and `vlm_frames` are the sizes of video language
-    models and the frames that they are shown.
+    models and the frames that they are shown, `stages` those of kitchen's recipe.
     """
 
     device: str = "meta"
@@ -157,6 +162,7 @@ class Asked:
     compiled: bool = False
     vlm: tuple[str, ...] = ()
     vlm_frames: tuple[int, ...] = ()
+    stages: tuple[str, ...] = ()
 
     def filled(self) -> Asked:
         """Fill in the device's default sizes, frames and methods. Raises ModelError for a missing device."""
@@ -168,6 +174,7 @@ class Asked:
             methods=self.methods or METHODS[kind],
             vlm=self.vlm or VLM[kind],
             vlm_frames=self.vlm_frames or VLM_FRAMES[kind],
+            stages=self.stages or STAGES[kind],
         )
 
     @property
@@ -195,8 +202,8 @@ class Asked:
 def bench_encode(asked: Asked, done: Done, *, steps: bool = False) -> Result:
     """Measure forward passes against peers, attention by kernel, and the cost of the paper's methods.
 
-    With `steps` the training steps beside the peers', decoding by the device, and questions to a video language model:
-    all that it can tell.
+    With `steps` the training steps beside the peers', those of kitchen's recipe beside the same models written plainly,
+    decoding by the device, and questions to a video language model: all that it can tell.
     """
     asked = asked.filled()
     vision = asked.vision_work
@@ -204,7 +211,7 @@ def bench_encode(asked: Asked, done: Done, *, steps: bool = False) -> Result:
     comparisons = tuple(compare_forward(asked.work, done)) if measured else ()
     if measured and steps:
         comparisons += (*compare_step(asked.work, done), compare_decoding(asked.device, asked.repeats, done))
-        comparisons += tuple(compare_vision_language(vision, done))
+        comparisons += (*compare_recipe(asked, done), *compare_vision_language(vision, done))
     report = bench(asked.options, lambda row: done(f"{row.size}, {row.frames} frames, {row.method}"))
     result = as_result(report, comparisons, asked.settings)
     own = {"attention_seconds": attention(asked) if measured else {}, "matmul_shares": shares(report)}
@@ -216,6 +223,26 @@ def bench_train_step(asked: Asked, done: Done) -> Result:
     asked = asked.filled()
     comparisons = tuple(compare_step(asked.work, done))
     return Result("train-step", machine_facts(name_of(asked.work.device)), asked.settings, comparisons)
+
+
+def compare_recipe(asked: Asked, done: Done) -> Iterator[Comparison]:
+    """Time training steps of the stages; without the libraries that they need they are named and left out."""
+    work = f"training steps of {', '.join(asked.stages)}"
+    try:
+        for name in RECIPE_NEEDS:
+            needed(name, name)
+    except NotMeasuredError as error:
+        done(f"{work}: left out, {error}")
+        yield Comparison(work, (Timing("ours", missing=str(error)),))
+        return
+    from encoders.shipped import CONFIGS
+    from lab.bench.recipe import bench_recipe
+
+    steps = STEPS[asked.work.device.type]
+    config = CONFIGS / "kitchen-tiny.toml"
+    yield from bench_recipe(
+        config, asked.stages, steps=steps, repeats=asked.repeats, device=asked.device, done=done
+    ).comparisons
 
 
 ON_CPU, ON_GPU = "TorchCodec on the CPU", "TorchCodec on the GPU (NVDEC)"
@@ -286,11 +313,6 @@ def shares(report: Report) -> Facts:
     }
 
 
-def name_of(device: torch.device) -> str:
-    """Return the device's product name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run with command-line arguments; 0 on success, 2 with one line on standard error otherwise."""
     given = _parser().parse_args(arguments)
@@ -305,6 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
         given.compile,
         tuple(given.vlm),
         tuple(given.vlm_frames),
+        tuple(given.stages),
     )
     try:
         result = bench_encode(asked, _progress, steps=True)
@@ -345,6 +368,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="*", default=[], help="names; all when left out, on a CPU two")
     parser.add_argument("--vlm", nargs="+", default=[], help="tiny, 2b, 4b, 8b; default: 2b, on a CPU tiny")
     parser.add_argument("--vlm-frames", nargs="+", type=int, default=[], help="default: 16 64 128, on a CPU 4")
+    parser.add_argument("--stages", nargs="+", default=[], help="of kitchen's recipe; default: four, on a CPU image")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs, of which the median counts")
     parser.add_argument("--compile", action="store_true", help="torch.compile the timed forward passes, the peers' too")
     parser.add_argument("--json", type=Path, help="write the report here")

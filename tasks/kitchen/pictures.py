@@ -85,8 +85,9 @@ def box(left: float, top: float, right: float, bottom: float, colour: Colour) ->
 class Sprite:
     """A small picture to lay over others, cut to what it covers.
 
-    `colour` uint16 [h, w, 3] is already multiplied by its opacity (in 1/256), `through` uint16 [h, w, 1] is what
-    remains of the picture below; `left` and `top` are pixels from the sprite's own corner.
+    `colour` uint16 [h, w, 3] is already multiplied by its opacity (in 1/256), `through` uint16 [h, w, 3] is what
+    remains of the picture below, the same for each colour: multiplied row by row that takes half the time of pixel by
+    pixel. `left` and `top` are pixels from the sprite's own corner.
     """
 
     colour: NDArray[np.uint16]
@@ -139,9 +140,7 @@ def cut(colour: NDArray[np.uint16], through: NDArray[np.uint16]) -> Sprite:
     if not rows.size:
         return Sprite(colour[:0, :0], through[:0, :0], 0, 0)
     area = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return Sprite(
-        np.ascontiguousarray(colour[area]), np.ascontiguousarray(through[area]), int(columns[0]), int(rows[0])
-    )
+    return Sprite(np.ascontiguousarray(colour[area]), through[area].repeat(3, axis=2), int(columns[0]), int(rows[0]))
 
 
 def paste(picture: NDArray[np.uint8], sprite: Sprite, left: int, top: int) -> None:

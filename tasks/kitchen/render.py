@@ -274,7 +274,8 @@ def paint(picture: NDArray[np.uint8], behind: str, things: tuple[Pasted, ...], *
     for name, left, top, wide in things:
         paste(picture, sprite(name, round(wide * scale)), round(left * scale), round(top * scale))
     if mirrored:
-        picture[...] = picture[:, ::-1].copy()
+        pixels = picture.view("V3")  # three bytes at a time: half the time of one
+        pixels[...] = pixels[:, ::-1].copy()
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise, permutations, product
 from random import Random
 from types import MappingProxyType
@@ -222,7 +223,13 @@ def sentence(event: Event, plan: Plan) -> str:
 
 def facts(plan: Plan) -> list[Fact]:
     """Return all true facts of the questions' kinds about a video, each with all its false versions."""
-    return [Fact(kind, claim.text, texts(wrong(claim))) for kind, claim in true_claims(plan)]
+    return [fact_of(kind, claim) for kind, claim in true_claims(plan)]
+
+
+@lru_cache(maxsize=1 << 16)
+def fact_of(kind: FactKind, claim: Claim) -> Fact:
+    """The claim as a fact; kept, because a few thousand claims make up all videos."""
+    return Fact(kind, claim.text, texts(wrong(claim)))
 
 
 def true_claims(plan: Plan) -> Iterator[tuple[FactKind, Claim]]:

@@ -120,7 +120,7 @@ def test_a_shape_covers_its_area() -> None:
     shapes |= {Bar(-0.5, 0, 0.5, 0, 0.25, (255, 0, 0)): 0.5 + np.pi / 16}
     for shape, area in shapes.items():
         drawn = draw((shape,), 64, outline=False)
-        assert (256 - drawn.through).sum() / 256 / 64**2 * 4 == pytest.approx(area, rel=0.03)
+        assert (256 - drawn.through[..., 0]).sum() / 256 / 64**2 * 4 == pytest.approx(area, rel=0.03)
 
 
 def test_a_sprite_that_sticks_out_is_cut_off() -> None:
