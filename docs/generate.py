@@ -47,16 +47,6 @@ IntentQA, MLVU and CG-Bench are held to pinned digests as well, wherever their f
   they read them (`reads_subtitles`). The [aggregator](aggregators.md#caption-files) does with `-M subtitles=all`.
 """
 VERBS = ("prepare", "plan", "run", "score", "import", "report")
-METAVARS = (
-    (r"<list\[(\w+)\]>", r"<\1>"),
-    (r"<(int|float)( range)?>|(INTEGER|FLOAT)( RANGE)?", "N"),
-    (r"<[Pp]ath>", "PATH"),
-    (r"<str>", "TEXT"),
-    (r" <bool>| BOOLEAN", ""),
-    (r"[<{}>]", ""),
-    (r"\|", "/"),
-)
-"""How versions of typer write the type of a value, and how it is written here."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -137,23 +127,12 @@ def options_of(command: Any, name: str) -> Iterator[str]:  # noqa: ANN401
     context = command.make_context(name, [], resilient_parsing=True)
     skipped = ("help", "install_completion", "show_completion")
     rows = []
-    for parameter in command.params:
+    for parameter in command.get_params(context):
         if parameter.name in skipped or (record := parameter.get_help_record(context)) is None:
             continue
-        name = metavar(record[0])
-        if parameter.param_type_name == "argument":
-            name = re.sub(r" (TEXT|PATH|N)$", "", name).replace("...", "…")
-            name = name.upper() if name.islower() else name
-        rows.append((f"`{name}`", plain(record[1])))
+        rows.append((f"`{record[0].replace('|', '/')}`", plain(record[1])))
     if rows:
         yield from table(("argument or option", "meaning"), rows)
-
-
-def metavar(text: str) -> str:
-    """An option's names with what is given behind them."""
-    for pattern, written in METAVARS:
-        text = re.sub(pattern, written, text)
-    return text
 
 
 def plain(text: str) -> str:

@@ -225,7 +225,7 @@ def add_plan(app: typer.Typer, benchmark: Benchmark) -> None:
         data: DATA = None,
         videos: VIDEOS = None,
         limit: LIMIT = None,
-        probe: Annotated[int, typer.Option(min=1, help="Items to try out, after one to warm up.")] = 3,
+        probe: Annotated[int, typer.Option(min=1, help="Items to try, after one that warms up.")] = 3,
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Estimate a run's items, tokens, time, memory and disk space from a short probe."""
@@ -312,20 +312,22 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         pool: POOL = benchmark.pools[0],
         data: DATA = None,
         videos: VIDEOS = None,
-        route: Annotated[str, typer.Option(help="How the answers were got, if known.")] = "unknown",
+        route: Annotated[str, typer.Option(help="How the answers were obtained, if known.")] = "unknown",
         field: Annotated[
             str | None, typer.Option(help="The field of each row that holds the model's choice, if several could.")
         ] = None,
         count_invalid_as_wrong: Annotated[
             bool,
             typer.Option(
-                "--count-invalid-as-wrong", help="Missing, null and impossible choices are wrong, not a reason to stop."
+                "--count-invalid-as-wrong",
+                help="Count missing, null and impossible choices as wrong instead of refusing the file.",
             ),
         ] = False,
         allow_missing: Annotated[
             bool,
             typer.Option(
-                "--allow-missing", help="Texts and vectors: items that the file leaves out are not a reason to exit 1."
+                "--allow-missing",
+                help="Texts and vectors: accept a file that leaves items out (otherwise the exit code is 1).",
             ),
         ] = False,
         wide: WIDE = False,

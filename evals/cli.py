@@ -20,6 +20,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from evals import help_screen
 from evals.signals import INTERRUPTED, as_interrupts, is_unhandled_interrupt
 from evals.verbs import own_group, spelled_out
 from tasks.errors import LongvidError
@@ -109,6 +110,7 @@ def quickened(command: Any) -> Any:  # noqa: ANN401
     """
     command.rich_markup_mode = None
     command.get_params = partial(quick_parameters, command.get_params)
+    command.get_help = partial(help_screen.get_help, command)
     for inner in getattr(command, "commands", {}).values():
         inner.short_help = inner.short_help or (inner.help or "").partition("\n\n")[0]
         quickened(inner)
@@ -121,6 +123,7 @@ def quick_parameters(get_params: Callable[[Any], list[Any]], ctx: Any) -> list[A
     for parameter in parameters:
         if "process_value" not in vars(parameter):
             parameter.process_value = partial(quick_value, parameter, parameter.process_value)
+            help_screen.name_values(parameter)
     return parameters
 
 
@@ -186,6 +189,9 @@ class LazyGroup(TyperGroup):
         # Plain text: loading rich, which draws the boxes of other help pages, takes as long as everything else.
         self.rich_markup_mode = None
         super().format_help(ctx, formatter)
+
+    def get_help(self, ctx: Any) -> str:  # noqa: ANN401
+        return help_screen.get_help(self, ctx)
 
 
 def added_commands() -> list[CommandEntry]:

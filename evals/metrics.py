@@ -12,6 +12,7 @@ from evals import console
 app = typer.Typer(
     help="Score caption files and similarity matrices without running anything.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -25,7 +25,9 @@ EXAMPLE = "Example: longvid pretrain --stage image --config kitchen-tiny --out r
 
 
 def pretrain(
-    stage: Annotated[str, typer.Option(help="A stage of the file: image, short, long, … in this order.")],
+    stage: Annotated[
+        str, typer.Option(help="A stage of the file, such as image, short or long. Train them in the file's order.")
+    ],
     config: Annotated[
         Path,
         typer.Option("--config", "-c", help="A TOML file of stages, or a shipped one's name."),
@@ -42,9 +44,10 @@ def pretrain(
 ) -> None:
     """Train one stage; its weights, record and checkpoints go to OUT/STAGE.
 
-    A stage starts from the weights that `model.init` names: `scratch`, an earlier stage in the same
-    OUT, a file, or an open_clip model. With --resume, an interrupted stage ends with exactly the same
-    weights. Torchrun: python -m torch.distributed.run --nproc-per-node 8 -m evals.pretrain …
+    A stage starts from the weights that `model.init` names: `scratch`, an earlier stage in the same OUT, a file, or an
+    open_clip model. With --resume, an interrupted stage ends with exactly the same weights.
+
+    On several GPUs: python -m torch.distributed.run --nproc-per-node 8 -m evals.pretrain …
     """
     from encoders.pretrain.settings import read_settings
     from encoders.pretrain.world import join_world
@@ -156,17 +159,22 @@ AGGREGATOR = Path("kitchen-aggregator")
 
 def train_aggregator(
     captions: Annotated[Path, typer.Option(help="Captions of kitchen's training videos: see above.")],
-    held_out: Annotated[Path, typer.Option(help="Captions of val videos, to measure on.")],
+    held_out: Annotated[Path, typer.Option(help="Captions of held-out (val) videos, to measure accuracy on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter, its record and checkpoints.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="A TOML file, or a shipped one's name.")] = AGGREGATOR,
-    seed: Annotated[int | None, typer.Option(help="Seed of adapter and order; default: the file's.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the adapter's weights and of the order of questions; default: the file's."),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=100; repeatable."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, if there is one.")] = False,
 ) -> None:
-    """Train a LoRA adapter on the prompts of options-loglik; reports accuracy by kind of question before and after.
+    """Train a LoRA adapter for the aggregator's language model, on the prompts of the route options-loglik.
+
+    Accuracy on the held-out videos is reported by kind of question, before and after.
 
     Captions come from the annotations (longvid kitchen-annotations) or from a captioner (longvid kitchen-videos,
     then longvid caption).

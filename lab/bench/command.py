@@ -1,4 +1,4 @@
-"""`longvid bench …`: compare ours with peers, alternately, on a named machine."""
+"""`longvid bench …`: time longvid and other libraries in alternation, on a named machine."""
 
 from __future__ import annotations
 
@@ -15,34 +15,43 @@ from lab.bench.sizing import EXAMPLE as SIZING_EXAMPLE
 from lab.bench.sizing import sizing
 
 app = typer.Typer(
-    help="Measure speed side by side with other libraries. Names those not installed: pip install 'longvid[peers]'.",
+    help="Measure speed side by side with other libraries, as far as they are installed: pip install 'longvid[peers]'.",
     no_args_is_help=True,
+    add_completion=False,
     # What stands in square brackets is no markup.
     rich_markup_mode=None,
 )
 
-REPEATS = Annotated[int, typer.Option(min=1, help="Rounds; each runs every way once, and medians are reported.")]
+REPEATS = Annotated[int, typer.Option(min=1, help="Rounds; each runs every variant once, and the median is reported.")]
 JSON = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Write the whole result here; - prints it instead of the tables."),
 ]
 SIZES = Annotated[
-    list[str] | None, typer.Option("--size", help="tiny, b, l; repeatable. Default: b and l, on a CPU b.")
+    list[str] | None,
+    typer.Option("--size", help="Encoder size: tiny, b or l; repeatable. Default: b and l; on a CPU, b."),
 ]
 FRAMES = Annotated[
-    list[int] | None, typer.Option("--frames", help="Repeatable. Default: 16, 128 and 256, on a CPU 16.")
+    list[int] | None,
+    typer.Option("--frames", help="Frames per video; repeatable. Default: 16, 128 and 256; on a CPU, 16."),
 ]
-COMPILED = Annotated[bool, typer.Option("--compile", help="torch.compile the timed forward passes, the peers' too.")]
+COMPILED = Annotated[
+    bool,
+    typer.Option("--compile", help="Apply torch.compile to the timed forward passes, those of other libraries too."),
+]
 STANDARD_OUTPUT = Path("-")
 
 
 @app.command(epilog="Example: longvid bench encode --device cuda --json encode.json --plot memory.png")
 def encode(
-    device: Annotated[str, typer.Option(help="cpu or cuda; meta counts without computing, no peers.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu or cuda; with meta, only count (nothing is computed or timed).")
+    ] = "cpu",
     size: SIZES = None,
     frames: FRAMES = None,
     methods: Annotated[
-        list[str] | None, typer.Option("--method", help="Repeatable. Default: all, on a CPU dense and masked.")
+        list[str] | None,
+        typer.Option("--method", help="A method's name; repeatable. Default: all; on a CPU, jst-mask0 and jst-mask75."),
     ] = None,
     compiled: COMPILED = False,
     repeats: REPEATS = 5,
@@ -74,7 +83,7 @@ def train_step(
     repeats: REPEATS = 5,
     json: JSON = None,
 ) -> None:
-    """Time a training step on one video against ViViT and open_clip; report seconds and saved activations."""
+    """Time a training step on one video against ViViT and open_clip, and measure the activations that it keeps."""
     from lab.bench.suite import Asked, bench_train_step
 
     result = bench_train_step(Asked(device, tuple(size or ()), tuple(frames or ()), repeats=repeats), console.note)
@@ -107,15 +116,19 @@ def recipe(
 
 @app.command("video-to-text", epilog="Example: longvid bench video-to-text --model longvivit-tiny --llm smollm2")
 def video_to_text(
-    model: Annotated[str, typer.Option(help="An encoder preset, untrained.")] = "longvivit-tiny",
-    llm: Annotated[str, typer.Option(help="smollm2 or transformers:NAME_OR_PATH.")] = "smollm2",
+    model: Annotated[
+        str, typer.Option(help="Encoder, as listed by 'longvid models'; its weights are random.")
+    ] = "longvivit-tiny",
+    llm: Annotated[str, typer.Option(help="Language model: smollm2 or transformers:NAME_OR_PATH.")] = "smollm2",
     frames: FRAMES = None,
-    masks: Annotated[list[float] | None, typer.Option("--mask", help="Repeatable. Default: 0 and 0.3.")] = None,
+    masks: Annotated[
+        list[float] | None, typer.Option("--mask", help="Share of tokens masked; repeatable. Default: 0 and 0.3.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """Measure seconds and peak tensor memory of encoding a video and captioning it, by frame count and mask."""
+    """Measure seconds and peak tensor memory of encoding a video and captioning it, by number of frames and masking."""
     from dataclasses import asdict
 
     from encoders.v2t.task_model import untrained
@@ -155,14 +168,14 @@ def decode(
     video: Annotated[Path, typer.Argument(help="A video of constant frame rate.")],
     fps: Annotated[float, typer.Option(help="Frames per second to take.")] = 1.0,
     counts: Annotated[
-        list[int] | None, typer.Option("--frames", min=1, help="Also this many frames, evenly spaced; repeatable.")
+        list[int] | None, typer.Option("--frames", min=1, help="Also take this many frames, evenly spaced; repeatable.")
     ] = None,
     size: Annotated[int, typer.Option(min=1, help="Side of the square frames, in pixels.")] = 256,
-    threads: Annotated[int, typer.Option(min=1, help="Decoder threads, for every reader alike.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Decoder threads, the same for every library.")] = 2,
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """Sample frames with longvid, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
+    """Time frame sampling with longvid, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
     from lab.bench.decode import bench_decode
 
     samplings = tuple(counts or ())
@@ -178,7 +191,7 @@ def metrics(
     repeats: REPEATS = 5,
     json: JSON = None,
 ) -> None:
-    """Score YouCook2's validation segments with longvid and with pycocoevalcap."""
+    """Time the scoring of YouCook2's 3,492 validation captions with longvid and with pycocoevalcap."""
     from evals.benchmarks import benchmark_folder
     from lab.bench.metrics import bench_metrics, shifted
     from tasks.registry import benchmarks
@@ -192,15 +205,19 @@ def metrics(
 
 @app.command(epilog="Example: longvid bench ranks --compare 10000 --pairs 100000")
 def ranks(
-    compare: Annotated[int, typer.Option(min=0, help="Pairs for both ways; 0 leaves that out.")] = 10_000,
-    pairs: Annotated[int, typer.Option(min=0, help="Pairs for ours alone, once; 0 leaves that out.")] = 0,
+    compare: Annotated[
+        int, typer.Option(min=0, help="Size of the comparison, in text-video pairs; 0 skips it.")
+    ] = 10_000,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Also run blockwise ranking alone once, on this many pairs; 0 skips it.")
+    ] = 0,
     dimensions: Annotated[int, typer.Option(min=1, help="Length of a vector.")] = 512,
-    both: Annotated[bool, typer.Option(help="Both directions, or only text to video.")] = True,
+    both: Annotated[bool, typer.Option(help="Rank in both directions, or only from text to video.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the random vectors.")] = 0,
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """Rank random vectors in blocks and by the whole matrix, each in a separate process to measure peak memory."""
+    """Compare seconds and peak memory of ranking in blocks and of ranking by the whole matrix, on random vectors."""
     from lab.bench.ranks import bench_ranks
 
     with console.progress("ranking", repeats * bool(compare) + bool(pairs), 0) as tick:
@@ -212,18 +229,23 @@ def ranks(
 def aggregate(
     captions: Annotated[Path, typer.Argument(help="Captions of EgoSchema's videos, as for -M captions=.")],
     llm: Annotated[str, typer.Option(help="A language model, as for -M llm=.")] = "smollm2",
-    questions: Annotated[int, typer.Option(min=1, help="How many questions, spread over the benchmark.")] = 6,
+    questions: Annotated[int, typer.Option(min=1, help="Number of questions, spread over the benchmark.")] = 6,
     llama_cpp: Annotated[
         Path | None,
         typer.Option("--llama-cpp", help="A GGUF file: compare with llama.cpp on it (pip install llama-cpp-python)."),
     ] = None,
-    context: Annotated[int | None, typer.Option(min=64, help="Captions are thinned to so many tokens.")] = None,
-    dtype: Annotated[str, typer.Option(help="Of the model's weights here: bfloat16, float16 or float32.")] = "bfloat16",
+    context: Annotated[int | None, typer.Option(min=64, help="Thin the captions out to this many tokens.")] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Weights of a model loaded here: bfloat16, float16 or float32.")
+    ] = "bfloat16",
     data: DATA = None,
     repeats: REPEATS = 1,
     json: JSON = None,
 ) -> None:
-    """Score options from one pass per prompt and with a call each; a served model concurrently and sequentially."""
+    """Time the scoring of answer options: one pass over the prompt for all of them, against one call for each.
+
+    A served model is asked concurrently and one request at a time.
+    """
     from baselines.llm.load import load_language_model
     from baselines.llm.options import Dtype
     from lab.bench.aggregate import bench_aggregate, egoschema_options
@@ -244,13 +266,13 @@ def aggregate(
 def end_to_end(
     model: MODEL,
     model_option: OPTIONS = None,
-    benchmark: Annotated[str, typer.Option(help="A benchmark whose videos are here.")] = "kitchen-qa",
+    benchmark: Annotated[str, typer.Option(help="A benchmark whose videos are on this machine.")] = "kitchen-qa",
     data: DATA = None,
     videos: Annotated[int, typer.Option(min=2, help="Number of clips; all of their items are used.")] = 12,
     repeats: REPEATS = 3,
     json: JSON = None,
 ) -> None:
-    """Time a whole run against decoding alone, encoding alone, and the sequential loop."""
+    """Time a whole run against decoding alone, encoding alone, and one clip after the other."""
     from evals.benchmarks import load_task
     from lab.bench.end_to_end import bench_end_to_end
     from tasks.errors import DataError
@@ -271,13 +293,15 @@ def scaling(
     folder: Annotated[Path, typer.Argument(help="A folder of videos; a few dozen per worker.")],
     model: MODEL,
     model_option: OPTIONS = None,
-    workers: Annotated[list[int] | None, typer.Option("--workers", help="Repeatable. Default: 1 and 2.")] = None,
+    workers: Annotated[
+        list[int] | None, typer.Option("--workers", help="Number of workers; repeatable. Default: 1 and 2.")
+    ] = None,
     at_once: Annotated[int, typer.Option(min=1, help="Videos handed to a worker at a time.")] = 4,
     gpus_per_worker: GPUS = None,
     address: ADDRESS = None,
     json: JSON = None,
 ) -> None:
-    """Embed a folder with each number of Ray workers in turn; no vectors are written."""
+    """Time the embedding of a folder with each number of Ray workers in turn; no vectors are written."""
     from dataclasses import asdict
     from functools import partial
 

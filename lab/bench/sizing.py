@@ -126,20 +126,29 @@ DEFAULT = Rates()
 
 
 def sizing(
-    encoder: Annotated[str, typer.Option("--size", help="Encoder size: tiny, b or l, joint space-time.")] = "l",
-    hours: Annotated[float, typer.Option(min=0.001, help="Wall-clock hours to finish in.")] = 24.0,
-    clips: Annotated[int | None, typer.Option(min=1, help="A workload of your own: clips …")] = None,
-    seconds: Annotated[float, typer.Option(min=0.001, help="… of this many seconds each.")] = 180.0,
-    decode: Annotated[float, typer.Option(help="Seconds of video that a core decodes per second.")] = DEFAULT.decode,
-    matmul: Annotated[float, typer.Option(help="TFLOP/s of a bf16 matrix product, one GPU.")] = DEFAULT.matmul / 1e12,
-    share: Annotated[float, typer.Option(help="Share of it that the encoder reaches.")] = DEFAULT.share,
+    encoder: Annotated[str, typer.Option("--size", help="Size of the joint space-time encoder: tiny, b or l.")] = "l",
+    hours: Annotated[
+        float, typer.Option(min=0.001, help="Wall-clock hours in which everything has to be done.")
+    ] = 24.0,
+    clips: Annotated[int | None, typer.Option(min=1, help="Add a workload of your own: this many clips.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Seconds of each of those clips.")] = 180.0,
+    decode: Annotated[float, typer.Option(help="Seconds of video that one core decodes per second.")] = DEFAULT.decode,
+    matmul: Annotated[
+        float, typer.Option(help="TFLOP/s that one GPU reaches in a bf16 matrix product.")
+    ] = DEFAULT.matmul / 1e12,
+    share: Annotated[float, typer.Option(help="Share of --matmul that the encoder reaches.")] = DEFAULT.share,
     segment: Annotated[float, typer.Option(help="Seconds of video per caption.")] = DEFAULT.segment,
     caption_tokens: Annotated[int, typer.Option(help="Tokens of a caption.")] = DEFAULT.caption_tokens,
-    caption_rate: Annotated[float, typer.Option(help="Caption tokens per second, one GPU.")] = DEFAULT.caption_rate,
+    caption_rate: Annotated[
+        float, typer.Option(help="Caption tokens that one GPU writes per second.")
+    ] = DEFAULT.caption_rate,
     bit_rate: Annotated[float, typer.Option(help="Mbit/s of the videos.")] = DEFAULT.bit_rate / 1e6,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compute, not measure, the cost of EgoSchema, YouCook2 and a million hours of video. FLOPs are counted."""
+    """Estimate the cost of encoding and captioning EgoSchema, YouCook2 and a million hours of video.
+
+    FLOPs are counted, rates are those given; nothing is measured.
+    """
     rates = Rates(
         decode=decode,
         matmul=matmul * 1e12,

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 CONFIG = Path("kitchen-study")
 OUT = Path("studies/masking")
-app = typer.Typer(help="Train the paper's methods side by side and compare them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train the paper's methods side by side and compare them.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command(epilog="Example: longvid study masking --seeds 0,1,2 --methods jst-mask0,jst-mask75,frame-level")
@@ -26,17 +28,22 @@ def masking(
         Path, typer.Option("--config", "-c", help="A TOML file with the stages image and short.")
     ] = CONFIG,
     seeds: Annotated[
-        str, typer.Option(help="Seeds, each one image encoder and one training of every method.")
+        str, typer.Option(help="Seeds; each trains one image encoder, and every method from it.")
     ] = "0,1,2",
     steps: Annotated[int | None, typer.Option(min=2, help="Steps of each method; default: the config's.")] = None,
-    methods: Annotated[str, typer.Option(help="Methods by name, with commas between; default: all.")] = "",
+    methods: Annotated[str, typer.Option(help="Names of methods, separated by commas; default: all.")] = "",
     rates: Annotated[
-        str, typer.Option(help="Learning rates, tried for each method on other videos; one alone serves all.")
+        str, typer.Option(help="Learning rates to try for each method, on other videos; a single one is used for all.")
     ] = "5e-4,1e-3,2e-3",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")] = OUT,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Two steps of a micro encoder: does it all run?")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Only check that everything runs: two steps of a micro encoder.")
+    ] = False,
 ) -> None:
-    """Study accuracy against memory: masking, factorised, frame-level, adapters, LoRA, last layers, coarse, tubes.
+    """Compare the accuracy and training memory of the paper's methods.
+
+    They are masking, factorised and frame-level attention, adapters, LoRA, tuning the last layers, coarser input and
+    TubeViT's tubes.
 
     For each seed one image encoder is trained, and every method continues from it with the same videos in the same
     order, at the learning rate that is best for it on other videos. It can be interrupted at any time: the same command
@@ -64,7 +71,7 @@ def masking(
 
 @app.command(epilog="Example: longvid study report studies/masking")
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")] = OUT) -> None:
-    """Rewrite table, plot and verdicts from what has been trained so far."""
+    """Rewrite the table, the plot and the verdicts from what has been trained so far."""
     from lab.studies.report import FINDING_COLUMNS, finding_cells, method_cells, method_columns, write_report
     from lab.studies.summary import summarise
 
