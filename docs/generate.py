@@ -31,17 +31,19 @@ longvid prepare youcook2-summary --mirror FOLDER
 longvid prepare youcook2-summary --mirror hf:OWNER/DATASET
 ```
 
-Official files are checked against pinned digests; those already there are checked too, offline. Items of NExT-QA,
-IntentQA, MLVU and CG-Bench are held to pinned digests as well, wherever their files come from.
+Official files are checked against pinned digests; those already there are checked too, offline. The items of NExT-QA,
+IntentQA, MLVU and CG-Bench are checked against pinned digests as well, wherever their files come from.
 
 ## What is particular
 
-- Pools that end in `-500` are a fixed sample of ours.
+- Pools that end in `-500` are a fixed sample of 500 questions, drawn by longvid.
+- `kitchen-needle@400` has videos of 2, 5, 10 and 20 minutes (100 questions each), `@500` videos of an hour as well, `@100`
+  those of 2 minutes alone.
 - `egoschema@5031` is scored by its authors' server: see [pool](concepts.md#pool).
 - `mlvu` is scored by M-Avg, the mean of its seven tasks' accuracies. Its two free-text tasks (`mlvu-generation`) are
   scored by text metrics, which are not its judge's figure.
-- `cgbench` adds which share of the clues' intervals had a frame (`evidence_seen`), and the accuracy where one had and
-  where none (`accuracy_evidence_seen`, `accuracy_evidence_unseen`).
+- `cgbench` adds the share of clue intervals in which a frame was seen (`evidence_seen`), and the accuracy on questions with
+  and without such a frame (`accuracy_evidence_seen`, `accuracy_evidence_unseen`).
 - `videomme` adds the figure of the benchmark's own scorer for written replies, and the items where it differs.
 - Tasks with subtitles (`videomme@test-subtitles`, `longvideobench@val-subtitles`) refuse models that don't say that
   they read them (`reads_subtitles`). The [aggregator](aggregators.md#caption-files) does with `-M subtitles=all`.
@@ -154,7 +156,8 @@ def models_page() -> str:
     for system, title in SYSTEM_TITLES.items():
         found = [entry for entry in entries if entry.system == system]
         if found:
-            body += [f"## {title.partition(':')[0].capitalize()}", "", f"{title.capitalize()}.", ""]
+            name, _, meaning = title.partition(": ")
+            body += [f"## {name.capitalize()}", "", *([f"{meaning.capitalize()}.", ""] if meaning else [])]
             rows = [(f"`{e.name}`", e.summary, ", ".join(e.families)) for e in found]
             body += table(("model", "what it is", "families"), rows)
     body += ["## Language models", "", "For every model with the option `llm`: `-M llm=…`", ""]
@@ -187,7 +190,7 @@ def model_options(entries: Sequence[Any]) -> Iterator[str]:
     rows = [
         (
             f"`{row.name}`" + (f" (within `{row.within}`)" if row.within else ""),
-            row.kind.removesuffix(" or nothing"),
+            row.kind,
             "" if row.default in ("", "required") else f"`{row.default}`",
             ("**required**: " if row.default == "required" else "") + plain(row.help),
         )
@@ -213,6 +216,7 @@ def benchmarks_page() -> str:
             [(f"[{e.name}](#{e.name})", e.title, ", ".join(e.pools)) for e in entries],
         ),
         *PARTICULAR.splitlines(),
+        "",
         "## Where the files come from",
         "",
     ]

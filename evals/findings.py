@@ -44,7 +44,7 @@ def beside(metric: Metric | Figure, value: float, sign: int) -> str:
         return "without an interval nothing can be said of"
     low, high = metric.interval
     if low <= value <= high:
-        return "not told apart from"
+        return "not distinguishable from"
     return "better than" if sign * (low - value) > 0 else "worse than"
 
 
@@ -121,7 +121,7 @@ def others_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
     sign = 1 if table.higher_is_better else -1
     ours, theirs = best.figure(table.metric), other.figure(table.metric)
     if ours is None or theirs is None or ours.interval is None or theirs.interval is None:
-        return f"Best {kinds}, {best.name} and {other.name}: without intervals they are not told apart."
+        return f"Best {kinds}, {best.name} and {other.name}: without intervals they cannot be told apart."
     if sign * (ours.interval[0 if sign > 0 else 1] - theirs.interval[1 if sign > 0 else 0]) > 0:
         return f"{kinds.capitalize()}: {best.name} is better than {told(table, other)}, their intervals lying apart."
     return (

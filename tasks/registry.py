@@ -68,6 +68,8 @@ SYSTEM_TITLES: Mapping[str, str] = MappingProxyType(
 )
 DECIDING, ANSWERS, FRAMES, CAPTIONS, RUNTIME = "what it is", "how it answers", "frames", "captions", "how it runs"
 OPTIONS = "options"
+KIND_NAMES: Mapping[Any, str] = MappingProxyType({str: "text", int: "N", float: "N", bool: "true|false", Path: "path"})
+"""What values of a type are called in lists of options."""
 GROUPS = (DECIDING, OPTIONS, CAPTIONS, FRAMES, ANSWERS, RUNTIME)
 """The groups in which a model's options are listed, in this order; a plugin's own group comes first."""
 CAPABILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -587,7 +589,7 @@ def _fields_help(name: str) -> list[OptionHelp]:
     rows = []
     for field in dataclasses.fields(options):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        default = "required" if required else "" if field.default is None else str(field.default)
+        default = "required" if required else "" if field.default is None else as_typed(field.default)
         kind = kind_name(hints.get(field.name, str))
         said = field.metadata
         group = said.get("group", DECIDING if required else OPTIONS)
@@ -598,14 +600,19 @@ def _fields_help(name: str) -> list[OptionHelp]:
 
 
 def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower type
-    """Format a type as users write its values: `int`, `Path or nothing`, `spread|cut`."""
+    """Format a type as users write its values: `N`, `path`, `spread|cut`; an option that may be left out says no more."""
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return "|".join(hint)
     if get_origin(hint) in (UnionType, Union):
-        return " or ".join("nothing" if part is NoneType else kind_name(part) for part in get_args(hint))
-    return str(getattr(hint, "__name__", hint))
+        return " or ".join(kind_name(part) for part in get_args(hint) if part is not NoneType)
+    return KIND_NAMES.get(hint) or str(getattr(hint, "__name__", hint))
+
+
+def as_typed(value: object) -> str:
+    """A default as it would be typed behind -M KEY=."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def system_of(model: str, recorded: str | None, *, imported: bool = False) -> System:

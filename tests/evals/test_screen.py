@@ -255,7 +255,7 @@ def test_findings_of_a_board_without_floors_rivals_or_words() -> None:
     assert board() == ["No run here is complete: there is nothing to find yet."]
     assert board(results_of("half", 0.9, answered=3)) == board()
     best, words = board(results_of("LongViViT", 0.23, model=model("longvivit-tiny", "encoder")))
-    assert "is the only run and not told apart from the best floor, constant (choice=4)" in best
+    assert "is the only run and not distinguishable from the best floor, constant (choice=4)" in best
     assert words == "No blind run is among them: what the words alone give away is not known."
     level, *_ = board(
         results_of("one", 0.5, model=model("a", "encoder")), results_of("two", 0.5, model=model("b", "encoder"))
