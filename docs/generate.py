@@ -37,13 +37,13 @@ IntentQA, MLVU and CG-Bench are checked against pinned digests as well, wherever
 ## What is particular
 
 - Pools that end in `-500` are a fixed sample of 500 questions, drawn by longvid.
-- `kitchen-needle@400` has videos of 2, 5, 10 and 20 minutes (100 questions each), `@500` videos of an hour as well, `@100`
-  those of 2 minutes alone.
+- `kitchen-needle@400` has videos of 2, 5, 10 and 20 minutes (100 questions each), `@500` videos of an hour as well,
+  `@100` those of 2 minutes alone.
 - `egoschema@5031` is scored by its authors' server: see [pool](concepts.md#pool).
 - `mlvu` is scored by M-Avg, the mean of its seven tasks' accuracies. Its two free-text tasks (`mlvu-generation`) are
   scored by text metrics, which are not its judge's figure.
-- `cgbench` adds the share of clue intervals in which a frame was seen (`evidence_seen`), and the accuracy on questions with
-  and without such a frame (`accuracy_evidence_seen`, `accuracy_evidence_unseen`).
+- `cgbench` adds the share of clue intervals in which a frame was seen (`evidence_seen`), and the accuracy on questions
+  with and without such a frame (`accuracy_evidence_seen`, `accuracy_evidence_unseen`).
 - `videomme` adds the figure of the benchmark's own scorer for written replies, and the items where it differs.
 - Tasks with subtitles (`videomme@test-subtitles`, `longvideobench@val-subtitles`) refuse models that don't say that
   they read them (`reads_subtitles`). The [aggregator](aggregators.md#caption-files) does with `-M subtitles=all`.

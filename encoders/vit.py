@@ -1,6 +1,7 @@
 """The vision tower from top to bottom: uint8 video → tubelets → positions → masking → blocks → pooling → vector.
 
 Joint space-time and frame-level attention, masks, positions and pools are chosen by `VisionConfig` (encoders.config).
+"(ours)" marks a choice of this project where the paper does not say.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="export",
-        summary="Write a finished run in the form of another project.",
+        summary="Export a finished run in another project's format.",
         target="evals.export:export",
         example="longvid export runs/egoschema@500/my-run --to every-eval-ever -o exported",
     ),

@@ -1,4 +1,9 @@
-"""Run a model over a task's items: answers are written at once, so that a kill loses only those in flight."""
+"""Run a model over a task's items: answers are written at once, so that a kill loses only those in flight.
+
+`run_task` is the way in: it claims the folder (`claim`), asks for what has no answer yet (`run_items`, which sends
+batches through `answer`), and makes `results.json` from what is on disk (`write_results`), also after an interrupt. A
+`Sample` is an item's row in `samples.jsonl`.
+"""
 
 from __future__ import annotations
 
@@ -84,10 +89,10 @@ B = TypeVar("B")
 def run_batches(
     answer: Callable[[Sequence[A]], B], todo: Sequence[A], *, batch: int, lanes: int
 ) -> Iterator[tuple[B, float]]:
-    """Yield the answers to `todo` in batches as they come, each with the seconds since the one before.
+    """Yield the answers to `todo` in batches as they come, each with the seconds since the previous one.
 
-    The seconds therefore add up to the time that passed, for any number of lanes. Several lanes are daemon threads:
-    an interrupt ends the run at once, and answers in flight are lost.
+    The seconds therefore add up to the time that passed, for any number of `lanes` (concurrent calls). Several lanes
+    are daemon threads: an interrupt ends the run at once, and answers in flight are lost.
     """
     batches = [todo[start : start + batch] for start in range(0, len(todo), batch)]
     if lanes == 1 or len(batches) <= 1:
@@ -135,15 +140,21 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a run finds in its folder: rows that count, and why earlier answers no longer count, by id."""
+    """What a run finds in its folder when it starts.
+
+    Attributes:
+        kept: rows of earlier parts of the run that still count, by the item's id.
+        stale: why an earlier answer no longer counts, by the item's id.
+        asked: the number of items that this run is to answer in all.
+    """
 
     kept: Mapping[str, Sample]
     stale: Mapping[str, str]
     asked: int
 
 
-def nothing_to_tell(beginning: Beginning) -> None:
-    """Do nothing; for callers that need not know what was there."""
+def ignore_beginning(beginning: Beginning) -> None:
+    """Do nothing; for callers that need not know what the folder held."""
 
 
 def run_task(
@@ -152,7 +163,7 @@ def run_task(
     run: Run,
     settings: RunSettings,
     on_sample: OnSample,
-    on_begin: Callable[[Beginning], None] = nothing_to_tell,
+    on_begin: Callable[[Beginning], None] = ignore_beginning,
 ) -> Results:
     """Run what is not yet done and write `results.json`, even if stopped by failures or an interrupt.
 
@@ -208,7 +219,7 @@ def claim(folder: Path, run: Run) -> Run:
     return earlier
 
 
-def taken_up(folder: Path, run: Run, now: Provenance) -> tuple[Run, int]:
+def with_current_part(folder: Path, run: Run, now: Provenance) -> tuple[Run, int]:
     """Add the current provenance to the run if it changed, and return the run with the number of its current part.
 
     Call this only if there is something to do, so that a finished run stays unchanged.
@@ -269,9 +280,9 @@ def run_items(
     on_begin(found)
     done = {key for key, sample in found.kept.items() if is_done(sample, settings)}
     todo = [item for item in asked if item.id not in done]
-    stretch = len(run.resumed)
+    stretch = len(run.resumed)  # which part of an interrupted run this is, from 0
     if todo:
-        run, stretch = taken_up(settings.out, run, now)
+        run, stretch = with_current_part(settings.out, run, now)
     batch_hint = batch_hint_of(model)
     batch = settings.batch_size or batch_hint.batch
     failures = Failures(settings)
@@ -283,7 +294,7 @@ def run_items(
         sync_folder(settings.out)
         for outcomes, seconds in run_batches(partial(answer, task, model), todo, batch=batch, lanes=batch_hint.lanes):
             share = seconds / len(outcomes)
-            rows = [finished(row, share, stretch, vectors, vector_log) for row, vectors in outcomes]
+            rows = [with_run_facts(row, share, stretch, vectors, vector_log) for row, vectors in outcomes]
             log.append(*rows)
             fresh.update(row.id for row in rows)
             for row in rows:
@@ -353,17 +364,17 @@ def stale_sample(item: Item, kind: str, why: str) -> Sample:
     )
 
 
-def finished(
+def with_run_facts(
     sample: Sample,
     seconds: float | None,
     stretch: int = 0,
     vectors: Vectors | None = None,
     log: VectorLog | None = None,
 ) -> Sample:
-    """The sample with what is known only now.
+    """Return the sample with what only the run knows.
 
-    That is its share of the run's time, unless it failed or nobody asked; which part of the run answered it; and the
-    row that its vectors, now written, got, with their checksum.
+    That is its share of the run's time, unless it failed or no model was asked (`seconds` is None); which part of the
+    run answered it; and, for retrieval, the row at which its vectors were written, with their checksum.
     """
     known: dict[str, object] = {"stretch": stretch}
     if sample.error is None and seconds is not None:

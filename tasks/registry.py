@@ -600,7 +600,7 @@ def _fields_help(name: str) -> list[OptionHelp]:
 
 
 def kind_name(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower type
-    """Format a type as users write its values: `N`, `path`, `spread|cut`; an option that may be left out says no more."""
+    """Format a type as users write its values: `N`, `path`, `spread|cut`; that a value may be absent is not said."""
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
