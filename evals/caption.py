@@ -27,9 +27,12 @@ def caption(
     out: Annotated[Path, typer.Option("--out", "-o", help="A new .jsonl file.")],
     model_option: OPTIONS = None,
     cut: Annotated[
-        str, typer.Option(help="uniform:N seconds, shots, shots:N (no longer than N), whole, or a JSON file.")
+        str,
+        typer.Option(
+            help="How to cut: uniform:N (seconds), shots, shots:N (at most N seconds), whole, or a JSON file."
+        ),
     ] = "uniform:16",
-    prompt: Annotated[str, typer.Option(help="The prompt: a file in baselines/prompts.")] = "segment.v1",
+    prompt: Annotated[str, typer.Option(help="Name of the prompt, a file in baselines/prompts.")] = "segment.v1",
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest caption, in tokens.")] = 64,
     pool: Annotated[str | None, typer.Option(help="A benchmark's item set; default: its first.")] = None,
     data: DATA = None,

@@ -25,14 +25,25 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
-ENGINE = Annotated[Engine, typer.Option("--engine", help="This process, or Ray: many GPUs, many machines.")]
-WORKERS = Annotated[int | None, typer.Option("--workers", min=1, help="ray: workers, each with its model; default 1.")]
+ENGINE = Annotated[
+    Engine,
+    typer.Option("--engine", help="Where to work: in this process, or on Ray's workers (many GPUs, many machines)."),
+]
+WORKERS = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="With ray: number of workers, each with its own copy of the model; default: 1."
+    ),
+]
 GPUS = Annotated[
-    float | None, typer.Option("--gpus-per-worker", min=0.0, help="ray: GPUs each; 0.5 lets two share one. Default 0.")
+    float | None,
+    typer.Option(
+        "--gpus-per-worker", min=0.0, help="With ray: GPUs for each worker; 0.5 lets two share one; default: 0."
+    ),
 ]
 ADDRESS = Annotated[
     str | None,
-    typer.Option("--address", help="ray: a running cluster, HOST:PORT or auto. Default: one is started here."),
+    typer.Option("--address", help="With ray: a running cluster, HOST:PORT or auto; default: one is started here."),
 ]
 
 

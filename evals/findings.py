@@ -12,7 +12,7 @@ from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Leaderboard
 from evals.record import Results
 from tasks.family import Unit
 from tasks.registry import SYSTEM_TITLES, System, family_of
-from tasks.task import Metric
+from tasks.task import Metric, figure_title
 
 RUNS = ("run", "imported")
 CHEAPER = 1.5
@@ -22,7 +22,7 @@ CHEAPER = 1.5
 def run_finding(results: Results, blind: Sequence[Results] = ()) -> str:
     """State a run's figure beside its best floor or blind run on the same items."""
     metric, unit = results.primary, family_of(results.task.family).unit(results.primary.name)
-    name = metric.name.replace("_", " ")
+    name = figure_title(metric.name)
     if metric.value is None:
         return f"{results.name} has no {name}: {metric.method}."
     seen = f"{results.name}: {name} {unit.text(metric.value)}{interval_of(metric, unit)} on {metric.n:,} items"
@@ -147,7 +147,7 @@ def words_finding(table: BoardTable) -> str:
         return f"The words alone: {told(table, row)}."
     floor = max(floors, key=lambda other: sign * (value_of(table, other) or 0.0))
     stands = beside(figure, value_of(table, floor) or 0.0, sign)
-    gives = "give answers away" if stands == "better than" else "give nothing away that shows"
+    gives = "give answers away" if stands == "better than" else "show no shortcut"
     return f"The words alone {gives}: {told(table, row)} is {stands} {told(table, floor)}, which does not read them."
 
 

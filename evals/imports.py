@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.record import ErrorRow, Results, Run, Sample
-from evals.runner import answered_sample, beginning, claim, finished, taken_up, write_results
+from evals.runner import answered_sample, beginning, claim, with_current_part, with_run_facts, write_results
 from evals.store import SampleLog, VectorLog, Vectors, locked
 from tasks.durable import sync_folder
 from tasks.labels import labels_of
@@ -27,11 +27,11 @@ def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Pr
         kept = beginning(folder, task.items()).kept
         missing = [item for item in task.items() if item.id not in kept]
         if missing:
-            run, stretch = taken_up(folder, run, now)
+            run, stretch = with_current_part(folder, run, now)
             with VectorLog(folder, kept) as vector_log, SampleLog(folder, vector_log.sync) as log:
                 sync_folder(folder)
                 read = (imported_sample(task, item, answers.get(item.id, LEFT_OUT)) for item in missing)
-                log.append(*[finished(sample, None, stretch, vectors, vector_log) for sample, vectors in read])
+                log.append(*[with_run_facts(sample, None, stretch, vectors, vector_log) for sample, vectors in read])
         return write_results(task, run, folder, {item.id for item in missing})
 
 

@@ -14,7 +14,7 @@ from evals.leaderboard.rows import cost_columns
 from evals.store import read_results, read_samples, read_vectors
 from tasks.labels import labels_of
 from tasks.registry import family_of, system_of
-from tasks.task import Task
+from tasks.task import Task, figure_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,7 +137,7 @@ def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
         for _, row in known.iterrows()
     ]
     metric = str(runs["metric"].iloc[0])
-    scales = Scales(cost.replace("_", " "), metric.replace("_", " "), "{:.3g}".format, "{:.2f}".format)
+    scales = Scales(cost.replace("_", " "), figure_title(metric), "{:.3g}".format, "{:.2f}".format)
     return cost_figure(points, (), scales, Size(WIDTH, HEIGHT))
 
 
@@ -170,5 +170,5 @@ def plot_memory(frame: pd.DataFrame) -> Figure:
         for _, row in frame.iterrows()
     ]
     title = "activations kept in training, one clip, MB"
-    scales = Scales(title, str(frame["metric"].iloc[0]).replace("_", " "), "{:.3g}".format, "{:.2f}".format)
+    scales = Scales(title, figure_title(str(frame["metric"].iloc[0])), "{:.3g}".format, "{:.2f}".format)
     return cost_figure(points, (), scales, Size(WIDTH, HEIGHT))

@@ -10,7 +10,7 @@ from typing import Any
 
 from evals.record import Cost, Sample
 from evals.results import cost_of
-from evals.runner import answer, finished, run_batches
+from evals.runner import answer, run_batches, with_run_facts
 from evals.store import Vectors
 from tasks.errors import DataError
 from tasks.model import batch_hint_of, looking_ahead
@@ -80,7 +80,7 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
     with looking_ahead(model, [item.clip for item in probed]):
         for answers, waited in run_batches(ask, probed, batch=batch_hint.batch, lanes=batch_hint.lanes):
             share = waited / len(answers)
-            rows += [(finished(sample, share), vectors) for sample, vectors in answers]
+            rows += [(with_run_facts(sample, share), vectors) for sample, vectors in answers]
             seconds += [share for sample, _ in answers if sample.error is None]
     answered = [(sample, vectors) for sample, vectors in rows if sample.error is None]
     faults = Counter(sample.error.message for sample, _ in rows if sample.error is not None)

@@ -13,7 +13,7 @@ from evals.store import RESULTS, read_results
 from tasks.errors import RecordError
 from tasks.family import UNPARSED_RATE, Family
 from tasks.registry import family_of
-from tasks.task import Metric, few_clusters, superseded
+from tasks.task import Metric, few_clusters, figure_title, superseded
 
 SIGNS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 
@@ -73,7 +73,7 @@ class Report:
     @property
     def named_beside(self) -> tuple[str, ...]:
         """The names of the columns of `beside`."""
-        return tuple(name.replace("_", " ") for name in self.beside)
+        return tuple(figure_title(name) for name in self.beside)
 
     @property
     def numeric(self) -> tuple[str, ...]:

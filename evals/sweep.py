@@ -19,7 +19,7 @@ from evals.benchmark_app import DATA, LIMIT, MODEL, OPTIONS, VIDEOS
 from evals.record import Row
 from tasks.errors import ModelError, RecordError
 from tasks.registry import family_of
-from tasks.task import Metric
+from tasks.task import Metric, figure_title
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -197,7 +197,7 @@ def steps_of(pairs: Sequence[tuple[Record, Record]], task: Task[Any], seed: int)
 def finding_of(told: Sweep, family: str) -> str:
     """Summarise the curve in a sentence or two, claiming only changes that its steps support."""
     unit = family_of(family).unit(told.points[0].metric.name)
-    figure = told.points[0].metric.name.replace("_", " ")
+    figure = figure_title(told.points[0].metric.name)
 
     def change(step: Step) -> str:
         ends = "" if step.interval is None else f" ({' to '.join(signed(unit.scale * end) for end in step.interval)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -189,6 +190,18 @@ class Score:
     answer: int | str | None
     values: Mapping[str, float | None]
     vectors: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+
+
+FIELD_NAMES = {"rouge l": "ROUGE-L", "cider d": "CIDEr-D", "meteor": "METEOR"}
+BLEU = re.compile(r"\bbleu (\d)\b")
+
+
+def figure_title(name: str) -> str:
+    """A figure's name as it is read: `micro_cider_d` is "micro CIDEr-D"."""
+    text = BLEU.sub(r"BLEU-\1", name.replace("_", " "))
+    for ours, written in FIELD_NAMES.items():
+        text = text.replace(ours, written)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from tasks.statistics import (
     minimum_detectable_effect,
     randomisation_p,
 )
-from tasks.task import Task, few_clusters
+from tasks.task import Task, few_clusters, figure_title
 
 FRAMES = "frames_"
 NONE = "none recorded"
@@ -235,7 +235,7 @@ def conclusion(
     unit: Unit,
 ) -> str:
     """State the pair's conclusion in words; `whole` names the task if only part of its items is compared."""
-    figure = row.name.replace("_", " ")
+    figure = figure_title(row.name)
     if row.interval is None:
         said = f"These {items} items say nothing about {other} against {first}: {same_everywhere(row)}."
     elif supported(row, test):

@@ -13,6 +13,7 @@ from evals.leaderboard.rows import cost_cells
 from evals.report import NOT_MEASURED, in_markdown, shown, table_lines
 from tasks.family import UNPARSED_RATE, Family
 from tasks.registry import family_of
+from tasks.task import figure_title
 
 RUN_COLUMNS = ("run", "value", *COSTS, "model", "route")
 RUN_LEAST = ("route", *reversed(COSTS[2:]), "model", *reversed(COSTS[:2]))
@@ -96,7 +97,7 @@ def difference_cells(pair: Pair, row: Difference, family: Family) -> tuple[str, 
     """Format a figure's difference; only the primary one has a test."""
     unit = family.unit(row.name)
     return (
-        row.name.replace("_", " "),
+        figure_title(row.name),
         signed(row.difference, unit),
         NOT_MEASURED if row.interval is None else ends(row, unit),
         p_text(pair.test) if row.primary else "",

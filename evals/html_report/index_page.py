@@ -17,7 +17,7 @@ from evals.report import NOT_MEASURED
 from evals.store import write_atomic
 from tasks.errors import DataError, RecordError
 from tasks.registry import SYSTEM_TITLES, System, family_of, system_of
-from tasks.task import Task
+from tasks.task import Task, figure_title
 
 PAPER = "https://arxiv.org/abs/2312.07395"
 SHOWN_COSTS = ("seconds", "tokens", "frames", "parameters")
@@ -164,7 +164,7 @@ def column_view(table: BoardTable, most: int | None) -> Column:
     """Return a task's heading with at most `most` findings."""
     unit = family_of(table.task.family).unit(table.metric).symbol
     found = tuple(table_findings(table)[:most])
-    return Column(table.task.name, table.metric.replace("_", " "), unit, not table.higher_is_better, found)
+    return Column(table.task.name, figure_title(table.metric), unit, not table.higher_is_better, found)
 
 
 def line_view(

@@ -23,7 +23,7 @@ from evals.record import Sample
 from tasks.errors import DataError
 from tasks.family import Family, ItemText, Ranking
 from tasks.multiple_choice import option_names
-from tasks.task import Clip, Item
+from tasks.task import Clip, Item, figure_title
 
 if TYPE_CHECKING:
     import numpy as np
@@ -325,7 +325,9 @@ TEXT, OPTION, RAW, REFERENCE, NOTES = 600, 700, 1_500, 2_000, 600
 RIGHT, WRONG, UNREAD, FAILED, SCORED, UNKNOWN = "right", "wrong", "unread", "failed", "scored", "not public"
 OUTCOMES = (WRONG, UNREAD, RIGHT, SCORED, UNKNOWN, FAILED)
 CAPTION_MARKUP = 60
-MARKUP_BYTES = 700  # approximate size of an item's markup without its texts
+# Approximate sizes in a page of an item's markup without its texts: its frame, and for each option, label (which is
+# there twice), fact, timeline and stretch of evidence.
+MARKUP_BYTES, OPTION_BYTES, LABEL_BYTES, FACT_BYTES, LINE_BYTES, STRETCH_BYTES = 700, 80, 50, 45, 500, 65
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,9 +371,13 @@ class ItemView:
         options = (text for option in self.options for text in (option.text, option.score))
         labels = (text for pair in self.labels.items() for text in pair)
         texts = (self.id, self.title, self.answer, self.raw, self.error, self.notes, *self.references)
-        marks = MARK_BYTES * (len(self.line.frames) + len(self.line.captions)) if self.line else 0
         facts = (text for pair in self.facts for text in pair)
-        return MARKUP_BYTES + marks + page_bytes(*texts, *options, *labels, *facts)
+        markup = MARKUP_BYTES + OPTION_BYTES * len(self.options)
+        markup += LABEL_BYTES * len(self.labels) + FACT_BYTES * len(self.facts)
+        if self.line is not None:
+            marks = len(self.line.frames) + len(self.line.captions)
+            markup += LINE_BYTES + STRETCH_BYTES * len(self.line.evidence) + MARK_BYTES * marks
+        return markup + page_bytes(*texts, *options, *facts) + 2 * page_bytes(*labels)
 
 
 def item_view(
@@ -400,9 +406,9 @@ def item_view(
     # Captions are not shown a second time as notes.
     rest = {key: note for key, note in sample.notes.items() if not (read and key in {NOTE, READ})}
     ranks = ranks_of(sample.id, rankings)
-    figure = ", ".join(f"{name.replace('_', ' ')}: rank {rank:,}" for name, rank in ranks.items())
+    figure = ", ".join(f"{figure_title(name)}: rank {rank:,}" for name, rank in ranks.items())
     if not figure and value is not None and figures is not None and outcome == SCORED:
-        figure = f"{figures.name.replace('_', ' ')} {family.unit(figures.name).text(value)}"
+        figure = f"{figure_title(figures.name)} {family.unit(figures.name).text(value)}"
     return ItemView(
         key=sample.id,
         id=clipped(sample.id, OPTION),

@@ -31,7 +31,7 @@ from evals.record import Sample
 from tasks.family import Family, Unit
 from tasks.labels import labels_of
 from tasks.registry import family_of
-from tasks.task import Item, Task
+from tasks.task import Item, Task, figure_title
 
 FIRST, OTHER, BOTH, NEITHER, LEVEL = "only A right", "only B right", "both right", "both wrong", "level"
 A_BETTER, B_BETTER = "A better", "B better"
@@ -130,7 +130,7 @@ def shifts(rows: Sequence[Difference], family: Family) -> list[Shift]:
         unit: Unit = family.unit(row.name)
         low, high = row.interval or (row.difference, row.difference)
         interval = "" if row.interval is None else ends(row, unit)
-        name = row.name.replace("_", " ")
+        name = figure_title(row.name)
         made.append(Shift(name, signed(row.difference, unit), interval, place(row.difference), place(low), place(high)))
     return made
 

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from tasks.registry import family_of
 from tasks.resources import resource
+from tasks.task import figure_title
 
 # Format characters (Cf) hold the bidirectional overrides, which can make a text read as another.
 UNSHOWN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
@@ -46,23 +47,23 @@ EVERYWHERE: Terms = (
     (
         "floor",
         (
-            "what is had without looking at the video: random guesses (chance), the same answer every time (constant), "
-            "a language model that reads the question alone (blind), another video's text. A figure is worth what it "
-            "is above its floors."
+            "what can be scored without looking at the video: random guesses (chance), the same answer every time "
+            "(constant), a language model that reads the question alone (blind), another video's text. What counts in "
+            "a figure is how far it is above its floors."
         ),
     ),
     (
         "95 % interval",
         (
-            "where the figure may well lie on other videos of the same kind. It is taken over whole source videos, for "
-            "what is asked about one of them goes together; over fewer than ten no method holds its level."
+            "where the figure would plausibly lie on other videos of the same kind. It is computed over source videos, "
+            "since questions about one video are not independent; with fewer than ten of them no interval is reliable."
         ),
     ),
     (
         "cost",
         (
-            "of one item, that is one question, text or clip: seconds, language-model tokens and frames looked at; "
-            "memory is the process's peak. A dash is what was not measured."
+            "of one item (a question, a text or a clip): seconds, language-model tokens and frames looked at; memory "
+            "is the process's peak. A dash stands for what was not measured."
         ),
     ),
     (
@@ -92,6 +93,8 @@ def environment() -> Environment:
         keep_trailing_newline=True,
         finalize=shown,
     )
+    made.filters["figure_title"] = figure_title
+    made.filters["opening"] = lambda text: f"{text[:1].upper()}{text[1:]}"
     made.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].rstrip('.')}."
     made.filters["signed"] = lambda value: f"{value:+.1f}".replace("-", "−")
     return made

@@ -41,7 +41,7 @@ from tasks.family import Family
 from tasks.labels import labels_of
 from tasks.multiple_choice import option_names
 from tasks.registry import family_of
-from tasks.task import Item, Metric, Task
+from tasks.task import Item, Metric, Task, figure_title
 
 LABEL_LETTERS = 80
 GROUPS_SHOWN = 12
@@ -154,7 +154,7 @@ def breakdown_views(made: Sequence[Breakdown], figures: ItemFigures | None, fami
     return [
         BreakdownView(
             clipped(breakdown.kind, LABEL_LETTERS),
-            breakdown.figure.replace("_", " "),
+            figure_title(breakdown.figure),
             tuple(line(group) for group in breakdown.groups),
             scale(overall),
         )
@@ -250,7 +250,7 @@ def other_figures(results: Results, family: Family) -> list[tuple[str, str, str]
     first = shown_metric(results)
     return [
         (
-            clipped(metric.name.replace("_", " "), LABEL_LETTERS),
+            clipped(figure_title(metric.name), LABEL_LETTERS),
             figure(metric, family),
             "–" if metric.interval is None else "–".join(map(family.unit(metric.name).number, metric.interval)),
         )

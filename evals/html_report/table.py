@@ -18,6 +18,7 @@ from evals.report import NOT_MEASURED
 from tasks.family import Family, Unit
 from tasks.registry import SYSTEM_TITLES, family_of, system_of
 from tasks.retrieval import DIRECTIONS
+from tasks.task import figure_title
 
 if TYPE_CHECKING:
     from evals.plots import Level, Point
@@ -237,7 +238,7 @@ def ranked_figure(row: BoardRow, metric: str) -> Figure | None:
 def beside_title(name: str, metric: str) -> str:
     """Return a column's title, without the direction if it is the same as the ranked figure's."""
     direction = next((f"{one}_" for one in DIRECTIONS if metric.startswith(one)), "")
-    return name.removeprefix(direction).replace("_", " ")
+    return figure_title(name.removeprefix(direction))
 
 
 def beside_text(figure: Figure | None, family: Family) -> str:
@@ -337,7 +338,7 @@ def drawn(
     from evals.plots import PAGE, Link, Scales, Size, cost_figure, page_svg
 
     kind, number = COSTS[name.rpartition("-")[2]], family_of(family).unit(metric).number
-    y_title = metric.replace("_", " ")
+    y_title = figure_title(metric)
     scales = Scales(kind.title, y_title, kind.text, number, higher_is_better)
 
     def title(point: Point) -> str:

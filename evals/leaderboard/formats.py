@@ -16,6 +16,7 @@ from evals.leaderboard.rows import BoardRow, BoardTable, Figure, Kind, Leaderboa
 from evals.report import NOT_MEASURED, in_markdown, shown, table_lines
 from tasks.family import Family
 from tasks.registry import family_of
+from tasks.task import figure_title
 
 KINDS: Mapping[Kind, str] = MappingProxyType(
     {
@@ -40,12 +41,12 @@ FORMULA = re.compile(r"(^|[;|\t\r\n])(?=[\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060
 
 def columns(table: BoardTable) -> tuple[str, ...]:
     """Return the columns of a table for people."""
-    return ("model", table.metric.replace("_", " "), "95 % interval", *named_beside(table), "kind", *COSTS, "route")
+    return ("model", figure_title(table.metric), "95 % interval", *named_beside(table), "kind", *COSTS, "route")
 
 
 def named_beside(table: BoardTable) -> tuple[str, ...]:
     """Return the columns of the figures beside the ranked one."""
-    return tuple(name.replace("_", " ") for name in table.beside)
+    return tuple(figure_title(name) for name in table.beside)
 
 
 def numeric_columns(table: BoardTable) -> tuple[str, ...]:

@@ -237,7 +237,7 @@ def test_findings_name_the_best_run_its_rival_and_the_words_alone() -> None:
     assert rival == (
         "Encoder and aggregator: LongViViT is better than reader (40.0 %, 36.0–44.0), their intervals lying apart."
     )
-    assert words.startswith("The words alone give nothing away that shows: SmolLM2 (24.0 %, 20.0–28.0) is not told ")
+    assert words.startswith("The words alone show no shortcut: SmolLM2 (24.0 %, 20.0–28.0) is not dist")
 
 
 def test_findings_that_do_not_hold_are_not_claimed() -> None:

@@ -15,7 +15,7 @@ from evals.compare.record import read_records
 from evals.compare.rows import Comparison
 from evals.new_run import describe_run
 from evals.record import Results
-from evals.runner import answer, finished, rescore, write_results
+from evals.runner import answer, rescore, with_run_facts, write_results
 from evals.store import RUN, SampleLog, VectorLog, write_row
 from tasks.model import ModelInfo, OptionRequest
 from tasks.multiple_choice import MultipleChoiceTask
@@ -54,7 +54,7 @@ def run_as(
     folder.mkdir(parents=True)
     write_row(folder / RUN, run)
     with SampleLog(folder) as log, VectorLog(folder, {}) as vectors:
-        log.append(*(finished(sample, None, 0, pair, vectors) for sample, pair in answer(task, model, items)))
+        log.append(*(with_run_facts(sample, None, 0, pair, vectors) for sample, pair in answer(task, model, items)))
     return write_results(task, run, folder)
 
 

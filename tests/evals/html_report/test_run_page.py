@@ -142,7 +142,7 @@ def test_an_imported_text_stands_beside_its_reference(tmp_path: Path) -> None:
     worst = page.texts("details", "item")[0]
     assert "read a book" in worst
     assert "reference boil the water" in worst
-    assert "summary rouge l 0.0 %" in worst
+    assert "summary ROUGE-L 0.0 %" in worst
 
 
 def retrieval_run(folder: Path, clips: list[Clip]) -> tuple[RetrievalTask, Results]:

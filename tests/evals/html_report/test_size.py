@@ -81,6 +81,35 @@ def test_items_with_the_longest_fields_are_left_out_from_the_middle(tmp_path: Pa
     assert len(made) == len(kept) + 1
 
 
+def test_what_an_item_takes_in_a_page_is_not_underestimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [
+        ChoiceItem(
+            f"q{number}", f"c{number}", Clip(f"v{number}", 0.0, 180.0), "How often was the rim tapped?",
+            tuple(f"the rim was tapped {count} times" for count in range(5)), number % 5,
+            labels={"question type": "count", "position of the evidence": "last third", "length": "2 min"},
+            evidence=((10.0, 20.0), (60.0, 75.0), (110.0, 120.0)),
+        )
+        for number in range(60)
+    ]  # fmt: skip
+    task = MultipleChoiceTask(replace(toy_task().info, item_count=len(items)), items, toy_task().prompts)
+    run_toy(task, ToyModel(), tmp_path, batch_size=60)
+    files = read_run_files(tmp_path)
+    seen = FramesSeen(count=128, seconds=tuple(1.4 * n for n in range(128)), share_of_clip=1.0)
+    samples = {key: sample.model_copy(update={"frames": seen}) for key, sample in files.samples.items()}
+    sizes: dict[str, int] = {}
+
+    def measured(sample: Sample, *given: Any, **named: Any) -> ItemView:
+        view = item_view(sample, *given, **named)
+        sizes[sample.id] = view.size
+        return view
+
+    monkeypatch.setattr(evals.html_report.run_page, "item_view", measured)
+    page = run_page(replace(files, samples=samples), task)
+    listed = page.partition('<div class="items">')[2].partition("</section>")[0]
+    assert listed.count('<details class="item') == len(sizes) == 60
+    assert len(listed.encode()) <= sum(sizes.values()) <= 1.3 * len(listed.encode())
+
+
 def test_the_longest_run_stays_under_5_mb(egoschema_5031: MultipleChoiceTask, tmp_path: Path) -> None:
     run_toy(egoschema_5031, ToyModel(), tmp_path, batch_size=5031)
     files = read_run_files(tmp_path)
