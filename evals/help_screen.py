@@ -27,7 +27,8 @@ METAVARS = (
 """How versions of typer write the type of a value, and how it is written here."""
 
 
-class HelpScreen(typer.Context.formatter_class):
+# click's own, or in newer versions of typer a copy of it.
+class HelpScreen(typer.Context.formatter_class):  # type: ignore[misc, valid-type]
     """A command's help as plain text of at most 80 columns."""
 
     def write_text(self, text: str) -> None:
@@ -77,7 +78,7 @@ def get_help(command: Any, ctx: Any) -> str:  # noqa: ANN401 - typer's command c
     width = ctx.make_formatter().width
     screen = HelpScreen(width=width)
     command.format_help(ctx, screen)
-    return screen.getvalue().rstrip("\n")
+    return str(screen.getvalue()).rstrip("\n")
 
 
 def name_values(parameter: Any) -> None:  # noqa: ANN401
