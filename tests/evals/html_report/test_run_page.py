@@ -121,7 +121,7 @@ def test_without_the_benchmarks_files_the_page_has_answers_and_breakdowns_but_no
     page = page_of(tmp_path)
     assert "What does C do" not in page
     assert len(Elements(page).texts("details", "item")) == 12
-    assert any("files are not at hand" in text for text in Elements(page).texts("p", "none"))
+    assert any("files are not on this machine" in text for text in Elements(page).texts("p", "none"))
 
 
 def test_a_question_whose_answer_is_not_public_is_neither_right_nor_wrong(tmp_path: Path) -> None:
