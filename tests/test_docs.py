@@ -40,7 +40,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DATA_FILE = re.compile(r"[\w./-]+\.(?:csv|json|jsonl|mkv|npy|npz|parquet|safetensors)\b")
 LANGUAGES = {"sh", "python", "toml", "json", "text", "bibtex"}
-OTHER_PROGRAMS = {"apt-get", "cd", "git", "kill", "python", "vllm"}
+OTHER_PROGRAMS = {"apt-get", "cd", "curl", "git", "kill", "python", "vllm"}
 """Programs that blocks with needs may name beside longvid, make, pip and pytest."""
 TESTED_ELSEWHERE = {"doctor": "tests/evals/doctor", "bench sizing": "tests/lab/bench/test_sizing.py"}
 """Commands that take long and are run by tests of their own; here they are only held against what there is."""

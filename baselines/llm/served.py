@@ -364,7 +364,9 @@ def look_up(client: ApiClient, model: str, asked: str = "") -> ServedModel:
     try:
         listed = client.get(f"{client.base_url}/models").get("data")
     except ServerFaultError as error:
-        raise ModelError(f"{asked}: {error}; is the server running, and base_url right?") from error
+        raise ModelError(
+            f"{asked}: {error}; is the server running (vLLM loads for minutes before it answers), and base_url right?"
+        ) from error
     except RefusedError as error:
         hint = HINTS.get(error.status)
         raise ModelError(f"{asked}: {error}{f'; {hint}' if hint else ''}") from error
