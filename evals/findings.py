@@ -100,7 +100,7 @@ def best_finding(table: BoardTable, rows: Sequence[BoardRow]) -> str:
     first = value_of(table, best)
     equal = [row.name for row in rows[1:] if value_of(table, row) == first]
     of = f"best of {len(rows)} runs" if len(rows) > 1 else "the only run"
-    lead = f"{table.task.name}, {table.metric.replace('_', ' ')}: {told(table, best)} is {of}"
+    lead = f"{table.task.name}, {figure_title(table.metric)}: {told(table, best)} is {of}"
     if equal:
         lead += f", level with {', '.join(equal)}"
     floors = [row for row in table.rows if row.kind in {"floor", "blind"} and value_of(table, row) is not None]

@@ -301,7 +301,7 @@ def curve(told: Sweep, family: str) -> Markup:
     panels = [
         Panel(
             [Line("", places, heights, intervals, role="accent")],
-            y_title=f"{metric.name.replace('_', ' ')} {unit.symbol}".strip(), x_log=base, ticks=ticks, height=3,
+            y_title=f"{figure_title(metric.name)} {unit.symbol}".strip(), x_log=base, ticks=ticks, height=3,
         )
     ]  # fmt: skip
     if timed:

@@ -10,6 +10,7 @@ from evals.leaderboard.formats import KINDS, figure_text, interval_text, known, 
 from evals.leaderboard.rows import BoardRow, BoardTable, Kind, Leaderboard, count, number
 from evals.report import NOT_MEASURED, in_markdown, table_lines
 from tasks.registry import family_of
+from tasks.task import figure_title
 
 FLOOR: Kind = "floor"
 MARKS: Mapping[Kind, str] = MappingProxyType({kind: KINDS[kind] for kind in ("floor", "imported", "reference")})
@@ -82,7 +83,7 @@ def free_name(row: BoardRow, column: int, lines: dict[str, list[BoardRow | None]
 
 def heading(table: BoardTable) -> str:
     """Return the column heading: task and metric."""
-    return f"{table.task.name} {table.metric.replace('_', ' ')}"
+    return f"{table.task.name} {figure_title(table.metric)}"
 
 
 def line_cells(name: str, rows: Sequence[BoardRow | None], tables: Sequence[BoardTable]) -> tuple[str, ...]:
