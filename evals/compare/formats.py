@@ -34,7 +34,7 @@ def grids(comparison: Comparison) -> list[Grid]:
     """Return the tables of runs with their cost, of differences, and of wins."""
     family = family_of(comparison.family)
     runs = Grid(
-        f"{comparison.task}: {comparison.metric} on {comparison.items} items from {comparison.clusters} videos",
+        f"{comparison.task}: {comparison.metric} on {comparison.items} items from {comparison.clusters} clusters",
         RUN_COLUMNS,
         tuple(run_cells(comparison, family)),
         RUN_COLUMNS[1:-2],
