@@ -68,13 +68,13 @@ recipe-quick: $(READY) ## the recipe with the long stage of an earlier version, 
 aggregator: aggregator-oracle aggregator-shortvivit ## both adapters below
 
 aggregator-oracle: $(READY) ## the shipped adapter of the aggregator's language model, on one core; the same command goes on
-	$(BIN)/longvid kitchen-annotations --split train --videos 200 --out $(AGGREGATOR_OUT)/oracle/train.json
+	$(BIN)/longvid kitchen-annotations --split train --videos 400 --out $(AGGREGATOR_OUT)/oracle/train.json
 	$(BIN)/longvid kitchen-annotations --split val --videos 40 --out $(AGGREGATOR_OUT)/oracle/val.json
 	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --captions $(AGGREGATOR_OUT)/oracle/train.json \
 		--held-out $(AGGREGATOR_OUT)/oracle/val.json --out $(AGGREGATOR_OUT)/oracle --resume
 
 aggregator-shortvivit: $(READY) $(AGGREGATOR_OUT)/shortvivit/train.jsonl $(AGGREGATOR_OUT)/shortvivit/val.jsonl ## one that learns from ShortViViT's own captions
-	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --set 'name="aggregator-shortvivit"' --set training.steps=400 \
+	OMP_NUM_THREADS=1 $(BIN)/longvid train-aggregator --set 'name="aggregator-shortvivit"' --set videos=200 \
 		--captions $(AGGREGATOR_OUT)/shortvivit/train.jsonl --held-out $(AGGREGATOR_OUT)/shortvivit/val.jsonl \
 		--out $(AGGREGATOR_OUT)/shortvivit --resume
 
