@@ -96,9 +96,10 @@ seeds: $(READY) ## the recipe from several seeds (RECIPE=recipe-quick: the quick
 
 STUDY_METHODS ?= jst-mask0,jst-mask50,jst-mask75,fst-mask75,frame-level-mask75,adapters,lora,last-third,coarse-space
 STUDY_SEEDS ?= 0,1,2,3
+STUDY_RATES ?= 2.5e-4,5e-4,1e-3,2e-3
 
-study: $(READY) ## the masking study that ships, about an hour and a half of one core; the same command goes on
-	OMP_NUM_THREADS=1 $(BIN)/longvid study masking --methods $(STUDY_METHODS) --seeds $(STUDY_SEEDS)
+study: $(READY) ## the masking study that ships, about an hour of one core; the same command goes on
+	OMP_NUM_THREADS=1 $(BIN)/longvid study masking --methods $(STUDY_METHODS) --seeds $(STUDY_SEEDS) --rates $(STUDY_RATES)
 
 test: $(READY) ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

@@ -34,7 +34,7 @@ def masking(
     methods: Annotated[str, typer.Option(help="Names of methods, separated by commas; default: all.")] = "",
     rates: Annotated[
         str, typer.Option(help="Learning rates to try for each method, on other videos; a single one is used for all.")
-    ] = "5e-4,1e-3,2e-3",
+    ] = "2.5e-4,5e-4,1e-3,2e-3",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")] = OUT,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Only check that everything runs: two steps of a micro encoder.")
