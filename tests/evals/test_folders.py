@@ -107,7 +107,7 @@ def test_every_verb_takes_a_folder_and_every_report_its_runs(tmp_path: Path, mod
     assert "mine@all: accuracy" in ok("report", run, other)
     ok("report", run, "--format", "html")
     assert "Which 7?" in (run / "report.html").read_text(encoding="utf-8")
-    assert "on 12 items from 4 videos" in ok("compare", run, other, "--allow-mismatch")
+    assert "on 12 items from 4 clusters" in ok("compare", run, other, "--allow-mismatch")
     assert "mine@all" in ok("leaderboard", tmp_path, "--format", "markdown")
     assert "12 in 4 clusters" in ok("plan", folder, "-m", f"{models}:Letter")
     assert "mine@all: 12 items, 0 with their video" in ok("prepare", folder)

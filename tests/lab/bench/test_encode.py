@@ -126,8 +126,9 @@ def test_one_command_gives_every_figure_of_a_device(tmp_path: Path, capsys: pyte
     assert [work.split(",")[0] for work in works[:4]] == of_encoder
     decoding = data["comparisons"][4]["rows"]
     assert works[4] == "decoding 30 frames of 256×144 H.264"
-    assert len(works) > 5
-    assert all("of random weights" in work for work in works[5:])
+    assert works[5] == "image: 2 training steps"
+    assert len(works) > 6
+    assert all("of random weights" in work for work in works[6:])
     assert decoding[0]["missing"] or decoding[0]["facts"]["frames_per_second"] > 0
     assert decoding[1]["missing"] == "asked for cpu"
     rows = {row["method"]: row for row in data["details"]["rows"]}
