@@ -48,7 +48,9 @@ def claim(
     path = folder / RUN
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        different = difference(completed(before, settings, path), asked)
+        different = difference(
+            completed(before, settings, path), {**asked, "settings": without_saving(asked["settings"])}
+        )
         if different:
             raise RecordError(f"{folder} was started with other settings: {different}; choose another --out")
         threads = before["torch_threads"]
@@ -75,6 +77,12 @@ def deciding(settings: StageSettings | AggregatorSettings) -> dict[str, Any]:
     del found["training"]["parallel"]
     found["training"].pop("until", None)
     return found
+
+
+def without_saving(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out how often a checkpoint is saved and how many are kept: a run that goes on may change both."""
+    training = {name: value for name, value in settings["training"].items() if name not in ("save", "keep")}
+    return {**settings, "training": training}
 
 
 def completed(

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,15 @@ def test_a_run_is_not_overwritten(config, recipe):
 def test_a_run_asked_for_otherwise_is_not_resumed(config, recipe):
     done = longvid("pretrain", "--stage", "image", "-c", config, "-o", recipe, "--resume", "--set", "training.lr=2e-3")
     assert_one_line(done, "settings.training.lr was 0.001, now 0.002")
+
+
+def test_a_run_goes_on_with_checkpoints_at_other_steps(config, recipe, tmp_path):
+    shutil.copytree(recipe / "image", tmp_path / "image")
+    more = ("--set", "training.save=2", "--set", "training.keep=3")
+    done = longvid("pretrain", "--stage", "image", "-c", config, "-o", tmp_path, "--resume", *more)
+    assert done.returncode == 0, done.stderr
+    name = "image-micro.safetensors"
+    assert (tmp_path / "image" / name).read_bytes() == (recipe / "image" / name).read_bytes()
 
 
 @pytest.mark.parametrize(
