@@ -197,8 +197,10 @@ def test_a_run_resumes_with_another_address_and_other_patience(server: FaultySer
 
 def test_an_interrupt_ends_a_run_at_once_though_requests_are_in_flight(server: FaultyServer, tmp_path: Path) -> None:
     server.script(["slow:120*"], match="in q05?")
+    # A shell's background jobs, and so tests run as one, are started with the interrupt ignored.
     code = (
-        "import sys; from pathlib import Path; from types import SimpleNamespace as S;"
+        "import signal, sys; from pathlib import Path; from types import SimpleNamespace as S;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from tests.evals.test_served_run import run;"
         "run(S(base_url=sys.argv[1]), Path(sys.argv[2]))"
     )
