@@ -81,6 +81,10 @@ class EncoderModel:
         """Decode `clips` while earlier ones are encoded."""
         return self.frames.ahead(clips)
 
+    def forget(self) -> None:
+        """Drop the cached vectors, so that the next measurement pays for every clip."""
+        self._seen = {}
+
     def embed_video(self, clips: Sequence[Clip]) -> Embeddings:
         """Return unit vectors of clips. Raises the first VideoError: the caller decides what a bad video means.
 

@@ -113,6 +113,10 @@ class VideoToTextModel:
         """Decode `clips` while earlier ones are processed; frames that depend on the request can't be decoded ahead."""
         return self.frames.ahead(clips) if self._read is None else nullcontext()
 
+    def forget(self) -> None:
+        """Drop the tokens of the clips seen last, so that the next measurement pays for every clip."""
+        self._seen = {}
+
     def caption(self, requests: Sequence[TextRequest]) -> list[TextReply]:
         """Caption each clip, after the prompt of training or the task's (`Asking.task_prompt`)."""
         own = self._model.connector.config.prompt

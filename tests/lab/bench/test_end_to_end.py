@@ -51,6 +51,13 @@ def test_a_run_and_its_parts_are_measured_in_turn(task: MultipleChoiceTask) -> N
     assert 0 <= result.details["overhead"] < 1
 
 
+def test_no_way_profits_from_what_the_one_before_left_in_the_model(task: MultipleChoiceTask) -> None:
+    model = build_preset("shortvivit-tiny", PresetOptions(weights="random", frames=4))
+    rows = bench_end_to_end(task, model, 3, 2, ignore).comparisons[0].rows
+    assert set(rows[0].facts["seconds_by_stage"]) == {"decode", "wait", "encode", "text"}
+    assert rows[0].facts["frames_wait_share"] is not None
+
+
 def test_items_are_those_of_the_first_clips(task: MultipleChoiceTask) -> None:
     assert first_items(task, 2) == list(task.items())[:4]
     with pytest.raises(DataError, match="1 clips to measure with"):
