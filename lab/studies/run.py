@@ -322,7 +322,9 @@ def image_weights(plan: Plan, seed: int) -> Path:
 def train_image(plan: Plan, seed: int, tick: Callable[[str], None]) -> None:
     """Train the image encoder that all methods of a seed start from."""
     path = image_weights(plan, seed)
-    _, prepared, _, _ = _trained(plan, plan.stage(IMAGE, seed), path.parent, tick)
+    settings = plan.stage(IMAGE, seed)
+    prepared = _prepared(plan, settings)
+    _train(prepared, settings, path.parent, tick)
     prepared.save(path)
     shutil.rmtree(path.parent / "checkpoints")
 
@@ -335,7 +337,11 @@ def train_method(
     Raises RecordError unless it was asked about `videos`, if given.
     """
     folder = plan.out / WORK / f"seed{settings.seed}" / f"{settings.name}-{settings.training.lr:g}"
-    start, prepared, samples, seconds = _trained(plan, settings, folder, tick)
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared = _prepared(plan, settings)
+    prepared.save(folder / START)
+    start = outcomes(settings, load_encoder(folder / START))
+    samples, seconds = _train(prepared, settings, folder, tick)
     prepared.save(folder / WEIGHTS)
     trained = load_encoder(folder / WEIGHTS)
     found = outcomes(settings, trained)
@@ -347,7 +353,7 @@ def train_method(
         steps=settings.training.steps,
         samples=samples,
         rate=settings.training.lr,
-        start=start,
+        start=float(np.mean(start.text_to_video)),
         loss=_last_loss(folder),
         initial_weights_sha256=str(prepared.facts["initial_weights_sha256"]),
         weights_sha256=state_digest(trained.encoder),
@@ -361,23 +367,19 @@ def train_method(
     return row
 
 
-def _trained(
-    plan: Plan, settings: StageSettings, folder: Path, tick: Callable[[str], None]
-) -> tuple[float, Prepared, int, float]:
-    """Prepare a stage and train it to its end, from its last checkpoint if any.
+def _prepared(plan: Plan, settings: StageSettings) -> Prepared:
+    return prepare(settings, lambda _: image_weights(plan, settings.seed), World(), settings.name)
 
-    Returns R@1 of its held-out videos before the first step, the stage, samples and seconds.
-    """
+
+def _train(prepared: Prepared, settings: StageSettings, folder: Path, tick: Callable[[str], None]) -> tuple[int, float]:
+    """Train a stage to its end, from its last checkpoint if any; return samples and seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    prepared = prepare(settings, lambda _: image_weights(plan, settings.seed), World(), settings.name)
-    prepared.save(folder / START)
-    start = float(np.mean(outcomes(settings, load_encoder(folder / START)).text_to_video))
     began = perf_counter()
     note = f"seed {settings.seed}, {settings.name}, rate {settings.training.lr:g}"
     watch = Watch(step=lambda _, loss: tick(f"{note}, loss {loss:.2f}"))
     job = replace(prepared.job, evaluate=None)
     progress = train(job, settings.training, folder, seed=settings.seed, watch=watch)
-    return start, prepared, progress.samples, perf_counter() - began
+    return progress.samples, perf_counter() - began
 
 
 def outcomes(settings: StageSettings, trained: LoadedEncoder) -> Outcomes:

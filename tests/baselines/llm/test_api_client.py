@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event, Timer
+from time import sleep
 
 import pytest
 
@@ -181,6 +182,23 @@ def test_a_server_that_stays_away_is_waited_for_once_not_by_every_request(told_t
         assert not told_to_wait.is_set()
         server.restart()
         assert ask(server, "and now?", client=client).finished
+
+
+def test_a_request_that_waited_for_its_turn_uses_up_the_silence_that_all_share(told_to_wait: Event) -> None:
+    with faulty_server() as server:
+        client = ApiClient(server.base_url, None, replace(QUICK, away=0.8), 1)
+        server.script(["slow:30*"], match="slow")
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(ask, server, text, client=client) for text in ("slow", "slow as well")]
+            sleep(0.6)
+            server.kill()
+            for request in asked:
+                with pytest.raises(ServerFaultError, match="can't be reached"):
+                    request.result()
+        told_to_wait.clear()
+        with pytest.raises(ServerFaultError):
+            ask(server, "hello again?", client=client)
+        assert not told_to_wait.is_set()
 
 
 def test_a_request_that_breaks_the_connection_each_time_ends_though_others_succeed(server: FaultyServer) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,10 +7,12 @@ import torch
 from encoders.config import preset
 from encoders.pretrain.checkpoint import Plan
 from encoders.pretrain.settings import DataSettings, KitchenSettings, ModelSettings, StageSettings
+from encoders.shipped import CONFIGS
 from encoders.transfer import transfer
 from encoders.vit import sample_keep
 from lab.bench.encode import count_method, count_row, find_methods, seconds_side_by_side, training_bytes, vision_step
-from lab.studies.run import as_method, choose_methods, studied_methods
+from lab.studies.run import SHORT, as_method, choose_methods, held_out, studied_methods, tuning_videos
+from lab.studies.run import Plan as StudyPlan
 from tasks.errors import ModelError
 from tests.encoders.small import encoder, generator, videos
 
@@ -97,3 +100,13 @@ def test_a_timed_step_trains_the_tower(monkeypatch):
     before = {name: value.clone() for name, value in towers[0].state_dict().items()}
     step()
     assert any(not torch.equal(value, before[name]) for name, value in towers[0].state_dict().items())
+
+
+def test_learning_rates_are_chosen_on_videos_and_from_a_seed_that_the_study_does_not_use():
+    plan = StudyPlan(CONFIGS / "kitchen-study.toml", Path("none"), (0, 1, 2, 3))
+    tuning, study = tuning_videos(plan, METHODS[0], 5e-4), plan.stage(SHORT, 0)
+    families = [{family for _, family in held_out(stage)} for stage in (tuning, study)]
+    assert len(families[0]) == len(families[1])
+    assert families[0].isdisjoint(families[1])
+    assert tuning.training.lr == 5e-4
+    assert tuning.seed not in plan.seeds
