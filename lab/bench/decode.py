@@ -84,10 +84,14 @@ def opencv(path: Path, indices: Sequence[int], rate: float, size: int, threads: 
 def ffmpeg(path: Path, indices: Sequence[int], rate: float, size: int, threads: int) -> Pixels:  # noqa: ARG001  one shape for all
     """Run the ffmpeg program, writing raw frames to a pipe."""
     stride = indices[1] - indices[0]
-    chosen = f"select=not(mod(n-{indices[0]}\\,{stride})),scale={size}:{size}"
+    # It stops after the last one; the frames before the first are told apart, as mod is 0 for every stride of them.
+    taken = f"gte(n\\,{indices[0]})*not(mod(n-{indices[0]}\\,{stride}))"
+    chosen = f"select={taken},scale={size}:{size}"
     command = ["ffmpeg", "-v", "error", "-threads", str(threads), "-i", local_address(path), "-an", "-vf", chosen]
     written = subprocess.run(
-        [*command, "-vsync", "0", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"], capture_output=True, check=True
+        [*command, "-frames:v", str(len(indices)), "-vsync", "0", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"],
+        capture_output=True,
+        check=True,
     ).stdout
     return np.frombuffer(written, dtype=np.uint8).reshape(-1, size, size, 3)
 
