@@ -37,7 +37,7 @@ class MachineFacts:
 def machine_facts(device: str = "cpu") -> MachineFacts:
     """Return facts about this machine and process, as they are now."""
     torch = sys.modules.get("torch")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return MachineFacts(
         processor=processor(),
         cores=cores,
@@ -48,6 +48,11 @@ def machine_facts(device: str = "cpu") -> MachineFacts:
         busy=round(os.getloadavg()[0] / cores, 2) if hasattr(os, "getloadavg") else None,
         versions=installed(PACKAGES),
     )
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -51,6 +51,10 @@ class Engine(Protocol):
         """Return a `RequestOutput` for each prompt, in order."""
         ...
 
+    def reset_prefix_cache(self) -> bool:
+        """Drop the cached prompts; whether it could."""
+        ...
+
 
 class VllmLanguageModel:
     """Implements the LanguageModel protocol through `vllm.LLM`; all chats of a call are processed together."""
@@ -76,6 +80,10 @@ class VllmLanguageModel:
 
     def count_tokens(self, chat: Chat) -> int:
         return len(self._writer.encode(self._writer.render(chat)))
+
+    def forget(self) -> None:
+        """Drop the cached prompts."""
+        self._engine.reset_prefix_cache()
 
     def generate(self, chats: Sequence[Chat], max_tokens: int) -> list[Reply]:
         from vllm import SamplingParams

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from evals.store import SAMPLES
 from tasks.errors import DataError, ModelError
 from tasks.files import read_toml
+from tasks.machine import usable_cores
 from tasks.registry import benchmarks
 
 
@@ -292,7 +293,7 @@ def start(step: Step, logs: Path, jobs: int) -> Running:
     """Start a step with its share of the processors."""
     log = logs / f"{step.name.replace('/', '-').replace(' ', '-')}.log"
     step.target.parent.mkdir(parents=True, exist_ok=True)
-    process = start_command(step.arguments, log, max(1, (os.cpu_count() or 1) // jobs))
+    process = start_command(step.arguments, log, max(1, usable_cores() // jobs))
     return Running(step, process, log, monotonic())
 
 

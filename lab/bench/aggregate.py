@@ -1,14 +1,15 @@
 """Cost of the language model in an aggregator: ours against a call per option, or against sequential calls.
 
 A local model scores a question's options from one pass over its prompt; the baseline reads the prompt again for each
-option. A served model gets as many concurrent requests as it likes; the baseline waits for each reply. llama.cpp, if
-installed, scores the same tokens from a GGUF file, with one pass over the prompt as well.
+option. A served model gets as many concurrent requests as it likes; the baseline waits for each reply. Other engines
+can be timed beside ours: vLLM, which gets all questions at once, and llama.cpp, which scores the same tokens from a
+GGUF file, with one pass over the prompt as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -28,7 +29,7 @@ from evals.benchmarks import benchmark_folder
 from evals.planning import spread
 from evals.runner import run_batches
 from lab.bench.peers import needed
-from lab.bench.result import Comparison, Facts, Measured, NotMeasuredError, Result, Way, clocked, in_turn, rows_of
+from lab.bench.result import Comparison, Facts, Measured, NotMeasuredError, Result, Way, clocked, in_turn
 from tasks.egoschema import PROMPTS, load_egoschema
 from tasks.machine import machine_facts
 from tasks.multiple_choice import loglik_request
@@ -53,13 +54,14 @@ class BothWays(Protocol):
     ) -> list[ContinuationScores]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Agreement of the two ways: questions with the same best option, and the largest difference of means (nats)."""
+@runtime_checkable
+class Forgetting(Protocol):
+    """A language model that keeps prompts it has read."""
 
-    prompt_tokens: int
-    same_choices: int
-    largest_difference: float
+    def forget(self) -> None: ...
+
+
+Scoring: TypeAlias = Callable[[], list[ContinuationScores]]
 
 
 def bench_aggregate(
@@ -68,93 +70,91 @@ def bench_aggregate(
     continuations: Sequence[Sequence[str]],
     repeats: int,
     done: Callable[[str], None],
+    *,
     gguf: Path | None = None,
+    beside: Mapping[str, LanguageModel] | None = None,
 ) -> Result:
-    """Time both ways alternately on the same chats, or ours and llama.cpp. Raises ValueError without chats."""
+    """Time both ways alternately on the same chats; or ours, llama.cpp on `gguf`, and the models `beside` it.
+
+    Each gets all the chats of a round at once. A row's facts say in how many questions the best option is that of our
+    way and how far apart the means are (nats). Raises ValueError without chats.
+    """
     if not chats:
         raise ValueError("nothing to compare: no chats")
+    if gguf is not None or beside:
+        ways = engines(llm, gguf, beside or {}, chats, continuations)
+        comparison = compare_scoring(ways, repeats, done)
+    elif isinstance(llm, BothWays):
+        llm.score(chats[:1], continuations[:1])
+        ours, each = partial(llm.score, chats, continuations), partial(llm.score_from_scratch, chats, continuations)
+        comparison = compare_scoring({OURS: ours, EACH_OPTION: each}, repeats, done)
+    else:
+        comparison = compare_lanes(llm, chats, repeats, done)
+    settings: Facts = {"llm": llm.info.name, "dtype": llm.info.dtype, "questions": len(chats), "repeats": repeats}
+    return Result("aggregate", machine_facts(llm.info.device), settings, (comparison,))
+
+
+def engines(
+    llm: LanguageModel,
+    gguf: Path | None,
+    beside: Mapping[str, LanguageModel],
+    chats: Sequence[Chat],
+    continuations: Sequence[Sequence[str]],
+) -> dict[str, Scoring]:
+    """Return our model and each engine beside it, warmed up by a chat that is none of these.
+
+    Raises NotMeasuredError where llama.cpp can't be compared: its tokens are those of a model that transformers runs.
+    """
+    models = {OURS: llm, **beside}
+    ways: dict[str, Scoring] = {name: partial(anew, model, chats, continuations) for name, model in models.items()}
     if gguf is not None:
         if not isinstance(llm, TransformersLanguageModel):
             raise NotMeasuredError(
                 f"llama.cpp is compared with a model that transformers runs here, not '{llm.info.name}'"
             )
-        comparison = compare_llama_cpp(llm, gguf, chats, continuations, repeats, done)
-    else:
-        compare = compare_scoring if isinstance(llm, BothWays) else compare_lanes
-        comparison = compare(llm, chats, continuations, repeats, done)  # type: ignore[arg-type]  # told apart just above
-    settings: Facts = {"llm": llm.info.name, "dtype": llm.info.dtype, "questions": len(chats), "repeats": repeats}
-    return Result("aggregate", machine_facts(llm.info.device), settings, (comparison,))
+        written = zip(chats, continuations, strict=True)
+        asked = [llm.scoring_tokens(chat, texts, "a question") for chat, texts in written]
+        longest = max(len(one.prompt) + max(map(len, one.continuations)) for one in asked)
+        peer = LlamaCpp(gguf, longest, torch.get_num_threads())
+        ways[LLAMA_CPP] = lambda: [peer.score(tokens) for tokens in asked]
+    for model in models.values():
+        model.score([replace(chats[0], user="Is it a warm day?")], continuations[:1])
+    return ways
 
 
-def compare_scoring(
-    llm: BothWays,
-    chats: Sequence[Chat],
-    continuations: Sequence[Sequence[str]],
-    repeats: int,
-    done: Callable[[str], None],
-) -> Comparison:
-    """Score every question with its prompt cached and from scratch."""
-    ways = [
-        (partial(llm.score, [chat], [texts]), partial(llm.score_from_scratch, [chat], [texts]))
-        for chat, texts in zip(chats, continuations, strict=True)
-    ]
-    llm.score(chats[:1], continuations[:1])
-    return question_by_question((OURS, EACH_OPTION), ways, repeats, done, {})
+def anew(llm: LanguageModel, chats: Sequence[Chat], continuations: Sequence[Sequence[str]]) -> list[ContinuationScores]:
+    """Score the chats without what an earlier round left in the model's cache."""
+    if isinstance(llm, Forgetting):
+        llm.forget()
+    return llm.score(chats, continuations)
 
 
-def compare_llama_cpp(
-    llm: TransformersLanguageModel,
-    gguf: Path,
-    chats: Sequence[Chat],
-    continuations: Sequence[Sequence[str]],
-    repeats: int,
-    done: Callable[[str], None],
-) -> Comparison:
-    """Score every question with transformers and with llama.cpp, on the same tokens and threads.
+def compare_scoring(ways: Mapping[str, Scoring], repeats: int, done: Callable[[str], None]) -> Comparison:
+    """Time every way of scoring the same questions, and compare its results with those of the first."""
+    reference: list[ContinuationScores] = []
 
-    Raises NotMeasuredError if llama-cpp-python is not installed or can't read the file.
-    """
-    asked = [llm.scoring_tokens(chat, texts, "a question") for chat, texts in zip(chats, continuations, strict=True)]
-    longest = max(len(one.prompt) + max(map(len, one.continuations)) for one in asked)
-    peer = LlamaCpp(gguf, longest, torch.get_num_threads())
-    ways = [
-        (partial(llm.score, [chat], [texts]), partial(peer.score, tokens))
-        for chat, texts, tokens in zip(chats, continuations, asked, strict=True)
-    ]
-    llm.score(chats[:1], continuations[:1])
-    return question_by_question((OURS, LLAMA_CPP), ways, repeats, done, {"gguf": gguf.name})
+    def timed(score: Scoring) -> Measured:
+        found: list[ContinuationScores] = []
+        measured = clocked(lambda: found.extend(score()))()
+        if score is first:
+            reference[:] = found
+        return replace(measured, facts={"s a question": measured.seconds / len(found), **agreement(reference, found)})
+
+    first = next(iter(ways.values()))
+    timed_ways: dict[str, Way] = {name: partial(timed, score) for name, score in ways.items()}
+    compared = in_turn("options weighed", timed_ways, repeats, done, warm_up=False)
+    facts: Facts = {"questions": len(reference), "prompt_tokens": sum(scores.usage.prompt for scores in reference)}
+    return replace(compared, work=f"options of {len(reference)} questions weighed", facts=facts)
 
 
-Scoring: TypeAlias = Callable[[], list[ContinuationScores]]
-
-
-def question_by_question(
-    names: tuple[str, str],
-    ways: Sequence[tuple[Scoring, Scoring]],
-    repeats: int,
-    done: Callable[[str], None],
-    facts: Facts,
-) -> Comparison:
-    """Score each question in both ways before the next; a round is all questions once."""
-    rounds = []
-    agreement = Agreement(0, 0, 0.0)
-    for number in range(repeats):
-        spent = dict.fromkeys(names, Measured(0.0, 0.0))
-        agreement = Agreement(0, 0, 0.0)
-        for ours, theirs in ways:
-            (mine, own), (other, peers) = timed(ours), timed(theirs)
-            spent = {names[0]: added(spent[names[0]], own), names[1]: added(spent[names[1]], peers)}
-            agreement = with_chat(agreement, mine[0], other[0])
-        rounds.append(spent)
-        done(f"round {number + 1} of {repeats}")
-    told: Facts = {
-        **facts,
-        "questions": len(ways),
-        "prompt_tokens": agreement.prompt_tokens,
-        "same_choices": agreement.same_choices,
-        "largest_difference": agreement.largest_difference,
+def agreement(ours: Sequence[ContinuationScores], theirs: Sequence[ContinuationScores]) -> Facts:
+    """Count the questions with the same best option, and give the largest difference of means (nats)."""
+    pairs = list(zip(ours, theirs, strict=True))
+    apart = [abs(a - b) for mine, other in pairs for a, b in zip(mine.means, other.means, strict=True)]
+    return {
+        "same_choices": sum(best(mine) == best(other) for mine, other in pairs),
+        "largest_difference": max(apart),
     }
-    return Comparison(f"options of {len(ways)} questions weighed", rows_of(list(names), rounds, {}), told)
 
 
 class LlamaCpp:
@@ -170,7 +170,7 @@ class LlamaCpp:
             raise NotMeasuredError(f"llama.cpp can't read {gguf}: {error}") from error
         self._read: tuple[int, ...] = ()
 
-    def score(self, tokens: ScoringTokens) -> list[ContinuationScores]:
+    def score(self, tokens: ScoringTokens) -> ContinuationScores:
         """Score the continuations of one prompt."""
         prompt = tokens.prompt
         # The last token is always processed again: its logits score the first token of each continuation.
@@ -185,7 +185,7 @@ class LlamaCpp:
             rows = [behind[-1], *(self._decode(ids[:-1], len(prompt), every=True) if len(ids) > 1 else ())]
             totals.append(float(sum(row[token] for row, token in zip(rows, ids, strict=True))))
         counts = tuple(map(len, tokens.continuations))
-        return [ContinuationScores(tuple(totals), counts, TokenUsage(len(prompt), start, sum(counts)))]
+        return ContinuationScores(tuple(totals), counts, TokenUsage(len(prompt), start, sum(counts)))
 
     def _decode(self, ids: Sequence[int], at: int, *, every: bool) -> list[NDArray[np.float64]]:
         """Return log-likelihoods [vocabulary] after each token or the last; the cache is cut at `at` first."""
@@ -208,28 +208,6 @@ class LlamaCpp:
             api.llama_batch_free(batch)
 
 
-def timed(call: Callable[[], list[ContinuationScores]]) -> tuple[list[ContinuationScores], Measured]:
-    """Return a call's result and its cost."""
-    results: list[list[ContinuationScores]] = []
-    measured = clocked(lambda: results.append(call()))()
-    return results[0], measured
-
-
-def added(one: Measured, other: Measured) -> Measured:
-    """Add up two measurements."""
-    return Measured(one.seconds + other.seconds, one.cpu_seconds + other.cpu_seconds)
-
-
-def with_chat(sum_: Agreement, cached: ContinuationScores, scratch: ContinuationScores) -> Agreement:
-    """Add one question to the agreement."""
-    apart = max(abs(a - b) for a, b in zip(cached.means, scratch.means, strict=True))
-    return Agreement(
-        sum_.prompt_tokens + cached.usage.prompt,
-        sum_.same_choices + (best(cached) == best(scratch)),
-        max(sum_.largest_difference, apart),
-    )
-
-
 def best(scores: ContinuationScores) -> int:
     """Return the option with the highest mean log-likelihood."""
     return scores.means.index(max(scores.means))
@@ -238,7 +216,6 @@ def best(scores: ContinuationScores) -> int:
 def compare_lanes(
     llm: LanguageModel,
     chats: Sequence[Chat],
-    continuations: Sequence[Sequence[str]],  # noqa: ARG001 - a served model is asked to write
     repeats: int,
     done: Callable[[str], None],
 ) -> Comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -234,6 +235,13 @@ def aggregate(
         Path | None,
         typer.Option("--llama-cpp", help="A GGUF file: compare with llama.cpp on it (pip install llama-cpp-python)."),
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LLM",
+            help="Compare with another one, e.g. vllm:smollm2, which gets all questions at once; repeatable.",
+        ),
+    ] = None,
     context: Annotated[int | None, typer.Option(min=64, help="Thin the captions out to this many tokens.")] = None,
     dtype: Annotated[
         str, typer.Option(help="Weights of a model loaded here: bfloat16, float16 or float32.")
@@ -244,7 +252,8 @@ def aggregate(
 ) -> None:
     """Time the scoring of answer options: one pass over the prompt for all of them, against one call for each.
 
-    A served model is asked concurrently and one request at a time.
+    A served model is asked concurrently and one request at a time. With --beside or --llama-cpp the same questions are
+    scored by other engines, in processor time that counts only what runs in this process.
     """
     from baselines.llm.load import load_language_model
     from baselines.llm.options import Dtype
@@ -252,10 +261,12 @@ def aggregate(
 
     if dtype not in get_args(Dtype):
         raise typer.BadParameter(f"{dtype}: one of {', '.join(get_args(Dtype))}", param_hint="--dtype")
-    model = load_language_model(llm, context=context, dtype=cast("Dtype", dtype))
+    load = partial(load_language_model, context=context, dtype=cast("Dtype", dtype))
+    model = load(llm)
+    others = {name: load(name) for name in beside or ()}
     chats, options = egoschema_options(model, captions, questions, data)
     with console.progress("asking", repeats, 0) as tick:
-        result = bench_aggregate(model, chats, options, repeats, tick, llama_cpp)
+        result = bench_aggregate(model, chats, options, repeats, tick, gguf=llama_cpp, beside=others)
     show(result, json)
 
 
@@ -303,7 +314,6 @@ def scaling(
 ) -> None:
     """Time the embedding of a folder with each number of Ray workers in turn; no vectors are written."""
     from dataclasses import asdict
-    from functools import partial
 
     from encoders.embed import find_videos
     from lab.bench.end_to_end import embed_with, scaling_rows

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +26,7 @@ from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.render import write_video
 from tasks.kitchen.texts import dish, questions, steps, texts
 from tasks.kitchen.world import DEFAULT, WorldConfig
+from tasks.machine import usable_cores
 from tasks.task import JsonValue
 from tasks.video_files import VIDEOS
 
@@ -84,7 +84,7 @@ def is_whole(path: Path, digest: str | None) -> bool:
 
 def side_by_side(work: Callable[[WorkT], MadeT], todo: Sequence[WorkT]) -> Iterator[MadeT]:
     """Yield what `work` makes of each thing, in order, in a process per core; an interrupt leaves the rest undone."""
-    workers = min(len(todo), os.cpu_count() or 1)
+    workers = min(len(todo), usable_cores())
     if workers < 2:
         yield from map(work, todo)
         return

