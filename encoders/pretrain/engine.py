@@ -28,11 +28,9 @@ from encoders.pretrain.checkpoint import (
     save_checkpoint,
     set_rate,
 )
-from encoders.pretrain.data import prefetched
-from encoders.pretrain.step import Batches, Job, Loaded, seed_of, trainable
+from encoders.pretrain.step import Job, Loaded, seed_of, trainable
 from encoders.pretrain.world import World, collect, refresh, shard, total, whole
 from tasks.errors import ModelError
-from tasks.machine import usable_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def train(
     progress = load_checkpoint(run, step, optimiser)
     journal = Journal(run if world.first else None, progress.step)
     group = _Group(plan, world, watch)
-    batches = batches_of(job, world)(progress.step)
+    batches = job.batches(progress.step)
     while progress.step < plan.end:
         loaded = next(batches)
         torch.manual_seed(seed_of(seed, "step", progress.step, world.rank))
@@ -83,12 +81,6 @@ def train(
         if last or progress.step % plan.save == 0:
             save_checkpoint(run, step, optimiser, progress, plan.keep, write=world.first)
     return progress
-
-
-def batches_of(job: Job, world: World) -> Batches:
-    """Return the job's batches: made ahead in a thread if they can be, and if that takes no core from the training."""
-    spare = world.device.type != "cpu" or usable_cores() > torch.get_num_threads() * world.size
-    return prefetched(job.batches) if job.separable and spare else job.batches
 
 
 def autocast(device: torch.device, dtype: str) -> torch.autocast:

@@ -27,7 +27,7 @@ from encoders.dual import BertTower, DualEncoder, build_encoder
 from encoders.from_open_clip import from_open_clip
 from encoders.pretrain.captions import CaptionCollate, CaptionStep, CaptionTexts, WatchedClips, caption_sums, watch_once
 from encoders.pretrain.contrastive import Collate, ContrastiveStep, Views
-from encoders.pretrain.data import Loader, Sample, Source, TextView, mixed
+from encoders.pretrain.data import Loader, Sample, Source, TextView, mixed, prefetched
 from encoders.pretrain.engine import autocast
 from encoders.pretrain.evaluate import Evaluation
 from encoders.pretrain.facts import FactsEncoder
@@ -99,6 +99,8 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
     encoder.to(world.device)
     step = ContrastiveStep(encoder, chunk=settings.loss.chunk, statements=settings.loss.statements)
     batches = stage_batches(settings, source, encoder, tokenizer, world)
+    if world.device.type != "cpu":
+        batches = prefetched(batches)
     facts: dict[str, JsonValue] = {
         "init": settings.model.init,
         "initial_weights_sha256": state_digest(encoder),
@@ -109,7 +111,7 @@ def prepare(settings: StageSettings, weights_of: StageWeights, world: World, whe
     shared = settings.training.parallel == "fsdp" and world.size > 1
     twin = deepcopy(step) if shared and world.first else None
     shown = twin.encoder if twin else encoder
-    job = Job(step, batches, measured(settings, shown, tokenizer, world), sharing_units(encoder), twin, separable=True)
+    job = Job(step, batches, measured(settings, shown, tokenizer, world), sharing_units(encoder), twin)
     return Prepared(job, partial(save_encoder, shown, tokenizer), facts)
 
 
@@ -137,7 +139,7 @@ def prepare_texts(settings: StageSettings, weights_of: StageWeights, world: Worl
     }
     step = ContrastiveStep(reader, statements=settings.loss.statements)
     batches = stage_batches(settings, source, reader, tokenizer, world)
-    job = Job(step, batches, measured(settings, reader, tokenizer, world), separable=True)
+    job = Job(step, batches, measured(settings, reader, tokenizer, world))
     return Prepared(job, partial(save_encoder, encoder, tokenizer), facts)
 
 
@@ -405,8 +407,7 @@ def prepare_language(settings: StageSettings, world: World) -> Prepared:
     def save(path: Path) -> str:
         return save_language_model(model, tokenizer, path.with_suffix(""))
 
-    job = Job(step, batches, language_evaluation(settings, step, batches, world), separable=True)
-    return Prepared(job, save, facts)
+    return Prepared(Job(step, batches, language_evaluation(settings, step, batches, world)), save, facts)
 
 
 def language_evaluation(

@@ -90,7 +90,6 @@ class Job:
 
     `units` are the parts of the step that FSDP shards one by one; every process must run each of them equally often.
     `twin` is a full copy of a sharded step, in the first process, which is evaluated, and saved in the end.
-    `separable`: batches are made without the model, and so can be made while it trains.
     """
 
     step: nn.Module
@@ -98,7 +97,6 @@ class Job:
     evaluate: Callable[[], Mapping[str, float]] | None = None
     units: Sequence[nn.Module] = ()
     twin: nn.Module | None = None
-    separable: bool = False
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -61,23 +60,6 @@ def test_an_interrupted_stage_continues_to_the_bit(whole, tmp_path, step):
     with pytest.raises(StoppedError):
         train(toy_job(), PLAN, tmp_path, seed=0, watch=stop_after(step))
     train(toy_job(), PLAN, tmp_path, seed=0)
-    assert curve(tmp_path) == curve(whole)
-    expected = state(whole)
-    assert all(torch.equal(value, expected[name]) for name, value in state(tmp_path).items())
-
-
-@pytest.mark.parametrize("cores", [1, 2])
-def test_batches_made_in_a_thread_where_a_core_is_free_train_to_the_same_bits(whole, tmp_path, monkeypatch, cores):
-    threads = []
-
-    class Noting(ToySource):
-        def load(self, requests):
-            threads.append(threading.current_thread() is threading.main_thread())
-            return super().load(requests)
-
-    monkeypatch.setattr("encoders.pretrain.engine.usable_cores", lambda: cores * torch.get_num_threads())
-    train(replace(toy_job(source=Noting()), separable=True), PLAN, tmp_path, seed=0)
-    assert set(threads) == {cores == 1}
     assert curve(tmp_path) == curve(whole)
     expected = state(whole)
     assert all(torch.equal(value, expected[name]) for name, value in state(tmp_path).items())
