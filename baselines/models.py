@@ -316,7 +316,10 @@ class ServedDualOptions(Timing):
         metadata={"help": "environment variable that holds the server's key", "group": RUNTIME, **UNRECORDED},
     )
     concurrency: int = field(default=8, metadata={"help": "requests in flight", "group": RUNTIME, **UNRECORDED})
-    timeout: float = field(default=120.0, metadata={"help": "seconds for one request", "group": RUNTIME, **UNRECORDED})
+    timeout: float = field(
+        default=120.0,
+        metadata={"help": "seconds for one request; twice as many after each time-out", "group": RUNTIME, **UNRECORDED},
+    )
     retries: int = field(
         default=4, metadata={"help": "further tries after a server's fault", "group": RUNTIME, **UNRECORDED}
     )

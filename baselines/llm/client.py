@@ -70,6 +70,10 @@ class ServerFaultError(ModelError):
         self.hold = hold
 
 
+class LateError(ServerFaultError):
+    """There was no answer within the time of one request."""
+
+
 class RefusedError(ModelError):
     """The server refuses for good, so trying again is useless. `status` is the HTTP status."""
 
@@ -82,8 +86,9 @@ class RefusedError(ModelError):
 class Patience:
     """Time-outs and retries for a server (our choice: no paper states these).
 
-    `timeout`: seconds for one request; `retries`: further tries after a fault; `away`: seconds that a server
-    may be unreachable, or ask to wait, before requests fail; waits between tries grow to `longest_wait`.
+    `timeout`: seconds for one request. They double after each time-out, so that a slow server's work is not thrown away
+    again and again, up to `away` if that is longer. `retries`: further tries after a fault; `away`: seconds that a
+    server may be unreachable, or ask to wait, before requests fail; waits between tries grow to `longest_wait`.
     """
 
     timeout: float = 120.0
@@ -91,6 +96,10 @@ class Patience:
     away: float = 300.0
     first_wait: float = 0.5
     longest_wait: float = 10.0
+
+    def seconds(self, late: int) -> float:
+        """Return the seconds for a request after `late` time-outs."""
+        return min(self.timeout * 2.0**late, max(self.timeout, self.away))
 
 
 class ApiClient:
@@ -120,7 +129,7 @@ class ApiClient:
 
     def get(self, url: str) -> Json:
         """Send one GET without retries, to examine the server before any work."""
-        return self._once("GET", url, None, lambda body: body, MOST_BYTES)
+        return self._once("GET", url, None, lambda body: body, MOST_BYTES, self._patience.timeout)
 
     def post(self, url: str, body: Json, read: Callable[[Json], T], *, most_bytes: int = MOST_BYTES) -> T:
         """Return what `read` makes of the reply; if it raises ServerFaultError, the request is sent again.
@@ -128,7 +137,16 @@ class ApiClient:
         Raises RefusedError at once if trying again can't help, and ServerFaultError after the last try, also for
         a reply of more than `most_bytes`.
         """
-        started = time.monotonic()
+        started, late = time.monotonic(), 0
+
+        def attempt() -> T:
+            nonlocal late
+            try:
+                return self._once("POST", url, body, read, most_bytes, self._patience.seconds(late))
+            except LateError:
+                late += 1
+                raise
+
         retrying = Retrying(
             retry=retry_if_exception_type(ServerFaultError),
             stop=lambda state: self._give_up(state, started),
@@ -136,19 +154,20 @@ class ApiClient:
             before_sleep=_note,
             reraise=True,
         )
-        found: T = retrying(self._once, "POST", url, body, read, most_bytes)
-        return found
+        return retrying(attempt)
 
     def shown(self, text: str) -> str:
         """Clean a server's own words for messages and records: one short line without the key."""
         return one_line(text, self._secrets)
 
-    def _once(self, method: str, url: str, body: Json | None, read: Callable[[Json], T], most_bytes: int) -> T:
+    def _once(
+        self, method: str, url: str, body: Json | None, read: Callable[[Json], T], most_bytes: int, seconds: float
+    ) -> T:
         """Make one exchange; a fault's message has the client's words and the server's, cleaned."""
         self._wait_for_the_gate()
         try:
             with self._slots:
-                answer = self._exchange(method, url, body, most_bytes)
+                answer = self._exchange(method, url, body, most_bytes, seconds)
             self._check_status(answer)
             reply = self._parsed(answer)
             self._check_reply(reply, body or {})
@@ -157,9 +176,8 @@ class ApiClient:
             error.args = (one_line(str(error), self._secrets, LONGEST_MESSAGE),)
             raise
 
-    def _exchange(self, method: str, url: str, body: Json | None, most_bytes: int) -> _Answer:
+    def _exchange(self, method: str, url: str, body: Json | None, most_bytes: int, seconds: float) -> _Answer:
         """Send a request and receive the whole answer, with a distinct error for every way this can fail."""
-        seconds = self._patience.timeout
         exchange = asyncio.run_coroutine_threadsafe(
             _exchange(self._http, method, url, _packed(body), seconds, most_bytes), _loop()
         )
@@ -167,7 +185,8 @@ class ApiClient:
             answer = exchange.result()
         except TimeoutError as error:
             self._heard(alive=False)
-            raise ServerFaultError(f"{self.where} gave no answer within {seconds:g} s") from error
+            message = f"{self.where} gave no answer within {seconds:g} s"
+            raise LateError(f"{message}; a slow one needs a larger timeout or a smaller concurrency") from error
         except httpx2.RemoteProtocolError as error:
             # A server that hangs up may be restarting; one that does not speak HTTP never will.
             hung_up = "disconnected" in str(error)

@@ -57,7 +57,14 @@ class Serving:
         metadata={"help": "openai: folder or hub name of the model's tokenizer; default: ask the server", **ENGINE},
     )
     concurrency: int = field(default=8, metadata={"help": "openai: requests in flight", **UNRECORDED, **ENGINE})
-    timeout: float = field(default=120.0, metadata={"help": "openai: seconds for one request", **UNRECORDED, **ENGINE})
+    timeout: float = field(
+        default=120.0,
+        metadata={
+            "help": "openai: seconds for one request; twice as many after each time-out, up to patience",
+            **UNRECORDED,
+            **ENGINE,
+        },
+    )
     retries: int = field(
         default=4, metadata={"help": "openai: further tries after a server's fault", **UNRECORDED, **ENGINE}
     )

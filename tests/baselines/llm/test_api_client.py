@@ -78,7 +78,7 @@ def test_a_fault_that_passes_is_tried_again_until_the_answer_comes(server: Fault
         ("no-choices", "reply has no choices"),
         ("empty", "sent an empty completion"),
         ("abort", r"an unknown reason \('abort'\)"),
-        ("stall:30", r"gave no answer within 1\.5 s"),
+        ("stall:30", r"gave no answer within .* larger timeout"),
     ],
 )
 def test_a_fault_that_stays_is_an_error_after_the_stated_tries(server: FaultyServer, fault: str, message: str) -> None:
@@ -86,6 +86,19 @@ def test_a_fault_that_stays_is_an_error_after_the_stated_tries(server: FaultySer
     with pytest.raises(ServerFaultError, match=message):
         ask(server, f"staying {fault}", patience(fault))
     assert asked(server, f"staying {fault}") == 1 + patience(fault).retries
+
+
+def test_a_server_slower_than_the_time_out_is_given_twice_the_time_at_each_try(server: FaultyServer) -> None:
+    server.script(["slow:1.2*"], match="slow server")
+    assert ask(server, "slow server", replace(HASTY, timeout=0.5, retries=2)).text == "Answer: B"
+    assert asked(server, "slow server") == 3
+
+
+@pytest.mark.parametrize(("timeout", "last"), [(120.0, 300.0), (400.0, 400.0)])
+def test_a_time_out_grows_to_the_patience_and_no_further(timeout: float, last: float) -> None:
+    patience = Patience(timeout=timeout, away=300.0)
+    assert patience.seconds(0) == timeout
+    assert {patience.seconds(late) for late in range(2, 40)} == {last}
 
 
 @pytest.mark.slow
