@@ -13,7 +13,8 @@ from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
 from encoders.video_errors import BackendError
 from encoders.video_file import probe
-from lab.bench.decode import bench_decode, evenly, make_bench_video
+from lab.bench.decode import _Job, _Processes, bench_decode, evenly, make_bench_video
+from lab.bench.result import NotMeasuredError
 from tests.encoders.videos import clip, plain_read
 
 NEEDS_FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
@@ -94,6 +95,13 @@ def test_the_benchmark_reads_the_same_frames_with_every_reader(shared_data: Path
         assert next(iter(rows)) == "ours"
         assert rows["ours"].facts["psnr"] == rows["pyav-sequential"].facts["psnr"]
         assert all(row.missing or row.facts["psnr"] > 30 for row in rows.values())
+
+
+def test_a_reader_that_fails_by_an_error_of_its_own_is_left_out(shared_data: Path) -> None:
+    path = shared_data / "videos" / "natural" / "ego_frying_2s.mp4"
+    beyond = _Job("pyav-sequential", path, (100_000, 100_001), 30.0, 64, 1)
+    with _Processes(60) as processes, pytest.raises(NotMeasuredError, match="ValueError: need at least one array"):
+        processes.run(beyond)
 
 
 def test_frames_are_sampled_evenly_over_the_whole_file() -> None:
