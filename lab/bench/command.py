@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, cast, get_args
 
 import typer
@@ -164,9 +166,19 @@ def video_to_text(
     console.show_table(f"{model} with {llm}, one video, a caption of 16 tokens", columns, rows, numeric=columns)
 
 
-@app.command(epilog="Example: longvid bench decode video.mp4 --frames 16 --frames 256")
+@app.command(epilog="Example: longvid bench decode video.mp4 --frames 16 --frames 256 --material hevc-1080p")
 def decode(
-    video: Annotated[Path, typer.Argument(help="A video of constant frame rate.")],
+    video: Annotated[Path, typer.Argument(help="A video of constant frame rate; any with --material.")],
+    materials: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--material",
+            metavar="KIND",
+            help="Read it recoded by ffmpeg: h264-12, h264-30 or h264-250 (a key frame every so many), hevc-1080p, vp9 "
+            "or av1; repeatable.",
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of recoded material.")] = 40.0,
     fps: Annotated[float, typer.Option(help="Frames per second to take.")] = 1.0,
     counts: Annotated[
         list[int] | None, typer.Option("--frames", min=1, help="Also take this many frames, evenly spaced; repeatable.")
@@ -177,12 +189,24 @@ def decode(
     json: JSON = None,
 ) -> None:
     """Time frame sampling with longvid, decord, TorchCodec, OpenCV, ffmpeg and plain PyAV."""
-    from lab.bench.decode import bench_decode
+    from lab.bench.decode import MATERIALS, bench_decode, make_material
 
-    samplings = tuple(counts or ())
-    with console.progress("reading", repeats * (1 + len(samplings)), 0) as tick:
-        result = bench_decode(video, fps=fps, counts=samplings, size=size, threads=threads, repeats=repeats, done=tick)
-    show(result, json)
+    if unknown := set(materials or ()) - set(MATERIALS):
+        raise typer.BadParameter(f"{unknown.pop()}: one of {', '.join(MATERIALS)}", param_hint="--material")
+    counts = counts or []
+    rounds = repeats * (1 + len(counts)) * max(1, len(materials or ()))
+    with TemporaryDirectory() as folder:
+        made = []
+        for kind in materials or ():
+            console.note(f"recoding {seconds:g} s of {video.name} as {kind}")
+            made.append(make_material(kind, [video], Path(folder), seconds))
+        with console.progress("reading", rounds, 0) as tick:
+            bench = partial(
+                bench_decode, fps=fps, counts=counts, size=size, threads=threads, repeats=repeats, done=tick
+            )
+            found = [bench(path) for path in made or [video]]
+    comparisons = tuple(one for result in found for one in result.comparisons)
+    show(replace(found[0], comparisons=comparisons), json)
 
 
 @app.command(epilog="Example: longvid bench metrics --repeats 5")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import Self
 
@@ -155,7 +156,7 @@ def bench_decode(
             truth = pyav_sequential(path, indices, info.fps, size, threads)
             jobs = [_Job(name, path, indices, info.fps, size, threads) for name, _ in READERS]
             ways = {job.name: partial(_measured, processes, job, truth) for job in jobs}
-            work = f"{len(indices)} frames at {size} px from {info.duration:.0f} s of {info.codec}"
+            work = f"{len(indices)} frames at {size} px from {path.name}, {info.duration:.0f} s of {info.codec}"
             facts: Facts = {"frames": len(indices)}
             comparisons.append(in_turn(work, ways, repeats, done, facts=facts, warm_up=False))
     settings: Facts = {"video": path.name, "fps": fps, "size": size, "threads": threads, "repeats": repeats}
@@ -240,15 +241,56 @@ def _least_psnr(pixels: Pixels, truth: Pixels) -> float | None:
     return float(10 * np.log10(255**2 / max(*errors, 1e-10)))
 
 
-def make_bench_video(sources: Sequence[Path], path: Path, seconds: float = 300) -> None:
-    """Write 720p30 H.264 (a key frame every 250, B-frames), looping over real clips; needs ffmpeg."""
-    inputs = [argument for source in sources for argument in ("-i", local_address(source))]
-    scaled = ";".join(f"[{i}:v:0]scale=1280:720,setsar=1,fps=30[v{i}]" for i in range(len(sources)))
-    joined = "".join(f"[v{i}]" for i in range(len(sources))) + f"concat=n={len(sources)}:v=1"
-    graph = f"{scaled};{joined},loop=loop=-1:size=32767,trim=duration={seconds}"
-    coding = "keyint=250:min-keyint=250:scenecut=0:bframes=3"
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", *inputs, "-filter_complex", graph, "-an", "-c:v", "libx264",
-         "-pix_fmt", "yuv420p", "-x264-params", coding, local_address(path)],
-        check=True,
-    )  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A kind of file: its picture's height (16:9), its ending, and ffmpeg's words for how it is coded."""
+
+    height: int
+    ending: str
+    coding: tuple[str, ...]
+
+
+def _x264(every: int) -> Material:
+    words = f"keyint={every}:min-keyint={every}:scenecut=0:bframes=3"
+    return Material(720, ".mp4", ("-c:v", "libx264", "-preset", "fast", "-x264-params", words))
+
+
+MATERIALS = {
+    "h264-12": _x264(12),
+    "h264-30": _x264(30),
+    "h264-250": _x264(250),
+    "hevc-1080p": Material(
+        1080, ".mp4",
+        ("-c:v", "libx265", "-preset", "fast", "-x265-params", "log-level=error:keyint=60:min-keyint=60:bframes=3"),
+    ),
+    "vp9": Material(
+        720, ".webm", ("-c:v", "libvpx-vp9", "-b:v", "1500k", "-deadline", "realtime", "-cpu-used", "6", "-g", "128")
+    ),
+    "av1": Material(720, ".mp4", ("-c:v", "libsvtav1", "-preset", "10", "-crf", "35", "-g", "150")),
+}  # fmt: skip
+"""What videos come as: a key frame every 12, 30 and 250 frames, all with B-frames where the codec has them."""
+
+
+def make_material(kind: str, sources: Sequence[Path], folder: Path, seconds: float) -> Path:
+    """Write `seconds` of 30 frames a second, going over the sources again and again, as one of MATERIALS.
+
+    Return the file. Raises VideoError for a source that can't be read, NotMeasuredError where there is no ffmpeg program
+    or it can't code that.
+    """
+    material = MATERIALS[kind]
+    width, path = material.height * 16 // 9, folder / f"{kind}{material.ending}"
+    times = ceil(seconds / sum(probe(source).duration for source in sources))
+    read = [*sources] * times
+    inputs = [argument for source in read for argument in ("-i", local_address(source))]
+    scaled = ";".join(f"[{i}:v:0]scale={width}:{material.height},setsar=1,fps=30[v{i}]" for i in range(len(read)))
+    joined = "".join(f"[v{i}]" for i in range(len(read))) + f"concat=n={len(read)}:v=1"
+    graph = f"{scaled};{joined},trim=duration={seconds}"
+    coded = ["-filter_complex", graph, "-an", "-pix_fmt", "yuv420p", *material.coding, local_address(path)]
+    try:
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *inputs, *coded], check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise NotMeasuredError("the ffmpeg program, which makes the material, is not installed") from error
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no word of why"])[-1]
+        raise NotMeasuredError(f"ffmpeg can't make {kind} of {sources[0].name}: {last}") from error
+    return path

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 
 from encoders.frames import read_frames
 from encoders.sampling import FramePolicy
-from encoders.video_errors import BackendError
+from encoders.video_errors import BackendError, VideoError
 from encoders.video_file import probe
-from lab.bench.decode import _Job, _Processes, bench_decode, evenly, make_bench_video
+from lab.bench.decode import _Job, _Processes, bench_decode, evenly, make_material
 from lab.bench.result import NotMeasuredError
 from tests.encoders.videos import clip, plain_read
 
@@ -75,8 +76,7 @@ def test_a_late_stretch_of_a_long_file_is_found_by_seeking(shared_data: Path, tm
 def test_sampling_at_one_fps_is_no_slower_than_the_fastest_peer(shared_data: Path, tmp_path: Path) -> None:
     natural = shared_data / "videos" / "natural"
     names = ("scrambled_eggs_70s.mp4", "ego_kitchen_41s.mp4", "charades_31s.mp4", "car_park_30s.mp4")
-    path = tmp_path / "long.mp4"
-    make_bench_video([natural / name for name in names], path)
+    path = make_material("h264-250", [natural / name for name in names], tmp_path, seconds=300)
     result = bench_decode(path, repeats=3)
     assert result.comparisons[0].facts["frames"] == 300
     for row in result.comparisons[0].rows:
@@ -102,6 +102,25 @@ def test_a_reader_that_fails_by_an_error_of_its_own_is_left_out(shared_data: Pat
     beyond = _Job("pyav-sequential", path, (100_000, 100_001), 30.0, 64, 1)
     with _Processes(60) as processes, pytest.raises(NotMeasuredError, match="ValueError: need at least one array"):
         processes.run(beyond)
+
+
+@NEEDS_FFMPEG
+def test_material_is_recoded_as_its_name_says(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "videos" / "natural" / "ego_frying_2s.mp4"
+    path = make_material("h264-12", [source], tmp_path, seconds=3)
+    with av.open(str(path)) as container:
+        keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.height, stream.average_rate) == ("h264", 720, 30)
+        assert stream.codec_context.has_b_frames
+    assert [at for at, key in enumerate(keys) if key] == list(range(0, 90, 12))
+
+
+@NEEDS_FFMPEG
+def test_material_of_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "words.mp4").write_text("no video")
+    with pytest.raises(VideoError, match=r"words\.mp4"):
+        make_material("av1", [tmp_path / "words.mp4"], tmp_path, seconds=1)
 
 
 def test_frames_are_sampled_evenly_over_the_whole_file() -> None:
