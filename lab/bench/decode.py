@@ -274,8 +274,8 @@ MATERIALS = {
 def make_material(kind: str, sources: Sequence[Path], folder: Path, seconds: float) -> Path:
     """Write `seconds` of 30 frames a second, going over the sources again and again, as one of MATERIALS.
 
-    Return the file. Raises VideoError for a source that can't be read, NotMeasuredError where there is no ffmpeg program
-    or it can't code that.
+    Return the file. Raises VideoError for a source that can't be read, NotMeasuredError where there is no ffmpeg
+    program or it can't code that.
     """
     material = MATERIALS[kind]
     width, path = material.height * 16 // 9, folder / f"{kind}{material.ending}"
