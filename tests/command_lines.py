@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Collection
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def assert_command_exists(words: list[str]) -> None:
 
 def assert_makes_sense(words: list[str], others: Collection[str], *, is_sketch: bool = False) -> None:
     """What a line names is there. `others` are programs that it may call; a sketch may leave things out."""
-    program, *rest = words
+    program, *rest = dropwhile(re.compile(r"[A-Z_]+=").match, words)  # variables come first
     if program == "longvid":
         if is_sketch:
             assert_command_exists(rest)
