@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from evals.record import ClipRow
 from tasks.digests import file_sha256
@@ -23,11 +25,11 @@ def looked_at(clip: Clip) -> ClipRow:
     Raises OSError if a file can't be examined.
     """
     spoken = subtitles_of(clip)
-    row = ClipRow(video=clip.video_id, start=clip.start, end=known_end(clip), subtitles=spoken)
-    if clip.path is None or not clip.path.is_file():
-        return row
-    found = clip.path.stat()
-    return row.model_copy(update={"bytes": found.st_size, "stamp": stamp_of(found)})
+    file: dict[str, Any] = {}
+    if clip.path is not None and clip.path.is_file():
+        found = clip.path.stat()
+        file = {"bytes": found.st_size, "stamp": stamp_of(found)}
+    return ClipRow(video=clip.video_id, start=clip.start, end=known_end(clip), subtitles=spoken, **file)
 
 
 def subtitles_of(clip: Clip) -> str | None:
@@ -81,10 +83,10 @@ def sampled_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def difference(row: ClipRow | None, clip: Clip) -> str:
+def difference(row: ClipRow | None, clip: Clip, look: Callable[[Clip], ClipRow] = looked_at) -> str:
     """Say in words how a row's clip differs from the current one; empty if it is the same as far as is known.
 
-    Records from before December 2026 don't say, and a missing video contradicts nothing. Raises OSError.
+    `look` describes the current one; a caller with many items may look once at each clip. Records from before December 2026 don't say, and a missing video contradicts nothing. Raises OSError.
     """
     if row is None:
         return ""
@@ -94,7 +96,7 @@ def difference(row: ClipRow | None, clip: Clip) -> str:
             f"it was answered about {row.video} {was}, and now is about {clip.video_id} "
             f"{stretch_text(clip.start, known_end(clip))}"
         )
-    now = looked_at(clip)
+    now = look(clip)
     if other_subtitles(row, now):
         return f"{clip.subtitles} holds other subtitles than when it was answered"
     if row.bytes is None or now.bytes is None or clip.path is None or row.stamp == now.stamp:

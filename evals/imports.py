@@ -11,7 +11,7 @@ from typing import Any
 
 from evals.record import ErrorRow, Results, Run, Sample
 from evals.runner import answered_sample, beginning, claim, with_current_part, with_run_facts, write_results
-from evals.store import SampleLog, VectorLog, Vectors, locked
+from evals.store import SampleLog, SampleReader, VectorLog, Vectors, locked
 from tasks.durable import sync_folder
 from tasks.labels import labels_of
 from tasks.task import Item, Prediction, Task
@@ -24,7 +24,8 @@ def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Pr
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         now, run = run.provenance, claim(folder, run)
-        kept = beginning(folder, task.items()).kept
+        reader = SampleReader(folder)
+        kept = beginning(folder, task.items(), reader.read()).kept
         missing = [item for item in task.items() if item.id not in kept]
         if missing:
             run, stretch = with_current_part(folder, run, now)
@@ -32,7 +33,7 @@ def import_run(task: Task[Any], run: Run, folder: Path, answers: Mapping[str, Pr
                 sync_folder(folder)
                 read = (imported_sample(task, item, answers.get(item.id, LEFT_OUT)) for item in missing)
                 log.append(*[with_run_facts(sample, None, stretch, vectors, vector_log) for sample, vectors in read])
-        return write_results(task, run, folder, {item.id for item in missing})
+        return write_results(task, run, folder, {item.id for item in missing}, reader)
 
 
 def imported_sample(task: Task[Any], item: Item, answer: Prediction | str) -> tuple[Sample, Vectors | None]:

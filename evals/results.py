@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from evals.provenance import COMMAND, changes
 from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch, status_of
+from tasks.collector import waiting
 from tasks.registry import family_of, resolved
 from tasks.task import Item, Metric, Prediction, Score, Task, Trace, few_clusters
 
@@ -41,6 +42,7 @@ def prediction_of(sample: Sample, vectors: NDArray[np.float32] | None = None) ->
     )
 
 
+@waiting()
 def build_results(
     task: Task[Any],
     run: Run,
@@ -54,10 +56,13 @@ def build_results(
     The recorded scores of items in `fresh` were made by this process and are used unchanged.
     """
     asked = list(task.items())[: run.limit]
-    answered = [item for item in asked if item.id in samples and samples[item.id].error is None]
-    failed = [item.id for item in asked if item.id in samples and samples[item.id].error is not None]
+    rows = [(item, sample) for item in asked if (sample := samples.get(item.id)) is not None]
+    failed = [item.id for item, sample in rows if sample.error is not None]
+    answered = [item for item, sample in rows if sample.error is None]
+    answers = [sample for _, sample in rows if sample.error is None]
     scores = [
-        score_of(task, item, samples[item.id], vectors.get(item.id), is_fresh=item.id in fresh) for item in answered
+        score_of(task, item, sample, vectors.get(item.id), is_fresh=item.id in fresh)
+        for item, sample in zip(answered, answers, strict=True)
     ]
     summary = task.summarise(scores, np.random.default_rng(run.seed))
     counts = Counts(
@@ -68,7 +73,7 @@ def build_results(
         not_reached=len(asked) - len(answered) - len(failed),
     )
     status = status_of(counts)
-    resumed = stretches(run, [samples[item.id] for item in answered])
+    resumed = stretches(run, answers)
     metrics = list(summary.metrics)
     if official is not None:
         metrics = [official_metric(metric, official) for metric in metrics]
@@ -87,7 +92,7 @@ def build_results(
         metrics=tuple(metrics),
         floors=tuple(floor_rows(task, answered, run.seed)),
         details=cast("dict[str, JsonValue]", dict(summary.details)),
-        cost=cost_of([samples[item.id] for item in answered]),
+        cost=cost_of(answers),
         official=official,
         provenance=run.provenance,
         resumed=resumed,

@@ -31,6 +31,7 @@ from evals.store import (
     RUN,
     SAMPLES,
     SampleLog,
+    SampleReader,
     VectorLog,
     Vectors,
     as_bytes,
@@ -39,7 +40,6 @@ from evals.store import (
     read_official,
     read_results,
     read_run,
-    read_samples,
     read_vectors,
     write_row,
     write_sealed,
@@ -114,6 +114,7 @@ def _timed(results: Iterator[B]) -> Iterator[tuple[B, float]]:
 
 
 TOTAL = "total"
+CLIPS_KNOWN = 1024
 DECIDING = {"task", "model", "protocol", "seed", "imported"}
 ITEMS = "task.items_sha256"
 OTHER_ITEMS = (
@@ -188,13 +189,14 @@ def run_task(
     settings.out.mkdir(parents=True, exist_ok=True)
     with locked(settings.out):
         now, run = run.provenance, claim(settings.out, run)
+        reader = SampleReader(settings.out)
         fresh: set[str] = set()
         try:
-            run = run_items(task, model, run, now, settings, on_sample, on_begin, fresh)
+            run = run_items(task, model, run, now, settings, on_sample, on_begin, reader, fresh)
         except (KeyboardInterrupt, TooManyFailuresError):
-            write_results(task, read_run(settings.out), settings.out, fresh)
+            write_results(task, read_run(settings.out), settings.out, fresh, reader)
             raise
-        return write_results(task, run, settings.out, fresh)
+        return write_results(task, run, settings.out, fresh, reader)
 
 
 def claim(folder: Path, run: Run) -> Run:
@@ -269,6 +271,7 @@ def run_items(
     settings: RunSettings,
     on_sample: OnSample,
     on_begin: Callable[[Beginning], None],
+    reader: SampleReader,
     fresh: set[str],
 ) -> Run:
     """Answer the items that have no row yet, in the task's order; return the run with its updated provenance.
@@ -276,7 +279,7 @@ def run_items(
     The ids of items answered here are added to `fresh`: their scores are current and need not be computed again.
     """
     asked = list(task.items())[: run.limit]
-    found = beginning(settings.out, asked)
+    found = beginning(settings.out, asked, reader.read())
     on_begin(found)
     done = {key for key, sample in found.kept.items() if is_done(sample, settings)}
     todo = [item for item in asked if item.id not in done]
@@ -329,14 +332,14 @@ class Failures:
             raise TooManyFailuresError(msg)
 
 
-def beginning(folder: Path, asked: Sequence[Item]) -> Beginning:
-    """Return the rows of earlier parts of the run that still count.
+def beginning(folder: Path, asked: Sequence[Item], samples: Mapping[str, Sample]) -> Beginning:
+    """Return those rows of earlier parts of the run, `samples`, that still count.
 
     Answers about another clip or file, and rows whose vectors are not on disk, are asked again. Each of them gets a row
     that says so before anything new is written, so that it is never scored, however the run ends.
     """
-    samples = read_samples(folder)
     lost = lost_vectors(folder, samples)
+    look = lru_cache(maxsize=CLIPS_KNOWN)(looked_at)
     stale: dict[str, Sample] = {}
     for item in asked:
         sample = samples.get(item.id)
@@ -344,7 +347,7 @@ def beginning(folder: Path, asked: Sequence[Item]) -> Beginning:
             continue
         if fault := lost.get(item.id):
             stale[item.id] = stale_sample(item, VECTORS_LOST, fault)
-        elif fault := difference(sample.clip, item.clip):
+        elif fault := difference(sample.clip, item.clip, look):
             stale[item.id] = stale_sample(item, CLIP_CHANGED, fault)
     for key in lost.keys() - stale.keys():
         # Not an item of this run, or past its limit: it stays lost until it is asked for.
@@ -438,9 +441,14 @@ def failed_sample(item: Item, error: Exception) -> Sample:
     )
 
 
-def write_results(task: Task[Any], run: Run, folder: Path, fresh: Collection[str] = ()) -> Results:
-    """Summarise what is on disk; the items of `fresh` were scored by this process."""
-    samples = read_samples(folder)
+def write_results(
+    task: Task[Any], run: Run, folder: Path, fresh: Collection[str] = (), reader: SampleReader | None = None
+) -> Results:
+    """Summarise what is on disk; the items of `fresh` were scored by this process.
+
+    A `reader` of the folder's rows reads those that were added since it was last asked.
+    """
+    samples = (reader or SampleReader(folder)).read()
     results = build_results(task, run, samples, read_official(folder), read_vectors(folder, samples), fresh)
     return write_sealed(folder, results)
 

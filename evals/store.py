@@ -32,6 +32,7 @@ from evals.record import (
     validated,
 )
 from tasks import durable
+from tasks.collector import waiting
 from tasks.durable import open_in_place, sync_folder
 from tasks.errors import RecordError
 
@@ -90,23 +91,48 @@ def read_official(folder: Path) -> OfficialScore | None:
 
 def read_samples(folder: Path) -> dict[str, Sample]:
     """Read the last row of each id. A torn last line is an item in flight and is skipped; other faults are refused."""
-    path = folder / SAMPLES
-    if not path.is_file():
-        return {}
-    found: dict[str, Sample] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                # It was being written when the run was killed.
-                break
-            try:
-                sample = Sample.model_validate_json(line)
-            except ValidationError as error:
-                fault = first_problem(error)
-                msg = f"{path}, line {number} is damaged ({fault}); remove the line to continue without it"
-                raise RecordError(msg) from error
-            found[sample.id] = sample
-    return found
+    return SampleReader(folder).read()
+
+
+class SampleReader:
+    """Reads `samples.jsonl`, which only grows: when it is asked again, it reads the rows that were added meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / SAMPLES
+        self._begin()
+
+    def _begin(self) -> None:
+        self._found: dict[str, Sample] = {}
+        self._lines = self._bytes = 0
+
+    @waiting()
+    def read(self) -> dict[str, Sample]:
+        """Return the last row of each id, as `read_samples` does; the mapping is the same at every call."""
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        if size < self._bytes:
+            # Somebody cut or removed the file: only what is on disk counts.
+            self._begin()
+        if size == self._bytes:
+            return self._found
+        with self._path.open("rb") as file:
+            file.seek(self._bytes)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    # It was being written when the run was killed.
+                    break
+                self._add(line)
+        return self._found
+
+    def _add(self, line: bytes) -> None:
+        self._lines += 1
+        try:
+            sample = Sample.model_validate_json(line)
+        except ValidationError as error:
+            fault = first_problem(error)
+            msg = f"{self._path}, line {self._lines} is damaged ({fault}); remove the line to continue without it"
+            raise RecordError(msg) from error
+        self._found[sample.id] = sample
+        self._bytes += len(line)
 
 
 class SampleLog:

@@ -12,11 +12,12 @@ in a given folder. Nothing is coerced: faults are refused by file, line and fiel
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from math import inf, isfinite
-from pathlib import Path
+from pathlib import Path, PurePath
 from string import Template, ascii_uppercase
 from types import MappingProxyType
 from typing import Annotated, Any, NotRequired, cast
@@ -26,6 +27,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol
+from tasks.collector import waiting
 from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import Seconds, is_file, read_rows, read_text, read_toml, shown, text_lines, typed, unicode_only
@@ -45,7 +47,7 @@ from tasks.registry import Benchmark, nearest
 from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask
 from tasks.routes import MAX_OPTIONS
 from tasks.task import Clip, TaskInfo
-from tasks.video_files import VIDEOS, is_video_name, video_names
+from tasks.video_files import VIDEOS, is_video_name, names_by_id
 
 SETTINGS = "benchmark.toml"
 QUESTIONS, ANSWERS, CAPTIONS, PAIRS = "questions.jsonl", "answers.jsonl", "captions.jsonl", "pairs.jsonl"
@@ -81,6 +83,7 @@ PROMPTS = ChoicePrompts(
 )
 CAPTION_PROMPT = "own-caption.v1"
 SecondsOf = Callable[[Path], float]
+NamesIn = Callable[[Path], Mapping[str, Sequence[str]]]
 Text = Annotated[str, MinLen(1)]
 Interval = Annotated[list[Seconds], MinLen(2), MaxLen(2)]
 STRICT, OPEN = ConfigDict(extra="forbid"), ConfigDict(extra="allow")
@@ -180,7 +183,7 @@ ROWS: Mapping[str, type[Any]] = MappingProxyType(
 OwnTask = MultipleChoiceTask | FreeAnswerTask | CaptioningTask | RetrievalTask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Folder:
     """A benchmark's files as found: the file of rows, its kind, and the settings.
 
@@ -199,7 +202,7 @@ class Folder:
         """The file of settings."""
         return self.place / SETTINGS
 
-    @property
+    @cached_property
     def alone(self) -> bool:
         """Whether a file of rows was given alone."""
         return self.place == self.rows
@@ -209,7 +212,7 @@ class Folder:
         """The pool of all rows, and those that the settings name."""
         return (ALL, *self.settings.get("pools", {}))
 
-    @property
+    @cached_property
     def what(self) -> str:
         """How errors call the file of rows."""
         return "questions file" if self.alone else "benchmark file"
@@ -372,6 +375,7 @@ def load_own_questions(
     return cast("MultipleChoiceTask", load_folder(read_folder(path), seconds_of, videos, path, ALL, True, route))
 
 
+@waiting()
 def load_folder(
     folder: Folder,
     seconds_of: SecondsOf,
@@ -398,7 +402,7 @@ def load_folder(
         DataError: naming the file, the line and the field at fault.
     """
     places = default_places(folder, videos)
-    find, seconds = cache(partial(find_video, places)), cache(seconds_of)
+    find, seconds = cache(partial(find_video, places, cache(names_by_id))), cache(seconds_of)
     reads: list[Read] = []
     lines: dict[str, int] = {}
     rows = read_rows(folder.rows, cast("type[dict[str, object]]", dict[str, object]), folder.what)
@@ -461,10 +465,23 @@ def default_places(folder: Folder, videos: Path | None) -> tuple[Path, ...]:
     return (beside, beside / VIDEOS) if folder.alone else (beside / VIDEOS, beside)
 
 
-def find_video(places: Sequence[Path], name: str) -> Path | None:
-    """Find the video's file by its name, with or without a known suffix; None if there is none."""
-    names = [name] if is_video_name(Path(name)) else [name, *video_names(name)]
-    return next((path for place in places for each in names if is_file(path := place / each)), None)
+def find_video(places: Sequence[Path], names_in: NamesIn, name: str) -> Path | None:
+    """Find the video's file by its name, with or without a known suffix; None if there is none.
+
+    `names_in` lists a folder, once for all names: each could have dozens of suffixes.
+    """
+    suffixed = is_video_name(PurePath(name))
+    for place in places:
+        # Not `place / name`: most of the time would go into making paths of files that are not there.
+        path = os.path.join(place, name)  # noqa: PTH118 - as above
+        if os.path.isfile(path):  # noqa: PTH113 - as above
+            return Path(path)
+        if not suffixed:
+            folder, stem = os.path.split(path)
+            for each in names_in(Path(folder)).get(stem, ()):
+                if is_file(found := Path(folder, each)):
+                    return found
+    return None
 
 
 def no_video(path: Path, kind: str) -> str:

@@ -332,13 +332,13 @@ class MultipleChoiceTask:
         return replace(request, interleaved=True) if self.interleaved else request
 
     def reread(self, item: ChoiceItem, prediction: Prediction) -> Prediction:
-        from tasks.answer_parser import parse_choice
-
         if prediction.rule == "given":
             return prediction
         if prediction.option_scores:
             answer, rule = best_option(item.id, prediction.option_scores)
             return replace(prediction, answer=answer, rule=rule)
+        from tasks.answer_parser import parse_choice
+
         # Replies in imported records, and in records from before `finished` was kept, are assumed to be complete.
         finished = prediction.trace.notes.get("finished") is not False
         parsed = parse_choice(prediction.raw, item.options, finished=finished)
@@ -561,11 +561,12 @@ def mean_name(label: str) -> str:
 
 def chance_of(items: Sequence[ChoiceItem], label: str | None = None) -> float:
     """Return the expected score of a uniformly random answer: over items, or the mean over a label's groups."""
-    groups: dict[str, list[Fraction]] = {}
+    groups: dict[str, Counter[int]] = {}
     for item in items:
-        groups.setdefault(item.labels[label] if label else "", []).append(Fraction(1, len(item.options)))
+        groups.setdefault(item.labels[label] if label else "", Counter())[len(item.options)] += 1
     # Computed exactly: with five options everywhere it is 0.2 to the last bit, as in earlier records.
-    return float(sum(sum(shares) / len(shares) for shares in groups.values()) / len(groups))
+    means = (sum(Fraction(count, size) for size, count in sizes.items()) / sizes.total() for sizes in groups.values())
+    return float(sum(means) / len(groups))
 
 
 def correctness(item: ChoiceItem, answer: int | str | None) -> float:

@@ -31,7 +31,7 @@ def video_path(folder: Path, video_id: str) -> Path | None:
 
 
 def _by_id(place: Path) -> Mapping[str, Sequence[str]]:
-    """List the names of a folder's videos by id, the usual suffixes first.
+    """List a folder as `names_by_id` does.
 
     A benchmark asks for thousands of ids, and each could have dozens of names: the folder is listed once, and again if
     it has changed since.
@@ -42,14 +42,23 @@ def _by_id(place: Path) -> Mapping[str, Sequence[str]]:
         if (kept := _listings.get(place)) is not None and kept[0] == stamp:
             return kept[1]
         settled = time.time_ns() - status.st_mtime_ns > SETTLED_NS
-        names = [name for name in os.listdir(place) if is_video_name(PurePath(name))]  # noqa: PTH208 - names, not paths
     except OSError:
+        return {}
+    listing = names_by_id(place)
+    if settled:
+        _listings[place] = (stamp, listing)
+    return listing
+
+
+def names_by_id(place: Path) -> Mapping[str, Sequence[str]]:
+    """List the names of a folder's videos by id, the usual suffixes first; nothing if it can't be listed."""
+    try:
+        names = [name for name in os.listdir(place) if is_video_name(PurePath(name))]  # noqa: PTH208 - names, not paths
+    except (OSError, ValueError):
         return {}
     listing: dict[str, list[str]] = {}
     for name in sorted(names, key=_preference):
         listing.setdefault(os.path.splitext(name)[0], []).append(name)  # noqa: PTH122 - a name, of thousands
-    if settled:
-        _listings[place] = (stamp, listing)
     return listing
 
 
