@@ -409,6 +409,8 @@ class FrameSource:
         self._expected: set[Clip] = set()
         self._stream: Iterator[DecodedClip] = iter(())
         self._decoders: Decoders | None = None
+        # Seconds until the workers were ready: waiting for the first clip's frames.
+        self._starting = 0.0
         # Frames of the last batch: if one of its clips is bad, the others are asked for again.
         self._held: OrderedDict[Clip, DecodedClip] = OrderedDict()
 
@@ -428,7 +430,9 @@ class FrameSource:
         before = self._expected, self._stream
         with self._started() as decoders, closing(decoders.decode(expected, self._policy)) as stream:
             # Started here, because at the first clip a failure would be taken for that clip's error.
+            began = perf_counter()
             decoders.start(len(expected))
+            self._starting = perf_counter() - began
             self._expected, self._stream = set(expected), stream
             try:
                 yield
@@ -470,7 +474,7 @@ class FrameSource:
             self._held.move_to_end(clip)
             done = self._held[clip]
             return DecodedClip(done.clip, done.frames, done.error, 0.0, 0.0)
-        waited = 0.0
+        waited, self._starting = self._starting, 0.0
         for done in self._stream:
             waited += done.wait_seconds
             self._expected.discard(done.clip)

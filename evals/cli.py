@@ -79,10 +79,13 @@ class LazyCommands(dict[str, Any]):
         return command_of(name)
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
-        if name in self or known_benchmark(name) is not None:
+        # Whether a name is a benchmark's is known once all are imported, which a run's path does not need.
+        is_path = os.sep in name
+        if name in self or (not is_path and known_benchmark(name) is not None):
             return self[name]
-        own = own_group(name)
-        return default if own is None else group_command(own, name)
+        if (own := own_group(name)) is not None:
+            return group_command(own, name)
+        return self[name] if is_path and known_benchmark(name) is not None else default
 
     def values(self) -> Any:  # noqa: ANN401
         return [self[name] for name in self]

@@ -86,7 +86,8 @@ def sampled_sha256(path: Path) -> str:
 def difference(row: ClipRow | None, clip: Clip, look: Callable[[Clip], ClipRow] = looked_at) -> str:
     """Say in words how a row's clip differs from the current one; empty if it is the same as far as is known.
 
-    `look` describes the current one; a caller with many items may look once at each clip. Records from before December 2026 don't say, and a missing video contradicts nothing. Raises OSError.
+    Records from before December 2026 don't say, and a missing video contradicts nothing. `look` describes the current
+    clip; a caller with many items may look at each clip once. Raises OSError.
     """
     if row is None:
         return ""
@@ -96,19 +97,20 @@ def difference(row: ClipRow | None, clip: Clip, look: Callable[[Clip], ClipRow] 
             f"it was answered about {row.video} {was}, and now is about {clip.video_id} "
             f"{stretch_text(clip.start, known_end(clip))}"
         )
+    if clip.path is None and clip.subtitles is None:
+        return ""
     now = look(clip)
     if other_subtitles(row, now):
         return f"{clip.subtitles} holds other subtitles than when it was answered"
     if row.bytes is None or now.bytes is None or clip.path is None or row.stamp == now.stamp:
         return ""
     method = WHOLE if row.content is None else row.content.partition(":")[0]
+    how = ""
     if row.bytes != now.bytes:
         how = f"{now.bytes} bytes, not {row.bytes}"
     elif row.content != content_of(clip.path, now.stamp or "", method):
         how = "its content differs"
-    else:
-        return ""
-    return f"{clip.path} is another file than the one it was answered about ({how})"
+    return how and f"{clip.path} is another file than the one it was answered about ({how})"
 
 
 def other_subtitles(one: ClipRow, other: ClipRow) -> bool:
@@ -121,9 +123,14 @@ def stretch_text(start: float, end: float | None) -> str:
     return f"from {start:g} s to its end" if end is None else f"from {start:g} to {end:g} s"
 
 
+def told_of(row: ClipRow) -> tuple[object, ...]:
+    """Return what a row says of its clip, but for the file's stamp, which differs between copies of a file."""
+    return (row.video, row.start, row.end, row.bytes, row.content, row.subtitles)
+
+
 def same_clip(one: ClipRow | None, other: ClipRow | None) -> bool:
     """Whether two runs' answers are about the same clip, as far as both records say."""
-    if one is None or other is None:
+    if one is None or other is None or told_of(one) == told_of(other):
         return True
     if not same_stretch(one, other.video, other.start, other.end) or other_subtitles(one, other):
         return False

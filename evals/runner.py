@@ -289,14 +289,17 @@ def run_items(
     batch_hint = batch_hint_of(model)
     batch = settings.batch_size or batch_hint.batch
     failures = Failures(settings)
+    began = perf_counter()
     with (
         VectorLog(settings.out, found.kept) as vector_log,
         SampleLog(settings.out, vector_log.sync) as log,
         looking_ahead(model, [item.clip for item in todo]),
     ):
         sync_folder(settings.out)
+        # Starting what reads ahead is part of the time that the first items take.
+        starting = perf_counter() - began
         for outcomes, seconds in run_batches(partial(answer, task, model), todo, batch=batch, lanes=batch_hint.lanes):
-            share = seconds / len(outcomes)
+            share, starting = (seconds + starting) / len(outcomes), 0.0
             rows = [with_run_facts(row, share, stretch, vectors, vector_log) for row, vectors in outcomes]
             log.append(*rows)
             fresh.update(row.id for row in rows)

@@ -116,23 +116,19 @@ class SampleReader:
             return self._found
         with self._path.open("rb") as file:
             file.seek(self._bytes)
-            for line in file:
+            for number, line in enumerate(file, start=self._lines + 1):
                 if not line.endswith(b"\n"):
                     # It was being written when the run was killed.
                     break
-                self._add(line)
+                try:
+                    sample = Sample.model_validate_json(line)
+                except ValidationError as error:
+                    fault = first_problem(error)
+                    msg = f"{self._path}, line {number} is damaged ({fault}); remove the line to continue without it"
+                    raise RecordError(msg) from error
+                self._found[sample.id] = sample
+                self._lines, self._bytes = number, self._bytes + len(line)
         return self._found
-
-    def _add(self, line: bytes) -> None:
-        self._lines += 1
-        try:
-            sample = Sample.model_validate_json(line)
-        except ValidationError as error:
-            fault = first_problem(error)
-            msg = f"{self._path}, line {self._lines} is damaged ({fault}); remove the line to continue without it"
-            raise RecordError(msg) from error
-        self._found[sample.id] = sample
-        self._bytes += len(line)
 
 
 class SampleLog:

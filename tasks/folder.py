@@ -20,19 +20,16 @@ from math import inf, isfinite
 from pathlib import Path, PurePath
 from string import Template, ascii_uppercase
 from types import MappingProxyType
-from typing import Annotated, Any, NotRequired, cast
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeAlias, cast
 
 from annotated_types import MaxLen, MinLen
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol
 from tasks.collector import waiting
 from tasks.digests import rows_sha256, text_sha256
 from tasks.errors import DataError, ModelError
 from tasks.files import Seconds, is_file, read_rows, read_text, read_toml, shown, text_lines, typed, unicode_only
-from tasks.free_answers import F1, SHORT_PROMPT, UNSCORED, FreeAnswerTask, FreeItem
-from tasks.free_answers import NAME as FREE_ANSWER
 from tasks.multiple_choice import (
     LETTER_ROUTES,
     TOO_MANY_FOR_LETTERS,
@@ -44,15 +41,19 @@ from tasks.multiple_choice import (
 )
 from tasks.prompt import Prompt, load_prompt
 from tasks.registry import Benchmark, nearest
-from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask
 from tasks.routes import MAX_OPTIONS
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import VIDEOS, is_video_name, names_by_id
 
+if TYPE_CHECKING:
+    from tasks.captioning import CaptioningTask
+    from tasks.free_answers import FreeAnswerTask
+    from tasks.retrieval import RetrievalTask
+
 SETTINGS = "benchmark.toml"
 QUESTIONS, ANSWERS, CAPTIONS, PAIRS = "questions.jsonl", "answers.jsonl", "captions.jsonl", "pairs.jsonl"
 FAMILIES: Mapping[str, str] = MappingProxyType(
-    {QUESTIONS: "multiple-choice", ANSWERS: FREE_ANSWER, CAPTIONS: "captioning", PAIRS: "retrieval"}
+    {QUESTIONS: "multiple-choice", ANSWERS: "free-answer", CAPTIONS: "captioning", PAIRS: "retrieval"}
 )
 PREDICTIONS: Mapping[str, str] = MappingProxyType(
     {QUESTIONS: "choices.csv", ANSWERS: "texts.json", CAPTIONS: "texts.json", PAIRS: "vectors.npz"}
@@ -180,7 +181,8 @@ ROWS: Mapping[str, type[Any]] = MappingProxyType(
 )
 
 
-OwnTask = MultipleChoiceTask | FreeAnswerTask | CaptioningTask | RetrievalTask
+# Captions, free answers and pairs are loaded where they are made: their arithmetic takes as long to load as the rest.
+OwnTask: TypeAlias = "MultipleChoiceTask | FreeAnswerTask | CaptioningTask | RetrievalTask"
 
 
 @dataclass(frozen=True)
@@ -505,11 +507,17 @@ def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | No
     """Make a row's item. Raises DataError naming the field at fault."""
     cluster, labels = str(row.get("cluster", row["video"])), row.get("labels", {})
     if folder.kind == CAPTIONS:
+        from tasks.captioning import CaptionItem
+
         return CaptionItem(str(row.get("id", f"c{number}")), cluster, clip, tuple(row["references"]), labels=labels)
     if folder.kind == ANSWERS:
+        from tasks.free_answers import FreeItem
+
         known = tuple(row.get("answers", ()))
         return FreeItem(str(row.get("id", f"q{number}")), cluster, clip, row["question"], known, labels)
     if folder.kind == PAIRS:
+        from tasks.retrieval import RetrievalItem
+
         return RetrievalItem(str(row.get("id", f"p{number}")), cluster, clip, row["text"], labels)
     options = tuple(row["options"])
     if len(options) > MAX_OPTIONS and (not folder.alone or route in LETTER_ROUTES):
@@ -618,14 +626,20 @@ def make_task(folder: Folder, pool: str, reads: Sequence[Read]) -> OwnTask:
     """
     items = [read.item for read in reads]
     if folder.kind == CAPTIONS:
+        from tasks.captioning import CaptioningTask, CaptionProtocol
+
         prompt = own_prompt(folder, "caption") or CAPTION_PROMPT
         ask = CaptionProtocol(prompt, CAPTION_TOKENS, CAPTION_FIGURES)
         return CaptioningTask(info_of(folder, pool, reads, "micro_cider_d", 0.0), items, ask)
     if folder.kind == ANSWERS:
+        from tasks.free_answers import F1, SHORT_PROMPT, UNSCORED, FreeAnswerTask
+
         primary = F1 if any(item.answers for item in items) else UNSCORED
         asked = own_prompt(folder, "answer") or SHORT_PROMPT
         return FreeAnswerTask(info_of(folder, pool, reads, primary, 0.0), items, asked, SHORT_TOKENS)
     if folder.kind == PAIRS:
+        from tasks.retrieval import PRIMARY, RetrievalTask
+
         return RetrievalTask(info_of(folder, pool, reads, PRIMARY, 1 / len(items)), items)
     label = mean_over(folder)
     if label and (lacking := next((read for read in reads if label not in read.item.labels), None)):
@@ -672,15 +686,15 @@ def rows_digest(folder: Folder, reads: Iterable[Read], label: str | None = None)
         item, clip = read.item, read.item.clip
         end = (None if read.end is None else float(read.end)) if folder.named else clip.end
         place = [item.id, item.cluster, clip.video_id, clip.start, end if end is None or isfinite(end) else None]
-        return [*place, *content_of(item), *([item.labels[label]] if label else [])]
+        return [*place, *content_of(folder.kind, item), *([item.labels[label]] if label else [])]
 
     return rows_sha256(map(row_of, reads))
 
 
-def content_of(item: ChoiceItem | FreeItem | CaptionItem | RetrievalItem) -> list[Any]:
-    """Return what an item asks, and the right answer."""
-    if isinstance(item, FreeItem):
+def content_of(kind: str, item: Any) -> list[Any]:  # noqa: ANN401 - of several kinds
+    """Return what an item of a kind of file asks, and the right answer."""
+    if kind == ANSWERS:
         return [item.question, list(item.answers)]
-    if isinstance(item, ChoiceItem):
+    if kind == QUESTIONS:
         return [item.question, list(item.options), item.answer]
-    return [list(item.references)] if isinstance(item, CaptionItem) else [item.text]
+    return [list(item.references)] if kind == CAPTIONS else [item.text]

@@ -350,10 +350,18 @@ def mcnemar_p(differences: Sequence[int]) -> float:
     chances = np.ones(1)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         if size:
-            chances = np.convolve(chances, signs(size, count))
-    middle = len(chances) // 2
-    reached = middle + abs(int(np.sum(differences)))
-    return float(min(1.0, 2 * chances[reached + 1 :].sum() + chances[reached]))
+            chances = without_ends(np.convolve(chances, without_ends(signs(size, count))))
+    reached = len(chances) // 2 + abs(int(np.sum(differences)))
+    return float(min(1.0, 2 * chances[reached + 1 :].sum() + chances[reached : reached + 1].sum()))
+
+
+def without_ends(chances: Floats) -> Floats:
+    """Return a symmetric distribution without the chances at its ends that are zero, being too small for a float.
+
+    With thousands of clusters most are; what is left grows as the root of their number.
+    """
+    first = int(np.flatnonzero(chances)[0])
+    return chances[first : len(chances) - first]
 
 
 def signs(size: int, count: int) -> Floats:

@@ -15,6 +15,7 @@ from evals.compare.record import Record, is_one_item, measure
 from evals.compare.rows import ComparedRun, Comparison, Difference, Mismatch, Pair, SignificanceTest
 from evals.leaderboard.rows import cost_columns
 from evals.results import cost_of
+from tasks.collector import waiting
 from tasks.errors import RecordError
 from tasks.family import Common, Family, Measured, Unit
 from tasks.ranks import DUPLICATE_AWARE, MEDIANS
@@ -320,6 +321,7 @@ APART_SHOWN = 5
 UNKNOWN = "unknown"
 
 
+@waiting()
 def compare(
     records: Sequence[Record], task: Task[Any] | None, *, allow_mismatch: bool = False, seed: int = 0
 ) -> Comparison:

@@ -36,6 +36,7 @@ from evals.record import Results, Sample
 from evals.report import figure, neighbours
 from evals.results import WAIT, prediction_of
 from evals.store import PAGE, RESULTS, Vectors, read_results, read_samples, read_vectors, write_atomic
+from tasks.collector import waiting
 from tasks.errors import DataError, RecordError
 from tasks.family import Family
 from tasks.labels import labels_of
@@ -292,6 +293,7 @@ def read_run_files(folder: Path) -> RunFiles:
     return RunFiles(results, samples, read_vectors(folder, samples))
 
 
+@waiting()
 def run_page(
     files: RunFiles,
     task: Task[Any] | None = None,
@@ -424,6 +426,8 @@ def reread_sample(task: Task[Any], item: Item, sample: Sample, vectors: Vectors 
         return sample
     prediction = task.reread(item, prediction_of(sample, vectors))
     scores = dict(task.score(item, prediction).values)
+    if (prediction.answer, prediction.rule, scores) == (sample.answer, sample.rule, sample.scores):
+        return sample
     return sample.model_copy(update={"answer": prediction.answer, "rule": prediction.rule, "scores": scores})
 
 

@@ -70,6 +70,16 @@ def test_decoding_goes_on_while_the_caller_is_busy(clips: list[Clip]) -> None:
     pytest.fail("the second clip was not decoded while the first was in use")
 
 
+def test_starting_the_decoders_is_waiting_for_the_first_clip(clips: list[Clip]) -> None:
+    frames = source()
+    began = time.perf_counter()
+    with frames.ahead(clips):
+        passed = time.perf_counter() - began
+        first, second = frames.read(clips[:1])[0], frames.read(clips[1:2])[0]
+    assert first.wait_seconds > 0.9 * passed > 0
+    assert second.wait_seconds < first.wait_seconds
+
+
 def test_a_bad_clip_of_a_batch_costs_the_others_no_second_decoding(clips: list[Clip], bad: Clip) -> None:
     frames = source(batch=3)
     batch = [clips[0], bad, clips[1]]

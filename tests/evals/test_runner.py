@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -69,6 +70,37 @@ def test_an_item_that_was_just_answered_is_scored_once_and_an_earlier_one_again(
     assert counting.again == IDS[:5]
     assert rescore(counting, tmp_path) == whole != run
     assert counting.again == IDS[:5] + IDS
+
+
+def test_a_run_reads_each_row_of_its_record_once(
+    task: MultipleChoiceTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_toy(task, ToyModel(), tmp_path, limit=5)
+    read: list[str] = []
+    validate = Sample.model_validate_json
+
+    def noted(line: bytes) -> Sample:
+        row = validate(line)
+        read.append(row.id)
+        return row
+
+    monkeypatch.setattr(Sample, "model_validate_json", noted)
+    run_toy(task, ToyModel(), tmp_path)
+    assert read == IDS
+
+
+def test_what_is_started_before_the_first_item_is_part_of_the_time_it_takes(
+    task: MultipleChoiceTask, tmp_path: Path
+) -> None:
+    class SlowToStart(ToyModel):
+        @contextmanager
+        def looking_ahead(self, clips: Sequence[Clip]) -> Iterator[None]:
+            sleep(0.2)
+            yield
+
+    run_toy(task, SlowToStart(), tmp_path)
+    first, second, *_ = read_samples(tmp_path).values()
+    assert second.seconds["total"] < 0.2 <= first.seconds["total"]
 
 
 @pytest.mark.parametrize("already", [False, True], ids=["fresh", "finished"])

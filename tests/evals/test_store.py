@@ -17,6 +17,7 @@ from evals import store
 from evals.record import OfficialScore, Run, Sample
 from evals.store import (
     SampleLog,
+    SampleReader,
     locked,
     read_official,
     read_results,
@@ -76,6 +77,32 @@ def test_a_folder_without_samples_reads_as_empty(tmp_path: Path) -> None:
 def test_the_last_row_of_an_id_counts(tmp_path: Path) -> None:
     write_lines(tmp_path, sample("a", 1), sample("b", 2), sample("a", 4))
     assert read_samples(tmp_path)["a"].answer == 4
+
+
+def test_a_reader_reads_no_row_twice_and_those_that_were_added_since(tmp_path: Path) -> None:
+    reader = SampleReader(tmp_path)
+    assert reader.read() == {}
+    path = write_lines(tmp_path, sample("a", 1), sample("b", 2), tail=b'{"id": "c"')
+    first = dict(reader.read())
+    with SampleLog(tmp_path) as log:
+        log.append(sample("a", 3), sample("c", 4))
+    again = reader.read()
+    assert again == read_samples(tmp_path)
+    assert [again[key].answer for key in "abc"] == [3, 2, 4]
+    assert again["b"] is first["b"]
+    path.write_bytes(path.read_bytes() + b"{}\n")
+    with pytest.raises(RecordError, match=r"samples\.jsonl, line 5 is damaged"):
+        reader.read()
+
+
+def test_a_reader_of_rows_that_were_removed_meanwhile_has_those_that_are_left(tmp_path: Path) -> None:
+    reader = SampleReader(tmp_path)
+    path = write_lines(tmp_path, sample("a", 1), sample("b", 2))
+    assert list(reader.read()) == ["a", "b"]
+    write_lines(tmp_path, sample("b", 3))
+    assert {key: row.answer for key, row in reader.read().items()} == {"b": 3}
+    path.unlink()
+    assert reader.read() == {}
 
 
 @pytest.mark.parametrize("cut", [1, 10, 60])

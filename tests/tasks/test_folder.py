@@ -22,6 +22,7 @@ from tasks.retrieval import RetrievalTask
 from tasks.routes import Route
 from tasks.statistics import fraction_metric, grouped_metric
 from tasks.task import Clip, Prediction
+from tests.evals.conftest import calls_of
 
 ROW: dict[str, Any] = {"video": "a.mp4", "end": 9, "question": "What?", "options": ["This", "That"], "answer": 1}
 CAPTION: dict[str, Any] = {"video": "a.mp4", "end": 9, "references": ["A man cooks."]}
@@ -45,6 +46,27 @@ def load(folder: Path, pool: str = "all", **settings: Any) -> Any:
 def summary_of(task: MultipleChoiceTask, choice: int) -> dict[str, Any]:
     scores = [task.score(item, Prediction(item.id, choice)) for item in task.items()]
     return {metric.name: metric for metric in task.summarise(scores, np.random.default_rng(0)).metrics}
+
+
+def test_a_video_without_its_suffix_is_found_by_any_suffix_the_usual_first(tmp_path: Path) -> None:
+    (tmp_path / "videos" / "sub").mkdir(parents=True)
+    for name in ("a.WEBM", "a.mkv", "b.Mp4", "sub/c.mov", "d", "._e.mp4"):
+        (tmp_path / "videos" / name).touch()
+    (tmp_path / "b.mp4").touch()
+    (tmp_path / "e.mp4").mkdir()
+    names = ["a", "b", "sub/c", "d", "e", "sub/none", "no/f", "c\0d"]
+    items = load(write(tmp_path, *({**ROW, "video": name} for name in names))).items()
+    found = [item.clip.path and str(item.clip.path.relative_to(tmp_path)) for item in items]
+    assert found == ["videos/a.mkv", "videos/b.Mp4", "videos/sub/c.mov", "videos/d", None, None, None, None]
+
+
+def test_looking_for_videos_that_are_missing_takes_few_calls_however_many_suffixes_there_are(tmp_path: Path) -> None:
+    def calls(count: int) -> int:
+        folder = write(tmp_path / str(count), *({**ROW, "video": f"v{n}"} for n in range(count)))
+        return calls_of(lambda: load(folder))
+
+    calls(1)
+    assert (calls(200) - calls(100)) / 100 < 200  # 2,400 when each suffix was tried in both folders
 
 
 # --- Settings ---------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from tasks.statistics import (
     mcnemar_p,
     minimum_detectable_effect,
     randomisation_p,
+    signs,
+    without_ends,
 )
 
 CLUSTERS = 150
@@ -98,6 +102,17 @@ def test_mcnemar_finds_a_difference_where_there_is_none_5_percent_of_the_time() 
         pairs = Pairs(rng, 0.5, 0.5)
         alarms += mcnemar_p(pairs.second - pairs.first) < 0.05
     assert alarms / trials == pytest.approx(0.05, abs=0.01)
+
+
+def test_mcnemar_over_many_videos_leaves_out_chances_that_are_zero_and_nothing_else() -> None:
+    # A normal distribution's tail, of so many signs; untrimmed, there are 80,001 chances.
+    assert len(without_ends(signs(1, 40_000))) < 20_000
+    assert without_ends(signs(1, 40_000)).sum() == pytest.approx(1, rel=1e-9)
+    assert without_ends(signs(2, 6)).tolist() == signs(2, 6).tolist()
+    wins = 20_000 + 150
+    found = mcnemar_p([1] * wins + [-1] * (40_000 - wins) + [2, -2] * 3_000)
+    assert found == pytest.approx(2 * NormalDist(0, sqrt(40_000 + 4 * 6_000)).cdf(-300), rel=1e-3)
+    assert mcnemar_p([1] * 40_000) == 0
 
 
 def test_mcnemar_on_items_as_if_they_were_videos_would_cry_wolf() -> None:

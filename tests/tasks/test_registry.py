@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -199,6 +200,24 @@ def test_a_report_of_a_record_loads_no_arrays_and_nothing_that_draws(tmp_path: P
     done = in_a_pipe(code, folder)
     assert "50.0 %" in done.stdout
     assert not set(done.stderr.splitlines()) & {"numpy", "pandas", "rich.console", "tasks.statistics"}
+
+
+def test_a_report_of_a_run_of_ones_own_folder_loads_no_arrays_and_no_other_benchmark(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    row = {"video": "a.mp4", "end": 9, "question": "What?", "options": ["This", "That"], "answer": 1}
+    (tmp_path / "mine" / "questions.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    (tmp_path / "mine" / "benchmark.toml").write_text('name = "mine"\n', encoding="utf-8")
+    run = tmp_path / "runs" / "run"
+    assert longvid("run", tmp_path / "mine", "-m", "constant", "-o", run).returncode == 0
+    code = (
+        "import sys, atexit; atexit.register(lambda: print(*sys.modules, sep='\\n', file=sys.stderr)); "
+        "from evals.cli import main; sys.argv[1:] = ['report', sys.argv[1]]; main()"
+    )
+    done = in_a_pipe(code, run)
+    assert "0.0 %" in done.stdout
+    loaded = set(done.stderr.splitlines())
+    assert "tasks.folder" in loaded
+    assert not loaded & {"numpy", "pandas", "tasks.statistics", "tasks.captioning", "tasks.kitchen.benchmark"}
 
 
 @pytest.mark.slow
