@@ -240,6 +240,25 @@ class Read:
     end: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the rows of a file share while it is read, so that each video is looked for once, and equal parts are one.
+
+    Attributes:
+        find: finds a video's file by the name in a row.
+        seconds_of: measures a video.
+        clip: makes a clip, or returns the one that is like it.
+        labels: makes labels, or returns those that are like them.
+        lines: the lines of earlier rows by id.
+    """
+
+    find: Callable[[str], Path | None]
+    seconds_of: SecondsOf
+    clip: Callable[..., Clip]
+    labels: Callable[[tuple[tuple[str, str], ...]], dict[str, str]]
+    lines: dict[str, int]
+
+
 def is_benchmark_folder(place: Path) -> bool:
     """Whether a folder holds a benchmark."""
     return any(is_file(place / name) for name in (SETTINGS, *ROWS))
@@ -404,16 +423,16 @@ def load_folder(
         DataError: naming the file, the line and the field at fault.
     """
     places = default_places(folder, videos)
-    find, seconds = cache(partial(find_video, places, cache(names_by_id))), cache(seconds_of)
+    find = cache(partial(find_video, places, cache(names_by_id)))
+    shared = Shared(find, cache(seconds_of), cache(Clip), cache(dict), {})
     reads: list[Read] = []
-    lines: dict[str, int] = {}
     rows = read_rows(folder.rows, cast("type[dict[str, object]]", dict[str, object]), folder.what)
     while True:
         try:
             number, content = next(rows, (0, {}))
             if not number:
                 break
-            reads.append(read_row(folder, number, content, find, seconds, route, lines, faults))
+            reads.append(read_row(folder, number, content, shared, route, faults))
         except DataError as error:
             if faults is None:
                 raise
@@ -429,13 +448,11 @@ def read_row(
     folder: Folder,
     number: int,
     content: dict[str, object],
-    find: Callable[[str], Path | None],
-    seconds_of: SecondsOf,
+    shared: Shared,
     route: str | None,
-    lines: dict[str, int],
     faults: Faults | None,
 ) -> Read:
-    """Make a line's item; `lines` maps earlier ids to lines.
+    """Make a line's item.
 
     Raises DataError naming the line and the field at fault.
     """
@@ -449,10 +466,10 @@ def read_row(
             unread, answer = f"{where}: {error}", row.pop("answer")
             row |= {"answer": row["options"].index(answer)} if answer in row["options"] else {}
     try:
-        item = make_item(folder, row, number, clip_of(folder, row, find(row["video"]), seconds_of), route)
+        item = make_item(folder, row, number, shared, route)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
-    if (first := lines.setdefault(item.id, number)) != number:
+    if (first := shared.lines.setdefault(item.id, number)) != number:
         raise DataError(f"{where}: the id '{item.id}' is used twice, first in line {first}")
     if faults is not None and unread:
         faults.answers[item.id] = unread
@@ -492,20 +509,22 @@ def no_video(path: Path, kind: str) -> str:
     return f"there is no video {path}; put it there, name its folder with --videos, or give {give} in seconds"
 
 
-def clip_of(folder: Folder, row: Row, path: Path | None, seconds_of: SecondsOf) -> Clip:
+def clip_of(folder: Folder, row: Row, shared: Shared) -> Clip:
     """Return the segment of the video in question: all of it, unless the row says otherwise. Raises DataError."""
+    path = shared.find(row["video"])
     start = float(row.get("start", 0.0))
-    end = float(row["end"]) if "end" in row else inf if path is None else seconds_of(path)
+    end = float(row["end"]) if "end" in row else inf if path is None else shared.seconds_of(path)
     if not start < end:
         msg = f"the clip must begin before it ends, not {start:g} to {end:g} s (fields 'start' and 'end')"
         raise DataError(msg)
     subtitles = folder.rows.parent / row["subtitles"] if "subtitles" in row else None
-    return Clip(row["video"], start, end, path, subtitles)
+    return shared.clip(row["video"], start, end, path, subtitles)
 
 
-def make_item(folder: Folder, row: Any, number: int, clip: Clip, route: str | None) -> Any:  # noqa: ANN401 - of several kinds
+def make_item(folder: Folder, row: Any, number: int, shared: Shared, route: str | None) -> Any:  # noqa: ANN401 - of several kinds
     """Make a row's item. Raises DataError naming the field at fault."""
-    cluster, labels = str(row.get("cluster", row["video"])), row.get("labels", {})
+    clip = clip_of(folder, row, shared)
+    cluster, labels = str(row.get("cluster", clip.video_id)), shared.labels(tuple(row.get("labels", {}).items()))
     if folder.kind == CAPTIONS:
         from tasks.captioning import CaptionItem
 
