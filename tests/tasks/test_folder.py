@@ -60,6 +60,13 @@ def test_a_video_without_its_suffix_is_found_by_any_suffix_the_usual_first(tmp_p
     assert found == ["videos/a.mkv", "videos/b.Mp4", "videos/sub/c.mov", "videos/d", None, None, None, None]
 
 
+def test_questions_about_one_segment_share_it_and_equal_labels_are_one(tmp_path: Path) -> None:
+    rows = [{**ROW, "labels": {"kind": kind}, "end": end} for kind, end in (("x", 9), ("y", 9), ("x", 8))]
+    first, second, third = load(write(tmp_path, *rows)).items()
+    assert first.clip is second.clip != third.clip
+    assert first.labels is third.labels != second.labels
+
+
 def test_looking_for_videos_that_are_missing_takes_few_calls_however_many_suffixes_there_are(tmp_path: Path) -> None:
     def calls(count: int) -> int:
         folder = write(tmp_path / str(count), *({**ROW, "video": f"v{n}"} for n in range(count)))
