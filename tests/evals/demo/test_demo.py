@@ -59,7 +59,7 @@ def test_a_plan_ends_with_records_leaderboard_and_named_faults(
     plan.write_text(PLAN.replace("SHIPPED", str(SHIPPED)))
     done = longvid("demo", "--plan", plan, "--data", data, "--out", out)
     assert done.returncode == 1, done.stderr
-    assert "left out: untrained on kitchen-qa@100: error: no longvivit-tiny.safetensors" in done.stderr
+    assert "left out: untrained on kitchen-qa@100: no longvivit-tiny.safetensors" in done.stderr
     for name in ("an-encoder", "captions-as-vectors", "chance"):
         assert read_results(out / "runs" / "kitchen-qa@100" / name).counts.answered == 2
     assert (out / "leaderboard.json").is_file()
