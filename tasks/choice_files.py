@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import DataError
-from tasks.family import IDS_SHOWN, Predictions, PredictionsFile
+from tasks.family import IDS_SHOWN, MISSPELT, Predictions, PredictionsFile, misspelt
 from tasks.files import csv_rows, decoded, is_json_lines, json_rows, parse_json, read_bytes, typed, unique_keys
 from tasks.task import FramesSeen, Prediction, Trace
 
@@ -199,6 +199,7 @@ def checked_answers(
     grave = {
         DIFFER: [p.id for p in asked if p.fault == DIFFER],
         BAD_FRAMES: [p.id for p in asked if p.fault == BAD_FRAMES],
+        MISSPELT: misspelt(options, [p.id for p in predictions]),
         "repeated ids": [key for key, times in Counter(p.id for p in asked).items() if times > 1],
     }
     letters = [p.id for p in asked if not p.fault and letter_of(p.answer) is not None]

@@ -8,7 +8,7 @@ item shows only its clip, predictions are a JSON file of replies that the task p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.statistics import Figures, Floats
 
 IDS_SHOWN = 5
+MISSPELT = "ids that differ from the benchmark's in upper and lower case or in spaces"
 UNPARSED, UNPARSED_RATE = "unparsed", "unparsed_rate"
 Vectors: TypeAlias = "NDArray[np.float32]"
 
@@ -266,16 +267,33 @@ def refuse_choices(file: PredictionsFile) -> None:
 
 
 def of_pool(path: Path, items: Sequence[Item], ids: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Split ids into the task's and others. Raises DataError if one of the task's is repeated, or if there are none."""
+    """Split ids into the task's and others.
+
+    Raises DataError if one of the task's is repeated or misspelt (see `misspelt`), or if there are none.
+    """
     known = {item.id for item in items}
     outside = tuple(dict.fromkeys(key for key in ids if key not in known))
     inside = [key for key in ids if key in known]
+    if wrong := misspelt(known, ids):
+        raise DataError(refusal(path, MISSPELT, wrong))
     if not inside:
         raise DataError(refusal(path, "unknown ids and no known one", outside))
     repeated = sorted(key for key, times in Counter(inside).items() if times > 1)
     if repeated:
         raise DataError(refusal(path, "repeated ids", repeated))
     return inside, outside
+
+
+def misspelt(known: Collection[str], ids: Iterable[str]) -> list[str]:
+    """Return the unknown ids that would be known, and are not given, in other case or without spaces around them."""
+    given = set(ids)
+    lacking = {plain_id(key) for key in known if key not in given}
+    return sorted(key for key in given.difference(known) if plain_id(key) in lacking)
+
+
+def plain_id(key: str) -> str:
+    """Return an id as people tell them apart."""
+    return key.strip().casefold()
 
 
 def refusal(path: Path, what: str, keys: Sequence[str]) -> str:

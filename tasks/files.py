@@ -276,9 +276,13 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
 
 def read_arrays(path: Path, names: Sequence[str], what: str) -> list[NDArray[Any]]:
     """Read the named arrays of an .npz file. Raises DataError naming the file."""
+    import zipfile
+
     import numpy as np
 
     def read() -> list[NDArray[Any]]:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is not a zip archive, as numpy.savez writes")
         with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
             return [file[name] for name in names]
 
@@ -308,6 +312,8 @@ def _arrays(path: Path, where: str, wanted: str, read: Callable[[], T]) -> T:
         return read()
     except (*faults, RecursionError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if "object" in reason.lower():  # NumPy's own words advise how to run the code in such a file
+            reason = "it holds Python objects, which are never read: save arrays of numbers and of texts"
         raise DataError(f"{where} is not {wanted} ({reason[:200]})") from error
 
 

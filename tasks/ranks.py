@@ -22,6 +22,8 @@ Truth = Sequence[Sequence[int]]
 
 # float32 elements per block of similarities: 128 MiB
 _BLOCK_ELEMENTS = 1 << 25
+# Products of vectors below 2**32 stay far below float32's largest number, 2**128, and above its smallest.
+_MOST_EXPONENT = 32
 
 DUPLICATE_AWARE = "_duplicate_aware"
 MEDIANS = ("median_rank", "median_rank_percentile")
@@ -31,8 +33,9 @@ def ranks_from_vectors(queries: Matrix, gallery: Matrix, truth: Truth) -> Ints:
     """Return ranks int64 [Q], from 1, of right answers by dot product of vectors [Q, D] and [G, D], in float32.
 
     `truth[q]` lists the right gallery rows. Equal gallery rows are multiplied once, so that they tie
-    exactly. Peak memory is that of the vectors, one copy of the gallery and one block. Raises
-    DataError on NaN or infinity, on shapes that don't fit and on queries without a right answer.
+    exactly. Vectors of any magnitude are ranked: see `moderate`. Peak memory is that of the vectors, one copy of the
+    gallery and one block. Raises DataError on NaN or infinity, on shapes that don't fit and on queries without a right
+    answer.
     """
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         msg = f"queries {queries.shape} and gallery {gallery.shape} must be [Q, D] and [G, D]"
@@ -40,12 +43,12 @@ def ranks_from_vectors(queries: Matrix, gallery: Matrix, truth: Truth) -> Ints:
     _refuse_not_finite(queries, "query vectors")
     _refuse_not_finite(gallery, "gallery vectors")
     right = _checked(truth, len(queries), len(gallery))
-    distinct, place, copies = _distinct_rows(np.asarray(gallery, dtype=np.float32))
+    distinct, place, copies = _distinct_rows(moderate(gallery))
     transposed = distinct.T
     ranks = np.zeros(len(queries), dtype=np.int64)
     step = max(1, _BLOCK_ELEMENTS // max(len(distinct), 1))
     for start in range(0, len(queries), step):
-        block = np.asarray(queries[start : start + step], dtype=np.float32) @ transposed
+        block = moderate(queries[start : start + step]) @ transposed
         columns = [place[answers] for answers in right[start : start + step]]
         ranks[start : start + step] = _block_ranks(block, columns, copies)
     return ranks
@@ -63,6 +66,19 @@ def ranks_from_similarities(similarities: Matrix, truth: Truth) -> Ints:
     for start in range(0, len(similarities), step):
         ranks[start : start + step] = _block_ranks(similarities[start : start + step], right[start : start + step])
     return ranks
+
+
+def moderate(rows: Matrix) -> NDArray[np.float32]:
+    """Return rows [N, D] as float32, scaled by one power of two if they are so large or small that products leave it.
+
+    Products that overflow tie as infinity or are NaN, which no comparison counts as ahead; those that underflow tie at
+    zero. A power of two changes no order.
+    """
+    largest = max(float(rows.max(initial=0)), -float(rows.min(initial=0)))
+    exponent = math.frexp(largest)[1]
+    if abs(exponent) > _MOST_EXPONENT:
+        rows = np.ldexp(rows.astype(np.float64), -exponent)
+    return np.asarray(rows, dtype=np.float32)
 
 
 def _block_ranks(block: Matrix, columns: Sequence[Ints], copies: Ints | None = None) -> Ints:

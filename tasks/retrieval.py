@@ -9,6 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,16 @@ from tasks.family import (
 )
 from tasks.files import is_file, read_arrays, unicode_only, unpacks_too_far
 from tasks.model import VideoTextEncoder, require
-from tasks.ranks import DUPLICATE_AWARE, MEDIANS, Ints, duplicate_aware, one_to_one, rank_figures, ranks_from_vectors
+from tasks.ranks import (
+    DUPLICATE_AWARE,
+    MEDIANS,
+    Ints,
+    duplicate_aware,
+    moderate,
+    one_to_one,
+    rank_figures,
+    ranks_from_vectors,
+)
 from tasks.statistics import (
     LEVEL,
     METHOD,
@@ -51,6 +61,8 @@ DIRECTIONS: Mapping[str, tuple[int, int]] = {"text_to_video": (TEXT, VIDEO), "vi
 LOWER_IS_BETTER = ("median_rank", "mean_rank", "median_rank_percentile")
 PRIMARY = "text_to_video_recall_at_1"
 ARRAYS = ("ids", "video", "text")
+# Unit vectors in float16 differ in length by less.
+_LENGTHS_APART = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +167,10 @@ def checked_vectors(item_id: str, video: NDArray[np.float32], text: NDArray[np.f
 
 def own_similarity(vectors: NDArray[np.float32]) -> float:
     """Return the dot product of an item's video and text."""
-    return float(vectors[VIDEO] @ vectors[TEXT])
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = float(vectors[VIDEO] @ vectors[TEXT])
+    # float64 holds every product of float32
+    return product if isfinite(product) else float(vectors[VIDEO].astype(np.float64) @ vectors[TEXT])
 
 
 def stacked_vectors(scores: Sequence[Score]) -> NDArray[np.float32]:
@@ -242,7 +257,7 @@ def read_vector_pairs(file: PredictionsFile, task: RetrievalTask, everything: Re
         raise DataError(msg)
     if not all(np.issubdtype(vectors.dtype, np.number) and np.isrealobj(vectors) for vectors in (video, text)):
         raise DataError(f"{path}: video ({video.dtype}) and text ({text.dtype}) must be real numbers")
-    names = [unicode_only(str(name)) for name in ids]
+    names = [unicode_only(name.decode(errors="replace") if isinstance(name, bytes) else str(name)) for name in ids]
     known, outside = of_pool(path, task.items(), names)
     rows = {name: i for i, name in enumerate(names)}
     return Predictions(
@@ -253,7 +268,18 @@ def read_vector_pairs(file: PredictionsFile, task: RetrievalTask, everything: Re
             for name in known
         },
         outside,
+        tuple(
+            f"the lengths of the {what} vectors are from {found.min():.3g} to {found.max():.3g}: vectors are compared "
+            f"by dot product, so make them of unit length if the model's similarity is the cosine"
+            for what, found in (("video", lengths(video)), ("text", lengths(text)))
+            if found.max() > _LENGTHS_APART * found.min()
+        ),
     )
+
+
+def lengths(vectors: NDArray[np.number]) -> Floats:
+    """Return the lengths [N] of vectors [N, D]."""
+    return np.asarray(np.linalg.norm(vectors.astype(np.float64), axis=1))
 
 
 def refuse_bombs(path: Path) -> None:
@@ -328,8 +354,9 @@ def ranking(vectors: Mapping[str, Vectors], direction: str = "text_to_video", sh
     table = np.stack([vectors[key] for key in ids])
     ranks = ranks_from_vectors(table[:, query], table[:, gallery], one_to_one(len(ids)))
     first: dict[str, tuple[str, ...]] = {}
+    queries, found = moderate(table[:, query]), moderate(table[:, gallery])
     for row, key in enumerate(ids if shown else ()):
-        nearest = np.argsort(-(table[:, gallery] @ table[row, query]), kind="stable")[:shown]
+        nearest = np.argsort(-(found @ queries[row]), kind="stable")[:shown]
         first[key] = tuple(ids[place] for place in nearest)
     return Ranking(dict(zip(ids, map(int, ranks), strict=True)), first)
 

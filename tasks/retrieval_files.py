@@ -13,12 +13,15 @@ from tasks.retrieval import TIE_RULE
 from tasks.task import JsonValue
 
 DUAL_SOFTMAX = "_dual_softmax"
+# Mean ranks beyond this share of so many items are not chance.
+_ENOUGH, _LAST = 10, 0.8
 
 
 def score_similarity_file(path: Path, temperature: float | None = None) -> dict[str, JsonValue]:
     """Score both directions of a square matrix [texts, videos] in an .npy file; row i belongs to column i.
 
-    With a `temperature` the dual softmax is applied, every name says so, and a warning is added.
+    With a `temperature` the dual softmax is applied, every name says so, and a warning is added; so is one for
+    matrices that are likely to be distances.
     Raises DataError, naming the file, if it is not such a matrix, or holds NaN or infinity.
     """
     matrix = read_array(path, "")
@@ -36,6 +39,11 @@ def score_similarity_file(path: Path, temperature: float | None = None) -> dict[
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         content |= {f"{direction}_{name}{suffix}": float(value[0]) for name, value in figures.items()}
+    warnings = []
+    last = all(content[f"{way}_mean_rank{suffix}"] > _LAST * count for way in ("text_to_video", "video_to_text"))
+    # Where everything is equally similar, right answers rank last as well, but are not below the mean.
+    if count >= _ENOUGH and last and np.trace(matrix, dtype=np.float64) / count < matrix.mean(dtype=np.float64):
+        warnings.append("right answers rank among the last: if these are distances, score their negatives")
     if temperature is not None:
-        content["warning"] = "dual softmax reads all test queries at once: not comparable with plain figures"
-    return content
+        warnings.append("dual softmax reads all test queries at once: not comparable with plain figures")
+    return content | ({"warning": "; ".join(warnings)} if warnings else {})

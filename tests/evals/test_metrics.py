@@ -81,3 +81,14 @@ def test_pickled_objects_are_refused_unread(tmp_path: Path) -> None:
     np.save(path, np.array([{}]), allow_pickle=True)
     with pytest.raises(DataError, match=r"similarities\.npy"):
         score_similarity_file(path)
+
+
+def test_a_matrix_of_distances_is_warned_of(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(20, 4))
+    distances = np.linalg.norm(points[:, None] - points + 0.01, axis=2)
+    assert "score their negatives" in str(score_similarity_file(saved(tmp_path, distances))["warning"])
+
+
+@pytest.mark.parametrize("matrix", [np.eye(20), np.zeros((20, 20)), np.random.default_rng(0).normal(size=(20, 20))])
+def test_similarities_are_not_taken_for_distances(tmp_path: Path, matrix: np.ndarray) -> None:
+    assert "warning" not in score_similarity_file(saved(tmp_path, matrix))

@@ -122,3 +122,19 @@ def test_a_hundred_thousand_candidates_fit_in_two_gigabytes():
     peak = int(done.stdout) * 1024
     # all 100,000 queries would add their own vectors to this peak, and nothing else
     assert peak + (100_000 - 4096) * 512 * 4 < 2e9
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-37, 1e-23, 1e20, 1e37])
+def test_ranks_do_not_depend_on_the_vectors_magnitude(scale):
+    rng = np.random.default_rng(1)
+    queries = rng.normal(size=(30, 4)).astype(np.float32)
+    gallery = queries + rng.normal(size=(30, 4)).astype(np.float32)
+    truth = ranks.one_to_one(30)
+    scaled = ranks.ranks_from_vectors(queries * np.float32(scale), gallery * np.float32(scale), truth)
+    assert scaled.tolist() == ranks.ranks_from_vectors(queries, gallery, truth).tolist()
+
+
+def test_a_right_answer_whose_product_overflows_to_nan_is_not_first():
+    gallery = np.array([[1e20, -2e20], [1e20, 1e20]], dtype=np.float32)
+    assert ranks.ranks_from_vectors(np.full((1, 2), 1e20, dtype=np.float32), gallery, [[0]]).tolist() == [2]
