@@ -29,7 +29,7 @@ from tasks.answer_text import CLOSE, OPEN, answer_part, option_text, plain_text
 from tasks.answer_words import VOCABULARY
 from tasks.routes import MAX_OPTIONS
 
-PARSER_VERSION = "choice-parser.v6"
+PARSER_VERSION = "choice-parser.v7"
 UNPARSED = "unparsed"
 RULES = ("marked", "statement", "label", "alone", "quoted")  # how strongly each commits, the strongest first
 MARKED, STATEMENT, LABEL, ALONE, QUOTED = RULES
@@ -71,7 +71,8 @@ def parse_choice(reply: str, options: Sequence[str], *, finished: bool = True) -
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"  # scripts without spaces, and Korean particles
 _WORD = rf"[^\W_{_CJK}]"
 _TOKEN = re.compile(
-    rf"""(?<![\w.])[A-Za-z](?:\.[a-z])+\b\.? | \b(?i:Mr|Mrs|Ms|Dr|St|vs|etc|approx|cf|Fig)\.(?=\s)
+    rf"""(?<![\w.])[A-Za-z](?:\.[a-z])+\b\.? | (?<![\w.])[A-Z]\.'s\b
+    | \b(?i:Mr|Mrs|Ms|Dr|St|vs|etc|approx|cf|Fig)\.(?=\s)
     | (?<![\w)\]])-?\d+(?:[-.,:/]\d+)*(?!\w) | \d+(?:[-.,:/]\d+)*(?!\w)
     | [{_CJK}] | {_WORD}+(?:[-'/\u2011]{_WORD}+)* | \.{{2,}} | \n | [-=]>
     | [^\s"“”„«»「」『』【】*\#`$_{{}}\\']""",
@@ -362,6 +363,10 @@ _CORRECTS = re.compile(r"(?:[cC,X]{0,9},)?(?:X,)?W")
 _SELF_DOUBT = re.compile(
     r"[,;(-]?c?[PF]*(?:[tP][m=]*|=)[Fgl]*(?:R|X[FmgP=]*(?:G|N|K))|c[^LS]{0,6}(?:X[Fm]*[KG]|H|W)|[(,-]?[PF]*[XR][.,)]{0,2}$"
 )
+_ONES_OWN = frozenset(("confidence", "confident", "sure", "certain", "certainty"))
+_TOLD = re.compile(
+    r"\)?[,;(-]F?(?:wh?A|wK|AA|PhA|AFw)[)\]]?$"
+)  # "…, as some claim", "…, I was told", "…, says the label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +398,16 @@ _CONCEDES = frozenset(
 )
 
 
+def _concedes(sentence: _Sentence, end: int) -> bool:
+    """Whether the tokens before `end` hold a word that concedes what follows: "although"."""
+    return any(_is_concession(token) for token in sentence.tokens[:end])
+
+
+def _is_concession(token: _Token) -> bool:
+    # scripts without spaces have a token for each character, which a phrase joins by spaces
+    return token.kind == "c" and (token.word in _CONCEDES or token.word.replace(" ", "") in _CONCEDES)
+
+
 def _clean_before(sentence: _Sentence, start: int) -> bool:
     """Whether the text before a statement lets it stand: no condition, no doubt, nobody else's opinion."""
     before = sentence.kinds[:start]
@@ -402,7 +417,7 @@ def _clean_before(sentence: _Sentence, start: int) -> bool:
         return False
     segment, mark = chain["before"] or "", chain["mark"]
     marked_at = len(before[:-60]) + chain.start("mark") if mark else 0
-    if mark == "c" and sentence.tokens[marked_at].word in _CONCEDES:
+    if mark == "c" and _is_concession(sentence.tokens[marked_at]):
         return False  # "D, although B is more likely."
     between = sentence.tokens[0].word == "between"  # "Between B and D, the answer is D"
     conceded = before[-60:][: chain.start("mark")].endswith("c" + segment)  # "although A is plausible, …"
@@ -419,6 +434,12 @@ def _without_concession(before: str) -> str:
     return re.sub("^[CF]*c[^c,]{0,20},", "", before)
 
 
+def _is_told(sentence: _Sentence, end: int) -> bool:
+    """Whether the sentence closes by giving what stands before `end` as what somebody else says."""
+    found = _TOLD.match(sentence.kinds[end : end + 20])
+    return found is not None and _ONES_OWN.isdisjoint(token.word for token in sentence.tokens[end:])
+
+
 def _clean_after(sentence: _Sentence, end: int, option: int) -> bool:
     """Whether the rest of the sentence lets a statement stand: no second choice, no condition, no retraction."""
     rest, tokens = sentence.kinds[end : end + 60], sentence.tokens[end:]
@@ -427,7 +448,11 @@ def _clean_after(sentence: _Sentence, end: int, option: int) -> bool:
         rest = rest[: because.start()]
     if "J" in rest or "%" in rest[:1] or re.match(r"\)?[,(]?(?:[|&]|W)|\)?[,|&]+[FOPH(]*l(?![=w])", rest):
         return False
-    if _SELF_DOUBT.match(rest.lstrip(")")) or re.search(r"[,;(-]c?(?:P|t)[m=]*[Fg]*(?:R|XF*G)", rest):
+    if (
+        _is_told(sentence, end)
+        or _SELF_DOUBT.match(rest.lstrip(")"))
+        or re.search(r"[,;(-]c?(?:P|t)[m=]*[Fg]*(?:R|XF*G)", rest)
+    ):
         return False
     for match in re.finditer("[LS]", rest):
         at = match.start()
@@ -466,6 +491,8 @@ def _stands(sentence: _Sentence, pattern: re.Pattern[str], match: re.Match[str])
         if re.search(r"U[^B]*[cXRHhJ?]", kinds[match.end() - 1 :]):
             return False  # "describes the beginning, but not …"
     word = sentence.tokens[value].word
+    if pattern is _LEAD and _concedes(sentence, value):
+        return False  # "Although the answer is D, as some claim."
     if pattern is _IS_RIGHT and re.search("(?:^|[^rBF])F?E$", kinds[:value]):
         return False  # "video A", which is none of the options
     if (kinds[value] == "l" and re.match(r"\)?w", kinds[value + 1 :])) or (
@@ -521,6 +548,8 @@ def _short_forms(
     if asked is not None and asked.end == "?" and re.search("[RXH]", asked.kinds):
         return []  # "Which is the least likely? B"
     alone = _ALONE.match(kinds)
+    if alone and (_concedes(sentence, alone.start("value")) or _is_told(sentence, alone.start("value") + 1)):
+        alone = None
     listed = alone is not None and (alone["text"] is not None or (alone["closed"] != "" and not last))
     if alone and not listed and (index == 0 or last or (own_line and tokens[alone.start("value")].kind == "L")):
         option = _option_of(tokens, alone)
@@ -626,6 +655,7 @@ def _decide(sentences: Sequence[_Sentence], *, finished: bool) -> tuple[int, str
     return _strongest(sentences, held) if held else _quoted(sentences, finished=finished)
 
 
+_WHOLE = 3
 _CHECKS = r"let me|let's|let us|(?:i|we) (?:must|should|need|want)\b"
 
 
@@ -659,7 +689,8 @@ def _begins_to_correct(words: Sequence[str]) -> bool:
         if kind in "W|" or (kind == "c" and len(phrase) > len(words))
     ):
         return True
-    known = any(len(phrase) == 1 for phrase, _ in _PHRASES.get(said, ()))
+    # A word of three letters is one of too many to be the beginning of another; "Correct" may be that of "Correction".
+    known = len(said) <= _WHOLE and any(len(phrase) == 1 for phrase, _ in _PHRASES.get(said, ()))
     corrects = (first for first, phrases in _PHRASES.items() if any(kind in "W|c" for _, kind in phrases))
     return not known and any(first.startswith(said) for first in corrects)
 
