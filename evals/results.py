@@ -16,7 +16,7 @@ from evals.provenance import COMMAND, changes
 from evals.record import Cost, Counts, FloorRow, OfficialScore, Results, Run, Sample, Stretch, status_of
 from tasks.collector import waiting
 from tasks.registry import family_of, resolved
-from tasks.task import Item, Metric, Prediction, Score, Task, Trace, few_clusters
+from tasks.task import ANSWERED_BY, Item, Metric, Prediction, Score, Task, Trace, few_clusters
 
 WAIT = "wait"
 IDS_SHOWN = 5
@@ -99,6 +99,7 @@ def build_results(
         warnings=(
             *status_warnings(counts, failed, samples),
             *stretch_warnings(run, resumed, counts.answered),
+            *author_warnings([samples[item.id] for item in answered]),
             *interval_warnings(metrics, run),
             *summary.warnings,
         ),
@@ -170,6 +171,15 @@ def stretch_warnings(run: Run, resumed: Sequence[Stretch], answered: int) -> lis
             warnings.append(f"{part.answered} of {answered} answers were given after a change: {'; '.join(told)}")
         before = part.provenance
     return warnings
+
+
+def author_warnings(answered: Sequence[Sample]) -> list[str]:
+    """Warn if a server's replies name several models: another one answered under the name asked for."""
+    authors = Counter(str(sample.notes.get(ANSWERED_BY, "the model asked")) for sample in answered)
+    if len(authors) < 2:
+        return []
+    named = ", ".join(f"{author} ({count})" for author, count in authors.most_common(IDS_SHOWN))
+    return [f"the server's replies name {len(authors)} models: {named}; these are not answers of one model"]
 
 
 def cost_of(samples: Sequence[Sample]) -> Cost:

@@ -108,6 +108,10 @@ class FramesSeen:
     share_of_clip: float | None = None
 
 
+ANSWERED_BY = "answered_by"
+"""The note with a model's name in its server's reply, if that is not the name asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """How an answer was obtained: the prompt's digest, tokens, seconds by stage, frames, and notes."""

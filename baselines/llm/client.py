@@ -38,7 +38,7 @@ from baselines.llm.outside import (
     unread_certificates,
 )
 from tasks.errors import ModelError
-from tasks.task import TokenUsage
+from tasks.task import ANSWERED_BY, JsonValue, TokenUsage
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,6 +48,9 @@ CONNECT_SECONDS = 10.0
 MOST_BYTES = 8 << 20
 """Largest body of a reply: ten times the longest list of models, or a text of a million tokens."""
 LONGEST_MESSAGE = 600
+MOST_NAMES = 5
+"""Most names of models in a server's replies that are told apart in warnings."""
+LONGEST_NAME = 200
 DEEPEST = 64
 """Most levels of nesting in a reply; the deepest valid reply has six."""
 HEADERS = {
@@ -226,16 +229,19 @@ class ApiClient:
         if reply.get("error") or reply.get("object") == "error":
             self._raise_told(reply)
         named, wanted = reply.get("model"), asked.get("model")
-        if not isinstance(named, str) or not isinstance(wanted, str) or named == wanted:
+        if not isinstance(named, str) or not isinstance(wanted, str):
             return
-        if named in self.strangers:
+        if named != wanted and named in self.strangers:
             raise ServerFaultError(f"{self.where} let model '{named}' answer where '{wanted}' was asked")
-        if named.startswith(wanted) or wanted.endswith(named):
-            return
         with self._state:
-            new = not self._named
-            self._named.add(named)
-        if new:
+            earlier = sorted(self._named)
+            new = named not in self._named and len(earlier) < MOST_NAMES
+            if new:
+                self._named.add(named)
+        if new and earlier:
+            told = f"replies name the model '{named}', earlier ones '{earlier[0]}': another model may answer now"
+            _log.warning("%s", self.shown(f"{self.where}: {told}"))
+        elif new and not (named.startswith(wanted) or wanted.endswith(named)):
             _log.warning("%s", self.shown(f"{self.where}: replies name the model '{named}', '{wanted}' was asked"))
 
     def _raise_told(self, reply: Json) -> None:
@@ -492,7 +498,10 @@ def _retry_after(value: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        date = parsedate_to_datetime(value)
+        # A date without a zone, or with "-0000", is in UTC.
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -512,12 +521,16 @@ FLOOR = -9999.0
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A completion: its text, whether it ended by itself, the server's token counts, and separately sent reasoning."""
+    """A completion: its text, whether it ended by itself, the server's token counts, and separately sent reasoning.
+
+    `author` is the name of the model that the reply says it is by.
+    """
 
     text: str
     finished: bool
     usage: TokenUsage
     thought: str = ""
+    author: str = ""
 
 
 def read_completion(body: Json) -> Written:
@@ -546,6 +559,17 @@ def _thought(message: Mapping[str, Any]) -> str:
         if isinstance(part, dict) and part.get("type") in REASONING_PARTS:
             apart += [part.get(name) for name in ("text", "thinking", "reasoning")]
     return clean(next((text for text in apart if isinstance(text, str) and text.strip()), "")).strip()
+
+
+def author_of(body: Json) -> str:
+    """Return the model's name in a reply, if any: an alias is often answered by a dated version."""
+    named = body.get("model")
+    return named[:LONGEST_NAME] if isinstance(named, str) else ""
+
+
+def author_note(author: str, asked: str) -> dict[str, JsonValue]:
+    """Return the note of a reply whose author has another name than the model asked."""
+    return {ANSWERED_BY: author} if author not in ("", asked) else {}
 
 
 def read_usage(body: Json) -> TokenUsage:
@@ -722,7 +746,7 @@ def _written(text: object, choice: Mapping[str, Any], body: Json) -> Written:
         raise ServerFaultError(f"the server's reply has no text: {_shown(text)}")
     if finished and not text.strip():
         raise ServerFaultError("the server sent an empty completion")
-    return Written(clean(text), finished, read_usage(body))
+    return Written(clean(text), finished, read_usage(body), author=author_of(body))
 
 
 def _shown(value: object) -> str:

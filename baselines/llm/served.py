@@ -18,6 +18,8 @@ from baselines.llm.client import (
     RefusedError,
     ServerFaultError,
     Written,
+    author_note,
+    author_of,
     read_chat,
     read_completion,
     read_echoed,
@@ -126,6 +128,7 @@ def _read_prompt(body: Json) -> str:
 
 BYTES_PER_TOKEN = 3  # our choice: English text has 4 to 5, so prompts are thinned early, not refused
 TOKENS_PER_MESSAGE = 8
+CHARACTERS_PER_TOKEN = 8  # our choice: no language's texts have as many, so that a prompt of fewer tokens was cut off
 ECHO_BYTES_PER_TOKEN = 512  # our choice: vLLM's replies take about 150 for a token with its log-likelihood
 GREEDY = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0}
 A = TypeVar("A")
@@ -231,6 +234,7 @@ class ServedLanguageModel:
     def _reply_to_tokens(self, chat: Chat, prompt: list[int], max_tokens: int) -> Reply:
         body = {"model": self._served.name, "prompt": prompt, "max_tokens": max_tokens, **GREEDY, **self._extra(chat)}
         written = self._client.post(f"{self._client.base_url}/completions", body, read_completion)
+        check_whole(self._client.where, written.usage, len(prompt))
         return self._checked_reply(chat, written, len(prompt))
 
     def _reply_to_messages(self, index: int, chat: Chat, max_tokens: int) -> Reply:
@@ -249,6 +253,7 @@ class ServedLanguageModel:
             **self._extra(chat),
         }
         written = self._client.post(f"{self._client.base_url}/chat/completions", body, read_chat)
+        check_words_read(self._client.where, written.usage, (chat.user, chat.system))
         return self._checked_reply(chat, written, estimate)
 
     def _extra(self, chat: Chat) -> dict[str, Any]:
@@ -262,7 +267,7 @@ class ServedLanguageModel:
         if chat.choices and written.finished and written.text.strip() not in chat.choices:
             raise ModelError(f"{self._client.where} did not hold the reply to the choices: {written.text[:40]!r}")
         usage = written.usage if written.usage.prompt else TokenUsage(prompt, 0, written.usage.completion)
-        return Reply(written.text, written.finished, usage)
+        return Reply(written.text, written.finished, usage, notes=author_note(written.author, self._served.name))
 
     def _score_one(self, tokens: ScoringTokens) -> ContinuationScores:
         letters = letters_of(tokens)
@@ -281,15 +286,16 @@ class ServedLanguageModel:
             **({"return_tokens_as_token_ids": True} if self._served.vllm else {}),
             **GREEDY,
         }
-        rows, usage = self._client.post(
+        rows, usage, author = self._client.post(
             f"{self._client.base_url}/completions",
             body,
-            lambda reply: (read_echoed(reply, prompts), read_usage(reply)),
+            lambda reply: (read_echoed(reply, prompts), read_usage(reply), author_of(reply)),
             most_bytes=MOST_BYTES + ECHO_BYTES_PER_TOKEN * sum(map(len, prompts)),
         )
         lengths = tuple(len(ids) for ids in tokens.continuations)
         totals = tuple(sum(row[start - 1 : start - 1 + n]) for row, n in zip(rows, lengths, strict=True))
-        return ContinuationScores(totals, lengths, TokenUsage(start * len(lengths), usage.cached, sum(lengths)))
+        spent = TokenUsage(start * len(lengths), usage.cached, sum(lengths))
+        return ContinuationScores(totals, lengths, spent, author_note(author, self._served.name))
 
     def _score_letters(self, tokens: ScoringTokens, letters: tuple[int, ...]) -> ContinuationScores | None:
         """Score all letters in one pass of the prompt; None if the server's vLLM is too old to report them."""
@@ -302,16 +308,34 @@ class ServedLanguageModel:
             "return_tokens_as_token_ids": True,
             **GREEDY,
         }
-        found, usage = self._client.post(
+        found, usage, author = self._client.post(
             f"{self._client.base_url}/completions",
             body,
-            lambda reply: (read_letters(reply, letters), read_usage(reply)),
+            lambda reply: (read_letters(reply, letters), read_usage(reply), author_of(reply)),
         )
         if found is None:
             return None
-        return ContinuationScores(
-            tuple(found), (1,) * len(letters), TokenUsage(len(tokens.prompt), usage.cached, len(letters))
+        check_whole(self._client.where, usage, len(tokens.prompt))
+        spent = TokenUsage(len(tokens.prompt), usage.cached, len(letters))
+        return ContinuationScores(tuple(found), (1,) * len(letters), spent, author_note(author, self._served.name))
+
+
+def check_whole(where: str, usage: TokenUsage, prompt: int, about: str = "") -> None:
+    """Raise ModelError if a server read fewer tokens than the prompt has: some silently cut it to their context.
+
+    `usage` is the server's count; without one nothing is checked.
+    """
+    if 0 < usage.prompt < prompt:
+        raise ModelError(
+            f"{where} read {usage.prompt} tokens of a prompt of {about}{prompt}: it cuts prompts off; raise its "
+            f"context (num_ctx in Ollama), or lower -M context="
         )
+
+
+def check_words_read(where: str, usage: TokenUsage, texts: Sequence[str]) -> None:
+    """Check the same of a prompt whose tokens are not known, by the fewest that its words can have."""
+    characters = sum(len(" ".join(text.split())) for text in texts)
+    check_whole(where, usage, characters // CHARACTERS_PER_TOKEN, "at least ")
 
 
 BASE_URL = "OPENAI_BASE_URL"

@@ -29,6 +29,8 @@ from baselines.llm.client import (
     RefusedError,
     ServerFaultError,
     Written,
+    author_note,
+    author_of,
     read_chat,
     read_chat_letters,
     read_prompt_logprobs,
@@ -49,6 +51,7 @@ from baselines.llm.served import (
     BYTES_PER_TOKEN,
     NO_SUCH_ROUTE,
     ServedModel,
+    check_words_read,
     look_up,
     read_key,
     read_tokens,
@@ -178,6 +181,7 @@ class ServedVisionModel:
         if chat.choices:
             body["structured_outputs"] = {"choice": list(chat.choices)}
         written: Written = self._post(body, read_chat)
+        check_words_read(self._client.where, written.usage, words_of(chat))
         self._check_arrival(chat, written.usage)
         begun = bool(self.sampling.thinking) and not written.thought
         thought, answer = split_thought(written.text, begun=begun, finished=written.finished)
@@ -186,37 +190,42 @@ class ServedVisionModel:
         thought = written.thought or thought
         if not answer.strip() and not thought:
             raise ModelError(f"{item}: {self._served.name} wrote nothing in {room} tokens")
-        return Reply(answer, written.finished, written.usage, thought, self._notes(chat, written.usage))
+        notes = {**self._notes(chat, written.usage), **author_note(written.author, self._served.name)}
+        return Reply(answer, written.finished, written.usage, thought, notes)
 
     def _score_one(self, chat: Chat, texts: Sequence[str]) -> ContinuationScores:
         ids = [self._ids_behind(chat, text) for text in texts]
         if all(len(one) == 1 for one in ids):
             return self._score_letters(chat, [one[0] for one in ids], texts)
-        totals, usage = [], TokenUsage()
+        totals, usage, notes = [], TokenUsage(), {}
         most = MOST_BYTES + ECHO_BYTES_PER_TOKEN * (self._served.context or 1 << 17)
         for text, one in zip(texts, ids, strict=True):
             said = replace(chat, reply_start=chat.reply_start + text)
             body = {**self._body(said, 1), "prompt_logprobs": 0}
-            found, spent = self._post(body, partial(_last_logprobs, ids=one), most_bytes=most)
+            found, spent, author = self._post(body, partial(_last_logprobs, ids=one), most_bytes=most)
+            notes |= author_note(author, self._served.name)
             self._check_arrival(chat, replace(spent, prompt=max(0, spent.prompt - len(one))))
             totals.append(sum(found))
             usage += TokenUsage(spent.prompt - len(one), spent.cached, len(one))
-        return ContinuationScores(tuple(totals), tuple(map(len, ids)), usage, self._notes(chat, usage, len(ids)))
+        notes |= self._notes(chat, usage, len(ids))
+        return ContinuationScores(tuple(totals), tuple(map(len, ids)), usage, notes)
 
     def _score_letters(self, chat: Chat, ids: Sequence[int], texts: Sequence[str]) -> ContinuationScores:
         asked = {"logprobs": True, "logprob_token_ids": list(ids), "return_tokens_as_token_ids": True}
         body = {**self._body(chat, 1), **asked, "temperature": 0.0}
-        found, usage = self._post(body, lambda reply: (read_chat_letters(reply, ids), read_usage(reply)))
+        read = partial(_letters, ids=ids)
+        found, usage, author = self._post(body, read)
         if found is None:
             told = {"logprobs": True, "top_logprobs": LETTERS_TOLD, "return_tokens_as_token_ids": True}
             body = {**self._body(chat, 1), **told, "temperature": 0.0}
-            found, usage = self._post(body, lambda reply: (read_chat_letters(reply, ids), read_usage(reply)))
+            found, usage, author = self._post(body, read)
         if found is None:
             letters = ", ".join(text.strip() for text in texts)
             raise ModelError(f"{self._client.where} does not report the likelihood of each of {letters}")
         self._check_arrival(chat, usage)
         spent = TokenUsage(usage.prompt, usage.cached, len(ids))
-        return ContinuationScores(tuple(found), (1,) * len(ids), spent, self._notes(chat, usage))
+        notes = {**self._notes(chat, usage), **author_note(author, self._served.name)}
+        return ContinuationScores(tuple(found), (1,) * len(ids), spent, notes)
 
     def _ids_behind(self, chat: Chat, text: str) -> list[int]:
         """Return the tokens of a continuation as the server's tokenizer splits it after the prompt's words."""
@@ -378,8 +387,12 @@ class ServedVisionModel:
         return True
 
 
-def _last_logprobs(reply: Json, ids: Sequence[int]) -> tuple[list[float], TokenUsage]:
-    return read_prompt_logprobs(reply, ids), read_usage(reply)
+def _last_logprobs(reply: Json, ids: Sequence[int]) -> tuple[list[float], TokenUsage, str]:
+    return read_prompt_logprobs(reply, ids), read_usage(reply), author_of(reply)
+
+
+def _letters(reply: Json, ids: Sequence[int]) -> tuple[list[float] | None, TokenUsage, str]:
+    return read_chat_letters(reply, ids), read_usage(reply), author_of(reply)
 
 
 def spelled(chat: Chat) -> int:

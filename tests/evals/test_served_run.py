@@ -246,3 +246,18 @@ def test_the_command_line_names_a_server_that_is_not_there(shared_data: Path, tm
     assert done.returncode == 2
     assert "127.0.0.1:9/v1 can't be reached" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("route", ["generate+parse", "letter-logprob"])
+def test_a_run_that_several_models_answered_says_so(server: FaultyServer, tmp_path: Path, route: str) -> None:
+    server.script([], authors=["toy"] * 5 + ["toy-june"] * 20)
+    told = [w for w in run(server, tmp_path / "run", route, concurrency=1).warnings if "the server's replies" in w]
+    assert len(told) == 1
+    assert re.search(r"name 2 models: .*toy-june \(\d\)", told[0])
+
+
+def test_a_run_that_one_model_answered_under_another_name_keeps_the_name(server: FaultyServer, tmp_path: Path) -> None:
+    server.script([], authors=["toy-june"] * 20)
+    warnings = run(server, tmp_path / "run", limit=2).warnings
+    assert not any("the server's replies" in warning for warning in warnings)
+    assert {sample.notes["answered_by"] for sample in read_samples(tmp_path / "run").values()} == {"toy-june"}

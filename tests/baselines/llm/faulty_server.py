@@ -11,6 +11,7 @@ It sees as vLLM does: a frame costs FRAME_TOKENS, a video's own frames come in `
 `media_io_kwargs`, of which it keeps 32 unless told -1. Options make it spring traps: `keep` (so many frames whatever it
 is told), `prune` (a share of a video's tokens behind its first frame), `most` (tokens of a video, however many frames),
 `blind`, `silent` (no usage), `distrust` (no `media_io_kwargs`), `pictures_only`, `old` (no likelihoods of tokens).
+`read_most` is the most tokens of a prompt that it reads, `authors` are the models that its next replies name.
 
 `/v1/embeddings` gives a picture its mean colour and a text the colours it names; `embed:KIND` spoils a vector or the
 list of them as `EMBEDDED` says, and the options `eyeless` and `words_only` make it ignore, or refuse, pictures.
@@ -357,7 +358,13 @@ class Handler(BaseHTTPRequestHandler):
                 OPTIONS["busy"] -= 1
                 OPTIONS["answered"] += 1
                 LOCK.notify_all()
-        self.misbehave(kind if held else "400", number, answers[self.path](body))
+        reply = answers[self.path](body)
+        if OPTIONS.get("read_most") and "usage" in reply:
+            reply["usage"]["prompt_tokens"] = min(reply["usage"]["prompt_tokens"], OPTIONS["read_most"])
+        with LOCK:
+            if OPTIONS.get("authors"):
+                reply["model"] = OPTIONS["authors"].pop(0)
+        self.misbehave(kind if held else "400", number, reply)
 
     def misbehave(self, kind: str, number: str, reply: dict[str, Any]) -> None:
         if kind in ("", "slow", "meet", "after"):

@@ -334,3 +334,15 @@ def test_an_address_that_leads_nowhere_is_one_clear_error(host: str) -> None:
     with pytest.raises(ModelError) as caught:
         post(ApiClient(f"http://{host}/v1", None, replace(ONCE, timeout=5.0), 1))
     assert str(caught.value).isprintable()
+
+
+def test_a_server_that_changes_the_model_it_names_is_warned_about_at_the_change(
+    server: FaultyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script([], authors=["toy-may", "toy-may", "toy-june", "toy-june"])
+    client = ApiClient(server.base_url, None, ONCE, 1)
+    with caplog.at_level(logging.WARNING):
+        assert [post(client).author for _ in range(4)] == ["toy-may", "toy-may", "toy-june", "toy-june"]
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "replies name the model 'toy-june', earlier ones 'toy-may': another model may answer now"
+    ]

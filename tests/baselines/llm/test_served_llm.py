@@ -202,3 +202,25 @@ def test_a_key_that_no_header_can_hold_is_refused_unshown(monkeypatch: pytest.Mo
 def test_an_option_out_of_range_is_refused_by_name(option: str, value: float) -> None:
     with pytest.raises(ModelError, match=option):
         Serving(**{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fixture", ["server", "chat_only"])
+def test_a_server_that_reads_a_part_of_the_prompt_gives_no_reply(request: pytest.FixtureRequest, fixture: str) -> None:
+    server = request.getfixturevalue(fixture)
+    llm = load(server, 8192)
+    server.script([], read_most=300)
+    try:
+        with pytest.raises(ModelError, match=r"read 300 tokens of a prompt of .*\d: it cuts prompts off; raise its"):
+            llm.generate([Chat(user="C cuts the red onion. " * 200)], 16)
+    finally:
+        server.script([], read_most=None)
+
+
+def test_letters_behind_a_part_of_the_prompt_are_not_scored(server: FaultyServer) -> None:
+    llm = load(server)
+    server.script([], read_most=10)
+    try:
+        with pytest.raises(ModelError, match=rf"read 10 tokens of a prompt of {len(RENDERED)}"):
+            llm.score([CHAT], [["A", "B"]])
+    finally:
+        server.script([], read_most=None)
