@@ -16,6 +16,7 @@ from tasks.errors import RecordError
 
 LOCK = ".lock"
 READABLE = 0o644
+_DISK_FAULTS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS))
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -28,13 +29,32 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 def whole_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path in `folder` (default: the same folder), which is moved to `path` once it is on disk.
 
-    The move is also on disk when the context ends; if writing fails, `path` is unchanged.
+    The move is also on disk when the context ends; if writing fails, `path` is unchanged, and the error names it.
     """
-    handle, name = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    unfinished = Path(name)
+    with _naming(path):
+        handle, name = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}.")
+        with _moved(Path(name), path):
+            os.close(handle)
+            yield Path(name)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name `path` in errors of writing it: a full disk names no file, and a temporary name says nothing."""
     try:
-        yield unfinished
+        yield
+    except OSError as error:
+        temporary = error.filename is not None and Path(os.fsdecode(error.filename)).name.startswith(f".{path.name}.")
+        if temporary or (error.filename is None and error.errno in _DISK_FAULTS):
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _moved(unfinished: Path, path: Path) -> Iterator[None]:
+    try:
+        yield
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.chmod(READABLE)
@@ -42,7 +62,6 @@ def whole_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -548,7 +548,13 @@ def read_chat(body: Json) -> Written:
     refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal and not message.get("content"):
         raise RefusedError(f"the model refused: {refusal}", 200)
-    return replace(_written(_content(message.get("content")), choice, body), thought=_thought(message))
+    text, thought = _content(message.get("content")), _thought(message)
+    if choice.get("finish_reason") != "length" and (text is None or (isinstance(text, str) and not text.strip())):
+        if message.get("tool_calls") or message.get("function_call"):
+            raise ServerFaultError("the model called a tool instead of writing an answer")
+        if thought:
+            raise ServerFaultError(f"the server sent an empty completion after {len(thought)} characters of reasoning")
+    return replace(_written(text, choice, body), thought=thought)
 
 
 def _thought(message: Mapping[str, Any]) -> str:

@@ -170,10 +170,17 @@ def test_a_text_in_parts_is_put_together_without_its_reasoning() -> None:
 @pytest.mark.parametrize("content", [None, "", " \n", []])
 def test_reasoning_alone_is_no_answer(content: object) -> None:
     message = {"content": content, "reasoning_content": "It is B.", "reasoning": "It is B."}
-    with pytest.raises(ServerFaultError, match="empty completion"):
+    with pytest.raises(ServerFaultError, match="empty completion after 8 characters of reasoning"):
         read_chat(chat(message=message))
     cut = read_chat(chat(message=message, finish_reason="length"))
     assert (cut.text.strip(), cut.finished) == ("", False)
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "function_call"])
+@pytest.mark.parametrize("call", [{"tool_calls": [{"function": {"name": "answer"}}]}, {"function_call": {"name": "a"}}])
+def test_a_call_of_a_tool_is_told_as_one(reason: str, call: dict[str, object]) -> None:
+    with pytest.raises(ServerFaultError, match="called a tool instead"):
+        read_chat(chat(message={"content": None, **call}, finish_reason=reason))
 
 
 def test_a_refusal_is_told_in_its_words() -> None:
