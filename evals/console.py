@@ -444,6 +444,6 @@ def plain_ticker(label: str, total: int, done: int) -> Ticker:
             left = seconds_left(finished - done, now - started, total - finished)
             told = [f"{duration(left)} left"] if left else []
             facts = [f"{finished}/{total}", f"{now - started:.0f} s", *told, *([note] if note else [])]
-            write(err, safe(f"{label}: {', '.join(facts)}"))
+            write(err, f"{label}: {', '.join(facts)}")
 
     return tick

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ModelError, ReplyTypeError
+from tasks.files import is_unicode, unicode_only
 from tasks.model import (
     BatchHint,
     Embeddings,
@@ -148,20 +150,24 @@ def _texts(method: str, found: object, requests: Sequence[TextRequest]) -> list[
         if not isinstance(reply, str | TextReply):
             msg = f"{method} returned a {type(reply).__name__} for item {request.item_id}: return a text or a TextReply"
             raise ReplyTypeError(msg)
-        replies.append(TextReply(reply, finished=True) if isinstance(reply, str) else reply)
+        reply = TextReply(reply, finished=True) if isinstance(reply, str) else reply  # noqa: PLW2901
+        if not isinstance(reply.text, str):
+            msg = f"{method} returned a {type(reply.text).__name__} as the text for item {request.item_id}"
+            raise ReplyTypeError(msg)
+        replies.append(reply if is_unicode(reply.text) else replace(reply, text=unicode_only(reply.text)))
     return replies
 
 
 def _scores(request: OptionRequest, scores: object) -> OptionScores:
-    if isinstance(scores, OptionScores):
-        return scores
-    values = _numbers(scores)
+    values = _numbers(scores.scores if isinstance(scores, OptionScores) else scores)
     if values is None or values.shape != (len(request.options),):
         msg = (
             f"score_options returned {scores!r:.80} for item {request.item_id}: "
             f"give {len(request.options)} numbers, one for each option, or OptionScores"
         )
         raise ReplyTypeError(msg)
+    if isinstance(scores, OptionScores):
+        return scores
     return OptionScores(tuple(float(value) for value in values))
 
 
@@ -197,11 +203,22 @@ def _vectors(method: str, found: object, names: Sequence[str]) -> Embeddings:
 
 
 def _numbers(found: object) -> NDArray[np.float64] | None:
-    """Convert arrays, tensors and lists to an array of numbers; None if that is impossible."""
+    """Convert arrays, tensors and lists to an array of numbers.
+
+    None if that is impossible: truth values, texts and complex numbers are not taken for numbers.
+    """
     detach: Callable[[], Any] | None = getattr(found, "detach", None)
     if detach is not None:  # a torch tensor; this package does not import torch
         found = detach().cpu().double().numpy()
     try:
-        return np.asarray(found, dtype=np.float64)
+        plain = np.asarray(found)
+        if plain.dtype.kind not in "iufO" or (plain.dtype.kind == "O" and not all(map(_is_number, plain.flat))):
+            return None
+        return plain.astype(np.float64)
     except (TypeError, ValueError):
         return None
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value in a list is a number of Python's, NumPy's or torch's."""
+    return hasattr(value, "__float__") and not isinstance(value, str | bool | np.bool_ | np.complexfloating)

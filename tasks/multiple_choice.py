@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import isnan
+from math import isfinite
 from statistics import fmean, stdev
 from string import ascii_uppercase
 from types import MappingProxyType
@@ -481,9 +481,12 @@ def bare_request(item: ChoiceItem) -> OptionRequest:
 
 
 def best_option(item_id: str, scores: Sequence[float]) -> tuple[int, str]:
-    """Return the index of the highest score, with a rule that notes ties, won by the first. Refuses NaN."""
-    if any(map(isnan, scores)):
-        msg = f"item {item_id}: an option's score is not a number: {list(scores)}"
+    """Return the index of the highest score, with a rule that notes ties, won by the first.
+
+    Raises DataError for NaN and infinity: options that all have a likelihood of zero would tie.
+    """
+    if not all(map(isfinite, scores)):
+        msg = f"item {item_id}: an option's score is not a finite number: {', '.join(f'{score:g}' for score in scores)}"
         raise DataError(msg)
     best = max(range(len(scores)), key=scores.__getitem__)
     tied = sum(score == scores[best] for score in scores) > 1
@@ -507,6 +510,9 @@ def by_similarity(
     for item, vector, trace in zip(batch, videos.vectors, videos.traces, strict=True):
         texts = [prompt.fill("text", question=item.question, option=text.lower()) for text in item.options]
         embedded = model.embed_text(texts)
+        if embedded.vectors.shape[1:] != vector.shape:
+            lengths = f"{vector.shape[-1]} dimensions, that of a text {embedded.vectors.shape[-1]}"
+            raise ModelError(f"item {item.id}: the video's vector has {lengths}: they can't be compared")
         scores = tuple(float(s) for s in embedded.vectors @ vector)
         answer, rule = best_option(item.id, scores)
         notes = {**embedded.traces[0].notes, **trace.notes}

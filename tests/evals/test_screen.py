@@ -336,6 +336,11 @@ def test_a_log_says_nothing_of_the_rest_after_one_item(capsys: pytest.CaptureFix
     assert "left" not in capsys.readouterr().err
 
 
+def test_a_log_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    console.plain_ticker("toy", 9, 0)("failed: [nan, nan]")
+    assert "failed: [nan, nan]" in capsys.readouterr().err
+
+
 def test_what_is_loaded_is_said_on_a_terminal_at_once(screen: Screen) -> None:
     shown = screen(80)
     with console.working("loading a model"):
