@@ -432,3 +432,13 @@ def test_another_file_is_not_imported_over_the_first(tmp_path: Path, task: Multi
     run = describe_import(task, "theirs", {"route": "unknown"}, "another digest", [])
     with pytest.raises(RecordError, match=r"different: model\.details\.predictions_sha256"):
         import_run(task, run, tmp_path / "run", {key: prediction(key, 1, None) for key in IDS})
+
+
+@pytest.mark.parametrize("invalid_as_wrong", [True, False])
+def test_ids_in_other_case_or_with_spaces_are_refused_and_do_not_count_as_wrong(
+    task: MultipleChoiceTask, tmp_path: Path, invalid_as_wrong: bool
+) -> None:
+    path = tmp_path / "p.csv"
+    as_csv(path, [("Q00", 1), ("q01 ", 1), *GOOD[2:]])
+    with pytest.raises(DataError, match=r"2 ids that differ .* in upper and lower case or in spaces: Q00, q01"):
+        checked_answers(path, read_predictions(path), task.items(), task.items(), invalid_as_wrong=invalid_as_wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,54 @@ def test_an_npz_of_a_few_bytes_that_would_fill_the_memory_is_refused(tmp_path: P
     np.savez_compressed(path, ids=np.array(["a"]), video=np.zeros((1, 20 << 20), np.float32), text=np.zeros((1, 1)))
     with pytest.raises(DataError, match=r"of video\.npy would unpack to 83886208"):
         vectors_of(retrieval(), path)
+
+
+@pytest.mark.parametrize("ids", [["A", "b", "c"], ["a ", "b", "c"], [" A", "B", "\tc"]])
+def test_ids_in_other_case_or_with_spaces_are_refused_and_not_left_out(tmp_path: Path, ids: list[str]) -> None:
+    with pytest.raises(DataError, match=r"is refused: \d ids that differ .* in upper and lower case or in spaces:"):
+        vectors_of(retrieval(), vector_file(tmp_path, ids))
+    with pytest.raises(DataError, match="ids that differ from the benchmark's"):
+        texts_of(captioning(), json_file(tmp_path, dict.fromkeys(ids, "a text")))
+
+
+def test_a_stranger_that_resembles_a_known_id_beside_it_is_a_stranger(tmp_path: Path) -> None:
+    assert set(vectors_of(retrieval(), vector_file(tmp_path, ["a", "A", "b", "c"]))) == {"a", "b", "c"}
+
+
+def test_ids_in_bytes_are_read_as_texts(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npz"
+    np.savez(path, ids=np.array([b"a", b"b", b"c"]), video=np.eye(3), text=np.eye(3))
+    assert set(vectors_of(retrieval(), path)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(("scale", "told"), [([1, 1, 1], 0), ([1, 2, 3], 1), ([1, 1.001, 1], 0), ([0, 1, 1], 1)])
+def test_vectors_of_unequal_lengths_are_said_to_be_compared_as_they_are(
+    tmp_path: Path, scale: list[float], told: int
+) -> None:
+    path = tmp_path / "vectors.npz"
+    np.savez(path, ids=np.array(["a", "b", "c"]), video=np.eye(3) * scale, text=np.eye(3))
+    notes = read_vector_pairs(PredictionsFile(path), retrieval(), retrieval()).notes
+    assert len(notes) == told
+    assert all("lengths of the video vectors are from" in note and "dot product" in note for note in notes)
+
+
+def test_no_error_advises_to_run_what_is_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npz"
+    for content in (np.array([{"a": 1}] * 3), np.array(["a", "b", "c"])):
+        np.savez(path, ids=content, video=content.astype(object), text=np.eye(3))
+        with pytest.raises(DataError, match="Python objects, which are never read") as caught:
+            vectors_of(retrieval(), path)
+        assert "pickle" not in str(caught.value)
+    path.write_bytes(pickle.dumps([1, 2, 3]))
+    with pytest.raises(DataError, match="it is not a zip archive"):
+        vectors_of(retrieval(), path)
+
+
+def test_vectors_of_any_magnitude_are_ranked_alike(tmp_path: Path) -> None:
+    task = retrieval()
+    run = describe_import(task, "theirs", {}, "digest", [])
+    path = tmp_path / "vectors.npz"
+    for scale in (1e-30, 1e30):
+        np.savez(path, ids=np.array(["a", "b", "c"]), video=np.eye(3) * scale, text=np.eye(3) * scale)
+        results = import_run(task, run, tmp_path / f"run{scale}", vectors_of(task, path))
+        assert (results.status, results.primary.value) == ("complete", 1.0)
