@@ -30,12 +30,26 @@ PROMPT, MOST_TOKENS = "judge-answer.v1", 32
 YES, NO = "yes", "no"
 NO_REPLY = "no reply to judge"
 VERDICT = re.compile(
-    r"""\W*(?:(?:(?:the|my|final)\s)*(?:verdict|answer|judge?ment)(?:\sis)?\b\W*)?(yes|no)\b
-        (?!\s*(?:or|and|/|\|)\s*(?:yes|no)\b | [,.!\s…—-]*(?:but|wait|actually|sorry|hmm)\b | \W*(?:yes|no)\b
-           |\s(?:idea|clue|doubt|way|answer|opinion|comment|verdict|one|problem)\b)""",
+    r"""\W*(?:boxed\W*)?(?:(?:(?:the|my|final)\s)*(?:verdict|answer|judge?ment)(?:\sis)?\b\W*)?(yes|no)\b
+        (?=\W*$ | [*_"'`)\]}]*\s*(?:[.,;:!(\u2013\u2014]|-(?!\w)) | [*_"'`)\]}]+\s | \s*\n
+           | \s(?:because|since|as|the|it|this|that|they|these|both)\b)
+        (?![*_"')\]\s]*\?)""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""A verdict at the reply's beginning; "yes or no", "No idea" and "Yes, wait" are none."""
+"""A verdict at the reply's beginning, with a sign behind it: "No difference", "No longer" and "Yes?" are none."""
+UNDECIDED = re.compile(
+    r"""[\s\W]*(?:(?:or|and|/|\|)\s*)?(?:yes|no)\b | [\s\W]*(?:but|wait|actually|sorry|hmm)\b
+        | [\s\W]*i\s(?:can't|cannot|can\snot|don't)\b
+        | .*\b(?:correction|on\ssecond\sthoughts?|scratch\sthat|i\smean|let\sme\sre\w*|edit:|update:)""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+"""What takes a verdict back, or gives the other one as well."""
+RESERVED = re.compile(
+    r"""[\s\W]*(?:however|although|though|if|unless|except|partially|partly|in\spart|almost|nearly|not|somewhat
+        | i(?:'m|'ll|\sam|\scan|\swill|\sunderstand|\ssee))\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What leaves little of a "Yes": "partly", or "I can help"."""
 NO_LABELS: Mapping[str, bool] = MappingProxyType({})
 
 
@@ -145,8 +159,8 @@ class JudgedTask:
     def reread(self, item: JudgedItem, prediction: Prediction) -> Prediction:
         if item.reply is None:
             return replace(prediction, answer=NO, rule=NO_REPLY)
-        found = VERDICT.match(final_answer(prediction.raw))
-        return replace(prediction, answer=found[1].lower() if found else None, rule="first word" if found else "unread")
+        verdict = verdict_of(final_answer(prediction.raw))
+        return replace(prediction, answer=verdict, rule="first word" if verdict else "unread")
 
     def score(self, item: JudgedItem, prediction: Prediction) -> Score:
         verdict = prediction.answer
@@ -179,6 +193,15 @@ class JudgedTask:
         same = [float(value == right) for _, value, right in both]
         pairs = [(value == 1, right) for _, value, right in both]
         return fraction_metric(AGREEMENT, same, clusters), kappa_metric(KAPPA, pairs, clusters)
+
+
+def verdict_of(said: str) -> str | None:
+    """Return the verdict that a judge's reply begins with and keeps to, None if there is none."""
+    found = VERDICT.match(said)
+    if found is None or UNDECIDED.match(said, found.end()):
+        return None
+    verdict = found[1].lower()
+    return None if verdict == YES and RESERVED.match(said, found.end()) else verdict
 
 
 def verdict_warnings(primary: Metric, asked: int) -> list[str]:

@@ -143,6 +143,13 @@ def test_unread_verdicts_count_neither_way_and_the_bounds_are_told(run: Path) ->
         *(("No, the reply says yes where it asks for a dog.", "no"), ("<think>No.</think>Yes", "yes")),
         *(("Yes or no?", None), ("yes/no", None), ("No idea.", None), ("Yes and no", None), ("Yes. Wait, no.", None)),
         *(("no doubt it is the same", None), ("Yes, but", None), ("Noted.", None), ("Yes, no", None)),
+        *(("No difference in meaning.", None), ("No longer the same", None), ("No mismatch: they agree", None)),
+        *(("No matter the words, they agree.", None), ("Yes-ish", None), ("Yes?", None), ("Yes, partially", None)),
+        *(("Yes, although not exactly", None), ("Yes unless", None), ("No\n\nCorrection: yes", None)),
+        *(("Yes, on second thought no", None), ("Yes, I can help with that.", None), ("No, I cannot say.", None)),
+        *(("The answer is no longer right", None), ("No, although both are animals.", "no"), ("No (a cat)", "no")),
+        *(("Yes—both say so", "yes"), ("**Yes** Both say so", "yes"), ("yes because both do", "yes")),
+        *(("Yes, I think so.", "yes"), ("\\boxed{yes}", "yes"), ('{"verdict": "no"}', "no"), ("No - a cat", "no")),
     ],
 )
 def test_a_verdict_is_read_where_the_judge_commits_to_one(reply: str, verdict: str | None) -> None:
