@@ -413,7 +413,13 @@ def _clean_before(sentence: _Sentence, start: int) -> bool:
     before = sentence.kinds[:start]
     supposed = sentence.tokens[0].word in {"had", "were", "should"} and start > 1  # "had he left, …"
     chain = _CHAIN.search(before[-60:])
-    if supposed or chain is None or "J" in before or re.search(r"A[^cC]*$", _without_concession(before)):
+    if (
+        supposed
+        or (start and _supposes(sentence))
+        or chain is None
+        or "J" in before
+        or re.search(r"A[^cC]*$", _without_concession(before))
+    ):
         return False
     segment, mark = chain["before"] or "", chain["mark"]
     marked_at = len(before[:-60]) + chain.start("mark") if mark else 0
@@ -427,6 +433,12 @@ def _clean_before(sentence: _Sentence, start: int) -> bool:
         or segment == "w"  # "Allegedly, …" in whichever language
         or (mark in (",", "&") and re.fullmatch(r".*(?:^|[FONGg|&,])[LlS]\)?", segment) and not between)  # a list
     )
+
+
+def _supposes(sentence: _Sentence) -> bool:
+    """Whether a sentence begins like "Say the answer is D"."""
+    words = [token.word for token in sentence.tokens[:2]]
+    return words[:1] == ["say"] or words == ["let's", "say"]
 
 
 def _without_concession(before: str) -> str:
@@ -459,7 +471,7 @@ def _clean_after(sentence: _Sentence, end: int, option: int) -> bool:
         if tokens[at].option == option:
             continue
         before, after = rest[max(0, at - 4) : at], rest[at + 1 : at + 7]
-        denied = re.search("[XIR]", before) or re.match(r"[^LS]{0,5}[RX]", after)
+        denied = (re.search("[XIR]", before) and not before.endswith("cI")) or re.match(r"[^LS]{0,5}[RX]", after)
         prose = tokens[at].kind == "L" and re.search(r"[,:(-]$", before) and re.match("[=wEPKmU]", after)
         if not denied and not prose:
             return False
@@ -523,7 +535,7 @@ def _commitments(
     if found:
         return found
     belief = _BELIEF.match(kinds)
-    if belief and "J" not in kinds and "A" not in kinds:
+    if belief and "J" not in kinds and "A" not in kinds and not _supposes(sentence):
         option = _option_of(tokens, belief)
         if _clean_after(sentence, belief.end(), option):
             return [_Commitment(option, STATEMENT)]
@@ -548,7 +560,7 @@ def _short_forms(
     if asked is not None and asked.end == "?" and re.search("[RXH]", asked.kinds):
         return []  # "Which is the least likely? B"
     alone = _ALONE.match(kinds)
-    if alone and (_concedes(sentence, alone.start("value")) or _is_told(sentence, alone.start("value") + 1)):
+    if alone and _is_no_answer(sentences, index, alone.start("value")):
         alone = None
     listed = alone is not None and (alone["text"] is not None or (alone["closed"] != "" and not last))
     if alone and not listed and (index == 0 or last or (own_line and tokens[alone.start("value")].kind == "L")):
@@ -568,6 +580,27 @@ def _short_forms(
     if label and sentence.starts_line:
         return _label(sentences, index, label, labels, finished=finished)
     return []
+
+
+_ASKS = re.compile("[=m]P")  # "is it D", which is "it is D" in no language
+
+
+def _is_no_answer(sentences: Sequence[_Sentence], index: int, value: int) -> bool:
+    """Whether a letter or text that could be the whole answer is conceded, somebody else's, asked about, or listed."""
+    sentence, before = sentences[index], sentences[index - 1] if index else None
+    in_list = (  # "A. first B. second", where "B" ends the sentence before
+        before is not None
+        and not sentence.starts_line
+        and sentence.kinds.startswith("S")
+        and re.search("[LS].*L$", before.kinds) is not None
+    )
+    return (
+        in_list
+        or _concedes(sentence, value)
+        or _is_told(sentence, value + 1)
+        or ("N" in sentence.kinds[:value] and _supposes(sentence))
+        or _ASKS.match(sentence.kinds) is not None
+    )
 
 
 def _unreserved(sentence: _Sentence, end: int) -> bool:
@@ -612,8 +645,8 @@ def _label(
     text = behind[0].option if rest.startswith("S") else None
     if option is None or (text is not None and text not in (option, _NO_ONE)):
         return [_Commitment(_NO_ONE, LABEL)]
-    if re.search(r"^L$|\(L\)|(?<![LSO])L\)", rest):
-        return [_Commitment(_NO_ONE, LABEL)]  # "B. D.", "(A) bread (B) tent"
+    if re.search(r"^(?:h[FGgNO:]*)?L$|\(L\)|(?<![LSO])L\)", rest):
+        return [_Commitment(_NO_ONE, LABEL)]  # "B. D.", "B. Also D.", "(A) bread (B) tent"
     last = index == len(sentences) - 1
     marked = label["mark"] is not None or label["noun"] or text is not None
     weighing = (
@@ -695,9 +728,16 @@ def _begins_to_correct(words: Sequence[str]) -> bool:
     return not known and any(first.startswith(said) for first in corrects)
 
 
+_ADDS = re.compile(r"[c,(FO]*(?:h[w:FGgNO]*[LS]|[LS]\)?[m=F]*h[FgNO]*G|[LS]\)?[m=FgO]*G[F,]*h)[)]*")
+_TOO = frozenset(("also", "too", "as well"))  # "E is also correct", "Also acceptable: E"
+
+
 def _contradicts(sentence: _Sentence, found: Sequence[_Commitment], option: int, *, adjacent: bool) -> bool:
     """Whether a sentence adds a second choice to the one before: "Answer: A." and the text of B, or "… or B"."""
     if not found:
+        other = any(t.kind in "LS" and t.option != option for t in sentence.tokens)
+        if other and _ADDS.fullmatch(sentence.kinds) and any(t.word in _TOO for t in sentence.tokens):
+            return True
         asked = sentence.end == "?" and sentence.kinds.startswith("|")  # "… or is it?"
         return asked or re.match(r"[|&].*[LS]", sentence.kinds) is not None
     text = sentence.kinds == "S" and adjacent and not sentence.starts_line

@@ -160,6 +160,8 @@ VOCABULARY: Mapping[str, str] = {
     "F": """of the given options / of the options / of these options / of all options / of all the options
         / among the options / among the given options / from the given options / if i had to choose
         / if i had to guess / if i had to pick / if i have to choose / if i have to guess
+        / if i'm not mistaken / if i am not mistaken / unless i'm mistaken / unless i am mistaken / if i'm not wrong
+        / it follows that
         / if i must choose / if forced to choose / forced to choose / if pressed / if i were to choose
         / if i were to guess / oh
         / after analyzing the video / after analyzing the options / after reviewing the video
