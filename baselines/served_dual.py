@@ -213,6 +213,7 @@ def build_served_dual(options: ServedDualOptions) -> ServedDual:
     details: dict[str, JsonValue] = {
         "engine": f"vllm {served.vllm}" if served.vllm else "OpenAI-compatible server",
         "server": client.host,
+        **served.facts,
         "context": served.context or UNKNOWN,
         "read_as": "frames",
         "jpeg_quality": JPEG_QUALITY,

@@ -145,11 +145,20 @@ def side_by_side(ask: Callable[[A], B], items: Sequence[A], *, lanes: int) -> li
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model as its server describes it: its context length, if given, and vLLM's version, if it is vLLM."""
+    """A model as its server describes it: its context length, if given, and vLLM's version, if it is vLLM.
+
+    `root` is what the server loaded, if it tells it and it is not the name.
+    """
 
     name: str
     context: int | None
     vllm: str | None
+    root: str | None = None
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """Return what the record keeps of what stands behind the name: with other weights it is another run."""
+        return {"served_from": self.root} if self.root else {}
 
 
 class ServedLanguageModel:
@@ -359,6 +368,7 @@ def load_served(model: str, serving: Serving, *, context: int | None, scoring: b
     details: dict[str, JsonValue] = {
         "engine": f"vllm {served.vllm}" if served.vllm else "OpenAI-compatible server",
         "server": client.host,
+        **served.facts,
         "context": limit,
         **(writer.details if writer else {"chat_format": "the server's own", "token_counts": "estimated"}),
     }
@@ -409,7 +419,14 @@ def look_up(client: ApiClient, model: str, asked: str = "") -> ServedModel:
         name=model,
         context=longest if type(longest) is int and longest > 0 else None,
         vllm=_vllm_version(client) if row.get("owned_by") == "vllm" else None,
+        root=_root(client, root) if isinstance(root, str) and root != model else None,
     )
+
+
+def _root(client: ApiClient, root: str) -> str:
+    """Return the name or address of weights; of a path the end, since a record names no place on anyone's machine."""
+    path = root.startswith(("/", "~", ".")) or "\\" in root
+    return client.shown("/".join(root.replace("\\", "/").rstrip("/").split("/")[-2:]) if path else root)
 
 
 def _vllm_version(client: ApiClient) -> str:

@@ -431,6 +431,7 @@ def load_served_vision(model: str, options: VisionOptions, sampling: Sampling, *
     details: dict[str, JsonValue] = {
         "engine": f"vllm {served.vllm}" if served.vllm else "OpenAI-compatible server",
         "server": client.host,
+        **served.facts,
         "context": served.context or UNKNOWN,
         "jpeg_quality": JPEG_QUALITY,
         "frames_checked": options.check_frames,

@@ -21,6 +21,7 @@ from evals.record import Results
 from evals.runner import RunSettings, TooManyFailuresError, run_task
 from evals.schema_files import without_wall_clock
 from evals.store import read_samples
+from tasks.errors import RecordError
 from tasks.registry import build_model, deciding
 from tests.baselines.llm.server_process import FaultyServer, faulty_server
 from tests.evals.conftest import ROOT, ignore, longvid, toy_task
@@ -261,3 +262,13 @@ def test_a_run_that_one_model_answered_under_another_name_keeps_the_name(server:
     warnings = run(server, tmp_path / "run", limit=2).warnings
     assert not any("the server's replies" in warning for warning in warnings)
     assert {sample.notes["answered_by"] for sample in read_samples(tmp_path / "run").values()} == {"toy-june"}
+
+
+def test_a_run_does_not_go_on_with_other_weights_under_the_same_name(server: FaultyServer, tmp_path: Path) -> None:
+    for root in ("org/toy-8B", "org/toy-9B"):
+        listed = {"data": [{"id": "toy", "root": root, "max_model_len": 8192}]}
+        server.script([], models=f"json:{json.dumps(listed)}")
+        if root.endswith("8B"):
+            run(server, tmp_path / "run", limit=2)
+    with pytest.raises(RecordError, match=r"holds another run \(different: model\.details\.served_from\)"):
+        run(server, tmp_path / "run")

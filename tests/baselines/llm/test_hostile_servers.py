@@ -346,3 +346,23 @@ def test_a_server_that_changes_the_model_it_names_is_warned_about_at_the_change(
     assert [message.partition(": ")[2] for message in caplog.messages] == [
         "replies name the model 'toy-june', earlier ones 'toy-may': another model may answer now"
     ]
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("org/toy-8B", "org/toy-8B"),
+        ("/home/me/models/toy-8B/", "models/toy-8B"),
+        ("C:\\models\\toy-8B", "models/toy-8B"),
+        ("toy", None),
+        ("", None),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_what_a_server_loaded_under_the_name_is_kept_without_the_place(
+    server: FaultyServer, root: object, told: str | None
+) -> None:
+    server.script([], models=says({"data": [{"id": "toy", "root": root}]}))
+    found = look_up(ApiClient(server.base_url, None, ONCE, 1), "toy")
+    assert found.facts == ({"served_from": told} if told else {})
