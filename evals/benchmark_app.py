@@ -14,7 +14,7 @@ import typer
 from evals import console
 from evals.benchmarks import OWN_TASKS, command_of, load_task, place_of, with_variant, with_videos
 from evals.generate_verb import add_generate
-from evals.run_verb import RunChoices, carry_out, fail_without_answers
+from evals.run_verb import RunChoices, carry_out, fail_without_answers, saying_what_is_kept
 from tasks.data_roots import looking_in
 from tasks.registry import Benchmark, commands, resolved, split_variant
 
@@ -350,7 +350,9 @@ def add_import(app: typer.Typer, benchmark: Benchmark) -> None:
         alone = pool == found.widest_pool or split_variant(pool)[1]
         everything = task if alone else load_task(found, found.widest_pool, data)
         given = PredictionsFile(file, field, count_invalid_as_wrong, allow_missing)
-        results = import_run(task, record, out, read_predictions(given, task, everything).answers)
+        answers = read_predictions(given, task, everything).answers
+        with saying_what_is_kept(out):
+            results = import_run(task, record, out, answers)
         show_results([out], [results], wide=wide)
         say_left_out(results, file, out, allowed=allow_missing)
 

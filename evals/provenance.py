@@ -95,12 +95,19 @@ def redact_options(options: dict[str, str]) -> dict[str, str]:
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """Return the output of a git command in the code's own checkout, None outside one."""
+    """Return the output of a git command in the code's own checkout, None outside one.
+
+    No lock is taken: a run that is killed meanwhile would leave it behind, and git would refuse to work.
+    """
     if not (root / ".git").exists():
         return None
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "--no-optional-locks", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,16 +146,21 @@ def run_with_progress(task: Task[Any], model: object, record: Run, settings: Run
     from evals.runner import run_task
 
     try:
-        with ExitStack() as bar:
+        with saying_what_is_kept(settings.out), ExitStack() as bar:
             progress = Progress(task, settings.out, bar)
             return run_task(task, model, record, settings, progress.show, progress.begin)
     except KeyboardInterrupt:
         console.fail(f"interrupted; the finished items are in {settings.out}, and the same command resumes there")
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def saying_what_is_kept(folder: Path) -> Iterator[None]:
+    """Turn errors of writing to a run's folder into a RecordError that says what is left: a full disk names no file."""
+    try:
+        yield
     except OSError as error:
-        raise RecordError(
-            f"{error.filename or settings.out}: {error.strerror or error}; {kept_in(settings.out)}"
-        ) from error
+        raise RecordError(f"{error.filename or folder}: {error.strerror or error}; {kept_in(folder)}") from error
 
 
 def kept_in(folder: Path) -> str:

@@ -137,6 +137,18 @@ def test_a_full_disk_is_one_line_and_what_was_there_is_kept(shared_data: Path, c
     assert read_run(chance_run).model_copy(update={"resumed": before.resumed}) == before
 
 
+def test_an_import_that_cannot_be_written_names_the_folder_and_what_is_kept(shared_data: Path, tmp_path: Path) -> None:
+    answers, out = shared_data / "egoschema" / "subset_answers.json", tmp_path / "run"
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    arguments = ("egoschema", "import", answers, "--name", "x", "--data", shared_data, "--out", out)
+    done = longvid_process(*arguments, preexec_fn=small_files)
+    assert_one_line(done, f"error: {out}: File too large; what was already recorded is kept in {out}")
+    assert longvid_process(*arguments).returncode == 0
+
+
 def test_a_disk_that_fills_up_on_the_way_loses_nothing_and_the_run_resumes(shared_data: Path, tmp_path: Path) -> None:
     arguments = ("egoschema", "run", "--model", "chance", "--limit", 100, "--data", shared_data, "--name", "x", "--out")
 

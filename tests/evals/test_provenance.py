@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from datetime import datetime
 from pathlib import Path
 
@@ -101,3 +103,17 @@ def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
 
 def test_the_programs_folder_is_not_recorded() -> None:
     assert collect(["/home/someone/.venv/bin/longvid", "egoschema", "run"]).argv == ("longvid", "egoschema", "run")
+
+
+def test_looking_at_the_checkout_does_not_write_to_it(tmp_path: Path) -> None:
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x", "--allow-empty"],
+    ):
+        subprocess.run(["git", "-C", tmp_path, *arguments], check=True)
+    (tmp_path / "file").write_text("x")
+    subprocess.run(["git", "-C", tmp_path, "add", "file"], check=True)
+    os.utime(tmp_path / "file", (1, 1))  # git would note the new time in its index
+    before = (tmp_path / ".git" / "index").read_bytes()
+    assert git(tmp_path, "status", "--porcelain") == "A  file"
+    assert (tmp_path / ".git" / "index").read_bytes() == before
