@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ModelError, ReplyTypeError
-from tasks.files import is_unicode, unicode_only
+from tasks.files import unicode_only
 from tasks.model import (
     BatchHint,
     Embeddings,
@@ -150,11 +150,12 @@ def _texts(method: str, found: object, requests: Sequence[TextRequest]) -> list[
         if not isinstance(reply, str | TextReply):
             msg = f"{method} returned a {type(reply).__name__} for item {request.item_id}: return a text or a TextReply"
             raise ReplyTypeError(msg)
-        reply = TextReply(reply, finished=True) if isinstance(reply, str) else reply  # noqa: PLW2901
-        if not isinstance(reply.text, str):
-            msg = f"{method} returned a {type(reply.text).__name__} as the text for item {request.item_id}"
+        text: object = reply if isinstance(reply, str) else reply.text
+        if not isinstance(text, str):
+            msg = f"{method} returned a {type(text).__name__} as the text for item {request.item_id}"
             raise ReplyTypeError(msg)
-        replies.append(reply if is_unicode(reply.text) else replace(reply, text=unicode_only(reply.text)))
+        plain = unicode_only(text)
+        replies.append(TextReply(plain, finished=True) if isinstance(reply, str) else replace(reply, text=plain))
     return replies
 
 

@@ -197,7 +197,8 @@ class ServedVisionModel:
         ids = [self._ids_behind(chat, text) for text in texts]
         if all(len(one) == 1 for one in ids):
             return self._score_letters(chat, [one[0] for one in ids], texts)
-        totals, usage, notes = [], TokenUsage(), {}
+        totals, usage = [], TokenUsage()
+        notes: dict[str, JsonValue] = {}
         most = MOST_BYTES + ECHO_BYTES_PER_TOKEN * (self._served.context or 1 << 17)
         for text, one in zip(texts, ids, strict=True):
             said = replace(chat, reply_start=chat.reply_start + text)
