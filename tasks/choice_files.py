@@ -30,6 +30,11 @@ ENOUGH_TO_MISS_ZERO = 20
 """Answers of which one would be option 0: among five options, all others have a chance of 1 % by luck."""
 # Field names of a model's answer; in some files, of the right answer.
 ANSWER_NAME = re.compile(r"answer|pred|response|reply|output|choice|chosen|guess", re.IGNORECASE)
+# Field names of a reply in words, beside which an answer may be the right one.
+REPLY_NAME = re.compile(
+    rf"{ANSWER_NAME.pattern}|raw|completion|generat|resps|said|text|content|message|explanation|reasoning",
+    re.IGNORECASE,
+)
 LONGEST_CHOICE = 4
 LETTER = re.compile(r"[(\[]?([A-Za-z])[)\].:]?", re.ASCII)
 """A letter as the whole answer: `C`, `c`, `(C)`, `C.`"""
@@ -152,7 +157,7 @@ def from_row(place: str, row: Mapping[str, object], field: str | None, key: str 
     replies = tuple(
         name
         for name, value in row.items()
-        if not field and name not in passed_over and name not in beside and value and ANSWER_NAME.search(name)
+        if not field and name not in passed_over and name not in beside and value and REPLY_NAME.search(name)
     )
     return Choice(key, row[names[0]], frames, fault, beside, replies)
 

@@ -236,7 +236,10 @@ def test_right_answers_throughout_beside_choices_of_any_name_are_refused(
         assert all(found[item.id].answer == item.answer for item in task.items()) == right  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", ["response", "prediction", "model_output", "raw_reply"])
+@pytest.mark.parametrize(
+    "name",
+    ["response", "prediction", "model_output", "raw_reply", "raw", "completion", "generated", "filtered_resps", "text"],
+)
 @pytest.mark.parametrize("reply", ["The answer is (B).", ["B"], {"text": "B"}])
 @pytest.mark.parametrize("given", [12, 11])
 def test_right_answers_beside_replies_in_words_are_refused(
