@@ -25,6 +25,7 @@ from tasks.prompt import Prompt, load_prompt
 from tasks.registry import models
 from tasks.statistics import LEVEL, fraction_metric
 from tasks.task import Clip, JsonValue, Metric, Prediction, Score, Summary, TaskInfo
+from tasks.tokenizers import is_unsplit
 
 NAME = "free-answer"
 F1, EXACT, UNSCORED = "token_f1", "exact_match", "unscored"
@@ -154,7 +155,11 @@ class FreeAnswerTask:
 
         metrics = (mean(F1, F1, primary=True), mean(EXACT, EXACT), mean(UNPARSED_RATE, UNPARSED, higher=False))
         details: dict[str, JsonValue] = {"questions without a known answer": len(scores) - len(scored)}
-        return Summary(metrics, details)
+        known = {item.id: item.answers for item in self._items}
+        unsplit = sum(any(is_unsplit(words_of(answer)) for answer in known[score.item_id]) for score in scored)
+        told = f"{unsplit} of {len(scored)} questions have known answers in a script without spaces"
+        warnings = (f"{told}: each run of it counts as one word, so that {F1} says little",) if unsplit else ()
+        return Summary(metrics, details, warnings)
 
 
 def free_question(item: FreeItem) -> FreeAnswerTask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from tasks.errors import DataError
@@ -151,6 +151,21 @@ def letter_tokens(text: str) -> tuple[str, ...]:
 def white_space_tokens(text: str) -> tuple[str, ...]:
     """Split a text at white space, for captions that are already tokenised."""
     return tuple(text.split())
+
+
+_UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
+_UNSPACED_TEXT = re.compile(rf"{_UNSPACED}{{3,}}")
+_UNSPACED_RUN = re.compile(rf"{_UNSPACED}{{12,}}")
+
+
+def is_unsplit(tokens: Sequence[str]) -> bool:
+    """Whether a text in a script without spaces (Chinese, Japanese, Thai, …) was left in one piece.
+
+    Such a piece matches only its equal, so that figures of shared words say little. Words that were split beforehand
+    are shorter.
+    """
+    alone = len(tokens) == 1 and _UNSPACED_TEXT.search(tokens[0]) is not None
+    return alone or any(map(_UNSPACED_RUN.search, tokens))
 
 
 def tokenizer(name: str) -> Tokenize:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tasks.caption_metrics.meteor import MeteorJar, NotRun, meteor_score, meteor_statistics
 from tasks.caption_metrics.ngrams import Corpus, Floats, Ints, Tokens, bleu, bleu_counts, cider_d, ngram_table, rouge_l
 from tasks.errors import DataError
-from tasks.tokenizers import Tokenize
+from tasks.tokenizers import Tokenize, is_unsplit
 
 BLEU_NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 METRIC_NAMES = (*BLEU_NAMES, "rouge_l", "cider_d", "meteor")
@@ -176,7 +176,11 @@ def score_conventions(
             sums = summed(item_statistics(corpora[unit], statistics.get(unit)), clusters)
         figures = sums.figures()
         values = {metric: float(figures[metric][0]) if metric in figures else None for metric in METRIC_NAMES}
-        told = (*tokenless(texts[unit], corpora[unit]), *without_idf(name, corpora[unit], clusters))
+        told = (
+            *tokenless(texts[unit], corpora[unit]),
+            *unsplit(texts[unit], corpora[unit]),
+            *without_idf(name, corpora[unit], clusters),
+        )
         scores[str(name)] = CaptionScores(name, values, videos, len(texts[unit]), reason, sums, told)
     return scores
 
@@ -191,6 +195,16 @@ def tokenless(texts: Sequence[CaptionedItem], corpus: Corpus) -> list[str]:
         for what, ids in (("caption", captions), ("reference", references))
         if ids
     ]
+
+
+def unsplit(texts: Sequence[CaptionedItem], corpus: Corpus) -> list[str]:
+    """Warn of texts in scripts without spaces that were not split into words."""
+    pairs = zip(texts, corpus.hypotheses, corpus.references, strict=True)
+    ids = [text.id for text, caption, references in pairs if any(map(is_unsplit, (caption, *references)))]
+    if not ids:
+        return []
+    told = f"{len(ids)} of {len(texts)} items have text in a script without spaces ({some(ids)})"
+    return [f"{told}: each run of it counts as one word; split the words by spaces beforehand"]
 
 
 def without_idf(convention: ConventionName, corpus: Corpus, clusters: Ints) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from longvid import compare, evaluate
 from tasks.answer_text import final_answer
 from tasks.errors import DataError, ModelError
-from tasks.free_answers import FreeItem, exact_match, free_question, overlap, token_f1
+from tasks.free_answers import F1, FreeAnswerTask, FreeItem, exact_match, free_question, overlap, token_f1
 from tasks.task import Clip, Prediction
 from tests.evals.conftest import assert_one_line, longvid
 
@@ -185,3 +187,14 @@ def test_a_faulty_row_is_named_by_line_and_field(folder: Path, row: Mapping[str,
     done = longvid("audit", folder)
     assert done.returncode == 2
     assert_one_line(done, told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [("\u4ed6\u5728\u5207\u6d0b\u8471", True), ("\u4ed6 \u5728 \u5207", False), ("He cuts", False)]
+)
+def test_answers_in_a_script_without_spaces_are_said_to_be_one_word(answer: str, told: bool) -> None:
+    item = FreeItem("q", "v", Clip("v", 0, 1), "What?", (answer,))
+    info = replace(free_question(item).info, primary_metric=F1)
+    task = FreeAnswerTask(info, [item])
+    summary = task.summarise([task.score(item, Prediction("q", answer))], np.random.default_rng(0))
+    assert any("script without spaces" in warning for warning in summary.warnings) == told

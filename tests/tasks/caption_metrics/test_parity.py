@@ -290,3 +290,19 @@ def test_validation_segments_take_half_of_pycocoevalcaps_time_and_intervals_five
     begin = time.perf_counter()
     jackknife_errors(ours.sums.figures, ours.sums.counted)
     assert time.perf_counter() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("\u5207\u6d0b\u8471", True),
+        ("\u7537\u6027\u304c\u30ae\u30bf\u30fc\u3092\u5f3e\u3044\u3066\u3044\u308b\u3002", True),
+        ("\u5207 \u6d0b\u8471", False),
+        ("cut the onion", False),
+        ("caf\u00e9", False),
+    ],
+)
+def test_texts_in_a_script_without_spaces_are_said_to_be_one_word(text, told):
+    items = [CaptionedItem("a", "v", "cut", (text,)), CaptionedItem("b", "v", "fry", ("fry it",))]
+    warnings = score_captions(items, "micro", tokenizer("ptb"), NO_METEOR).warnings
+    assert [warning[:12] for warning in warnings if "script without spaces" in warning] == ["1 of 2 items"] * told
