@@ -436,9 +436,9 @@ def _clean_before(sentence: _Sentence, start: int) -> bool:
 
 
 def _supposes(sentence: _Sentence) -> bool:
-    """Whether a sentence begins like "Say the answer is D"."""
+    """Whether a sentence begins like "Say the answer is D" or, as no answer does, "Confidence: D"."""
     words = [token.word for token in sentence.tokens[:2]]
-    return words[:1] == ["say"] or words == ["let's", "say"]
+    return words[:1] == ["say"] or words in (["let's", "say"], ["confidence", ":"])
 
 
 def _without_concession(before: str) -> str:
@@ -598,7 +598,7 @@ def _is_no_answer(sentences: Sequence[_Sentence], index: int, value: int) -> boo
         in_list
         or _concedes(sentence, value)
         or _is_told(sentence, value + 1)
-        or ("N" in sentence.kinds[:value] and _supposes(sentence))
+        or (re.search("N|K:", sentence.kinds[:value]) is not None and _supposes(sentence))
         or _ASKS.match(sentence.kinds) is not None
     )
 

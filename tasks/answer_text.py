@@ -410,6 +410,7 @@ _LATEX_BOX = re.compile(
     r"\\(?:boxed|fbox|framebox)\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,300}\}){0,300}\}){0,300})\}"  # braces within braces
 )
 _LATEX = re.compile(r"\\[a-zA-Z]+\*?|\\[\[\]()]")
+_LATEX_STRUCK = re.compile(r"\\(?:[bx]?cancel|[sx]out|st)\s?\{(?:[^{}]|\{[^{}]{0,100}\}){0,300}\}")
 _ASKED_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s?\{([^{}]{0,300})\}\$?\s?\?")  # "\boxed{B}? No."
 _LATEX_NOT = re.compile(r"\\(?:neg|lnot|not|sim|nsim)(?![a-zA-Z])")
 _BANG = re.compile(r"(?<![\w!?.])!(?=[(\[]?[A-Za-z](?![\w']))")  # "!B", as programs negate
@@ -469,7 +470,7 @@ def answer_part(reply: str) -> Iterator[str]:
     text = _TURKISH_IS.sub(r"\1", text)
     text = _BANG.sub(" not ", text.replace("!=", " \u2260 "))
     if "\\" in text:
-        text = _LATEX_NOT.sub(" not ", text)
+        text = _LATEX_NOT.sub(" not ", _LATEX_STRUCK.sub(" ", text))
         text = _ASKED_BOX.sub(r" \1? ", text)
         text = re.sub(r"\\[a-zA-Z]+\s?\{(\(?[A-Za-z]\)?\.?)\}(?=\s?\})", r"\1", text)
         text = _LATEX.sub("", _LATEX_BOX.sub(rf" {OPEN}\1{CLOSE} ", text))
