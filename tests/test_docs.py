@@ -40,7 +40,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DATA_FILE = re.compile(r"[\w./-]+\.(?:csv|json|jsonl|mkv|npy|npz|parquet|safetensors)\b")
 LANGUAGES = {"sh", "python", "toml", "json", "text", "bibtex"}
-OTHER_PROGRAMS = {"apt-get", "cd", "curl", "git", "kill", "python", "vllm"}
+OTHER_PROGRAMS = {"apt-get", "cd", "curl", "git", "kill", "python", "vllm", "wait"}
 """Programs that blocks with needs may name beside longvid, make, pip and pytest."""
 TESTED_ELSEWHERE = {"doctor": "tests/evals/doctor", "bench sizing": "tests/lab/bench/test_sizing.py"}
 """Commands that take long and are run by tests of their own; here they are only held against what there is."""
@@ -56,9 +56,13 @@ class Block:
     needs: str
     text: str
 
+    def lines(self) -> list[str]:
+        """The lines, each with what goes on in the next."""
+        return self.text.replace("\\\n", " ").splitlines()
+
     def commands(self) -> Iterator[list[str]]:
-        """The words of each command, without comments; what goes on in the next line is one command."""
-        for line in self.text.replace("\\\n", " ").splitlines():
+        """The words of each command, without comments."""
+        for line in self.lines():
             if words := shlex.split(line, comments=True):
                 yield [word for word in words if word != "&"]
 
@@ -210,6 +214,28 @@ def test_every_file_that_a_command_reads_is_named_outside_the_blocks_or_made_on_
             named = {name for word in words for name in DATA_FILE.findall(word)}
             unexplained += sorted(named - explained)
     assert not unexplained
+
+
+SERVED_BLOCKS = [
+    pytest.param(block, id=f"{name_of(page)}: {line}")
+    for page in PAGES
+    for block in blocks_of(page)
+    for line in block.lines()
+    if line.endswith("&")
+]
+
+
+def test_the_pages_have_blocks_that_start_a_server() -> None:
+    assert len(SERVED_BLOCKS) >= 6
+
+
+@pytest.mark.parametrize("block", SERVED_BLOCKS)
+def test_a_block_that_starts_a_server_waits_for_it_before_it_asks(block: Block) -> None:
+    lines = block.lines()
+    start = next(at for at, line in enumerate(lines) if line.endswith("&"))
+    first = next(shlex.split(line, comments=True) for line in lines[start + 1 :] if "127.0.0.1" in line)
+    assert first[0] == "curl", "the server loads for minutes and refuses connections meanwhile"
+    assert {"--retry", "--retry-connrefused", "http://127.0.0.1:8000/health"} <= set(first)
 
 
 def anchors_of(page: Path) -> set[str]:
