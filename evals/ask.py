@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,7 +108,7 @@ def ask_about_video(
         raise DataError(f"give two options or more, not '{given[0]}' alone, or none at all for a free answer")
     folder, task, results = (ask_choice if given else ask_freely)(path, question, given, model, options, choices)
     show_answers(task, folder, None)
-    console.say(f"record: {folder}")
+    console.say(f"record: {folder}\npage: longvid report {quote(str(folder))} --format html")
     fail_without_answers(folder, results)
 
 
@@ -158,7 +159,7 @@ def show_answers(task: Task[Any], folder: Path, limit: int | None) -> None:
             console.say(line)
     if len(asked) > SHOWN:
         console.say(f"… and {len(asked) - SHOWN} more in {folder}/samples.jsonl")
-        console.say(f"all of them on a page: longvid report {folder} --format html")
+        console.say(f"all of them on a page: longvid report {quote(str(folder))} --format html")
 
 
 def answer_lines(item: Item, sample: Sample) -> Iterator[str]:

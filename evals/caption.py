@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,7 +74,10 @@ def caption(
             key, error = bad[0] if not failed else bad[len(unreadable)]
             raise DataError(f"no captions: nothing is written to {out}; the first reason, of {key}: {error}")
         written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
-    console.say(f"{written} captions of {len(clips) - len(failed)} clips in {out}")
+    console.say(
+        f"{console.number_of(written, 'caption')} of {console.number_of(len(clips) - len(failed), 'clip')} in {out}"
+    )
+    console.say(f"next: -m aggregator -M captions={quote(str(out))} reads them ('longvid models aggregator')")
     for key, error in bad[:FAILURES_SHOWN]:
         console.warn(f"no captions for {key}: {error}")
     if len(bad) > FAILURES_SHOWN:

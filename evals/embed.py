@@ -50,7 +50,7 @@ def embed(
             )
         with console.progress(folder.name, len(videos), done) as tick:
             result = embed_folder(embedder, videos, out, lambda key, error: tick(f"failed: {key}" if error else key))
-    console.say(f"{result.written} vectors in {result.out}")
+    console.say(f"{console.number_of(result.written, 'vector')} in {result.out}")
     for key, error in result.failed.items():
         console.warn(f"no vector for {key}: {error}")
     if result.failed:

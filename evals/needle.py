@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,8 +64,8 @@ def needle(
             rows += lay_into(path, out, choices)
             tick(path.name)
     write_atomic(out / QUESTIONS, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
-    console.say(f"{len(rows)} questions about copies of {len(found)} videos: {out / QUESTIONS}")
-    console.say(f"next: longvid run {console.path_text(out)} -m MODEL; the run's page shows accuracy by depth")
+    console.say(f"{len(rows)} questions about copies of {console.number_of(len(found), 'video')}: {out / QUESTIONS}")
+    console.say(f"next: longvid run {quote(console.path_text(out))} -m MODEL; the run's page shows accuracy by depth")
 
 
 def video_files(places: Sequence[Path]) -> list[Path]:
