@@ -126,7 +126,11 @@ def ask_choice(
     with TemporaryDirectory() as passing:
         asked = Path(passing) / ASKED
         asked.write_text(row, encoding="utf-8")
-        task = load_own_questions(asked, path.parent, seconds_of, route_wanted(model, options))
+        try:
+            task = load_own_questions(asked, path.parent, seconds_of, route_wanted(model, options))
+        except DataError as error:
+            # The file is ours, and gone: the question was given on the command line.
+            raise DataError(str(error).removeprefix(f"questions file {asked}, line 1: ")) from error
     folder, results = carry_out(task, model, options, choices)
     write_atomic(folder / ASKED, row)
     place = Place(path=str((folder / ASKED).resolve()), videos=str(path.parent.resolve()))

@@ -63,11 +63,11 @@ def caption(
     clips = clips[:limit]
     settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
     options = parse_options(model_option or [])
-    warn_of_kitchen(options, (clip.video_id for clip in clips))
     build = partial(build_captioner, model, options)
     with ExitStack() as loaded:
         with console.working(f"loading {model}"):
             captions, preparer = loaded.enter_context(captions_by(build, settings, spread))
+        warn_of_kitchen(options, (clip.video_id for clip in clips))
         failed = prepare_clips(preparer, clips, "captions")
         bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
         if bad and len(failed) == len(clips):

@@ -165,10 +165,10 @@ def test_a_page_s_blocks_run_as_they_stand_unless_they_say_what_they_need(page: 
     said = run_page(page)
     if page == DOCS / "your-benchmark.md":
         assert "Nothing found that spoils figures of mine@all" in said["longvid audit mine"]
-        assert read_results(Path("runs/mine/chance")).primary.name == "accuracy_by_kind"
-        assert read_results(Path("runs/order/chance")).task.name == "mine@order"
+        assert read_results(Path("runs/mine-chance")).primary.name == "accuracy_by_kind"
+        assert read_results(Path("runs/mine-order")).task.name == "mine@order"
         assert read_results(Path("runs/elsewhere")).primary.value == 1.0
-        assert Path("runs/mine/chance/report.html").is_file()
+        assert Path("runs/mine-chance/report.html").is_file()
         assert any(
             "What is flipped?" in output for line, output in said.items() if line.startswith("longvid ask mine/")
         )
@@ -214,6 +214,28 @@ def test_every_file_that_a_command_reads_is_named_outside_the_blocks_or_made_on_
             named = {name for word in words for name in DATA_FILE.findall(word)}
             unexplained += sorted(named - explained)
     assert not unexplained
+
+
+def written(block: Block) -> Iterator[tuple[str, str]]:
+    """Each place that a block writes to, with what is written there."""
+    for words in block.commands() if block.language == "sh" else ():
+        kept = [word for word in words if word != "--resume"]
+        yield from ((after, shlex.join(kept)) for word, after in pairwise(words) if word in ("-o", "--out"))
+    if block.language == "python":
+        yield from ((place, call) for call, place in re.findall(r'evaluate\((.+?out="([^"]+)".*?)\)', block.text))
+
+
+def test_no_place_is_written_to_by_two_commands_so_that_all_pages_can_be_followed_in_one_folder() -> None:
+    first: dict[str, str] = {}
+    twice = []
+    for page in PAGES:
+        for block in blocks_of(page):
+            for place, what in written(block):
+                if first.setdefault(place, what) != what:
+                    twice.append(f"{place}: {first[place]} | {what}")
+    assert not twice
+    runs = [Path(place) for place in first if place.startswith("runs/")]
+    assert not [(inner, outer) for inner in runs for outer in runs if outer in inner.parents]
 
 
 SERVED_BLOCKS = [

@@ -367,3 +367,13 @@ def test_ask_takes_a_folder_too(tmp_path: Path) -> None:
     done = longvid("ask", tmp_path / "set", "-m", "constant", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert read_results(tmp_path / "run").task.name == "mine@all"
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"hello", "not a readable media file"), (b"", "the file is empty")])
+def test_a_video_that_is_none_is_named_without_the_file_that_held_the_question(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "text.mp4").write_bytes(content)
+    done = longvid("ask", tmp_path / "text.mp4", "What?", "a", "b", "-m", "chance", "--out", tmp_path / "run")
+    assert_one_line(done, "text.mp4: ", words)
+    assert "questions" not in done.stderr

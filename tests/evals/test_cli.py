@@ -176,6 +176,8 @@ def test_an_out_that_is_a_file_is_one_line(shared_data: Path, tmp_path: Path) ->
     (tmp_path / "file").write_text("precious")
     assert_one_line(longvid(*RUN, "--data", shared_data, "--out", tmp_path / "file"), str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "precious"
+    done = longvid(*RUN, "--data", shared_data, "--out", tmp_path / "file" / "inside")
+    assert_one_line(done, "no run can be kept there; choose another --out")
 
 
 def test_another_run_is_not_written_over(shared_data: Path, chance_run: Path) -> None:
