@@ -399,6 +399,25 @@ def test_every_figure_of_the_readme_stands_in_the_results() -> None:
     assert [figure for figure in figures if figure not in results] == []
 
 
+FIGURE = re.compile(r"(\d+\.\d %)(?: \| | \()([\d.]+–[\d.]+)")
+SECONDS = re.compile(r"\| ([\d.]+)(?: \+ 0\.01 for captions)? \|(?: \d+M \|)?$")
+"""The first accuracy with its interval in a table's row, and the seconds in its last column or the last but one."""
+
+
+def seconds_by_figure(page: Path) -> dict[str, str]:
+    """The seconds of a question by the figure that they stand beside, in the rows of a page's tables."""
+    rows = [(FIGURE.search(line), SECONDS.search(line)) for line in page.read_text(encoding="utf-8").splitlines()]
+    return {f"{figure[1]} ({figure[2]})": seconds[1] for figure, seconds in rows if figure and seconds}
+
+
+@pytest.mark.parametrize(("page", "at_least"), [(ROOT / "README.md", 5), (DOCS / "results" / "cost.md", 5)], ids=str)
+def test_seconds_on_kitchen_are_the_same_on_every_page(page: Path, at_least: int) -> None:
+    measured = seconds_by_figure(DOCS / "results" / "kitchen.md")
+    told = {figure: seconds for figure, seconds in seconds_by_figure(page).items() if figure in measured}
+    assert len(told) >= at_least
+    assert told == {figure: measured[figure] for figure in told}
+
+
 def test_pictures_are_small_and_the_masking_plot_is_the_study_s() -> None:
     assert all(picture.stat().st_size < 200_000 for picture in (DOCS / "assets").iterdir())
     assert (DOCS / "assets" / "masking.png").read_bytes() == (ROOT / "studies" / "masking" / "scatter.png").read_bytes()
