@@ -97,7 +97,9 @@ def show(board: Leaderboard, *, wide: bool = False) -> None:
     """Print the tables, and what was left out on standard error."""
     from evals.leaderboard.formats import cells, columns, least_columns, left_out, numeric_columns, remarks
 
-    for table in board.tables:
+    for number, table in enumerate(board.tables):
+        if number:
+            console.say("")
         rows = [cells(table, row) for row in table.rows]
         numeric, least = numeric_columns(table), least_columns(table)
         console.show_table(table.task.name, columns(table), rows, numeric, least=least, wide=wide)

@@ -244,7 +244,7 @@ def test_a_refused_import_is_one_line_and_writes_nothing(shared_data: Path, tmp_
 def test_plan_says_items_tokens_and_time(shared_data: Path) -> None:
     done = longvid("egoschema", "plan", "--model", "chance", "--data", shared_data, "--limit", 50)
     assert done.returncode == 0, done.stderr
-    for words in ("50 in", "prompt tokens", "min in all"):
+    for words in ("50 in", "peak memory", "min in all"):
         assert words in done.stdout
 
 
