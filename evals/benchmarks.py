@@ -120,7 +120,10 @@ def find_target(target: str, videos: Path | None = None) -> tuple[Benchmark, str
     place, at, pool = target.rpartition("@")
     if at and is_place(Path(place)):
         return own_benchmark(Path(place), videos), pool
-    return find_benchmark(name), pool
+    try:
+        return find_benchmark(name), pool
+    except DataError as error:
+        raise DataError(f"{error}; there is no folder '{place if at else target}' either") from error
 
 
 def with_videos(benchmark: Benchmark, videos: Path | None) -> Benchmark:

@@ -107,7 +107,11 @@ def lay_into(path: Path, out: Path, choices: Copies) -> list[dict[str, object]]:
     from tasks.kitchen.needle import SECONDS, haystack, laid_out, lay_needles, video_frames
     from tasks.splice import encode, splice
 
-    laid = lay_needles(f"own/{choices.seed}/{path.stem}", probe(path).duration)
+    duration = probe(path).duration
+    try:
+        laid = lay_needles(f"own/{choices.seed}/{path.stem}", duration)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     copies = {one: out / "videos" / f"{path.stem}-{one.depth + 1}.mp4" for one in laid}
     missing = [one for one in laid if not copies[one].is_file()]
     if missing:

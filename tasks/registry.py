@@ -570,7 +570,7 @@ def resolved(found: Any) -> Any:  # noqa: ANN401 - a class, a function or where 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `, did you mean 'x'?` if one is close."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f", did you mean '{close[0]}'?" if close else ""
 
 
