@@ -215,7 +215,7 @@ def load_captions(path: Path) -> CaptionFile:
         data = read_bytes(path, "captions file")
     except DataError as error:
         roots = "" if path.is_absolute() else f", nor is it in {', '.join(map(str, data_roots()))}"
-        raise DataError(f"{error}{roots if not path.exists() else ''}; check -M captions=") from None
+        raise DataError(f"{error}{roots if not path.exists() else ''}") from None
     digest = hashlib.sha256(data).hexdigest()
     name = unicode_only(path.stem)
     if is_json_lines(path):

@@ -176,7 +176,8 @@ def _check_source(open_clip: Any, name: str, pretrained: str | None) -> bool | N
     try:
         _check_weights(open_clip.download_pretrained(tag))
     except OSError as error:
-        raise ModelError(f"cannot download '{pretrained}' of {name}: {error}") from error
+        other = "Or name a file of weights: -M pretrained=FILE.safetensors"
+        raise ModelError(f"cannot download '{pretrained}' of {name}: {error} {other}") from error
     return bool(tag.get("quick_gelu", False))
 
 

@@ -54,7 +54,7 @@ class FramePolicy:
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise FramePolicyError(f"fps must be a positive number, not {self.fps}")
         bounds = (("size", self.size), ("pixels", self.pixels), ("total_pixels", self.total_pixels))
-        for name, value in (("count", self.count), ("cap", self.cap), *bounds):
+        for name, value in (("frames", self.count), ("cap", self.cap), *bounds):
             if value is not None and value < 1:
                 raise FramePolicyError(f"{name} must be at least 1, not {value}")
         if self.count is not None and self.count > MOST_FRAMES:

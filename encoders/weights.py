@@ -202,7 +202,9 @@ class Undrawn(TorchFunctionMode):
 
 def _check_suffix(path: Path) -> None:
     if path.suffix != ".safetensors":
-        raise ModelError(f"{path}: weights are .safetensors files; others are not read")
+        missing = "" if path.exists() else "there is no such file; "
+        shipped = "; those that ship are named kitchen or kitchen:NAME" if missing else ""
+        raise ModelError(f"{path}: {missing}weights are .safetensors files; others are not read{shipped}")
 
 
 def _check_vocabulary(config: EncoderConfig, tokenizer: TextTokenizer, source: str) -> None:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,7 +108,7 @@ def ask_about_video(
         raise DataError(f"give two options or more, not '{given[0]}' alone, or none at all for a free answer")
     folder, task, results = (ask_choice if given else ask_freely)(path, question, given, model, options, choices)
     show_answers(task, folder, None)
-    console.say(f"record: {folder}")
+    console.say(f"record: {folder}\npage: longvid report {quote(str(folder))} --format html")
     fail_without_answers(folder, results)
 
 
@@ -125,7 +126,11 @@ def ask_choice(
     with TemporaryDirectory() as passing:
         asked = Path(passing) / ASKED
         asked.write_text(row, encoding="utf-8")
-        task = load_own_questions(asked, path.parent, seconds_of, route_wanted(model, options))
+        try:
+            task = load_own_questions(asked, path.parent, seconds_of, route_wanted(model, options))
+        except DataError as error:
+            # The file is ours, and gone: the question was given on the command line.
+            raise DataError(str(error).removeprefix(f"questions file {asked}, line 1: ")) from error
     folder, results = carry_out(task, model, options, choices)
     write_atomic(folder / ASKED, row)
     place = Place(path=str((folder / ASKED).resolve()), videos=str(path.parent.resolve()))
@@ -158,7 +163,7 @@ def show_answers(task: Task[Any], folder: Path, limit: int | None) -> None:
             console.say(line)
     if len(asked) > SHOWN:
         console.say(f"… and {len(asked) - SHOWN} more in {folder}/samples.jsonl")
-        console.say(f"all of them on a page: longvid report {folder} --format html")
+        console.say(f"all of them on a page: longvid report {quote(str(folder))} --format html")
 
 
 def answer_lines(item: Item, sample: Sample) -> Iterator[str]:

@@ -488,6 +488,13 @@ def say_end(folders: list[Path], runs: list[Results], blind: Mapping[Path, Resul
     console.say(f"next: {next_command(folders, runs, blind)}")
 
 
+BLIND_OPTIONS = {
+    "repeats": " -M route=generate+parse -M temperature=0.7 -M seed=1",
+    "rotations": " -M route=letter-logprob",
+}
+"""What a blind run needs on questions that are asked several times: answers that differ, options that are listed."""
+
+
 def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, Results]) -> str:
     """Suggest the next command: complete the runs, run a blind baseline, or compare them with others."""
     from shlex import join, quote
@@ -506,8 +513,13 @@ def next_command(folders: list[Path], runs: list[Results], blind: Mapping[Path, 
         if blind:
             return join(["longvid", "compare", console.path_text(next(iter(blind))), str(folder)])
         place = read_run(folder).place
-        target = console.path_text(Path(place.path)) if place else run.task.name
-        return f"longvid run {quote(target)} -m blind -M llm=smollm2"
+        target = run.task.name
+        if place:
+            is_folder = Path(place.path).is_dir()
+            target = console.path_text(Path(place.path)) + (f"@{target.partition('@')[2]}" if is_folder else "")
+        asked = split_variant(target)[1]
+        needed = next((options for variant, options in BLIND_OPTIONS.items() if variant in asked), "")
+        return f"longvid run {quote(target)} -m blind -M llm=smollm2{needed}"
     return join(["longvid", "leaderboard", str(folder.parent)])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.data_roots import DATA_VARIABLE, data_roots, looking_in
-from tasks.errors import DataError
+from tasks.errors import DataError, NoFilesError
 from tasks.registry import VARIANT, Benchmark, resolved, split_variant
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LENGTHS = "video-seconds.v1"
 def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     """Find the benchmark's folder under the first data root that has it; any root will do if it needs no files.
 
-    Raises DataError, with the places searched and how to get the files.
+    Raises NoFilesError, with the places searched and how to get the files.
     """
     if benchmark.place is not None:
         return benchmark.place
@@ -39,12 +39,12 @@ def benchmark_folder(benchmark: Benchmark, data: Path | None) -> Path:
     looked = ", ".join(str(root / benchmark.data_folder) for root in roots)
     if benchmark.needs:
         get = benchmark.videos.format(folder=roots[0] / benchmark.data_folder)
-        raise DataError(f"no {benchmark.name} files in {looked} ({' or '.join(benchmark.needs)}). {get}")
+        raise NoFilesError(f"no {benchmark.name} files in {looked} ({' or '.join(benchmark.needs)}). {get}")
     msg = (
-        f"no {benchmark.name} files in {looked}: run 'longvid {benchmark.name} prepare', or name a folder with "
+        f"no {benchmark.name} files in {looked}: run 'longvid prepare {benchmark.name}', or name a folder with "
         f"--data or {DATA_VARIABLE}"
     )
-    raise DataError(msg)
+    raise NoFilesError(msg)
 
 
 def load_task(benchmark: Benchmark, pool: str, data: Path | None, *, to_ask: bool = False) -> Task[Any]:
@@ -120,7 +120,10 @@ def find_target(target: str, videos: Path | None = None) -> tuple[Benchmark, str
     place, at, pool = target.rpartition("@")
     if at and is_place(Path(place)):
         return own_benchmark(Path(place), videos), pool
-    return find_benchmark(name), pool
+    try:
+        return find_benchmark(name), pool
+    except DataError as error:
+        raise DataError(f"{error}; there is no folder '{place if at else target}' either") from error
 
 
 def with_videos(benchmark: Benchmark, videos: Path | None) -> Benchmark:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,18 +63,21 @@ def caption(
     clips = clips[:limit]
     settings = CaptionSettings(parse_cutting(cut), load_prompt("baselines", prompt), max_tokens)
     options = parse_options(model_option or [])
-    warn_of_kitchen(options, (clip.video_id for clip in clips))
     build = partial(build_captioner, model, options)
     with ExitStack() as loaded:
         with console.working(f"loading {model}"):
             captions, preparer = loaded.enter_context(captions_by(build, settings, spread))
+        warn_of_kitchen(options, (clip.video_id for clip in clips))
         failed = prepare_clips(preparer, clips, "captions")
         bad = [*unreadable.items(), *((clip.video_id, error) for clip, error in failed.items())]
         if bad and len(failed) == len(clips):
             key, error = bad[0] if not failed else bad[len(unreadable)]
             raise DataError(f"no captions: nothing is written to {out}; the first reason, of {key}: {error}")
         written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
-    console.say(f"{written} captions of {len(clips) - len(failed)} clips in {out}")
+    console.say(
+        f"{console.number_of(written, 'caption')} of {console.number_of(len(clips) - len(failed), 'clip')} in {out}"
+    )
+    console.say(f"next: -m aggregator -M captions={quote(str(out))} reads them ('longvid models aggregator')")
     for key, error in bad[:FAILURES_SHOWN]:
         console.warn(f"no captions for {key}: {error}")
     if len(bad) > FAILURES_SHOWN:

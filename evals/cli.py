@@ -10,8 +10,8 @@ if __name__ == "__main__":
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -37,6 +37,8 @@ from tasks.registry import (
 )
 
 USER_ERROR = 2
+UsageError: Any = typer.BadParameter.__base__
+"""What typer raises where a line was typed wrongly: typer gives it no public name."""
 LISTING = "longvid.listing"
 EXTRAS = {
     "accelerate": "llm",
@@ -157,6 +159,25 @@ def as_it_is(value: Any, kind: Any, info: Any) -> Any:  # noqa: ANN401
     return value if kind in (str, int, float, bool) and type(value) is kind else None
 
 
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn what typer finds wrong in a line as it was typed into an error like all others.
+
+    Raises:
+        LongvidError: What is wrong, and where to read what the command takes.
+    """
+    try:
+        yield
+    except UsageError as error:
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a group without a command: typer raises its help
+            typer.echo(message)
+            raise typer.Exit(USER_ERROR) from error
+        message = message.removesuffix(".").replace("Value error, ", "")
+        where = f" ({error.ctx.command_path} --help)" if error.ctx else ""
+        raise LongvidError(f"{message[:1].lower()}{message[1:]}{where}") from error
+
+
 class LazyGroup(TyperGroup):
     """A group that lists commands by their summaries and imports only the one that is called."""
 
@@ -175,6 +196,14 @@ class LazyGroup(TyperGroup):
             return super().parse_args(ctx, args)
         finally:
             self.params, self.add_help_option = own, True
+
+    def make_context(self, *given: Any, **settings: Any) -> Any:  # noqa: ANN401
+        with usage_errors():
+            return super().make_context(*given, **settings)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        with usage_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
         return list(self.entries)
@@ -275,7 +304,7 @@ def longvid(
 
 def main() -> None:
     """Run the command line; an error that a user can act on becomes one line and exit code 2."""
-    run_app(app)
+    run_app(partial(app, prog_name="longvid"))
 
 
 def show_what_can_be_shown() -> None:
@@ -297,6 +326,9 @@ def run_app(application: Callable[[], object]) -> None:
     """Run an application; the only place where exceptions become exit codes."""
     # OpenMP reads this when torch is loaded: threads that spin while waiting take cores that decoders need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not sys.stderr.isatty():
+        # Libraries' progress bars would fill a log with hundreds of states of one line.
+        os.environ.setdefault("TQDM_DISABLE", "1")
     show_what_can_be_shown()
     with as_interrupts():
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -29,6 +29,8 @@ NOTHING = frozenset({"", "–"})
 GAP, AT_EASE = 2, 24
 SIGNS = "/\\-_.,:;@=&?"
 """Characters after which a word longer than a line may be broken."""
+PATH_WIDTHS = (60, 40, 24)
+"""In a table that is too wide otherwise, paths and addresses longer than this are broken after a slash."""
 PLAIN_EVERY_SECONDS = 30.0
 QUIET_SECONDS = 60.0
 LONGEST_TEXT = 20_000
@@ -159,6 +161,11 @@ def fitting(line: str, width: int) -> list[str]:
     return [line] if cell_len(line) <= width else wrapped(line, width, indent)
 
 
+def number_of(count: int, what: str) -> str:
+    """`1 video`, `2 videos`, `1,000 videos`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def path_text(path: Path) -> str:
     """Return a path relative to the working directory if it lies inside."""
     here = Path.cwd()
@@ -206,11 +213,13 @@ def show_table(
     cells = [[cell_text(cell) for cell in row] for row in rows]
     right = {place for place, name in enumerate(columns) if name in numeric}
     width = min(out.width, most or out.width)
-    needed = [narrowest(names[place], [row[place] for row in cells], place in right) for place in range(len(names))]
+    kept = [at for at in range(len(names)) if wide or columns[at] not in least or not is_empty(cells, at)]
+    needed = needs(names, cells, right)
+    if not wide:
+        cells, needed = with_paths_broken(names, cells, right, [at for at in kept if columns[at] not in least], width)
     # Dropping a column is better than wrapping words into many short lines.
     full = [max(cell_len(text) for text in (name, *(row[at] for row in cells))) for at, name in enumerate(names)]
     wanted = [max(pair[0], min(pair[1], AT_EASE)) for pair in zip(needed, full, strict=True)]
-    kept = list(range(len(names)))
     for name in () if wide else least:
         if room([wanted[place] for place in kept]) > width:
             kept = [place for place in kept if columns[place] != name]
@@ -219,7 +228,7 @@ def show_table(
     parts = in_parts(kept, needed, width) if split and not wide else [kept]
     if not wide and (width < NARROW or any(room([needed[place] for place in part]) > width for part in parts)):
         # A list has room for columns that a table of that width has not.
-        kept = [place for place in range(len(names)) if columns[place] not in least]
+        kept = [place for place in kept if columns[place] not in least]
         show_lines(facts_lines(*picked(kept, names, cells), width))
     else:
         for number, part in enumerate(parts):
@@ -229,7 +238,7 @@ def show_table(
                 widths = shared_out([needed[at] for at in part], [wanted[at] for at in part], widths, width)
             show_lines([("", False)] if number else [])
             show_lines(table_lines(*picked(part, names, rows_of), widths, [place in right for place in part]))
-    left_out = [name for place, name in enumerate(names) if place not in kept and any(row[place] for row in cells)]
+    left_out = [name for place, name in enumerate(names) if place not in kept and not is_empty(cells, place)]
     if left_out:
         note(f"not shown: {', '.join(left_out)} (--wide)")
 
@@ -260,6 +269,47 @@ def picked(
 ) -> tuple[list[str], list[list[str]]]:
     """Select some columns of a table."""
     return [names[place] for place in kept], [[row[place] for place in kept] for row in cells]
+
+
+def is_empty(cells: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether a column says nothing."""
+    return all(row[place] in NOTHING for row in cells)
+
+
+def needs(names: Sequence[str], cells: Sequence[Sequence[str]], right: Collection[int]) -> list[int]:
+    """Return the least width of each column that breaks no word and no number."""
+    return [narrowest(names[at], [row[at] for row in cells], at in right) for at in range(len(names))]
+
+
+def with_paths_broken(
+    names: Sequence[str], cells: list[list[str]], right: Collection[int], kept: Sequence[int], width: int
+) -> tuple[list[list[str]], list[int]]:
+    """Return cells and columns' least widths; long paths are broken where the kept columns fit by that alone."""
+    needed = needs(names, cells, right)
+    if room([needed[at] for at in kept]) <= width:
+        return cells, needed
+    for longest in PATH_WIDTHS:
+        broken = [[broken_at_slashes(text, longest) for text in row] for row in cells]
+        least = needs(names, broken, right)
+        if room([least[at] for at in kept]) <= width:
+            return broken, least
+    return cells, needed
+
+
+def broken_at_slashes(text: str, width: int) -> str:
+    """Put a space after slashes within words longer than `width` columns, as few as make parts of that width."""
+    return " ".join(part for word in text.split(" ") for part in path_parts(word, width))
+
+
+def path_parts(word: str, width: int) -> Iterator[str]:
+    """Yield the parts of a path or an address; a part without a slash stays whole."""
+    line = ""
+    for piece in re.findall(r"[^/]*/+|[^/]+", word) if cell_len(word) > width else [word]:
+        if line and cell_len(line + piece) > width:
+            yield line
+            line = ""
+        line += piece
+    yield line
 
 
 def narrowest(name: str, texts: Sequence[str], is_number: bool) -> int:

@@ -36,11 +36,11 @@ def embed(
     pool = pool_of(engine, workers, gpus_per_worker, address)
     videos = find_videos(folder)
     options = parse_options(model_option or [])
-    warn_of_kitchen(options, videos)
     build = partial(build_encoder_model, model, options)
     with ExitStack() as loaded:
         with console.working(f"loading {model}"):
             embedder = loaded.enter_context(embedder_of(build, pool))
+        warn_of_kitchen(options, videos)
         done, kept = already_embedded(out, videos), already_embedded(out)
         if done:
             console.say(f"resuming {out}: {done} of {len(videos)} videos are done")
@@ -48,9 +48,9 @@ def embed(
             console.note(
                 f"{kept - done} vectors kept for {out} are of other files or older versions; they are not used"
             )
-        with console.progress(folder.name, len(videos), done) as tick:
+        with console.progress(folder.resolve().name, len(videos), done) as tick:
             result = embed_folder(embedder, videos, out, lambda key, error: tick(f"failed: {key}" if error else key))
-    console.say(f"{result.written} vectors in {result.out}")
+    console.say(f"{console.number_of(result.written, 'vector')} in {result.out}")
     for key, error in result.failed.items():
         console.warn(f"no vector for {key}: {error}")
     if result.failed:

@@ -74,9 +74,10 @@ def build_encoder_model(name: str, options: Mapping[str, str]) -> EncoderModel:
 def build_captioner(name: str, options: Mapping[str, str]) -> Captioner:
     """Build a model that writes captions, here or in a worker. Raises ModelError for other kinds."""
     from tasks.model import Captioner
-    from tasks.registry import build_model
+    from tasks.registry import build_model, option_help
 
-    message = f"model '{name}' is no captioner: it has no method 'caption'"
+    hint = "; an encoder captions with -M v2t=FILE" if "v2t" in {row.name for row in option_help(name)} else ""
+    message = f"model '{name}' is no captioner: it has no method 'caption'{hint}"
     return _checked(build_model(name, options), Captioner, message)  # type: ignore[type-abstract]  # checked
 
 

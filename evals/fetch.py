@@ -495,12 +495,21 @@ def fetch_file(folder: Path, remote: RemoteFile, source: str | None) -> Fetched:
             url, known_hash=f"sha256:{remote.sha256}", fname=remote.name, path=folder, downloader=bounded_downloader()
         )
     except (requests.RequestException, OSError) as error:
-        msg = f"could not download {url} ({type(error).__name__}: {error}); put the file at {path} by hand"
-        raise DataError(msg) from error
+        raise DataError(f"could not download {url} ({reason(error)}); or put the file at {path} by hand") from error
     except ValueError as error:
         msg = f"{url} gave a file whose SHA-256 is not the pinned one; nothing was kept ({error})".split("\n")[0]
         raise DataError(msg) from error
     return Fetched(path, downloaded=True)
+
+
+def reason(error: Exception) -> str:
+    """Say why a download failed; where there is no connection at all, in a few words and what to do."""
+    import requests
+
+    if type(error) is not requests.ConnectionError:
+        return f"{type(error).__name__}: {error}"
+    innermost = getattr(error.args[0], "reason", error.args[0]) if error.args else error
+    return f"no connection: {str(innermost).rpartition('): ')[2]}; try again with the network"
 
 
 class Bound:
@@ -581,7 +590,7 @@ def fetch_member(path: Path, url: str, sha256: str) -> Fetched:
             )
             data = member_of(Path(archive), path.name)
     except (requests.RequestException, OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        msg = f"could not get {path.name} out of {url} ({type(error).__name__}: {error}); put it at {path} by hand"
+        msg = f"could not get {path.name} out of {url} ({reason(error)}); or put it at {path} by hand"
         raise DataError(msg) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         msg = f"{url} holds no {path.name} with the pinned SHA-256; nothing was kept"

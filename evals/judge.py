@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -179,4 +180,4 @@ def show(folder: Path, results: Results) -> None:
     console.say(f"{results.name}, judged by {named}: {in_words(results.primary)}")
     for warning in results.warnings:
         console.warn(warning)
-    console.say(f"record: {folder}\nnext: longvid leaderboard {console.path_text(folder.parent)}")
+    console.say(f"record: {folder}\nnext: longvid leaderboard {quote(console.path_text(folder.parent))}")

@@ -96,12 +96,13 @@ def benchmarks(
     rows = []
     for entry in catalogue.entries.values():
         try:
-            place = str(benchmark_folder(entry, data))
+            place, is_here = console.path_text(benchmark_folder(entry, data)), "yes"
         except DataError:
-            place = f"not here: longvid {entry.name} prepare"
-        rows.append((entry.name, ", ".join(entry.pools), entry.title, place))
-    columns = ("name", "pools", "what is asked", "data")
+            place, is_here = f"longvid prepare {entry.name}", "no"
+        rows.append((entry.name, is_here, ", ".join(entry.pools), entry.title, place))
+    columns = ("name", "here", "pools", "what is asked", "data")
     console.show_table("benchmarks", columns, rows, least=("data",), wide=wide)
+    console.say("Files that are not here: longvid prepare NAME. Then: longvid run NAME@POOL -m MODEL")
     warn_of(catalogue.faults)
 
 

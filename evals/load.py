@@ -127,8 +127,13 @@ WIDTH, HEIGHT = 660.0, 330.0
 """Size of a plot in a notebook, in points."""
 
 
+COST_KINDS = {"seconds_per_item": "seconds", "frames_per_item": "frames", "peak_memory_bytes": "memory"}
+"""What the pages call a column of costs, which they know how to write."""
+
+
 def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
     """Plot the figure against one cost of `runs_frame`, with intervals; colour and shape show the kind of system."""
+    from evals.html_report.table import COSTS
     from evals.plots import Point, Scales, Size, cost_figure
 
     known = runs[runs[cost].notna() & runs["value"].notna()]
@@ -136,8 +141,10 @@ def plot_cost(runs: pd.DataFrame, cost: str) -> Figure:
         Point(str(row["run"]), str(row["system"]), float(row[cost]), float(row["value"]), interval_of(row))
         for _, row in known.iterrows()
     ]
-    metric = str(runs["metric"].iloc[0])
-    scales = Scales(cost.replace("_", " "), figure_title(metric), "{:.3g}".format, "{:.2f}".format)
+    kind = COSTS.get(COST_KINDS.get(cost, cost))
+    title, text = (kind.title, kind.text) if kind else (cost.replace("_", " "), "{:.3g}".format)
+    figure_name = figure_title(str(runs["metric"].iloc[0]))
+    scales = Scales(f"{figure_name} against {title}", figure_name, text, "{:.2f}".format)
     return cost_figure(points, (), scales, Size(WIDTH, HEIGHT))
 
 
@@ -158,7 +165,8 @@ def plot_lines(frame: pd.DataFrame, x: str, lines: Sequence[str], y: str) -> Fig
     from evals.plots import Line, Panel, lines_figure
 
     made = [Line(line, frame[x].tolist(), frame[line].tolist()) for line in lines]
-    return lines_figure([Panel(made, x_title=x, y_title=y, x_log=10)], WIDTH, HEIGHT)
+    ticks = [(at, f"{at:,}") for at in frame[x].tolist()]
+    return lines_figure([Panel(made, x_title=x, y_title=y, x_log=10, ticks=ticks)], WIDTH, HEIGHT)
 
 
 def plot_memory(frame: pd.DataFrame) -> Figure:
@@ -169,6 +177,7 @@ def plot_memory(frame: pd.DataFrame) -> Figure:
         Point(str(row["method"]), "encoder", float(row["activations_mb"]), float(row["value"]), interval_of(row))
         for _, row in frame.iterrows()
     ]
-    title = "activations kept in training, one clip, MB"
-    scales = Scales(title, figure_title(str(frame["metric"].iloc[0])), "{:.3g}".format, "{:.2f}".format)
+    figure_name = figure_title(str(frame["metric"].iloc[0]))
+    title = f"{figure_name} against activations kept in training, one clip, MB"
+    scales = Scales(title, figure_name, "{:.3g}".format, "{:.2f}".format)
     return cost_figure(points, (), scales, Size(WIDTH, HEIGHT))

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,8 +64,8 @@ def needle(
             rows += lay_into(path, out, choices)
             tick(path.name)
     write_atomic(out / QUESTIONS, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
-    console.say(f"{len(rows)} questions about copies of {len(found)} videos: {out / QUESTIONS}")
-    console.say(f"next: longvid run {console.path_text(out)} -m MODEL; the run's page shows accuracy by depth")
+    console.say(f"{len(rows)} questions about copies of {console.number_of(len(found), 'video')}: {out / QUESTIONS}")
+    console.say(f"next: longvid run {quote(console.path_text(out))} -m MODEL; the run's page shows accuracy by depth")
 
 
 def video_files(places: Sequence[Path]) -> list[Path]:
@@ -106,7 +107,11 @@ def lay_into(path: Path, out: Path, choices: Copies) -> list[dict[str, object]]:
     from tasks.kitchen.needle import SECONDS, haystack, laid_out, lay_needles, video_frames
     from tasks.splice import encode, splice
 
-    laid = lay_needles(f"own/{choices.seed}/{path.stem}", probe(path).duration)
+    duration = probe(path).duration
+    try:
+        laid = lay_needles(f"own/{choices.seed}/{path.stem}", duration)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     copies = {one: out / "videos" / f"{path.stem}-{one.depth + 1}.mp4" for one in laid}
     missing = [one for one in laid if not copies[one].is_file()]
     if missing:

@@ -28,6 +28,7 @@ class Plan:
     task: str
     items: int
     clusters: int
+    clips: int
     items_with_video: int
     probed: int
     failed: int
@@ -94,6 +95,7 @@ def make_plan(task: Task[Any], model: object, probe: int, limit: int | None) -> 
         task=task.info.name,
         items=len(items),
         clusters=len({item.cluster for item in items}),
+        clips=len({(item.clip.video_id, item.clip.start, item.clip.end) for item in items}),
         items_with_video=sum(item.clip.path is not None for item in items),
         probed=len(rows),
         failed=len(rows) - len(answered),
@@ -112,17 +114,23 @@ def plan_lines(plan: Plan, cluster: str, free_bytes: float) -> list[tuple[str, s
     """Format a plan as lines; `cluster` says what items are grouped by."""
     cost = plan.cost
     stages = ", ".join(f"{name} {value / (plan.probed - plan.failed):.2f} s" for name, value in stages_of(cost))
+    is_shared = cost.frames_per_item is not None and plan.clips < plan.items
     time = (
         f"{plan.seconds_per_item:.2f} s an item ({plan.fastest:.2f} to {plan.slowest:.2f}), "
-        f"about {plan.seconds / 60:.1f} min in all"
+        f"{'at most' if is_shared else 'about'} {plan.seconds / 60:.1f} min in all"
     )
+    if is_shared:
+        time += f"; items share {plan.clips:,} clips, and each is decoded once"
+    tokens = [
+        ("prompt tokens", f"{plan.prompt_tokens_per_item:,.0f} an item, about {plan.prompt_tokens:,.0f} in all"),
+        ("completion tokens", f"{plan.completion_tokens_per_item:,.0f} an item"),
+    ]
     return [
-        ("items", f"{plan.items} in {plan.clusters} clusters ({cluster})"),
+        ("items", f"{plan.items:,} in {plan.clusters} clusters ({cluster})"),
         ("with video", str(plan.items_with_video)),
         ("probed", f"{plan.probed} items" + (f", {plan.failed} failed: {plan.fault}" if plan.failed else "")),
         ("frames", "none" if cost.frames_per_item is None else f"{cost.frames_per_item:.1f} an item"),
-        ("prompt tokens", f"{plan.prompt_tokens_per_item:.0f} an item, about {plan.prompt_tokens:.0f} in all"),
-        ("completion tokens", f"{plan.completion_tokens_per_item:.0f} an item"),
+        *(tokens if plan.prompt_tokens or plan.completion_tokens_per_item else ()),
         ("time", time),
         ("of which", stages or "no stage is timed separately"),
         ("peak memory", "not known" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / 1e9:.2f} GB"),

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from tasks.registry import SYSTEM_TITLES
 
@@ -622,6 +622,10 @@ def lines_figure(
     return figure
 
 
+PLAIN = StrMethodFormatter("{x:,g}")
+"""On logarithmic axes matplotlib writes powers as formulas, which are not read here (`text.parse_math`)."""
+
+
 def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, tuple[str, str]], colours: Colours) -> None:
     """Draw the lines, ticks and titles of a panel; `looks` maps the names of lines to colours and shapes."""
     set_look(axes, colours)
@@ -630,8 +634,10 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, tuple[str, str]], c
     axes.set_title(panel.title, color=colours["ink"], fontsize=FONT + 1)
     if panel.x_log:
         axes.set_xscale("log", base=panel.x_log)
+        axes.xaxis.set_major_formatter(PLAIN)
     if panel.y_log:
         axes.set_yscale("log", base=panel.y_log)
+        axes.yaxis.set_major_formatter(PLAIN)
     for line in panel.lines:
         role, shape = looks.get(line.name, (SERIES[-1], SHAPES[0]))
         error = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,9 @@ def carry_out(task: Task[Any], model: str, options: Mapping[str, str], choices: 
 
     with console.working(f"loading {model}"):
         built = build_model(model, options)
-    warn_of_kitchen(options, (item.clip.video_id for item in task.items()))
     given, system = deciding(model, options), find_model(model).system
-    return ask_model(task, built, model, given, choices, system, effective(model, options))
+    warn = partial(warn_of_kitchen, options, [item.clip.video_id for item in task.items()])
+    return ask_model(task, built, model, given, choices, system, effective(model, options), warn)
 
 
 def ask_model(
@@ -54,14 +55,19 @@ def ask_model(
     choices: RunChoices,
     system: str | None = None,
     effective: Mapping[str, str] | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> tuple[Path, Results]:
-    """Ask a built model every item; return the run's folder and its results."""
+    """Ask a built model every item; return the run's folder and its results.
+
+    `before` is called once it is known that the model can be asked: no warning stands before an error.
+    """
     from evals.new_run import default_folder, describe_run
     from evals.preparing import prepare_model, require_videos
     from evals.runner import RunSettings
 
     task.check(built)
     require_videos(task, built, system, choices.limit)
+    before()
     prepare_model(built, [item.clip for item in list(task.items())[: choices.limit]])
     name = choices.name or model
     record = describe_run(
@@ -165,8 +171,10 @@ def saying_what_is_kept(folder: Path) -> Iterator[None]:
 
 def kept_in(folder: Path) -> str:
     """Say what is left of a run whose files could no longer be written."""
-    from evals.store import SAMPLES
+    from evals.store import RUN, SAMPLES
 
     if (folder / SAMPLES).is_file():
         return f"what was already recorded is kept in {folder}"
-    return f"{folder / SAMPLES} no longer exists, and no answer is kept"
+    if (folder / RUN).is_file():
+        return f"{folder / SAMPLES} no longer exists, and no answer is kept"
+    return "no run can be kept there; choose another --out"

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import JsonValue
 
+from evals.benchmarks import OWN_TASKS
 from evals.clips import difference, looked_at, with_content
 from evals.provenance import changes
 from evals.record import ClipRow, ErrorRow, Provenance, Results, Run, Sample
@@ -211,6 +212,10 @@ def claim(folder: Path, run: Run) -> Run:
     earlier = read_run(folder)
     if not same_run(earlier, run):
         changed = differences(earlier, run)
+        tasks = earlier.task.name, run.task.name
+        if tasks[0] != tasks[1] and not all(name.startswith(OWN_TASKS) for name in tasks):
+            msg = f"{folder} holds another run, of {tasks[0]} in place of {tasks[1]}; choose another --out or delete it"
+            raise RecordError(msg)
         why = f". {OTHER_ITEMS}" if ITEMS in changed else ""
         msg = f"{folder} holds another run (different: {', '.join(changed)}); choose another --out or delete it{why}"
         raise RecordError(msg)

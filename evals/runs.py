@@ -38,7 +38,7 @@ def runs(
         console.emit(dumps({"runs": rows, "skipped": left_out}, indent=2))
         return
     base = places[0] if len(places) == 1 and places[0] not in {run.folder for run in found} else None
-    title = f"{len(rows)} runs{f' under {base}' if base else ''}"
+    title = f"{console.number_of(len(rows), 'run')}{f' under {base}' if base else ''}"
     texts = [cells(run, base) for run in found]
     console.show_table(title, COLUMNS, texts, numeric=("value", "items"), least=LEAST, wide=wide)
     for row in skipped:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -110,7 +111,8 @@ def sweep(
     (folder / SWEEP).write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / PAGE).write_text(sweep_page(made, family_name=task.info.family), encoding="utf-8")
     show(made, task.info.family)
-    console.say(f"page: {folder / PAGE}\nnext: longvid compare {folders[0]} {folders[-1]} --allow-mismatch")
+    command = join(["longvid", "compare", str(folders[0]), str(folders[-1]), "--allow-mismatch"])
+    console.say(f"page: {folder / PAGE}\nnext: {command}")
 
 
 def parse_values(over: str) -> tuple[str, tuple[str, ...]]:
@@ -257,7 +259,7 @@ def show(told: Sweep, family: str) -> None:
     """Print the finding, then the curve as a table."""
     console.say(told.finding)
     title = f"{told.task}: {told.points[0].metric.name} of {told.model} over {told.option}"
-    console.show_table(title, (told.option, *COLUMNS[1:]), rows_of(told, family), COLUMNS[1:])
+    console.show_table(title, (told.option, *COLUMNS[1:]), rows_of(told, family), COLUMNS[1:], least=COLUMNS[-3:])
     for point in told.points:
         if point.status != "complete":
             console.warn(f"{point.run} is {point.status}: not a benchmark result")

@@ -9,6 +9,10 @@ class DataError(LongvidError):
     """A data file is missing, damaged or not what the benchmark defines."""
 
 
+class NoFilesError(DataError):
+    """A benchmark's files are not on this machine."""
+
+
 class ModelError(LongvidError):
     """A model is unknown, mis-configured or lacks what a task needs."""
 

@@ -414,11 +414,26 @@ def import_plugin(plugin: str) -> ModuleType:
 def add_plugins(plugins: Iterable[str]) -> None:
     """Search these modules and files too, in this process and those it starts. Raises ModelError for a fault."""
     for plugin in plugins:
-        _guarded(partial(import_plugin, plugin), f"plugin {plugin}")
+        _guarded(partial(_check_declares, plugin), f"plugin {plugin}")
         path = str(Path(plugin).expanduser().resolve()) if plugin.endswith(".py") else plugin
         known = [p for p in os.environ.get(PLUGINS, "").split(os.pathsep) if p]
         if path not in known:
             os.environ[PLUGINS] = os.pathsep.join([*known, path])
+
+
+def _check_declares(plugin: str) -> None:
+    """Raise ModelError for a plugin that declares nothing: its user would wait in vain for a name to be known."""
+    from tasks.family import Family
+
+    module = import_plugin(plugin)
+    kinds: tuple[type[Any], ...] = (ModelEntry, Benchmark, CommandEntry, Family)
+    if any(True for kind in kinds for _ in _declared(tuple(vars(module).values()), kind, plugin)):
+        return
+    classes = [
+        name for name, value in vars(module).items() if _is_plain_class(value) and value.__module__ == module.__name__
+    ]
+    hint = f"; a class is named by itself: -m {plugin}:{classes[0]}" if classes else ""
+    raise ModelError(f"declares no model, benchmark, family or command (such as a longvid.ModelEntry){hint}")
 
 
 def find_model(name: str) -> ModelEntry:
@@ -555,7 +570,7 @@ def resolved(found: Any) -> Any:  # noqa: ANN401 - a class, a function or where 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `, did you mean 'x'?` if one is close."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f", did you mean '{close[0]}'?" if close else ""
 
 

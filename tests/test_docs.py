@@ -40,7 +40,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DATA_FILE = re.compile(r"[\w./-]+\.(?:csv|json|jsonl|mkv|npy|npz|parquet|safetensors)\b")
 LANGUAGES = {"sh", "python", "toml", "json", "text", "bibtex"}
-OTHER_PROGRAMS = {"apt-get", "cd", "curl", "git", "kill", "python", "vllm"}
+OTHER_PROGRAMS = {"apt-get", "cd", "curl", "git", "kill", "python", "vllm", "wait"}
 """Programs that blocks with needs may name beside longvid, make, pip and pytest."""
 TESTED_ELSEWHERE = {"doctor": "tests/evals/doctor", "bench sizing": "tests/lab/bench/test_sizing.py"}
 """Commands that take long and are run by tests of their own; here they are only held against what there is."""
@@ -56,9 +56,13 @@ class Block:
     needs: str
     text: str
 
+    def lines(self) -> list[str]:
+        """The lines, each with what goes on in the next."""
+        return self.text.replace("\\\n", " ").splitlines()
+
     def commands(self) -> Iterator[list[str]]:
-        """The words of each command, without comments; what goes on in the next line is one command."""
-        for line in self.text.replace("\\\n", " ").splitlines():
+        """The words of each command, without comments."""
+        for line in self.lines():
             if words := shlex.split(line, comments=True):
                 yield [word for word in words if word != "&"]
 
@@ -161,10 +165,10 @@ def test_a_page_s_blocks_run_as_they_stand_unless_they_say_what_they_need(page: 
     said = run_page(page)
     if page == DOCS / "your-benchmark.md":
         assert "Nothing found that spoils figures of mine@all" in said["longvid audit mine"]
-        assert read_results(Path("runs/mine/chance")).primary.name == "accuracy_by_kind"
-        assert read_results(Path("runs/order/chance")).task.name == "mine@order"
+        assert read_results(Path("runs/mine-chance")).primary.name == "accuracy_by_kind"
+        assert read_results(Path("runs/mine-order")).task.name == "mine@order"
         assert read_results(Path("runs/elsewhere")).primary.value == 1.0
-        assert Path("runs/mine/chance/report.html").is_file()
+        assert Path("runs/mine-chance/report.html").is_file()
         assert any(
             "What is flipped?" in output for line, output in said.items() if line.startswith("longvid ask mine/")
         )
@@ -210,6 +214,50 @@ def test_every_file_that_a_command_reads_is_named_outside_the_blocks_or_made_on_
             named = {name for word in words for name in DATA_FILE.findall(word)}
             unexplained += sorted(named - explained)
     assert not unexplained
+
+
+def written(block: Block) -> Iterator[tuple[str, str]]:
+    """Each place that a block writes to, with what is written there."""
+    for words in block.commands() if block.language == "sh" else ():
+        kept = [word for word in words if word != "--resume"]
+        yield from ((after, shlex.join(kept)) for word, after in pairwise(words) if word in ("-o", "--out"))
+    if block.language == "python":
+        yield from ((place, call) for call, place in re.findall(r'evaluate\((.+?out="([^"]+)".*?)\)', block.text))
+
+
+def test_no_place_is_written_to_by_two_commands_so_that_all_pages_can_be_followed_in_one_folder() -> None:
+    first: dict[str, str] = {}
+    twice = []
+    for page in PAGES:
+        for block in blocks_of(page):
+            for place, what in written(block):
+                if first.setdefault(place, what) != what:
+                    twice.append(f"{place}: {first[place]} | {what}")
+    assert not twice
+    runs = [Path(place) for place in first if place.startswith("runs/")]
+    assert not [(inner, outer) for inner in runs for outer in runs if outer in inner.parents]
+
+
+SERVED_BLOCKS = [
+    pytest.param(block, id=f"{name_of(page)}: {line}")
+    for page in PAGES
+    for block in blocks_of(page)
+    for line in block.lines()
+    if line.endswith("&")
+]
+
+
+def test_the_pages_have_blocks_that_start_a_server() -> None:
+    assert len(SERVED_BLOCKS) >= 6
+
+
+@pytest.mark.parametrize("block", SERVED_BLOCKS)
+def test_a_block_that_starts_a_server_waits_for_it_before_it_asks(block: Block) -> None:
+    lines = block.lines()
+    start = next(at for at, line in enumerate(lines) if line.endswith("&"))
+    first = next(shlex.split(line, comments=True) for line in lines[start + 1 :] if "127.0.0.1" in line)
+    assert first[0] == "curl", "the server loads for minutes and refuses connections meanwhile"
+    assert {"--retry", "--retry-connrefused", "http://127.0.0.1:8000/health"} <= set(first)
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -349,6 +397,25 @@ def test_every_figure_of_the_readme_stands_in_the_results() -> None:
     figures = re.findall(r"\d+\.\d+ %(?: \([\d.]+–[\d.]+\))?", readme())
     assert len(figures) >= 6
     assert [figure for figure in figures if figure not in results] == []
+
+
+FIGURE = re.compile(r"(\d+\.\d %)(?: \| | \()([\d.]+–[\d.]+)")
+SECONDS = re.compile(r"\| ([\d.]+)(?: \+ 0\.01 for captions)? \|(?: \d+M \|)?$")
+"""The first accuracy with its interval in a table's row, and the seconds in its last column or the last but one."""
+
+
+def seconds_by_figure(page: Path) -> dict[str, str]:
+    """The seconds of a question by the figure that they stand beside, in the rows of a page's tables."""
+    rows = [(FIGURE.search(line), SECONDS.search(line)) for line in page.read_text(encoding="utf-8").splitlines()]
+    return {f"{figure[1]} ({figure[2]})": seconds[1] for figure, seconds in rows if figure and seconds}
+
+
+@pytest.mark.parametrize(("page", "at_least"), [(ROOT / "README.md", 5), (DOCS / "results" / "cost.md", 5)], ids=str)
+def test_seconds_on_kitchen_are_the_same_on_every_page(page: Path, at_least: int) -> None:
+    measured = seconds_by_figure(DOCS / "results" / "kitchen.md")
+    told = {figure: seconds for figure, seconds in seconds_by_figure(page).items() if figure in measured}
+    assert len(told) >= at_least
+    assert told == {figure: measured[figure] for figure in told}
 
 
 def test_pictures_are_small_and_the_masking_plot_is_the_study_s() -> None:

@@ -47,6 +47,7 @@ DIGEST_SHOWN = 12
 def mismatches(first: Record, other: Record) -> tuple[Mismatch, ...]:
     """List what differs between two runs' protocols, with both values; digests only of texts of the same name."""
     ours, theirs = facts(first), facts(other)
+    ours[FRAME_POLICY], theirs[FRAME_POLICY] = only_different(ours[FRAME_POLICY], theirs[FRAME_POLICY])
     names = [
         what
         for what in dict.fromkeys((*ours, *theirs))
@@ -87,6 +88,13 @@ def frame_policy(record: Record) -> str:
     if counts:
         return f"{UNKNOWN} ({sum(counts) / len(counts):.1f} frames a clip)"
     return UNKNOWN if record.run.imported else NONE
+
+
+def only_different(first: str, other: str) -> tuple[str, str]:
+    """Leave out what two lists of settings have in common; lists of which one would be empty stay whole."""
+    parts = [policy.split(", ") for policy in (first, other)]
+    ours, theirs = (", ".join(part for part in own if part not in others) for own, others in (parts, parts[::-1]))
+    return (ours, theirs) if ours and theirs else (first, other)
 
 
 def unknown_which(ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:

@@ -32,7 +32,8 @@ def demo(
 
     Each step is an ordinary command, shown at the top of its log. Finished steps are not repeated.
     """
-    carry_out_plan(plan, out, data, jobs, f"longvid demo --out {quote(str(out))}", wide=wide)
+    chosen = "" if plan == PLAN else f" --plan {quote(str(plan))}"
+    carry_out_plan(plan, out, data, jobs, f"longvid demo{chosen} --out {quote(str(out))}", wide=wide)
 
 
 def suite(

@@ -35,8 +35,8 @@ def doctor(
         return
     console.show_table(
         "",
-        ("", "what", "found"),
-        [("ok" if c.ok else "–" if c.optional else "MISSING", c.what, c.found) for c in checks],
+        ("what", "", "found"),
+        [(c.what, "ok" if c.ok else "–" if c.optional else "MISSING", c.found) for c in checks],
     )
     if any(not check.ok and not check.optional for check in checks):
         raise typer.Exit(1)

@@ -35,7 +35,7 @@ from evals.benchmarks import benchmark_folder, load_task
 from evals.doctor.probe import ask
 from evals.planning import spread
 from tasks.caption_metrics.meteor import NotRun, find_meteor
-from tasks.errors import DataError, ModelError
+from tasks.errors import DataError, ModelError, NoFilesError
 from tasks.registry import Benchmark, benchmarks
 
 
@@ -128,6 +128,10 @@ def data_checks(data: Path | None, sampled: int = 3) -> list[Check]:
         try:
             folder = benchmark_folder(benchmark, data)
             tasks = [load_task(benchmark, pool, data) for pool in benchmark.pools_in(folder)]
+        except NoFilesError:
+            told = f"not here: longvid prepare {benchmark.name}"
+            checks.append(Check(benchmark.name, ok=False, found=told, optional=True))
+            continue
         except DataError as error:
             checks.append(Check(benchmark.name, ok=False, found=str(error), optional=True))
             continue

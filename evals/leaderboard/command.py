@@ -59,8 +59,10 @@ def leaderboard(
         return
     wanted = form or (SUFFIXES.get(out.suffix) if out else TABLE)
     if wanted not in (TABLE, *FORMATS) or (out and wanted == TABLE):
-        what = f"format '{form}'" if form else f"suffix of {out}"
-        raise RecordError(f"unknown {what}; formats are {TABLE}, {', '.join(FORMATS)}, a file takes one of the latter")
+        if form is None:
+            raise RecordError(f"{out}: the name of a file ends in {', '.join(SUFFIXES)}; a folder gets pages")
+        what = "is no file's" if form == TABLE else "is unknown"
+        raise RecordError(f"format '{form}' {what}; formats are {TABLE} (for the screen), {', '.join(FORMATS)}")
     formats = {**FORMATS, "markdown": compact_markdown} if compact else FORMATS
     if compact and wanted not in (TABLE, "markdown"):
         raise RecordError(f"--compact goes with the formats {TABLE} and markdown, not {wanted}")
@@ -95,7 +97,9 @@ def show(board: Leaderboard, *, wide: bool = False) -> None:
     """Print the tables, and what was left out on standard error."""
     from evals.leaderboard.formats import cells, columns, least_columns, left_out, numeric_columns, remarks
 
-    for table in board.tables:
+    for number, table in enumerate(board.tables):
+        if number:
+            console.say("")
         rows = [cells(table, row) for row in table.rows]
         numeric, least = numeric_columns(table), least_columns(table)
         console.show_table(table.task.name, columns(table), rows, numeric, least=least, wide=wide)

@@ -117,7 +117,7 @@ def cost_cells(cost: CostColumns, first: CostColumns | None = None) -> tuple[str
     base = first or CostColumns()
     peak = None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e9
     return (
-        number(cost.frames_per_item, "{:.1f}") + times(cost.frames_per_item, base.frames_per_item),
+        number(cost.frames_per_item, "{:.1f}").removesuffix(".0") + times(cost.frames_per_item, base.frames_per_item),
         tokens(cost) + times(cost.prompt_tokens_per_item, base.prompt_tokens_per_item),
         number(cost.seconds_per_item, "{:.3g}") + times(cost.seconds_per_item, base.seconds_per_item),
         number(peak, "{:.2f}") + times(cost.peak_memory_bytes, base.peak_memory_bytes),

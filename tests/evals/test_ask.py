@@ -9,6 +9,7 @@ import subprocess
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -192,6 +193,11 @@ def test_a_run_with_a_failed_item_does_not_end_well(tmp_path: Path, monkeypatch:
     assert read_results(tmp_path / "run").status == "partial"
 
 
+def end_of(run: Path) -> list[str]:
+    """How an answer on the terminal ends."""
+    return [f"record: {run}", f"page: longvid report {quote(str(run))} --format html"]
+
+
 @pytest.mark.parametrize("changed", [{"start": 1}, {"end": 9}, {"video": "other.mp4", "cluster": "v.mp4"}])
 def test_a_question_about_another_clip_is_another_run(tmp_path: Path, changed: dict[str, object]) -> None:
     command = ("-m", "constant", "--out", tmp_path / "run")
@@ -297,7 +303,7 @@ def test_a_question_on_the_command_line_is_asked_kept_and_scored(shared_data: Pa
     )
     done = longvid(*command, "--out", run)
     assert done.returncode == 0, done.stderr
-    assert lines_of(done) == ["q1: What is flipped?", "  B. a pancake", f"record: {run}"]
+    assert lines_of(done) == ["q1: What is flipped?", "  B. a pancake", *end_of(run)]
     (sample,) = read_samples(run).values()
     assert sample.clip is not None
     assert sample.clip.video == PANCAKE.name
@@ -361,3 +367,13 @@ def test_ask_takes_a_folder_too(tmp_path: Path) -> None:
     done = longvid("ask", tmp_path / "set", "-m", "constant", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert read_results(tmp_path / "run").task.name == "mine@all"
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"hello", "not a readable media file"), (b"", "the file is empty")])
+def test_a_video_that_is_none_is_named_without_the_file_that_held_the_question(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "text.mp4").write_bytes(content)
+    done = longvid("ask", tmp_path / "text.mp4", "What?", "a", "b", "-m", "chance", "--out", tmp_path / "run")
+    assert_one_line(done, "text.mp4: ", words)
+    assert "questions" not in done.stderr

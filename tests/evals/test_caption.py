@@ -115,3 +115,4 @@ def test_a_model_that_writes_nothing_is_refused(videos: Path, tmp_path: Path) ->
     done = longvid("caption", str(videos), "-m", "chance", "-o", str(tmp_path / "captions.jsonl"))
     assert done.returncode == 2
     assert "'chance' is no captioner" in done.stderr
+    assert "v2t" not in done.stderr

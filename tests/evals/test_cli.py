@@ -188,6 +188,8 @@ def test_an_out_that_is_a_file_is_one_line(shared_data: Path, tmp_path: Path) ->
     (tmp_path / "file").write_text("precious")
     assert_one_line(longvid(*RUN, "--data", shared_data, "--out", tmp_path / "file"), str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "precious"
+    done = longvid(*RUN, "--data", shared_data, "--out", tmp_path / "file" / "inside")
+    assert_one_line(done, "no run can be kept there; choose another --out")
 
 
 def test_another_run_is_not_written_over(shared_data: Path, chance_run: Path) -> None:
@@ -254,7 +256,7 @@ def test_a_refused_import_is_one_line_and_writes_nothing(shared_data: Path, tmp_
 def test_plan_says_items_tokens_and_time(shared_data: Path) -> None:
     done = longvid("egoschema", "plan", "--model", "chance", "--data", shared_data, "--limit", 50)
     assert done.returncode == 0, done.stderr
-    for words in ("50 in", "prompt tokens", "min in all"):
+    for words in ("50 in", "peak memory", "min in all"):
         assert words in done.stdout
 
 

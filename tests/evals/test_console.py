@@ -72,3 +72,42 @@ def test_a_progress_bar_cuts_its_note_and_never_a_number(width: int, monkeypatch
     last = written.getvalue().replace("\r", "\n").splitlines()[-2]
     assert " 124/1000 " in last
     assert "0:00:0" in last
+
+
+LONG_NAMES = [("egoschema@500/mine.py:Letter-generate+parse-448b763c", "20.0 %", "egoschema@500", "complete")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_table"),
+    [(LONG_NAMES, True), ([(name.replace("/", "-"), *others) for name, *others in LONG_NAMES], False)],
+    ids=["with a slash", "without one"],
+)
+def test_a_path_too_long_for_a_table_is_broken_after_a_slash_and_a_name_never(
+    monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, ...]], is_table: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    target = printed(monkeypatch)
+    console.show_table("", ("run", "value", "task", "status"), rows, numeric=("value",), most=80)
+    lines = target.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[0].startswith("run  ") == is_table
+    assert "mine.py:Letter-generate+parse-448b763c" in target.getvalue()
+    if not is_table:
+        assert lines[0] == rows[0][0]
+
+
+def test_a_column_that_may_go_and_says_nothing_goes_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = printed(monkeypatch)
+    rows = [("a", "–", "1"), ("b", "", "2")]
+    console.show_table("", ("run", "frames", "s"), rows, least=("frames", "s"))
+    assert target.getvalue().splitlines()[0].split() == ["run", "s"]
+    assert "not shown" not in capsys.readouterr().err
+    console.show_table("", ("run", "frames", "s"), rows, least=("frames", "s"), wide=True)
+    assert "frames" in target.getvalue()
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 videos"), (1, "1 video"), (1200, "1,200 videos")])
+def test_one_is_no_plural(count: int, words: str) -> None:
+    assert console.number_of(count, "video") == words

@@ -192,6 +192,16 @@ def test_a_folder_that_has_moved_is_asked_for_and_then_found(tmp_path: Path, nam
     ok("score", run)
 
 
+@pytest.mark.parametrize(("target", "folder"), [("mine", "mine"), ("no/mine@order", "no/mine")])
+def test_a_folder_that_is_not_here_is_told_as_that(
+    target: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = longvid("run", target, "-m", "chance")
+    assert_one_line(done, f"unknown benchmark '{folder}'", f"there is no folder '{folder}' either")
+    assert "did you mean" not in done.stderr
+
+
 def test_a_folder_whose_rows_have_changed_is_not_the_runs(tmp_path: Path) -> None:
     folder, run = questions(tmp_path / "set"), tmp_path / "run"
     ok("run", folder, "-m", "chance", "--out", run)

@@ -13,6 +13,7 @@ import typer
 from evals.cli import app
 from evals.help_screen import example_lines, wrapped
 from tasks.registry import BENCHMARK_GROUP, entry_names
+from tests.evals.conftest import assert_one_line, longvid
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -54,6 +55,30 @@ def test_an_example_can_be_pasted_from_the_screen(name: str, monkeypatch: pytest
         shown = help_at(columns, name, monkeypatch).partition("Example: ")[2]
         typed = shlex.split(shown.replace("\\\n", ""))
         assert typed == shlex.split(COMMANDS[name].epilog.removeprefix("Example: "))
+
+
+@pytest.mark.parametrize("group", [(), ("bench",), ("egoschema",), ("metrics",)], ids=" ".join)
+def test_without_a_command_a_group_shows_its_help(group: tuple[str, ...]) -> None:
+    done = longvid(*group)
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"Usage: {' '.join(('longvid', *group))} [OPTIONS] COMMAND")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("rnu", ["no such command 'rnu'", "'run'", "(longvid --help)"]),
+        ("run", ["missing argument 'BENCHMARK[@POOL]'", "(longvid run --help)"]),
+        ("run egoschema -m chance --limt 3", ["no such option: --limt", "--limit"]),
+        ("run egoschema -m chance --limit x", ["invalid value for '--limit'", "valid integer"]),
+        ("export runs/x --to foo -o y", ["'foo' is not one of 'every-eval-ever'", "(longvid export --help)"]),
+        ("bench aggregate x --dtype foo", ["invalid value for --dtype", "bfloat16"]),
+        ("report", ["missing argument 'RUN'", "(longvid report --help)"]),
+    ],
+)
+def test_what_was_typed_wrongly_is_one_line_that_names_the_help(typed: str, words: list[str]) -> None:
+    assert_one_line(longvid(*typed.split()), "error: ", *words)
 
 
 def test_an_example_is_continued_before_an_option() -> None:

@@ -28,8 +28,9 @@ def test_a_benchmark_without_its_videos_is_one_line_and_no_record(shared_data: P
     for name in ("questions.json", "subset_answers.json", "uid_to_ego4d.json"):
         (tmp_path / "egoschema").mkdir(exist_ok=True)
         (tmp_path / "egoschema" / name).symlink_to(shared_data / "egoschema" / name)
-    options = ("-m", "shortvivit-tiny", "-M", "weights=random", "--data", tmp_path, "-o", tmp_path / "run")
+    options = ("-m", "shortvivit-tiny", "-M", "weights=kitchen", "--data", tmp_path, "-o", tmp_path / "run")
     done = longvid("run", "egoschema", *options)
+    # Without a warning that kitchen's weights know no other videos: none is shown to them.
     assert_one_line(done, "none of the 500 videos of egoschema@500 is here", "--mirror", "longvid egoschema prepare")
     assert not (tmp_path / "run").exists()
 
@@ -61,6 +62,8 @@ def test_some_missing_videos_are_a_warning_with_counts(capsys: pytest.CaptureFix
             ("-m", "shortvivit-tiny", "-M", "weights=random", "-M", "frames=3", "-M", "fps=1"),
             ("frames=3 and fps=1 are both given: give exactly one of them",),
         ),
+        (("-m", "shortvivit-tiny", "-M", "weights=random", "-M", "frames=-3"), ("frames must be at least 1, not -3",)),
+        (("-m", "shortvivit-tiny", "-M", "weights=kitchn"), ("there is no such file", "are named kitchen")),
         (("-m", "longvivit-b", "-M", "weights=kitchen"), ("no longvivit-b.safetensors", "weights=FILE")),
     ],
     ids=str,

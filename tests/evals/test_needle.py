@@ -82,7 +82,7 @@ def test_the_same_command_again_makes_nothing_anew_and_other_settings_are_refuse
 
 def test_what_can_hold_no_needles_is_refused_in_a_line(tmp_path: Path) -> None:
     short = write_video(tmp_path / "short.mp4", 9)
-    assert_one_line(longvid("needle", short, "-o", tmp_path / "a"), "at least 20 s")
+    assert_one_line(longvid("needle", short, "-o", tmp_path / "a"), f"error: {short}: ", "at least 20 s")
     assert_one_line(longvid("needle", tmp_path / "none.mp4", "-o", tmp_path / "b"), "there is no video")
     (tmp_path / "more").mkdir()
     write_video(tmp_path / "more" / "short.mp4", 9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,22 @@ def test_every_task_has_a_plan_for_models_that_need_no_weights(shared_data: Path
 def test_an_encoder_without_videos_is_one_line_with_the_reason(shared_data: Path) -> None:
     arguments = ("--model", "longvivit-tiny", "-M", "weights=random", "--data", shared_data)
     assert_one_line(longvid("egoschema", "plan", *arguments), "none of 3 probed items", "names no video file")
+
+
+def lines_of(task: MultipleChoiceTask, model: object) -> dict[str, str]:
+    """What a plan tells, by its names."""
+    return dict(plan_lines(make_plan(task, model, probe=2, limit=None), "video", 1e9))
+
+
+def test_a_plan_tells_tokens_only_of_a_model_that_reads_some(task: MultipleChoiceTask) -> None:
+    assert not [name for name in lines_of(task, ToyModel()) if "tokens" in name]
+    told = lines_of(task, ToyTalker({item.id: "B" for item in task.items()}))
+    assert told["prompt tokens"] == "100 an item, about 1,200 in all"
+
+
+def test_a_plan_s_time_is_a_bound_where_items_share_clips_that_are_decoded_once(task: MultipleChoiceTask) -> None:
+    plan = make_plan(task, ToyModel(), probe=2, limit=None)
+    seen = replace(plan, clips=4, cost=plan.cost.model_copy(update={"frames_per_item": 16.0}))
+    assert "at most" in dict(plan_lines(seen, "video", 1e9))["time"]
+    assert "share 4 clips" in dict(plan_lines(seen, "video", 1e9))["time"]
+    assert "about" in dict(plan_lines(replace(seen, clips=12), "video", 1e9))["time"]

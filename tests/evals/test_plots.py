@@ -220,3 +220,12 @@ def test_costs_are_written_with_a_unit() -> None:
     assert [count(v) for v in (0, 16, 1659, 424e6)] == ["0", "16", "1.66k", "424M"]
     assert [memory(v) for v in (512, 2.15e9)] == ["512 B", "2.15 GB"]
     assert LINE > FONT
+
+
+def test_a_logarithmic_axis_has_numbers_as_ticks_not_formulas() -> None:
+    line = Line("a", [100, 1000, 10_000], [1, 2, 3])
+    figure = lines_figure([Panel([line], "x", "y", x_log=10)], 600, 300)
+    figure.draw_without_rendering()
+    written = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert "1,000" in written
+    assert not [text for text in written if "$" in text]

@@ -33,6 +33,12 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "blue"
 
 
+def test_a_plugin_that_declares_nothing_is_refused_with_how_its_class_is_named(tmp_path: Path) -> None:
+    plugin = tmp_path / "own.py"
+    plugin.write_text("class Letter:\n    def generate(self, requests):\n        return ['A' for _ in requests]\n")
+    assert_one_line(longvid("--plugin", plugin, "models"), "declares no model", f"-m {plugin}:Letter")
+
+
 def test_the_stranger_s_file_is_short() -> None:
     assert len(COLOURS.read_text(encoding="utf-8").splitlines()) <= 60
 

@@ -206,6 +206,8 @@ def test_a_mirror_that_is_no_web_address_is_refused_as_that(tmp_path: Path, sour
 def test_an_unreachable_server_is_one_clear_line(tmp_path: Path) -> None:
     done = longvid("egoschema", "prepare", "--data", tmp_path, "--source", "http://127.0.0.1:1")
     assert_one_line(done, "could not download http://127.0.0.1:1/questions.json", "by hand")
+    assert "(no connection: " in done.stderr
+    assert "HTTPConnectionPool" not in done.stderr
 
 
 def test_prepare_fetches_the_real_files_and_says_what_the_videos_need(

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import struct
 import subprocess
 import sys
@@ -213,6 +214,46 @@ def test_a_run_says_what_it_is_and_what_to_do_next(tmp_path: Path) -> None:
     assert following == "next: the same command without --limit answers all 12 items"
     done = longvid("run", tmp_path / "mine.jsonl", "-m", "constant", "-M", "choice=1", "-o", out)
     assert done.stdout.splitlines()[-1].startswith(f"next: longvid run {tmp_path / 'mine.jsonl'} -m blind")
+
+
+def suggested(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The arguments of the command that a run ends with."""
+    assert done.returncode == 0, done.stderr
+    lead, *arguments = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: "))
+    assert lead == "longvid"
+    return arguments
+
+
+@pytest.mark.parametrize("asked", [("--rotations", 2), ("--rotations", "all")])
+def test_the_blind_run_suggested_after_questions_in_rotation_is_one_that_lists_the_options(
+    tmp_path: Path, shared_data: Path, asked: tuple[object, ...]
+) -> None:
+    command = ("run", "egoschema@500", "-m", "longest-option", *asked, "-o", tmp_path / "run", "--data", shared_data)
+    _, task, *model = suggested(longvid(*command))
+    assert "+rotations" in task
+    assert model == ["-m", "blind", "-M", "llm=smollm2", "-M", "route=letter-logprob"]
+
+
+def test_the_blind_run_suggested_after_a_pool_of_a_folder_is_on_that_pool(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "benchmark.toml").write_text('name = "mine"\n[pools.order]\nlabels = {kind = "order"}\n')
+    row = {"start": 0, "end": 9, "question": "?", "options": ["a", "b"], "answer": 0, "labels": {"kind": "order"}}
+    rows = [json.dumps({"id": f"q{n}", "video": f"v{n}.mp4", **row}) for n in range(12)]
+    (tmp_path / "set" / "questions.jsonl").write_text("\n".join(rows))
+    done = longvid("run", f"{tmp_path / 'set'}@order", "-m", "constant", "-o", tmp_path / "run")
+    assert suggested(done)[:2] == ["run", f"{tmp_path / 'set'}@order"]
+
+
+def test_the_list_of_benchmarks_says_at_80_columns_which_are_here(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    done = longvid("benchmarks", "--data", shared_data)
+    here = {words[0]: words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 2}
+    assert here["egoschema"] == "yes"
+    assert here["kitchen-qa"] == "no"
+    assert "longvid prepare NAME" in done.stdout
 
 
 def model(name: str, system: str | None = None) -> ModelRow:

@@ -24,7 +24,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_the_screen_shows_cost_difference_items_and_the_conclusion(pair: tuple[Path, Path]) -> None:
-    done = longvid("compare", *pair)
+    done = longvid("compare", *pair, "--wide")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for words in ("strong against weak", "s / item", "does better than weak", "wins", "q01"):

@@ -68,6 +68,15 @@ def test_two_frame_budgets_are_not_mixed(big: MultipleChoiceTask, tmp_path: Path
         compared(big, tmp_path / "16", tmp_path / "64")
 
 
+def test_of_two_frame_policies_only_what_differs_is_told(big: MultipleChoiceTask, tmp_path: Path) -> None:
+    for count in (16, 64):
+        details = {"frames_count": count, "frames_fit": "crop", "frames_size": 64}
+        run_as(big, Right(big, 0.5, details=details), tmp_path / str(count))
+    with pytest.raises(RecordError, match=r"frame policy is count 64, not count 16\b(?!, fit)") as refusal:
+        compared(big, tmp_path / "16", tmp_path / "64")
+    assert "crop" not in str(refusal.value)
+
+
 def brought_in(task: MultipleChoiceTask, folder: Path, frames: int | None) -> Path:
     """A run of predictions made elsewhere, whose file tells a number of frames or none."""
     answers = {item.id: prediction(item.id, 1, frames) for item in task.items()}

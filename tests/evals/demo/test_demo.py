@@ -63,6 +63,7 @@ def test_a_plan_ends_with_records_leaderboard_and_named_faults(
         assert read_results(out / "runs" / "kitchen-qa@100" / name).counts.answered == 2
     assert (out / "leaderboard.json").is_file()
     assert (out / "leaderboard.html").is_file()
+    assert f"longvid demo --plan {plan} --out {out}" in (out / "index.html").read_text()
     assert "limited to 2 of 100 items" in done.stderr
     captions = (out / "captions.jsonl").stat()
     assert longvid("demo", "--plan", plan, "--data", data, "--out", out).returncode == 1

@@ -33,7 +33,7 @@ def test_every_benchmark_is_looked_at_and_each_folder_of_videos_once(shared_data
 def test_missing_data_are_no_fault_and_say_what_to_do(tmp_path: Path) -> None:
     check = check_of("egoschema", tmp_path)
     assert (check.what, check.ok, check.optional) == ("egoschema", False, True)
-    assert "prepare" in check.found
+    assert check.found == "not here: longvid prepare egoschema"
 
 
 def test_damaged_data_are_found_out(tmp_path: Path) -> None:

@@ -134,11 +134,12 @@ def test_a_folder_whose_name_is_no_text_is_left_out_by_name(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--format", "xml"), ("unknown format 'xml'", "json, csv, markdown")),
-        (("-o", "board.txt"), ("unknown suffix of board.txt",)),
+        (("--format", "xml"), ("format 'xml' is unknown", "json, csv, markdown")),
+        (("--format", "table", "-o", "board.json"), ("format 'table' is no file's", "json, csv, markdown")),
+        (("-o", "board.txt"), ("board.txt: the name of a file ends in .json, .csv, .md, .html",)),
         (("-o", "no/such/folder/board.json"), ("no/such/folder",)),
     ],
-    ids=["format", "suffix", "folder"],
+    ids=["format", "table in a file", "suffix", "folder"],
 )
 def test_what_can_not_be_written_is_one_line(
     tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
