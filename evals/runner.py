@@ -118,6 +118,8 @@ TOTAL = "total"
 CLIPS_KNOWN = 1024
 DECIDING = {"task", "model", "protocol", "seed", "imported"}
 ITEMS = "task.items_sha256"
+SERVED_FROM = "served_from"
+"""What a server loaded, which records of before December 2026 and many servers don't say."""
 OTHER_ITEMS = (
     "Its items differ: a question, an option, an answer, a video, a start or an end; records from before December "
     "2026 do not say which clips your own questions were about, and can't be continued"
@@ -242,12 +244,26 @@ def same_run(earlier: Run, now: Run) -> bool:
     """Whether all that decides the answers is the same; options include defaults if both records have them."""
     if earlier.model.effective is None or now.model.effective is None:
         earlier, now = earlier.as_given(), now.as_given()
+    earlier, now = as_far_as_both_say(earlier, now)
     return earlier.fingerprint() == now.fingerprint()
+
+
+def as_far_as_both_say(earlier: Run, now: Run) -> tuple[Run, Run]:
+    """Return both runs without what a server loaded, if one of them does not say it: that contradicts nothing."""
+    if all(SERVED_FROM in run.model.details for run in (earlier, now)):
+        return earlier, now
+
+    def without(run: Run) -> Run:
+        details = {name: fact for name, fact in run.model.details.items() if name != SERVED_FROM}
+        return run.model_copy(update={"model": run.model.model_copy(update={"details": details})})
+
+    return without(earlier), without(now)
 
 
 def differences(earlier: Run, now: Run) -> list[str]:
     """Return the fields that make two runs different, by dotted name."""
     both = earlier.model.effective is not None and now.model.effective is not None
+    earlier, now = as_far_as_both_say(earlier, now)
     model = dict.fromkeys({"options" if both else "effective", "system"}, True)
     flat_earlier, flat_now = (
         flatten(run.model_dump(mode="json", include=DECIDING, exclude={"model": model})) for run in (earlier, now)

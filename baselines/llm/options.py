@@ -71,6 +71,15 @@ class Serving:
     patience: float = field(
         default=300.0, metadata={"help": "openai: seconds a server may be away or ask to wait", **UNRECORDED, **ENGINE}
     )
+    check_prompt: bool = field(
+        default=True,
+        metadata={
+            "help": "openai: fail an item whose prompt has more tokens than the server counted; false for a server "
+            "that leaves cached tokens out of its count",
+            **UNRECORDED,
+            **ENGINE,
+        },
+    )
     batch: int = field(default=64, metadata={"help": "vllm: questions handed over at once", **UNRECORDED, **ENGINE})
     tensor_parallel_size: int | None = field(
         default=None, metadata={"help": "vllm: GPUs that share each layer of the model", **ENGINE}

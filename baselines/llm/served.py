@@ -147,7 +147,7 @@ def side_by_side(ask: Callable[[A], B], items: Sequence[A], *, lanes: int) -> li
 class ServedModel:
     """A model as its server describes it: its context length, if given, and vLLM's version, if it is vLLM.
 
-    `root` is what the server loaded, if it tells it and it is not the name.
+    `root` is what the server loaded, if it tells it.
     """
 
     name: str
@@ -176,6 +176,8 @@ class ServedLanguageModel:
         context: int,
         writer: PromptWriter | None,
         lanes: int,
+        *,
+        check_prompt: bool = True,
     ) -> None:
         self._client = client
         self._served = served
@@ -183,6 +185,7 @@ class ServedLanguageModel:
         self._context = context
         self._writer = writer
         self._lanes = lanes
+        self._check_prompt = check_prompt
 
     @property
     def info(self) -> ModelInfo:
@@ -243,7 +246,8 @@ class ServedLanguageModel:
     def _reply_to_tokens(self, chat: Chat, prompt: list[int], max_tokens: int) -> Reply:
         body = {"model": self._served.name, "prompt": prompt, "max_tokens": max_tokens, **GREEDY, **self._extra(chat)}
         written = self._client.post(f"{self._client.base_url}/completions", body, read_completion)
-        check_whole(self._client.where, written.usage, len(prompt))
+        if self._check_prompt:
+            check_whole(self._client.where, written.usage, len(prompt))
         return self._checked_reply(chat, written, len(prompt))
 
     def _reply_to_messages(self, index: int, chat: Chat, max_tokens: int) -> Reply:
@@ -262,7 +266,8 @@ class ServedLanguageModel:
             **self._extra(chat),
         }
         written = self._client.post(f"{self._client.base_url}/chat/completions", body, read_chat)
-        check_words_read(self._client.where, written.usage, (chat.user, chat.system))
+        if self._check_prompt:
+            check_words_read(self._client.where, written.usage, (chat.user, chat.system))
         return self._checked_reply(chat, written, estimate)
 
     def _extra(self, chat: Chat) -> dict[str, Any]:
@@ -324,7 +329,8 @@ class ServedLanguageModel:
         )
         if found is None:
             return None
-        check_whole(self._client.where, usage, len(tokens.prompt))
+        if self._check_prompt:
+            check_whole(self._client.where, usage, len(tokens.prompt))
         spent = TokenUsage(len(tokens.prompt), usage.cached, len(letters))
         return ContinuationScores(tuple(found), (1,) * len(letters), spent, author_note(author, self._served.name))
 
@@ -337,7 +343,8 @@ def check_whole(where: str, usage: TokenUsage, prompt: int, about: str = "") -> 
     if 0 < usage.prompt < prompt:
         raise ModelError(
             f"{where} read {usage.prompt} tokens of a prompt of {about}{prompt}: it cuts prompts off; raise its "
-            f"context (num_ctx in Ollama), or lower -M context="
+            f"context (num_ctx in Ollama), or lower -M context=; if it only leaves cached tokens out of its count, "
+            f"""give -M engine='{{"check_prompt": false}}'"""
         )
 
 
@@ -373,7 +380,9 @@ def load_served(model: str, serving: Serving, *, context: int | None, scoring: b
         **(writer.details if writer else {"chat_format": "the server's own", "token_counts": "estimated"}),
     }
     info = ModelInfo(name=model, device="served", details=details)
-    llm = ServedLanguageModel(client, served, info, limit, writer, serving.concurrency)
+    llm = ServedLanguageModel(
+        client, served, info, limit, writer, serving.concurrency, check_prompt=serving.check_prompt
+    )
     if scoring:
         llm.check_scoring()
     return llm
@@ -419,7 +428,7 @@ def look_up(client: ApiClient, model: str, asked: str = "") -> ServedModel:
         name=model,
         context=longest if type(longest) is int and longest > 0 else None,
         vllm=_vllm_version(client) if row.get("owned_by") == "vllm" else None,
-        root=_root(client, root) if isinstance(root, str) and root != model else None,
+        root=_root(client, root) if isinstance(root, str) else None,
     )
 
 

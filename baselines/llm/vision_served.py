@@ -124,6 +124,7 @@ class ServedVisionModel:
         lanes: int,
         *,
         check_frames: bool = True,
+        check_prompt: bool = True,
         send: Form | None = None,
     ) -> None:
         self.info = info
@@ -135,6 +136,7 @@ class ServedVisionModel:
         self._served = served
         self._lanes = lanes
         self._check_frames = check_frames
+        self._check_prompt = check_prompt
         self._calibrated: dict[tuple[int, ...], Calibration] = {}
         self._turn = threading.Lock()
         self.forms: tuple[Form, ...] = self._find_forms(send)
@@ -181,7 +183,8 @@ class ServedVisionModel:
         if chat.choices:
             body["structured_outputs"] = {"choice": list(chat.choices)}
         written: Written = self._post(body, read_chat)
-        check_words_read(self._client.where, written.usage, words_of(chat))
+        if self._check_prompt:
+            check_words_read(self._client.where, written.usage, words_of(chat))
         self._check_arrival(chat, written.usage)
         begun = bool(self.sampling.thinking) and not written.thought
         thought, answer = split_thought(written.text, begun=begun, finished=written.finished)
@@ -447,6 +450,7 @@ def load_served_vision(model: str, options: VisionOptions, sampling: Sampling, *
         sampling,
         options.concurrency,
         check_frames=options.check_frames,
+        check_prompt=options.check_prompt,
         send=options.send,
     )
     if scoring:

@@ -271,4 +271,12 @@ def test_a_run_does_not_go_on_with_other_weights_under_the_same_name(server: Fau
         if root.endswith("8B"):
             run(server, tmp_path / "run", limit=2)
     with pytest.raises(RecordError, match=r"holds another run \(different: model\.details\.served_from\)"):
-        run(server, tmp_path / "run")
+        run(server, tmp_path / "run", limit=2)
+
+
+def test_a_record_that_does_not_say_what_was_served_goes_on(server: FaultyServer, tmp_path: Path) -> None:
+    """Records of before December 2026 don't, nor do many servers."""
+    for row in ({}, {"root": "org/toy-8B"}, {}):
+        listed = {"data": [{"id": "toy", "max_model_len": 8192, **row}]}
+        server.script([], models=f"json:{json.dumps(listed)}")
+        assert run(server, tmp_path / "run", limit=2).counts.answered == 2

@@ -354,7 +354,7 @@ def test_a_server_that_changes_the_model_it_names_is_warned_about_at_the_change(
         ("org/toy-8B", "org/toy-8B"),
         ("/home/me/models/toy-8B/", "models/toy-8B"),
         ("C:\\models\\toy-8B", "models/toy-8B"),
-        ("toy", None),
+        ("toy", "toy"),
         ("", None),
         (None, None),
         (7, None),

@@ -216,6 +216,18 @@ def test_a_server_that_reads_a_part_of_the_prompt_gives_no_reply(request: pytest
         server.script([], read_most=None)
 
 
+@pytest.mark.parametrize("fixture", ["server", "chat_only"])
+def test_a_count_that_leaves_out_cached_tokens_can_be_let_pass(request: pytest.FixtureRequest, fixture: str) -> None:
+    server = request.getfixturevalue(fixture)
+    serving = Serving(base_url=server.base_url, check_prompt=False)
+    llm = load_language_model("openai:toy", context=8192, serving=serving)
+    server.script([], read_most=300)
+    try:
+        assert llm.generate([Chat(user="C cuts the red onion. " * 200)], 16)[0].usage.prompt == 300
+    finally:
+        server.script([], read_most=None)
+
+
 def test_letters_behind_a_part_of_the_prompt_are_not_scored(server: FaultyServer) -> None:
     llm = load(server)
     server.script([], read_most=10)
