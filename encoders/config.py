@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from tasks.errors import ModelError
+
+if TYPE_CHECKING:
+    # Only what reads a file needs it: encoders are built, and measured, on machines that have torch and little else.
+    from pydantic import TypeAdapter, ValidationError
 
 MOST_BYTES = 64 << 20
 """Largest JSON file beside weights; the largest published tokenizers have about 35 MB."""
@@ -318,6 +320,8 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
 
     Raises ModelError naming `where` and the key.
     """
+    from pydantic import ValidationError
+
     if not isinstance(data, dict):
         raise ModelError(f"{where}: expected an object, found {type(data).__name__}")
     try:
@@ -332,6 +336,8 @@ def read_dataclass(kind: type[T], data: object, where: str) -> T:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[list[Any]]:  # noqa: ANN401 - a type hint has no narrower type
+    from pydantic import ConfigDict, TypeAdapter
+
     # A list, because pydantic takes no settings for a bare standard-library dataclass.
     return TypeAdapter(list[kind], config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
