@@ -75,13 +75,10 @@ def test_an_unknown_benchmark_is_one_line() -> None:
     assert "no benchmark 'egoscheme'" in done.stderr
 
 
-@pytest.mark.slow
 def test_the_command_measures_a_real_run(tmp_path: Path) -> None:
     from tasks.kitchen.files import generate
 
-    made = generate(tmp_path / "kitchen" / "test", range(1))
-    for _ in range(3):
-        next(made)
+    assert len(list(generate(tmp_path / "kitchen" / "test", range(2)))) == 2
     file = tmp_path / "e.json"
     given = ("-m", "longvivit-tiny", "-M", "weights=random", "-M", "frames=16", "--videos", 2, "--repeats", 1)
     done = longvid_process("bench", "end-to-end", *given, "--data", tmp_path, "--json", file)
