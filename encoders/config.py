@@ -350,6 +350,8 @@ def _first_fault(error: ValidationError, kind: Any, where: str) -> str:  # noqa:
         # A config's own checks name it, and so does whoever reads one that is not in a file.
         told = str(fault["ctx"]["error"]).removeprefix(f"{where.partition(':')[0]}: ")
         return ": ".join([*place, told])
+    if fault["type"] == "json_invalid":  # written by us, so that only half a surrogate pair can be wrong with it
+        return "a text in it is not Unicode"
     *outer, key = place
     within = "".join(f"{part}: " for part in outer)
     match fault["type"]:

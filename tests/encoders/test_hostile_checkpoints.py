@@ -37,7 +37,7 @@ HOSTILE: dict[str, Any] = {
     "empty": "", "word": "zz", "surrogate": "\ud800", "path": "../../etc/passwd", "list": [], "numbers": [0, 0, 0],
     "table": {}, "nested": {"a": [[{}]]},
 }  # fmt: skip
-FEW = ("zero", "trillion", "nan", "word", "nested")
+FEW = ("zero", "trillion", "nan", "word", "surrogate", "nested")
 
 
 def copied(name: str, folder: Path) -> Path:

@@ -34,7 +34,7 @@ def test_every_verb_is_there_with_an_example(name: str) -> None:
 
 def test_without_videos_the_reader_is_told_to_prepare(tmp_path: Path) -> None:
     done = longvid("kitchen-qa", "run", "--model", "chance", "--data", tmp_path)
-    assert_one_line(done, "no kitchen-qa files", "longvid kitchen-qa prepare")
+    assert_one_line(done, "no kitchen-qa files", "longvid prepare kitchen-qa")
 
 
 def test_an_unknown_pool_is_one_line(tmp_path: Path) -> None:
