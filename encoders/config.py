@@ -350,22 +350,24 @@ def _first_fault(error: ValidationError, kind: Any, where: str) -> str:  # noqa:
         # A config's own checks name it, and so does whoever reads one that is not in a file.
         told = str(fault["ctx"]["error"]).removeprefix(f"{where.partition(':')[0]}: ")
         return ": ".join([*place, told])
-    if fault["type"] == "json_invalid":  # written by us, so that only half a surrogate pair can be wrong with it
-        return "a text in it is not Unicode"
-    *outer, key = place
+    *outer, key = place or [""]
     within = "".join(f"{part}: " for part in outer)
     match fault["type"]:
+        case "json_invalid":  # written by us, so that only half a surrogate pair can be wrong with it
+            told = "a text in it is not Unicode"
         case "unexpected_keyword_argument":
             for part in outer:
                 kind = get_type_hints(kind)[part]
-            return f"{within}unknown key '{key}'; known are {', '.join(get_type_hints(kind))}"
+            told = f"unknown key '{key}'; known are {', '.join(get_type_hints(kind))}"
         case "missing":
-            return f"{within}key '{key}' is missing"
+            told = f"key '{key}' is missing"
         case "literal_error":
-            return f"{within}{key} is {_short(fault['input'])}; it must be {fault['ctx']['expected']}"
+            told = f"{key} is {_short(fault['input'])}; it must be {fault['ctx']['expected']}"
         case "finite_number":
-            return f"{within}{key} is {fault['input']}, which is not a number"
-    return f"{within}{key} must be {_WANTED.get(fault['type'], fault['msg'])}, found {_short(fault['input'])}"
+            told = f"{key} is {fault['input']}, which is not a number"
+        case _:
+            told = f"{key} must be {_WANTED.get(fault['type'], fault['msg'])}, found {_short(fault['input'])}"
+    return within + told
 
 
 _WANTED = MappingProxyType(
