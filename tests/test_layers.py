@@ -42,6 +42,13 @@ def test_light_modules_load_without_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("module", ["tasks.egoschema", "tasks.kitchen.benchmark"])
+def test_a_benchmark_of_questions_is_named_without_numpy(module: str) -> None:
+    """So that its reports start in a quarter of a second."""
+    code = f"import sys, {module}; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_listing_the_baselines_options_loads_no_numpy() -> None:
     code = "import sys, baselines.models, encoders.models; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

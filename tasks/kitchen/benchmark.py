@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
 from tasks.errors import DataError
 from tasks.kitchen.plan import Plan, make_plan
 from tasks.kitchen.texts import (
@@ -30,9 +30,13 @@ from tasks.kitchen.texts import (
 from tasks.kitchen.world import DEFAULT, SIBLINGS, VERSION, WorldConfig
 from tasks.multiple_choice import ChoiceItem, ChoicePrompts, MultipleChoiceTask, question_set_digest
 from tasks.registry import Benchmark, Generated
-from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
 from tasks.task import Clip, TaskInfo
 from tasks.video_files import video_path
+
+if TYPE_CHECKING:
+    # Loaded late: both families load NumPy, which a report of questions does without.
+    from tasks.captioning import CaptioningTask
+    from tasks.retrieval import RetrievalItem, RetrievalTask
 
 SPLIT = "test"
 TRAINING_VIDEOS = 144
@@ -73,10 +77,6 @@ PROMPTS = ChoicePrompts(
     letter="kitchen-letter.v1",
     generate="kitchen-generate.v1",
 )
-CLIP_CAPTIONS = CaptionProtocol(
-    "kitchen-caption.v1", 24, MappingProxyType({"micro": "micro", "macro": "macro", "paragraph": "paragraph"})
-)
-SUMMARIES = CaptionProtocol("kitchen-summary.v1", 160, MappingProxyType({"summary": "micro"}))
 
 
 def task_info(
@@ -115,6 +115,8 @@ def load_qa(folder: Path, pool: str = "500", length: str = "") -> MultipleChoice
 
 def load_retrieval(folder: Path, pool: str = "video-100") -> RetrievalTask:
     """Build a retrieval pool: paragraphs and whole videos, or sentences and clips. Raises DataError."""
+    from tasks.retrieval import PRIMARY, RetrievalItem, RetrievalTask, retrieval_digest
+
     name = RETRIEVAL_TASKS[pool]
     plans = plans_of(name)
     if pool.startswith("video"):
@@ -131,6 +133,8 @@ def load_retrieval(folder: Path, pool: str = "video-100") -> RetrievalTask:
 
 def load_clip_captioning(folder: Path, pool: str = "464") -> CaptioningTask:
     """Build the clip captions: all steps of the first sibling of each family. Raises DataError."""
+    from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
+
     name = f"kitchen-clip-captioning@{pool}"
     items = [
         CaptionItem(
@@ -149,11 +153,14 @@ def load_clip_captioning(folder: Path, pool: str = "464") -> CaptioningTask:
     training = [
         TrainingText(step.sentence, dish(plan)) for plan in training_plans()[::SIBLINGS] for step in steps(plan)
     ]
-    return CaptioningTask(info, items, CLIP_CAPTIONS, training)
+    conventions = MappingProxyType({name: name for name in ("micro", "macro", "paragraph")})
+    return CaptioningTask(info, items, CaptionProtocol("kitchen-caption.v1", 24, conventions), training)
 
 
 def load_summary(folder: Path, pool: str = "100") -> CaptioningTask:
     """Build the summaries: one paragraph for a whole video. Raises DataError."""
+    from tasks.captioning import CaptioningTask, CaptionItem, CaptionProtocol, TrainingText, captioning_digest
+
     name = f"kitchen-summary@{pool}"
     items = [
         CaptionItem(plan.id, plan.family, whole_clip(plan, folder), (paragraph(plan),), dish(plan), video_labels(plan))
@@ -161,9 +168,9 @@ def load_summary(folder: Path, pool: str = "100") -> CaptioningTask:
     ]
     info = task_info(name, "captioning", "summary_rouge_l", 0.0)
     require_pinned(info, len(items), captioning_digest(items))
-    return CaptioningTask(
-        info, items, SUMMARIES, [TrainingText(paragraph(plan), dish(plan)) for plan in training_plans()]
-    )
+    protocol = CaptionProtocol("kitchen-summary.v1", 160, MappingProxyType({"summary": "micro"}))
+    training = [TrainingText(paragraph(plan), dish(plan)) for plan in training_plans()]
+    return CaptioningTask(info, items, protocol, training)
 
 
 def require_pinned(info: TaskInfo, found: int, digest: str) -> None:
@@ -218,6 +225,8 @@ def choice_items(plan: Plan, folder: Path) -> list[ChoiceItem]:
 
 def distinct_clips(plans: list[Plan], folder: Path) -> list[RetrievalItem]:
     """Return each sentence once, with the first clip that shows it: no two texts of the pool are equal."""
+    from tasks.retrieval import RetrievalItem
+
     items: dict[str, RetrievalItem] = {}
     for plan in plans:
         for number, step in enumerate(steps(plan)):
