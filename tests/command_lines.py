@@ -59,7 +59,7 @@ def assert_command_exists(words: list[str]) -> None:
 
 def assert_makes_sense(words: list[str], others: Collection[str], *, is_sketch: bool = False) -> None:
     """What a line names is there. `others` are programs that it may call; a sketch may leave things out."""
-    program, *rest = dropwhile(re.compile(r"[A-Z_]+=").match, words)  # variables come first
+    program, *rest = dropwhile(re.compile(r"[A-Z][A-Z0-9_]*=").match, words)  # variables come first
     if program == "longvid":
         if is_sketch:
             assert_command_exists(rest)
