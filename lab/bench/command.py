@@ -206,7 +206,7 @@ def decode(
             )
             found = [bench(path) for path in made or [video]]
     comparisons = tuple(one for result in found for one in result.comparisons)
-    show(replace(found[0], comparisons=comparisons), json)
+    show(replace(found[0], settings={**found[0].settings, "video": video.name}, comparisons=comparisons), json)
 
 
 @app.command(epilog="Example: longvid bench metrics --repeats 5")
