@@ -75,7 +75,7 @@ def build_peer(build: Build, config: VisionConfig, device: torch.device) -> nn.M
 
 def needed(module: str, package: str) -> ModuleType:
     """Import a library. Raises NotMeasuredError if it, or a dependency, is not installed."""
-    if find_spec(module) is None:
+    if find_spec(module.partition(".")[0]) is None:  # of a part of a missing package it raises
         raise NotMeasuredError(f"{package} is not installed")
     try:
         return import_module(module)

@@ -50,6 +50,8 @@ def find_spec(name, package=None):
     try:
         return found(name, package)
     except ModuleNotFoundError:
+        if "." in name:
+            raise  # as where the package is not installed
         return None
 importlib.util.find_spec = find_spec
 from lab.bench.suite import main
