@@ -117,7 +117,7 @@ GPU_BENCH ?=
 GPU_OUT ?= runs/gpu
 # Filled elsewhere, for a machine without a network: pip download -d FOLDER -c constraints.txt PACKAGES
 WHEELS ?=
-GPU_PEERS ?= pytest hypothesis peft open_clip_torch transformers torchcodec pydantic jsonlines
+GPU_PEERS ?= pytest hypothesis peft open_clip_torch transformers torchvision torchcodec pydantic jsonlines av pyarrow num2words
 
 gpu: ## all figures of encoders, and of a video language model of random weights, on a GPU (a JSON file, tables) and, with pytest, the tests that need one; WHEELS=FOLDER installs what is missing
 	mkdir -p $(GPU_OUT)

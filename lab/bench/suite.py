@@ -10,7 +10,7 @@ import argparse
 import importlib.util
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -142,7 +142,6 @@ VLM = {"cpu": ("tiny",), "cuda": ("2b",), "meta": ()}
 VLM_FRAMES = {"cpu": (4,), "cuda": (16, 64, 128), "meta": ()}
 STAGES = {"cpu": ("image",), "cuda": ("image", "short", "long-minute", "long-full"), "meta": ()}
 STEPS = {"cpu": 2, "cuda": 12}
-RECIPE_NEEDS = ("tokenizers", "transformers", "safetensors", "pydantic", "jsonlines")
 Done = Callable[[str], None]
 
 
@@ -210,12 +209,30 @@ def bench_encode(asked: Asked, done: Done, *, steps: bool = False) -> Result:
     measured = asked.device != "meta"
     comparisons = tuple(compare_forward(asked.work, done)) if measured else ()
     if measured and steps:
-        comparisons += (*compare_step(asked.work, done), compare_decoding(asked.device, asked.repeats, done))
-        comparisons += (*compare_recipe(asked, done), *compare_vision_language(vision, done))
+        of_recipe = f"training steps of {', '.join(asked.stages)}"
+        for work, part in (
+            ("training steps beside the peers'", lambda: compare_step(asked.work, done)),
+            ("decoding", lambda: [compare_decoding(asked.device, asked.repeats, done)]),
+            (of_recipe, lambda: compare_recipe(asked, done)),
+            ("questions to a video language model", lambda: compare_vision_language(vision, done)),
+        ):
+            comparisons += tuple(as_far_as_it_goes(work, part, done))
     report = bench(asked.options, lambda row: done(f"{row.size}, {row.frames} frames, {row.method}"))
     result = as_result(report, comparisons, asked.settings)
     own = {"attention_seconds": attention(asked) if measured else {}, "matmul_shares": shares(report)}
     return replace(result, details={**result.details, **own})
+
+
+def as_far_as_it_goes(work: str, part: Callable[[], Iterable[Comparison]], done: Done) -> Iterator[Comparison]:
+    """Yield a part's comparisons; where it fails it is named and left out: all other figures of a lent GPU are kept."""
+    try:
+        yield from part()
+    except (ImportError, RuntimeError, OSError, LongvidError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, ModuleNotFoundError):
+            reason = f"{error.name} is not installed"
+        done(f"{work}: left out, {reason}")
+        yield Comparison(work, (Timing("ours", missing=reason),))
 
 
 def bench_train_step(asked: Asked, done: Done) -> Result:
@@ -226,15 +243,7 @@ def bench_train_step(asked: Asked, done: Done) -> Result:
 
 
 def compare_recipe(asked: Asked, done: Done) -> Iterator[Comparison]:
-    """Time training steps of the stages; without the libraries that they need they are named and left out."""
-    work = f"training steps of {', '.join(asked.stages)}"
-    try:
-        for name in RECIPE_NEEDS:
-            needed(name, name)
-    except NotMeasuredError as error:
-        done(f"{work}: left out, {error}")
-        yield Comparison(work, (Timing("ours", missing=str(error)),))
-        return
+    """Time training steps of the stages."""
     from encoders.shipped import CONFIGS
     from lab.bench.recipe import bench_recipe
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,7 +19,8 @@ from encoders.pretrain.stages import Prepared, prepare
 from encoders.pretrain.world import World
 from lab.bench.plain import plain_of
 from lab.bench.recipe import DATA, OURS, OURS_MADE, PLAIN, PLAIN_MADE, bare, period, stages_of, untrained
-from lab.bench.suite import Asked, compare_recipe
+from lab.bench.result import Comparison
+from lab.bench.suite import Asked, as_far_as_it_goes, compare_recipe
 from tasks.errors import ModelError
 from tests.evals.conftest import longvid
 
@@ -173,11 +176,23 @@ def test_what_is_not_written_plainly_is_refused() -> None:
 
 
 def test_a_machine_without_the_libraries_says_so_and_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.bench.peers.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "lab.bench.recipe")
+    monkeypatch.setitem(sys.modules, "encoders.pretrain.stages", None)
     said: list[str] = []
-    (left_out,) = compare_recipe(Asked("cpu").filled(), said.append)
-    assert left_out.row(OURS).missing == "tokenizers is not installed"
-    assert said == ["training steps of image: left out, tokenizers is not installed"]
+    part = partial(compare_recipe, Asked("cpu").filled(), said.append)
+    (left_out,) = as_far_as_it_goes("training steps of image", part, said.append)
+    assert left_out.row(OURS).missing == "encoders.pretrain.stages is not installed"
+    assert said == ["training steps of image: left out, encoders.pretrain.stages is not installed"]
+
+
+def test_what_was_measured_before_a_part_fails_is_kept() -> None:
+    def part() -> Iterator[Comparison]:
+        yield Comparison("first", ())
+        raise torch.OutOfMemoryError("CUDA out of memory\nand more")
+
+    first, second = as_far_as_it_goes("all of it", part, lambda _note: None)
+    assert (first.work, second.work) == ("first", "all of it")
+    assert second.row(OURS).missing == "OutOfMemoryError: CUDA out of memory"
 
 
 def test_an_unknown_stage_is_one_line(config: Path) -> None:
