@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -74,16 +75,20 @@ def caption(
             key, error = bad[0] if not failed else bad[len(unreadable)]
             raise DataError(f"no captions: nothing is written to {out}; the first reason, of {key}: {error}")
         written = write_captions(captions, [clip for clip in clips if clip not in failed], out)
-    console.say(
-        f"{console.number_of(written, 'caption')} of {console.number_of(len(clips) - len(failed), 'clip')} in {out}"
-    )
+    captioned = console.number_of(len(clips) - len(failed), "clip")
+    console.say(f"{console.number_of(written, 'caption')} of {captioned} in {out}")
     console.say(f"next: -m aggregator -M captions={quote(str(out))} reads them ('longvid models aggregator')")
+    say_without_captions(bad)
+    if bad:
+        raise typer.Exit(1)
+
+
+def say_without_captions(bad: Sequence[tuple[str, str]]) -> None:
+    """Warn of each clip that has no captions, by its key, with the reason of the first ones."""
     for key, error in bad[:FAILURES_SHOWN]:
         console.warn(f"no captions for {key}: {error}")
     if len(bad) > FAILURES_SHOWN:
         console.warn(f"nor for {len(bad) - FAILURES_SHOWN} more: {' '.join(key for key, _ in bad[FAILURES_SHOWN:])}")
-    if bad:
-        raise typer.Exit(1)
 
 
 def clips_of(source: str, pool: str | None, data: Path | None) -> tuple[list[Clip], dict[str, str]]:

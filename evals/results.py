@@ -58,11 +58,10 @@ def build_results(
     asked = list(task.items())[: run.limit]
     rows = [(item, sample) for item in asked if (sample := samples.get(item.id)) is not None]
     failed = [item.id for item, sample in rows if sample.error is not None]
-    answered = [item for item, sample in rows if sample.error is None]
-    answers = [sample for _, sample in rows if sample.error is None]
+    answered = [(item, sample) for item, sample in rows if sample.error is None]
+    answers = [sample for _, sample in answered]
     scores = [
-        score_of(task, item, sample, vectors.get(item.id), is_fresh=item.id in fresh)
-        for item, sample in zip(answered, answers, strict=True)
+        score_of(task, item, sample, vectors.get(item.id), is_fresh=item.id in fresh) for item, sample in answered
     ]
     summary = task.summarise(scores, np.random.default_rng(run.seed))
     counts = Counts(
@@ -74,9 +73,7 @@ def build_results(
     )
     status = status_of(counts)
     resumed = stretches(run, answers)
-    metrics = list(summary.metrics)
-    if official is not None:
-        metrics = [official_metric(metric, official) for metric in metrics]
+    metrics = [metric if official is None else official_metric(metric, official) for metric in summary.metrics]
     return Results(
         name=run.name,
         fingerprint=run.fingerprint(),
@@ -90,7 +87,7 @@ def build_results(
         counts=counts,
         failed_ids=tuple(failed),
         metrics=tuple(metrics),
-        floors=tuple(floor_rows(task, answered, run.seed)),
+        floors=tuple(floor_rows(task, [item for item, _ in answered], run.seed)),
         details=cast("dict[str, JsonValue]", dict(summary.details)),
         cost=cost_of(answers),
         official=official,
@@ -99,7 +96,7 @@ def build_results(
         warnings=(
             *status_warnings(counts, failed, samples),
             *stretch_warnings(run, resumed, counts.answered),
-            *author_warnings([samples[item.id] for item in answered]),
+            *author_warnings(answers),
             *interval_warnings(metrics, run),
             *summary.warnings,
         ),

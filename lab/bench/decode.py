@@ -203,20 +203,21 @@ class _Processes:
             pool.shutdown()
 
     def run(self, job: _Job) -> _Run:
-        """One run. Raises NotMeasuredError, whatever it is that a peer raises."""
+        """One run. Raises NotMeasuredError, whatever it is that a peer raises; an error of ours is raised as it is."""
         context = multiprocessing.get_context("spawn")
         pool = self._pools.setdefault(job.name, ProcessPoolExecutor(1, mp_context=context))
+        running = pool.submit(_run, job)
         try:
-            return pool.submit(_run, job).result(self._timeout)
-        except Exception as error:
-            if isinstance(error, TimeoutError):
-                # An executor does not tell which process is its own: the other readers' start again.
-                for process in multiprocessing.active_children():
-                    process.kill()
-                self._pools.clear()
-            if job.name == OURS:
-                raise
-            raise NotMeasuredError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+            fault = running.exception(self._timeout)
+        except TimeoutError as error:
+            # An executor does not tell which process is its own: the other readers' start again.
+            for process in multiprocessing.active_children():
+                process.kill()
+            self._pools.clear()
+            raise NotMeasuredError(f"TimeoutError: not done within {self._timeout:g} s") from error
+        if fault is not None and job.name != OURS:
+            raise NotMeasuredError(f"{type(fault).__name__}: {fault}".splitlines()[0]) from fault
+        return running.result()
 
 
 def _run(job: _Job) -> _Run:

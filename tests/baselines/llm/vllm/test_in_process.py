@@ -43,6 +43,18 @@ def test_likelihoods_from_a_warm_cache_are_those_of_a_cold_one(asking: Asking, i
     assert largest_difference(once, again) < 0.001
 
 
+def test_a_model_that_forgets_computes_its_prompts_anew(asking: Asking, in_process: LanguageModel) -> None:
+    few = replace(asking, items=asking.items[:2])
+
+    def cached() -> int:
+        return sum(one.trace.usage.cached for one in few.ask(in_process, Route.LETTER_LOGPROB))
+
+    cached()
+    warm = cached()
+    in_process.forget()  # type: ignore[attr-defined]  # vLLM's alone
+    assert cached() < warm / 2
+
+
 def test_the_generating_route_gives_readable_letters_when_guided(asking: Asking, in_process: LanguageModel) -> None:
     replies = asking.ask(in_process, Route.GENERATE, guided=True)
     assert len(replies) >= min(QUESTIONS, 100)
